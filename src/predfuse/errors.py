@@ -1,0 +1,25 @@
+"""Exceptions whose message is one line: where it happened, what is wrong, how to mend it."""
+
+from __future__ import annotations
+
+
+class PredfuseError(Exception):
+    """Work that failed for a reason the message names; the command line exits with code 1."""
+
+    exit_code = 1
+
+
+class InputError(PredfuseError, ValueError):
+    """Bad usage or bad input (file, config, shape, value); the command line exits with code 2.
+
+    Args:
+        where: The place: a file, a field, a layer, an option.
+        what: What is wrong there.
+        mend: What the user can do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, where: str, what: str, mend: str) -> None:
+        self.where, self.what, self.mend = where, what, mend
+        super().__init__(f"{where}: {what}; {mend}")
