@@ -1,1 +1,94 @@
-""""""
+"""Registered networks: ``names()``, ``build(name, **options)`` and ``network(name)``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from predfuse.errors import InputError
+from predfuse.ir import Network
+from predfuse.models.fusionet import fusionet
+from predfuse.models.inverted import (
+    mnasnet,
+    mnasnet_fused,
+    mobilenetv2,
+    mobilenetv2_fused,
+    shufflenet,
+    shufflenet_fused,
+)
+from predfuse.models.layers import Cnn, initialise
+from predfuse.models.lower import to_network
+
+_REGISTRY: dict[str, Callable[..., Cnn]] = {
+    "fusionet": fusionet,
+    "fusionet-s": partial(
+        fusionet,
+        architecture="fusionet-s",
+        stem_stride=2,
+        stage_channels=(32, 64),
+        stage_middle=(384, 512),
+        stage_blocks=(2, 4),
+        last_channels=96,
+        tail_channels=384,
+    ),
+    "mobilenetv2": mobilenetv2,
+    "mobilenetv2-fused": mobilenetv2_fused,
+    "mobilenetv2-s": partial(
+        mobilenetv2,
+        architecture="mobilenetv2-s",
+        stem_stride=2,
+        channels=(16, 24, 24, 48, 48, 48, 96),
+        strided=(3,),
+        tail_channels=384,
+    ),
+    "mnasnet": mnasnet,
+    "mnasnet-fused": mnasnet_fused,
+    "shufflenet": shufflenet,
+    "shufflenet-fused": shufflenet_fused,
+}
+
+
+def names() -> list[str]:
+    """The registered names."""
+    return list(_REGISTRY)
+
+
+def build(name: str, seed: int = 0, **options: Any) -> Cnn:
+    """Build a registered network with freshly initialised weights.
+
+    Args:
+        name: One of :func:`names`.
+        seed: Of the initial weights; the global random state is neither read nor changed.
+        options: Keyword arguments of the architecture, e.g. ``num_classes``, ``input_shape``, ``width``.
+
+    Raises:
+        InputError: Unknown name or option, or an impossible shape.
+    """
+    if name not in _REGISTRY:
+        raise InputError(f"network {name!r}", "is not registered", f"use one of {', '.join(_REGISTRY)}")
+    factory = _REGISTRY[name]
+    known = [key for key in inspect.signature(factory).parameters if key != "architecture"]
+    for key in options:
+        if key not in known:
+            raise InputError(f"network {name!r}", f"has no option {key!r}", f"use some of {', '.join(known)}")
+    try:
+        model = factory(**{key: _tuples(value) for key, value in options.items()})
+    except TypeError as error:
+        raise InputError(f"network {name!r}", f"cannot use these options ({error})", "correct their types") from error
+    initialise(model, seed)
+    return model
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, as JSON and YAML give them, as the tuples the architectures take."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def network(name: str, seed: int = 0, options: Mapping[str, Any] | None = None) -> Network:
+    """A registered network, freshly initialised, as the graph everything downstream works on."""
+    return to_network(build(name, seed, **(options or {})), name=name)
+
+
+__all__ = ["Cnn", "build", "names", "network", "to_network"]

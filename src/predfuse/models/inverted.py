@@ -1,0 +1,166 @@
+"""Networks of inverted bottlenecks given by channel lists: MobileNetV2, MnasNet, ShuffleNet, original and modified.
+
+The channel lists are those of the ICS 2021 artifact for 32x32 inputs: ``c`` in, ``m`` middle, ``o`` out, one entry
+per block. "Modified for fusion" widens the middle and narrows the ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from predfuse.ir import Activation, Shape
+from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, ShuffleUnit
+
+
+def _blocks(
+    c: Sequence[int],
+    m: Sequence[int],
+    o: Sequence[int],
+    strided: Sequence[int],
+    kernels: Sequence[int] | None = None,
+    groups: int = 1,
+    activation: Activation = "relu",
+) -> list[tuple[str, nn.Module]]:
+    """Named blocks b1..bN; ``strided`` numbers those of stride 2; residual where shapes allow."""
+    layers: list[tuple[str, nn.Module]] = []
+    for index, (into, middle, out) in enumerate(zip(c, m, o, strict=True)):
+        stride = 2 if index + 1 in strided else 1
+        block = BottleneckUnit(
+            into,
+            middle,
+            out,
+            kernel=kernels[index] if kernels else 3,
+            stride=stride,
+            groups=groups,
+            activation=activation,
+            shuffle_groups=groups,
+            residual=stride == 1 and into == out,
+        )
+        layers.append((f"b{index + 1}", block))
+    return layers
+
+
+def _separable_stem(channels: int, stem: int, out: int, stride: int, activation: Activation) -> list[tuple[str, nn.Module]]:
+    return [
+        ("conv1", ConvUnit(channels, stem, 3, stride, activation=activation)),
+        ("PW1", ConvUnit(stem, stem, activation=activation)),
+        ("DW1", ConvUnit(stem, stem, 3, groups=stem, activation=activation)),
+        ("PW2", ConvUnit(stem, out, activation="linear")),
+    ]
+
+
+def _tail(into: int, tail: int, num_classes: int, activation: Activation) -> list[tuple[str, nn.Module]]:
+    return [
+        ("PW1_tail", ConvUnit(into, tail, activation=activation)),
+        ("pool", GlobalPool()),
+        ("FC1", nn.Linear(tail, num_classes)),
+    ]
+
+
+def mobilenetv2(
+    architecture: str = "mobilenetv2",
+    num_classes: int = 10,
+    input_shape: Shape = (3, 32, 32),
+    stem_stride: int = 1,
+    stem_channels: int = 32,
+    expansion: int = 6,
+    channels: tuple[int, ...] = (16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320),
+    strided: tuple[int, ...] = (6, 13),
+    tail_channels: int = 1280,
+) -> Cnn:
+    """MobileNetV2: ``channels`` are the input of the first block, then the output of every block.
+
+    The published list is c = 16,24x2,32x3,64x4,96x3,160x3 and o = 24x2,32x3,64x4,96x3,160x3,320, expansion 6,
+    stride 2 at blocks 6 and 13.
+    """
+    options = {key: value for key, value in locals().items() if key != "architecture"}
+    c, o = channels[:-1], channels[1:]
+    layers = [
+        *_separable_stem(input_shape[0], stem_channels, c[0], stem_stride, "relu6"),
+        *_blocks(c, [expansion * into for into in c], o, strided, activation="relu6"),
+        *_tail(o[-1], tail_channels, num_classes, "relu6"),
+    ]
+    return Cnn(architecture, options, input_shape, layers)
+
+
+def mobilenetv2_fused(
+    architecture: str = "mobilenetv2-fused", num_classes: int = 10, input_shape: Shape = (3, 32, 32)
+) -> Cnn:
+    """MobileNetV2 modified for fusion: 14 blocks, all with 864 middle channels, tail 80 -> 1280."""
+    options: dict[str, object] = {"num_classes": num_classes, "input_shape": input_shape}
+    c = [16, *[24] * 3, *[32] * 4, *[40] * 6]
+    o = [*[24] * 3, *[32] * 4, *[40] * 6, 80]
+    layers = [
+        *_separable_stem(input_shape[0], 32, 16, 1, "relu"),
+        *_blocks(c, [864] * 14, o, strided=(4, 8)),
+        *_tail(80, 1280, num_classes, "relu"),
+    ]
+    return Cnn(architecture, options, input_shape, layers)
+
+
+MNASNET_KERNELS = (3, 3, 5, 5, 5, 3, 3, 3, 3, 3, 3, 5, 5, 5, 3)
+
+
+def mnasnet(architecture: str = "mnasnet", num_classes: int = 10, input_shape: Shape = (3, 32, 32)) -> Cnn:
+    """MnasNet: 15 blocks, kernels 3 and 5, expansion 6,6,3,3,3,6x10."""
+    options: dict[str, object] = {"num_classes": num_classes, "input_shape": input_shape}
+    c = [16, *[24] * 2, *[40] * 3, *[80] * 4, *[112] * 2, *[160] * 3]
+    o = [*[24] * 2, *[40] * 3, *[80] * 4, *[112] * 2, *[160] * 3, 320]
+    expansions = [6, 6, 3, 3, 3, *[6] * 10]
+    middle = [into * expansion for into, expansion in zip(c, expansions, strict=True)]
+    layers = [
+        *_separable_stem(input_shape[0], 32, 16, 1, "relu"),
+        *_blocks(c, middle, o, strided=(3, 12), kernels=MNASNET_KERNELS),
+        *_tail(320, 1280, num_classes, "relu"),
+    ]
+    return Cnn(architecture, options, input_shape, layers)
+
+
+def mnasnet_fused(architecture: str = "mnasnet-fused", num_classes: int = 10, input_shape: Shape = (3, 32, 32)) -> Cnn:
+    """MnasNet modified for fusion: 15 blocks, all with 960 middle channels, tail 80 -> 1280."""
+    options: dict[str, object] = {"num_classes": num_classes, "input_shape": input_shape}
+    c = [16, *[24] * 3, *[32] * 5, *[40] * 6]
+    o = [*[24] * 3, *[32] * 5, *[40] * 6, 80]
+    layers = [
+        *_separable_stem(input_shape[0], 32, 16, 1, "relu"),
+        *_blocks(c, [960] * 15, o, strided=(3, 9), kernels=MNASNET_KERNELS),
+        *_tail(80, 1280, num_classes, "relu"),
+    ]
+    return Cnn(architecture, options, input_shape, layers)
+
+
+SHUFFLENET_GROUPS = 3
+
+
+def shufflenet(architecture: str = "shufflenet", num_classes: int = 10, input_shape: Shape = (3, 32, 32)) -> Cnn:
+    """ShuffleNet, 3 groups, 15 blocks: shuffle inside the block, no activation after the depthwise convolution."""
+    options: dict[str, object] = {"num_classes": num_classes, "input_shape": input_shape}
+    c = [24, *[60] * 4, *[120] * 8, *[240] * 2]
+    m = [*[240] * 4, *[480] * 8, *[960] * 3]
+    o = [*[60] * 4, *[120] * 8, *[240] * 3]
+    layers: list[tuple[str, nn.Module]] = [("conv1", ConvUnit(input_shape[0], 24, 3))]
+    for index, (into, middle, out) in enumerate(zip(c, m, o, strict=True)):
+        stride = 2 if index + 1 in (4, 12) else 1
+        unit = ShuffleUnit(into, middle, out, stride, SHUFFLENET_GROUPS, residual=stride == 1 and into == out)
+        layers.append((f"b{index + 1}", unit))
+    layers += [("pool", GlobalPool()), ("FC1", nn.Linear(240, num_classes))]
+    return Cnn(architecture, options, input_shape, layers)
+
+
+def shufflenet_fused(
+    architecture: str = "shufflenet-fused", num_classes: int = 10, input_shape: Shape = (3, 32, 32)
+) -> Cnn:
+    """ShuffleNet modified for fusion: 15 blocks, 2574 or 2604 middle channels, shuffle on the block's output."""
+    options: dict[str, object] = {"num_classes": num_classes, "input_shape": input_shape}
+    c = [24, *[18] * 2, *[24] * 4, *[42] * 8]
+    m = [*[2574] * 7, *[2604] * 8]
+    o = [*[18] * 2, *[24] * 4, *[42] * 8, 84]
+    layers: list[tuple[str, nn.Module]] = [
+        ("conv1", ConvUnit(input_shape[0], 24, 3)),
+        *_blocks(c, m, o, strided=(3, 7), groups=SHUFFLENET_GROUPS),
+        ("pool", GlobalPool()),
+        ("FC1", nn.Linear(84, num_classes)),
+    ]
+    return Cnn(architecture, options, input_shape, layers)

@@ -1,0 +1,200 @@
+"""The PyTorch building blocks all registered networks are made of.
+
+A :class:`Cnn` is an ordered dictionary of layers with the names of the published tables (``conv1``, ``PW1``, ``b1``,
+..., ``FC1``), so that every later result can be traced to its layer.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from predfuse.errors import InputError
+from predfuse.ir import Activation, Shape
+from predfuse.predictor.ternary import TernaryPredictor, gate
+
+BATCH_NORM_EPS = 1e-5
+
+
+def shuffle_channels(x: Tensor, groups: int) -> Tensor:
+    """Channel shuffle of ``[N, C, H, W]``: output channel ``i*groups + j`` is input channel ``j*C/groups + i``."""
+    if groups == 1:
+        return x
+    return nn.functional.channel_shuffle(x, groups)
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """Apply ``"linear"``, ``"relu"`` or ``"relu6"``, in place where that saves memory."""
+    if activation == "relu":
+        return nn.functional.relu(x, inplace=True)
+    if activation == "relu6":
+        return nn.functional.relu6(x, inplace=True)
+    return x
+
+
+class ConvUnit(nn.Module):
+    """Convolution without bias -> batch norm -> activation -> optional channel shuffle."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        activation: Activation = "relu",
+        shuffle_groups: int = 1,
+    ) -> None:
+        super().__init__()
+        require_divisible(groups, in_channels, out_channels)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPS)
+        self.activation: Activation = activation
+        self.shuffle_groups = shuffle_groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return shuffle_channels(activate(self.norm(self.conv(x)), self.activation), self.shuffle_groups)
+
+
+class BottleneckUnit(nn.Module):
+    """Expand -> depthwise -> project with batch norms; gated by ReLU, or by a predictor once it has one.
+
+    Without a predictor this is the ordinary block. With ``predictor`` set, its masks are the only nonlinearity:
+    ``h = mask1 * a`` and ``u = mask2 * d``, nothing is clamped ("arithmetic: block").
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        middle_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        stride: int = 1,
+        groups: int = 1,
+        activation: Activation = "relu",
+        depthwise_activation: Activation | None = None,
+        shuffle_groups: int = 1,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        require_divisible(groups, in_channels, middle_channels, out_channels)
+        if residual and (stride != 1 or in_channels != out_channels):
+            raise InputError(f"block {in_channels}->{out_channels}", "cannot have a residual", "keep the shape")
+        self.expand = nn.Conv2d(in_channels, middle_channels, 1, groups=groups, bias=False)
+        self.expand_norm = nn.BatchNorm2d(middle_channels, eps=BATCH_NORM_EPS)
+        self.depthwise = nn.Conv2d(
+            middle_channels, middle_channels, kernel, stride, kernel // 2, groups=middle_channels, bias=False
+        )
+        self.depthwise_norm = nn.BatchNorm2d(middle_channels, eps=BATCH_NORM_EPS)
+        self.project = nn.Conv2d(middle_channels, out_channels, 1, groups=groups, bias=False)
+        self.project_norm = nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPS)
+        self.expand_activation: Activation = activation
+        self.depthwise_activation: Activation = depthwise_activation or activation
+        self.shuffle_groups = shuffle_groups
+        self.residual = residual
+        self.predictor: TernaryPredictor | None = None
+
+    @property
+    def groups(self) -> int:
+        return self.expand.groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.predictor is None:
+            hidden = activate(self.expand_norm(self.expand(x)), self.expand_activation)
+            hidden = activate(self.depthwise_norm(self.depthwise(hidden)), self.depthwise_activation)
+        else:
+            expand_score, depthwise_score = self.predictor(x)
+            widths = self.predictor.expand_width, self.predictor.depthwise_width
+            hidden = gate(self.expand_norm(self.expand(x)), expand_score, widths[0])
+            hidden = gate(self.depthwise_norm(self.depthwise(hidden)), depthwise_score, widths[1])
+        y = shuffle_channels(self.project_norm(self.project(hidden)), self.shuffle_groups)
+        return y + x if self.residual else y
+
+    def pre_activations(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the two activations see, ``a`` and ``d``, each ``[N, M, H, W]``, under the true masks."""
+        a = self.expand_norm(self.expand(x))
+        h = a.clamp(0, 6) if self.expand_activation == "relu6" else a.relu()
+        return a, self.depthwise_norm(self.depthwise(h))
+
+
+class ShuffleUnit(nn.Module):
+    """Block of the original ShuffleNet: grouped 1x1 -> shuffle -> depthwise -> grouped 1x1, shuffle inside the block.
+
+    The shuffle between expand and depthwise mixes the groups, so that it is no grouped fusable bottleneck.
+    """
+
+    def __init__(
+        self, in_channels: int, middle_channels: int, out_channels: int, stride: int, groups: int, residual: bool
+    ) -> None:
+        super().__init__()
+        self.expand = ConvUnit(in_channels, middle_channels, groups=groups, shuffle_groups=groups)
+        self.depthwise = ConvUnit(
+            middle_channels, middle_channels, 3, stride, groups=middle_channels, activation="linear"
+        )
+        self.project = ConvUnit(middle_channels, out_channels, groups=groups, activation="linear")
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.project(self.depthwise(self.expand(x)))
+        return y + x if self.residual else y
+
+
+class GlobalPool(nn.Module):
+    """Mean over the image: ``[N, C, H, W] -> [N, C]``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+class Cnn(nn.Module):
+    """A network as an ordered dictionary of named layers.
+
+    Attributes:
+        architecture: Registry name it was built from.
+        options: The keyword arguments it was built with (JSON-able), enough to build it again.
+        input_shape: ``(C, H, W)`` it was designed for.
+    """
+
+    def __init__(
+        self, architecture: str, options: dict[str, object], input_shape: Shape, layers: list[tuple[str, nn.Module]]
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.options = options
+        self.input_shape = input_shape
+        self.layers = nn.Sequential(OrderedDict(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return y
+
+    def bottlenecks(self) -> Iterator[tuple[str, BottleneckUnit]]:
+        """The fusable blocks with their names."""
+        for name, layer in self.layers.named_children():
+            if isinstance(layer, BottleneckUnit):
+                yield name, layer
+
+
+def require_divisible(groups: int, *channels: int) -> None:
+    """Check that every channel count splits into the groups.
+
+    Raises:
+        InputError: One does not.
+    """
+    for count in channels:
+        if groups < 1 or count < 1 or count % groups:
+            raise InputError("network options", f"{count} channels are not divisible by {groups} groups", "change one")
+
+
+def initialise(model: nn.Module, seed: int) -> None:
+    """He-normal weights (fan out), unit batch norms; deterministic for a seed whatever the global state."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0.0, module.in_features**-0.5, generator=generator)
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,120 @@
+"""From a registered PyTorch network to the graph of :mod:`predfuse.ir`: batch norms folded, predictors as integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from predfuse.errors import InputError
+from predfuse.fusion.folding import fold_batch_norm
+from predfuse.ir import INPUT, Add, Bottleneck, Conv, Linear, Network, Node, Padding, Pool, Shuffle
+from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, ShuffleUnit
+
+Array = npt.NDArray[Any]
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    return tensor.detach().cpu().numpy().astype(np.float64)
+
+
+def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Array, Array]:
+    assert norm.running_mean is not None and norm.running_var is not None
+    return fold_batch_norm(
+        _array(conv.weight),
+        _array(norm.weight),
+        _array(norm.bias),
+        _array(norm.running_mean),
+        _array(norm.running_var),
+        norm.eps,
+    )
+
+
+def _padding(conv: nn.Conv2d) -> Padding:
+    pad = int(conv.padding[0])
+    return (pad, pad, pad, pad)
+
+
+def _lower_conv(name: str, source: str, unit: ConvUnit) -> list[Node]:
+    weight, bias = _folded(unit.conv, unit.norm)
+    conv = Conv(
+        name=name,
+        inputs=(source,),
+        weight=weight,
+        bias=bias,
+        stride=unit.conv.stride[0],
+        padding=_padding(unit.conv),
+        groups=unit.conv.groups,
+        activation=unit.activation,
+    )
+    if unit.shuffle_groups == 1:
+        return [conv]
+    return [conv, Shuffle(f"{name}.shuffle", (name,), groups=unit.shuffle_groups)]
+
+
+def _lower_bottleneck(name: str, source: str, unit: BottleneckUnit) -> Bottleneck:
+    expand, expand_bias = _folded(unit.expand, unit.expand_norm)
+    depthwise, depthwise_bias = _folded(unit.depthwise, unit.depthwise_norm)
+    project, project_bias = _folded(unit.project, unit.project_norm)
+    return Bottleneck(
+        name=name,
+        inputs=(source,),
+        expand_weight=expand[:, :, 0, 0],
+        expand_bias=expand_bias,
+        depthwise_weight=depthwise[:, 0],
+        depthwise_bias=depthwise_bias,
+        project_weight=project[:, :, 0, 0],
+        project_bias=project_bias,
+        stride=unit.depthwise.stride[0],
+        padding=_padding(unit.depthwise),
+        groups=unit.groups,
+        expand_activation=unit.expand_activation,
+        depthwise_activation=unit.depthwise_activation,
+        shuffle_groups=unit.shuffle_groups,
+        residual=unit.residual,
+        predictor=None if unit.predictor is None else unit.predictor.to_integers(),
+    )
+
+
+def _lower_layer(name: str, source: str, layer: nn.Module) -> list[Node]:
+    if isinstance(layer, ConvUnit):
+        return _lower_conv(name, source, layer)
+    if isinstance(layer, BottleneckUnit):
+        return [_lower_bottleneck(name, source, layer)]
+    if isinstance(layer, ShuffleUnit):
+        nodes: list[Node] = []
+        for stage, unit in (("expand", layer.expand), ("depthwise", layer.depthwise), ("project", layer.project)):
+            nodes += _lower_conv(f"{name}.{stage}", nodes[-1].name if nodes else source, unit)
+        return [*nodes, Add(f"{name}.add", (nodes[-1].name, source))] if layer.residual else nodes
+    if isinstance(layer, GlobalPool):
+        return [Pool(name, (source,))]
+    if isinstance(layer, nn.Linear):
+        return [Linear(name, (source,), weight=_array(layer.weight), bias=_array(layer.bias))]
+    raise InputError(f"layer {name}", f"{type(layer).__name__} has no lowering", "use the layers of predfuse.models")
+
+
+def to_network(
+    model: Cnn,
+    name: str | None = None,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
+    labels: tuple[str, ...] = (),
+    metadata: dict[str, Any] | None = None,
+) -> Network:
+    """Lower a registered network in its evaluation form (running statistics) to float64 arrays."""
+    nodes: list[Node] = []
+    for layer_name, layer in model.layers.named_children():
+        nodes += _lower_layer(layer_name, nodes[-1].name if nodes else INPUT, layer)
+    shape = model.input_shape
+    return Network(
+        name=name or model.architecture,
+        input_shape=(shape[0], shape[1], shape[2]),
+        nodes=tuple(nodes),
+        mean=mean,
+        std=std,
+        labels=labels,
+        metadata=metadata or {},
+    )

@@ -1,0 +1,164 @@
+"""The trainable ternary predictor: float simulation of the integer predictor, exact in its forward pass.
+
+Forward it computes precisely the integers of :class:`predfuse.ir.Predictor` ("arithmetic: predictor"; all values stay
+below 2**24, where float32 is exact). Backward it uses straight-through estimators: the identity for ternary weights,
+rounding and flooring, and a triangular bump for the gate.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from predfuse.ir import Predictor
+
+TERNARY_THRESHOLD = 0.7
+"""Ternary weights keep what exceeds this fraction of the filter's mean magnitude (reference recipe of the paper)."""
+
+
+class _Ternary(torch.autograd.Function):
+    """Sign of the weights that exceed ``0.7 * mean|w|`` of their filter, else 0; gradient passes unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        magnitude = weight.abs()
+        threshold = TERNARY_THRESHOLD * magnitude.flatten(1).mean(1).view(-1, *[1] * (weight.dim() - 1))
+        return weight.sign() * (magnitude > threshold)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class _Round(torch.autograd.Function):
+    """Round to the nearest integer; gradient passes unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class _Quantise(torch.autograd.Function):
+    """``clamp(floor(x * scale), low, high)``; gradient ``scale`` inside the range, 0 outside."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+        scaled = x * scale
+        ctx.save_for_backward((scaled >= low) & (scaled < high + 1), scale)
+        return scaled.floor_().clamp_(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        inside, scale = ctx.saved_tensors
+        return gradient * inside * scale, None, None, None
+
+
+class _Gate(torch.autograd.Function):
+    """``a * (score > 0)``; the score's gradient is that of a step smoothed to a triangle of half-width ``width``."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, score: Tensor, width: Tensor) -> Tensor:
+        ctx.save_for_backward(a, score, width)
+        return a * (score > 0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, score, width = ctx.saved_tensors
+        inverse = 1 / width
+        bump = (score * inverse).abs_().neg_().add_(1).clamp_(min=0).mul_(inverse)
+        return gradient * (score > 0), bump.mul_(gradient).mul_(a), None
+
+
+def gate(a: Tensor, score: Tensor, width: Tensor) -> Tensor:
+    """Let ``a`` through where ``score > 0``; all ``[N, M, H, W]``, ``width`` ``[1, M, 1, 1]``."""
+    return a * (score > 0) if not torch.is_grad_enabled() else _Gate.apply(a, score, width)  # type: ignore[no-any-return]
+
+
+class TernaryPredictor(nn.Module):
+    """Predicts the two masks of one block from its input, without multiplications.
+
+    Attributes:
+        expand_weight: Latent ``[M, C/groups, 1, 1]``, in units of one ternary step.
+        expand_offset: Latent ``[M]``, in units of ``t1``.
+        depthwise_weight: Latent ``[M, 1, k, k]``.
+        depthwise_offset: Latent ``[M]``, in units of ``t2``.
+        input_exponent: Power of two of the input quantiser, one per block.
+        shift: ``[M]`` right shifts of the first stage.
+        expand_width, depthwise_width: ``[1, M, 1, 1]`` half-widths of the gates' surrogate gradients.
+    """
+
+    expand_width: Tensor
+    depthwise_width: Tensor
+    input_exponent: Tensor
+    shift: Tensor
+
+    def __init__(self, middle: int, group_channels: int, kernel: int, stride: int, groups: int, bits: int = 4) -> None:
+        super().__init__()
+        self.stride, self.groups, self.bits = stride, groups, bits
+        self.expand_weight = nn.Parameter(torch.zeros(middle, group_channels, 1, 1))
+        self.expand_offset = nn.Parameter(torch.zeros(middle))
+        self.depthwise_weight = nn.Parameter(torch.zeros(middle, 1, kernel, kernel))
+        self.depthwise_offset = nn.Parameter(torch.zeros(middle))
+        self.register_buffer("input_exponent", torch.zeros((), dtype=torch.int32))
+        self.register_buffer("shift", torch.zeros(middle, dtype=torch.int32))
+        self.register_buffer("expand_width", torch.ones(1, middle, 1, 1))
+        self.register_buffer("depthwise_width", torch.ones(1, middle, 1, 1))
+
+    @property
+    def input_range(self) -> tuple[int, int]:
+        """Smallest and largest quantised input (-8 and 7 for 4 bits)."""
+        return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+
+    @property
+    def hidden_max(self) -> int:
+        """Largest quantised first-stage output (15 for 4 bits)."""
+        return (1 << self.bits) - 1
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of both gates, integers in float: ``z1 [N, M, H, W]`` and ``z2 [N, M, P, Q]``; on where > 0."""
+        z1 = self.expand_score(x)
+        return z1, self.depthwise_score(self.hidden(z1))
+
+    def expand_score(self, x: Tensor) -> Tensor:
+        """First-stage scores from the block input ``[N, C, H, W]``."""
+        quantised = _Quantise.apply(x, torch.ldexp(x.new_ones(()), -self.input_exponent), *self.input_range)
+        weight, offset = _Ternary.apply(self.expand_weight), _Round.apply(self.expand_offset)
+        return nn.functional.conv2d(quantised, weight, offset, groups=self.groups)
+
+    def hidden(self, z1: Tensor) -> Tensor:
+        """The first stage's clamped, shifted output ``q1``, what the second stage reads."""
+        scale = torch.ldexp(z1.new_ones(()), -self.shift).view(1, -1, 1, 1)
+        return _Quantise.apply(z1, scale, 0, self.hidden_max)  # type: ignore[no-any-return]
+
+    def depthwise_score(self, q1: Tensor) -> Tensor:
+        """Second-stage scores from the clamped, shifted output of the first."""
+        weight, offset = _Ternary.apply(self.depthwise_weight), _Round.apply(self.depthwise_offset)
+        pad = self.depthwise_weight.shape[-1] // 2
+        return nn.functional.conv2d(q1, weight, offset, self.stride, pad, groups=q1.shape[1])
+
+    @torch.no_grad()
+    def to_integers(self) -> Predictor:
+        """The integer predictor this module simulates."""
+
+        def array(tensor: Tensor, dtype: type[np.generic]) -> np.ndarray[Any, Any]:
+            return tensor.detach().cpu().numpy().astype(dtype)
+
+        low, high = self.input_range
+        return Predictor(
+            input_exponent=int(self.input_exponent),
+            expand=array(_Ternary.apply(self.expand_weight)[:, :, 0, 0], np.int8),
+            expand_offset=array(self.expand_offset.round(), np.int32),
+            shift=array(self.shift, np.int8),
+            depthwise=array(_Ternary.apply(self.depthwise_weight)[:, 0], np.int8),
+            depthwise_offset=array(self.depthwise_offset.round(), np.int32),
+            input_min=low,
+            input_max=high,
+            hidden_max=self.hidden_max,
+        )
