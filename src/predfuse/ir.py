@@ -45,7 +45,7 @@ def _check_array(name: str, label: str, array: Array, shape: tuple[int | None, .
 
 
 def _check_groups(name: str, groups: int, **channels: int) -> None:
-    if groups < 1:
+    if not _is_count(groups) or groups < 1:
         raise _fail(name, f"groups is {groups}", "use 1 or more groups")
     for label, count in channels.items():
         if count % groups:
@@ -53,10 +53,15 @@ def _check_groups(name: str, groups: int, **channels: int) -> None:
 
 
 def _check_window(name: str, stride: int, padding: Padding, dilation: int = 1) -> None:
-    if stride < 1 or dilation < 1:
-        raise _fail(name, f"stride {stride}, dilation {dilation}", "both must be 1 or more")
-    if len(padding) != 4 or min(padding) < 0:
-        raise _fail(name, f"padding {padding}", "give (top, bottom, left, right), each 0 or more")
+    if not (_is_count(stride) and _is_count(dilation)) or stride < 1 or dilation < 1:
+        raise _fail(name, f"stride {stride}, dilation {dilation}", "both must be whole numbers, 1 or more")
+    if not isinstance(padding, tuple) or len(padding) != 4 or not all(_is_count(pixels) for pixels in padding):
+        raise _fail(name, f"padding {padding}", "give (top, bottom, left, right), each a whole number, 0 or more")
+
+
+def _is_count(value: object) -> bool:
+    """Whether ``value`` is a whole number, 0 or more (``True`` is not)."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 0
 
 
 def window_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
@@ -72,8 +77,10 @@ class Node:
     inputs: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not self.name or self.name == INPUT:
+        if not isinstance(self.name, str) or not self.name or self.name == INPUT:
             raise _fail(repr(self.name), "is not a usable name", 'choose a non-empty name other than "input"')
+        if not isinstance(self.inputs, tuple) or not all(isinstance(source, str) for source in self.inputs):
+            raise _fail(self.name, f"has inputs {self.inputs!r}", "give a tuple of layer names")
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         """Shape ``(C, H, W)`` of the output, given those of the inputs.
@@ -193,9 +200,12 @@ class Predictor:
         for label in ("expand", "depthwise"):
             if np.abs(getattr(self, label).astype(np.int64)).max() > 1:
                 raise _fail(name, f"predictor {label} is not ternary", "use values -1, 0 and 1 only")
+        for label in ("input_exponent", "input_min", "input_max", "hidden_max"):
+            if not isinstance(getattr(self, label), int | np.integer):
+                raise _fail(name, f"predictor {label} is not a whole number", "retrain the predictor")
         if self.shift.min() < 0 or self.shift.max() > 31:
             raise _fail(name, "predictor shift lies outside 0..31", "retrain the predictor")
-        if not (self.input_min <= 0 < self.input_max and 0 < self.hidden_max and abs(self.input_exponent) <= 64):
+        if not (self.input_min <= 0 < self.input_max and self.hidden_max > 0 and abs(self.input_exponent) <= 64):
             raise _fail(name, "predictor ranges are unusable", "retrain the predictor")
 
 
@@ -247,11 +257,10 @@ class Bottleneck(Node):
         if kernel != self.depthwise_weight.shape[2] or kernel % 2 == 0:
             raise _fail(self.name, f"depthwise kernel is {kernel}x{self.depthwise_weight.shape[2]}", "use odd squares")
         _check_array(self.name, "depthwise bias", self.depthwise_bias, (middle,))
-        if self.groups < 1:
-            raise _fail(self.name, f"groups is {self.groups}", "use 1 or more groups")
+        _check_groups(self.name, self.groups, middle=middle)
         _check_array(self.name, "project weight", self.project_weight, (None, middle // self.groups))
         _check_array(self.name, "project bias", self.project_bias, (self.out_channels,))
-        _check_groups(self.name, self.groups, middle=middle, output=self.out_channels)
+        _check_groups(self.name, self.groups, output=self.out_channels)
         _check_groups(self.name, self.shuffle_groups, output=self.out_channels)
         _check_window(self.name, self.stride, self.padding)
         _check_activation(self.name, self.expand_activation)
@@ -294,7 +303,12 @@ class Bottleneck(Node):
 
 @dataclass(frozen=True, eq=False)
 class Pool(Node):
-    """Average or maximum pooling; ``kernel`` 0 pools the whole image (global). Averages count padding unless told."""
+    """Average or maximum pooling; ``kernel`` 0 pools the whole image (global).
+
+    Attributes:
+        padding: ``(top, bottom, left, right)`` pixels, 0 for averages and below every value for maxima.
+        count_padding: Averages divide by the whole window, else by its pixels inside the image.
+    """
 
     kind: Literal["average", "max"] = "average"
     kernel: int = 0
@@ -304,9 +318,14 @@ class Pool(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kind not in ("average", "max") or self.kernel < 0:
+        if self.kind not in ("average", "max") or not _is_count(self.kernel):
             raise _fail(self.name, f"pooling {self.kind} {self.kernel}", "use average or max, kernel 0 or more")
         _check_window(self.name, self.stride, self.padding)
+        if self.kernel == 0 and (self.stride != 1 or any(self.padding)):
+            raise _fail(self.name, "pools the whole image with a stride or padding", "drop them or give a kernel")
+        if self.kernel and max(self.padding) >= self.kernel:
+            what = f"padding {self.padding} holds whole windows of {self.kernel} pixels"
+            raise _fail(self.name, what, "use less padding than the kernel")
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         (shape,) = shapes
@@ -409,11 +428,16 @@ class Network:
     def __post_init__(self) -> None:
         if not self.nodes:
             raise InputError(f"network {self.name}", "has no layers", "add at least one")
-        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
-            raise InputError(f"network {self.name}", f"input shape {self.input_shape}", "give (channels, height, width)")
+        if len(self.input_shape) != 3 or not all(_is_count(size) and size > 0 for size in self.input_shape):
+            raise InputError(
+                f"network {self.name}", f"input shape {self.input_shape}", "give (channels, height, width)"
+            )
         for label, values in (("mean", self.mean), ("std", self.std)):
             if values and len(values) != self.input_shape[0]:
                 raise InputError(f"network {self.name}", f"{label} has {len(values)} values", "give one per channel")
+            if not np.isfinite(values).all() or (label == "std" and min(values, default=1.0) <= 0):
+                what = f"{label} is {values}"
+                raise InputError(f"network {self.name}", what, "give finite values, and divisors above 0")
         self.shapes()
 
     def shapes(self) -> dict[str, Shape]:
@@ -447,5 +471,12 @@ class Network:
         return (node for node in self.nodes if isinstance(node, Bottleneck))
 
     def replace_nodes(self, **replacements: Node) -> Network:
-        """A copy with some nodes exchanged by name."""
+        """A copy with some nodes exchanged by name.
+
+        Raises:
+            InputError: A name is not in the network, or the new node does not fit.
+        """
+        unknown = sorted(replacements.keys() - {node.name for node in self.nodes})
+        if unknown:
+            raise InputError(f"network {self.name}", f"has no layer {unknown[0]!r}", "name one of its layers")
         return dataclasses.replace(self, nodes=tuple(replacements.get(node.name, node) for node in self.nodes))

@@ -1,0 +1,262 @@
+"""The fused convolution given its masks: a slow obvious one over the lists, a fast numba one, and one without lists.
+
+All return the output before shuffle and residual, ``[O, P, Q]``; see :func:`finish_block` for those. Integer arguments
+are computed in int64, exactly; floats in float64, or in float32 where weights and input are float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from predfuse.errors import InputError
+from predfuse.fusion import layers
+from predfuse.fusion.masks import ON, RELU6_CEILING, SATURATED, apply_mask
+from predfuse.fusion.weights import FusedWeights, SparseLists
+from predfuse.ir import Array, Bottleneck, window_size
+
+
+def fused_convolution_reference(fused: FusedWeights, x: Array, mask1: Array, mask2: Array) -> Array:
+    """Walk through every list for every output pixel, add what the masks let through, multiply once.
+
+    Args:
+        fused: The block's fused weights.
+        x: ``[C, H, W]``.
+        mask1: ``[M, H, W]`` states of the expand activations.
+        mask2: ``[M, P, Q]`` states of the depthwise activations.
+    """
+    _, height, width = x.shape
+    _, rows, columns = mask2.shape
+    taps = fused.kernel**2
+    group_outputs = fused.out_channels // fused.groups
+    y = np.zeros((fused.out_channels, rows, columns), np.result_type(x, fused.output_bias))
+
+    def total(lists: SparseLists, row: int, passes: list[bool]) -> Any:
+        """Sum of one list's values whose middle channel passes."""
+        entries = range(lists.indptr[row], lists.indptr[row + 1])
+        passing = [lists.value[e] for e in entries if passes[lists.channel[e]]]
+        return np.array(passing, y.dtype).sum()
+
+    for i in range(rows):
+        for j in range(columns):
+            on2 = list(mask2[:, i, j] == ON)
+            saturated2 = list(mask2[:, i, j] == SATURATED)
+            for o in range(fused.out_channels):
+                y[o, i, j] = fused.output_bias[o]
+                y[o, i, j] += total(fused.depthwise_bias, o, on2) + total(fused.depthwise_saturated, o, saturated2)
+            for tap in range(taps):
+                row = i * fused.stride + tap // fused.kernel - fused.padding[0]
+                column = j * fused.stride + tap % fused.kernel - fused.padding[2]
+                if not (0 <= row < height and 0 <= column < width):
+                    continue
+                state1 = mask1[:, row, column]
+                both_on = list((mask2[:, i, j] == ON) & (state1 == ON))
+                on_saturated = list((mask2[:, i, j] == ON) & (state1 == SATURATED))
+                for o in range(fused.out_channels):
+                    y[o, i, j] += total(fused.expand_bias, o * taps + tap, both_on)
+                    y[o, i, j] += total(fused.expand_saturated, o * taps + tap, on_saturated)
+                    for c in range(fused.group_channels):
+                        pixel = x[o // group_outputs * fused.group_channels + c, row, column]
+                        y[o, i, j] += total(fused.weights, (o * fused.group_channels + c) * taps + tap, both_on) * pixel
+    return y
+
+
+def fused_convolution(fused: FusedWeights, x: Array, mask1: Array, mask2: Array) -> Array:
+    """The same as :func:`fused_convolution_reference`, in numba: whole images of gates against each list entry.
+
+    Integers are bit-identical to the reference; floats differ by rounding only.
+
+    Args:
+        fused: The block's fused weights.
+        x: ``[C, H, W]``, floating for floating weights, integer for integer weights.
+        mask1: ``[M, H, W]`` states of the expand activations.
+        mask2: ``[M, P, Q]`` states of the depthwise activations.
+
+    Raises:
+        InputError: Shapes or types do not fit the block.
+    """
+    _require_fitting(fused, x, mask1, mask2)
+    dtype = fused.output_bias.dtype
+    rows, columns = mask2.shape[1:]
+    y = np.empty((fused.out_channels, rows * columns), dtype)
+    y[:] = fused.output_bias[:, None]
+    on2 = _gates(mask2, ON)
+    _add_channel_lists(*_arrays(fused.depthwise_bias), on2, y)
+    if len(fused.depthwise_saturated):
+        _add_channel_lists(*_arrays(fused.depthwise_saturated), _gates(mask2, SATURATED), y)
+    padded = _pad(x.astype(dtype, copy=False), fused, rows, columns)
+    geometry = (fused.groups, fused.kernel, fused.stride, columns)
+    on1 = _pad(_gates(mask1, ON).reshape(mask1.shape), fused, rows, columns)
+    _add_window_lists(*_arrays(fused.weights), *_arrays(fused.expand_bias), padded, on1, on2, *geometry, y)
+    if len(fused.expand_saturated):
+        saturated1 = _pad(_gates(mask1, SATURATED).reshape(mask1.shape), fused, rows, columns)
+        nothing = SparseLists(np.zeros_like(fused.weights.indptr), fused.weights.channel[:0], fused.weights.value[:0])
+        _add_window_lists(*_arrays(nothing), *_arrays(fused.expand_saturated), padded, saturated1, on2, *geometry, y)
+    return y.reshape(fused.out_channels, rows, columns)
+
+
+def fused_convolution_unstored(
+    block: Bottleneck, x: Array, mask1: Array, mask2: Array, ceiling: float = RELU6_CEILING
+) -> Array:
+    """The fused convolution of a block whose fused weights are too many to store (unpruned, wide).
+
+    For every output pixel and tap the sums ``S[o, c]`` of the survivors are formed from their factors, by one matrix
+    product per group, and each is multiplied once, as in :func:`fused_convolution_reference`.
+
+    Args:
+        block: The block, floating weights.
+        x: ``[C, H, W]`` in the type of the weights.
+        mask1: ``[M, H, W]`` states of the expand activations.
+        mask2: ``[M, P, Q]`` states of the depthwise activations.
+        ceiling: What a saturated activation gives.
+    """
+    _, rows, columns = mask2.shape
+    top, _, left, _ = block.padding
+    # Bias and ceilings of the first stage are two more input channels, worth 1 where on and where saturated.
+    extended = np.concatenate((block.expand_weight, block.expand_bias[:, None]), axis=1).astype(x.dtype)
+    # The second stage's own terms need no window.
+    constants = apply_mask(np.broadcast_to(block.depthwise_bias[:, None, None], mask2.shape), mask2, ceiling)
+    y = layers.pointwise(constants.astype(x.dtype), block.project_weight, block.groups, block.project_bias)
+    middle, outputs = block.middle_channels // block.groups, block.out_channels // block.groups
+    channels = block.group_channels
+    for group in range(block.groups):
+        m = slice(group * middle, (group + 1) * middle)
+        o = slice(group * outputs, (group + 1) * outputs)
+        project = np.ascontiguousarray(block.project_weight[o].T)
+        expand, taps = extended[m], block.depthwise_weight[m]
+        image = x[group * channels : (group + 1) * channels]
+        for i, j in np.ndindex(rows, columns):
+            on2 = np.flatnonzero(mask2[m, i, j] == ON)
+            for kh, kw in np.ndindex(block.kernel, block.kernel):
+                row, column = i * block.stride + kh - top, j * block.stride + kw - left
+                if not (0 <= row < x.shape[1] and 0 <= column < x.shape[2]):
+                    continue
+                state1 = mask1[m][on2, row, column]
+                both = on2[state1 == ON]
+                sums = (project[both] * taps[both, kh, kw, None]).T @ expand[both]
+                y[o, i, j] += sums[:, :channels] @ image[:, row, column] + sums[:, channels]
+                saturated = on2[state1 == SATURATED]
+                if saturated.size:
+                    y[o, i, j] += x.dtype.type(ceiling) * (taps[saturated, kh, kw] @ project[saturated])
+    return y
+
+
+def finish_block(block: Bottleneck, y: Array, x: Array) -> Array:
+    """Shuffle the output ``y [O, P, Q]`` and add the residual, if the block has them."""
+    shuffled = layers.shuffle(y, block.shuffle_groups)
+    if block.residual:
+        shuffled = shuffled + x
+    return shuffled
+
+
+def _require_fitting(fused: FusedWeights, x: Array, mask1: Array, mask2: Array) -> None:
+    where = f"layer {fused.name}"
+    top, bottom, left, right = fused.padding
+    height, width = x.shape[1:]
+    rows = window_size(height, fused.kernel, fused.stride, top, bottom)
+    columns = window_size(width, fused.kernel, fused.stride, left, right)
+    wanted = ((fused.groups * fused.group_channels, height, width), (fused.middle_channels, height, width))
+    if (x.shape, mask1.shape) != wanted or mask2.shape != (fused.middle_channels, rows, columns):
+        what = f"input {x.shape} with masks {mask1.shape} and {mask2.shape}"
+        raise InputError(where, what, "give the masks of this block for this input")
+    if (x.dtype.kind == "f") != (fused.output_bias.dtype.kind == "f"):
+        raise InputError(where, f"{x.dtype} input with {fused.output_bias.dtype} weights", "quantise both or neither")
+
+
+def _arrays(lists: SparseLists) -> tuple[Array, Array, Array]:
+    return lists.indptr, lists.channel, lists.value
+
+
+def _gates(mask: Array, state: int) -> Array:
+    """``[M, pixels]`` uint8, 1 where the mask has that state."""
+    return np.equal(mask, state).view(np.uint8).reshape(mask.shape[0], -1)
+
+
+def _pad(image: Array, fused: FusedWeights, rows: int, columns: int) -> Array:
+    """Zeros around ``[C, H, W]`` so that no window leaves it; what no window reaches is cut off."""
+    top, _, left, _ = fused.padding
+    height = (rows - 1) * fused.stride + fused.kernel
+    width = (columns - 1) * fused.stride + fused.kernel
+    padded = np.zeros((image.shape[0], height, width), image.dtype)
+    used = image[:, : max(height - top, 0), : max(width - left, 0)]
+    padded[:, top : top + used.shape[1], left : left + used.shape[2]] = used
+    return padded
+
+
+@njit(cache=True, nogil=True)
+def _add_channel_lists(indptr: Array, channel: Array, value: Array, gates: Array, y: Array) -> None:
+    """``y[o, p] += sum over list o of value * gates[channel, p]``."""
+    for output in range(y.shape[0]):
+        for entry in range(indptr[output], indptr[output + 1]):
+            gate = gates[channel[entry]]
+            for pixel in range(y.shape[1]):
+                y[output, pixel] += value[entry] * gate[pixel]
+
+
+@njit(cache=True, nogil=True)
+def _add_window_lists(
+    indptr: Array,
+    channel: Array,
+    value: Array,
+    bias_indptr: Array,
+    bias_channel: Array,
+    bias_value: Array,
+    x: Array,
+    gates1: Array,
+    gates2: Array,
+    groups: int,
+    kernel: int,
+    stride: int,
+    columns: int,
+    y: Array,
+) -> None:
+    """Add to ``y [O, P]`` the lists of all taps: sums of gated values times ``x``, and sums of gated biases.
+
+    ``x [C, h, w]`` and ``gates1 [M, h, w]`` are padded; ``gates2 [M, P]``. Taps are the outer loop, so that the
+    gates of one group and tap stay in the first-level cache while all its lists run over them.
+    """
+    outputs, pixels = y.shape
+    rows = pixels // columns
+    taps = kernel * kernel
+    group_outputs = outputs // groups
+    group_channels = x.shape[0] // groups
+    group_middle = gates2.shape[0] // groups
+    both = np.empty((group_middle, pixels), np.uint8)
+    window = np.empty((group_channels, pixels), x.dtype)
+    sums = np.empty(pixels, y.dtype)
+    for group in range(groups):
+        first_middle = group * group_middle
+        for tap in range(taps):
+            row, column = tap // kernel, tap % kernel
+            for local in range(group_middle):
+                middle = first_middle + local
+                for i in range(rows):
+                    for j in range(columns):
+                        pixel = i * columns + j
+                        gate = gates1[middle, i * stride + row, j * stride + column]
+                        both[local, pixel] = gate & gates2[middle, pixel]
+            for local in range(group_channels):
+                for i in range(rows):
+                    for j in range(columns):
+                        source = x[group * group_channels + local, i * stride + row, j * stride + column]
+                        window[local, i * columns + j] = source
+            for output in range(group * group_outputs, (group + 1) * group_outputs):
+                for local in range(group_channels):
+                    start = indptr[(output * group_channels + local) * taps + tap]
+                    end = indptr[(output * group_channels + local) * taps + tap + 1]
+                    if start == end:
+                        continue
+                    for pixel in range(pixels):
+                        sums[pixel] = value[start] * both[channel[start] - first_middle, pixel]
+                    for entry in range(start + 1, end):
+                        gate_row = both[channel[entry] - first_middle]
+                        for pixel in range(pixels):
+                            sums[pixel] += value[entry] * gate_row[pixel]
+                    for pixel in range(pixels):
+                        y[output, pixel] += sums[pixel] * window[local, pixel]
+                for entry in range(bias_indptr[output * taps + tap], bias_indptr[output * taps + tap + 1]):
+                    gate_row = both[bias_channel[entry] - first_middle]
+                    for pixel in range(pixels):
+                        y[output, pixel] += bias_value[entry] * gate_row[pixel]

@@ -1,0 +1,130 @@
+"""One file for arrays and facts: safetensors whose metadata is one JSON document, with format, version and checksum.
+
+Used for every file the project stores arrays in. The bytes depend on the content only, the writing is atomic, and a
+file that is missing, cut short, altered or of another kind is refused with one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from predfuse.errors import InputError
+from predfuse.files import write_atomically
+from predfuse.ir import Array
+
+METADATA_KEY = "predfuse"
+"""The only safetensors metadata key (several would be written in random order)."""
+
+_STORABLE = frozenset(
+    (
+        "bool",
+        "float16",
+        "float32",
+        "float64",
+        *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
+    )
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TensorFile:
+    """What a file holds.
+
+    Attributes:
+        document: The JSON facts.
+        tensors: The arrays by name, in the types they were saved with.
+    """
+
+    document: dict[str, Any]
+    tensors: dict[str, Array]
+
+
+def save_tensor_file(
+    path: Path, format_name: str, version: int, document: Mapping[str, Any], tensors: Mapping[str, Array]
+) -> None:
+    """Write arrays and facts into one file, all of it or nothing; the same content gives the same bytes.
+
+    Raises:
+        InputError: The document is not plain JSON, an array has a type that cannot be stored, or the path cannot be
+            written.
+    """
+    arrays = {}
+    for name in sorted(tensors):
+        array = np.asarray(tensors[name])
+        if array.dtype.name not in _STORABLE:
+            raise InputError(str(path), f"tensor {name} has type {array.dtype}", "store plain numbers")
+        arrays[name] = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    header = {"format": format_name, "version": version, "document": document}
+    try:
+        canonical = _canonical(header)
+        if json.loads(canonical)["document"] != document:
+            raise ValueError("a key is not text, or a value changes its type")
+    except (TypeError, ValueError) as error:
+        raise InputError(str(path), f"facts cannot be stored as JSON ({error})", "use plain values only") from error
+    metadata = {METADATA_KEY: _canonical({**header, "sha256": _digest(canonical, arrays)})}
+    write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata))
+
+
+def load_tensor_file(path: Path, format_name: str, version: int) -> TensorFile:
+    """Read a file written by :func:`save_tensor_file`.
+
+    Raises:
+        InputError: The file is missing, unreadable, truncated, altered, or of another format or version.
+    """
+    if not path.exists():
+        raise InputError(str(path), "does not exist", "check the path")
+    if path.is_dir():
+        raise InputError(str(path), "is a folder, not a file", "name a file in it")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})", "check its permissions") from error
+    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
+        what = "is no intact safetensors file (truncated or corrupt)"
+        raise InputError(str(path), what, "make or fetch it again") from error
+    if METADATA_KEY not in metadata:
+        raise InputError(str(path), f"is no {format_name} file", f"give a file with format {format_name}")
+    try:
+        header = json.loads(metadata[METADATA_KEY], parse_constant=_refuse_constant)
+        found, found_version, digest = header["format"], header["version"], header.pop("sha256")
+        document = header["document"]
+        if not isinstance(document, dict) or set(header) != {"format", "version", "document"}:
+            raise ValueError("unexpected fields")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(str(path), "its metadata is corrupt", "make or fetch it again") from error
+    if found != format_name:
+        raise InputError(str(path), f"holds format {found!r}, not {format_name!r}", "give a file of the right kind")
+    if found_version != version:
+        what = f"has version {found_version!r} of {format_name}, this program reads {version}"
+        raise InputError(str(path), what, "make it again with this version of predfuse")
+    if digest != _digest(_canonical(header), arrays):
+        raise InputError(str(path), "its content does not match its checksum (corrupt)", "make or fetch it again")
+    return TensorFile(document, arrays)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _digest(canonical: str, arrays: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256(canonical.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\n{name} {array.dtype.name} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
