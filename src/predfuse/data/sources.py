@@ -1,0 +1,114 @@
+"""Reading files of a data set out of a folder or a tar archive, and checking that they are the known ones."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import tarfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from predfuse.data.dataset import Source
+from predfuse.errors import InputError
+
+AGAIN = "fetch it again (predfuse data fetch NAME) or delete it"
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """Size and digest a file must have.
+
+    Attributes:
+        size_bytes: Exact size.
+        digest: Lower-case hexadecimal, or None where no digest of this file was ever published.
+        algorithm: ``"sha256"`` or ``"md5"`` (where the publisher gives nothing better).
+    """
+
+    size_bytes: int | None
+    digest: str | None
+    algorithm: str = "sha256"
+
+    def verify(self, where: str, content: bytes) -> bytes:
+        """Return ``content``.
+
+        Raises:
+            InputError: It is not the known file; the message says whether it is too short.
+        """
+        if self.size_bytes is not None and len(content) != self.size_bytes:
+            state = "is truncated" if len(content) < self.size_bytes else "is another file"
+            raise InputError(where, f"{state} ({len(content):,} of {self.size_bytes:,} bytes)", AGAIN)
+        if self.digest is not None and hashlib.new(self.algorithm, content, usedforsecurity=False).hexdigest() != (
+            self.digest
+        ):
+            raise InputError(where, f"is corrupt or another file ({self.algorithm} differs)", AGAIN)
+        return content
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        InputError: It is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(str(path), "is missing", AGAIN) from error
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})", "check its permissions") from error
+
+
+def read_gzip(path: Path) -> bytes:
+    """The decompressed bytes of a gzip file.
+
+    Raises:
+        InputError: It is missing, unreadable, truncated or no gzip file.
+    """
+    return unzip(str(path), read_file(path))
+
+
+def unzip(where: str, content: bytes) -> bytes:
+    """Decompress gzip bytes that came from ``where``."""
+    try:
+        return gzip.decompress(content)
+    except EOFError as error:
+        raise InputError(where, "is truncated (the gzip stream ends early)", AGAIN) from error
+    except (OSError, zlib.error) as error:
+        raise InputError(where, "is no intact gzip file", AGAIN) from error
+
+
+def read_members(source: Source, known: Mapping[str, KnownFile], wanted: Iterable[str]) -> dict[str, bytes]:
+    """Files of a folder or tar archive by base name, each checked against ``known``.
+
+    An archive is read in memory, nothing is extracted, so member paths cannot reach outside.
+
+    Raises:
+        InputError: A file is missing, truncated or not the known one.
+    """
+    names = set(wanted)
+    if source.path.is_dir():
+        contents = {name: read_file(source.path / name) for name in sorted(names)}
+    else:
+        contents = _read_archive(source.path, names)
+    return {name: known[name].verify(f"{source.path}/{name}", content) for name, content in contents.items()}
+
+
+def _read_archive(path: Path, names: set[str]) -> dict[str, bytes]:
+    contents: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                name = PurePosixPath(member.name).name
+                if name in names and member.isfile():
+                    file = archive.extractfile(member)
+                    contents[name] = file.read() if file else b""
+    except (EOFError, tarfile.TarError, zlib.error) as error:
+        raise InputError(str(path), "is truncated or no intact tar.gz archive", AGAIN) from error
+    except OSError as error:
+        reason = error.strerror or "no gzip file"
+        raise InputError(str(path), f"cannot be read ({reason})", AGAIN) from error
+    for name in sorted(names - set(contents)):
+        raise InputError(str(path), f"holds no {name}", AGAIN)
+    return contents
