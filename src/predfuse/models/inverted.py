@@ -42,7 +42,9 @@ def _blocks(
     return layers
 
 
-def _separable_stem(channels: int, stem: int, out: int, stride: int, activation: Activation) -> list[tuple[str, nn.Module]]:
+def _separable_stem(
+    channels: int, stem: int, out: int, stride: int, activation: Activation
+) -> list[tuple[str, nn.Module]]:
     return [
         ("conv1", ConvUnit(channels, stem, 3, stride, activation=activation)),
         ("PW1", ConvUnit(stem, stem, activation=activation)),

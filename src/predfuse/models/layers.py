@@ -26,12 +26,12 @@ def shuffle_channels(x: Tensor, groups: int) -> Tensor:
     return nn.functional.channel_shuffle(x, groups)
 
 
-def activate(x: Tensor, activation: Activation) -> Tensor:
-    """Apply ``"linear"``, ``"relu"`` or ``"relu6"``, in place where that saves memory."""
+def activate(x: Tensor, activation: Activation, inplace: bool = True) -> Tensor:
+    """Apply ``"linear"``, ``"relu"`` or ``"relu6"``."""
     if activation == "relu":
-        return nn.functional.relu(x, inplace=True)
+        return nn.functional.relu(x, inplace=inplace)
     if activation == "relu6":
-        return nn.functional.relu6(x, inplace=True)
+        return nn.functional.relu6(x, inplace=inplace)
     return x
 
 
@@ -116,8 +116,14 @@ class BottleneckUnit(nn.Module):
     def pre_activations(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the two activations see, ``a`` and ``d``, each ``[N, M, H, W]``, under the true masks."""
         a = self.expand_norm(self.expand(x))
-        h = a.clamp(0, 6) if self.expand_activation == "relu6" else a.relu()
+        h = activate(a, self.expand_activation, inplace=False)
         return a, self.depthwise_norm(self.depthwise(h))
+
+    def project_true(self, x: Tensor, d: Tensor) -> Tensor:
+        """The block's output from its input and its second pre-activation, under the true masks."""
+        y = self.project_norm(self.project(activate(d, self.depthwise_activation, inplace=False)))
+        y = shuffle_channels(y, self.shuffle_groups)
+        return y + x if self.residual else y
 
 
 class ShuffleUnit(nn.Module):

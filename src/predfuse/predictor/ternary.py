@@ -78,7 +78,28 @@ class _Gate(torch.autograd.Function):
 
 def gate(a: Tensor, score: Tensor, width: Tensor) -> Tensor:
     """Let ``a`` through where ``score > 0``; all ``[N, M, H, W]``, ``width`` ``[1, M, 1, 1]``."""
-    return a * (score > 0) if not torch.is_grad_enabled() else _Gate.apply(a, score, width)  # type: ignore[no-any-return]
+    result: Tensor = _Gate.apply(a, score, width)  # type: ignore[no-untyped-call]
+    return result
+
+
+def ternary(weight: Tensor) -> Tensor:
+    """Ternary weights {-1, 0, 1} of latent ones ``[M, ...]``, with straight-through gradient."""
+    result: Tensor = _Ternary.apply(weight)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _rounded(x: Tensor) -> Tensor:
+    result: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _quantise(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+    result: Tensor = _Quantise.apply(x, scale, low, high)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _power_of_two(exponent: Tensor, like: Tensor) -> Tensor:
+    return torch.ldexp(torch.ones_like(exponent, dtype=like.dtype), exponent)
 
 
 class TernaryPredictor(nn.Module):
@@ -128,18 +149,18 @@ class TernaryPredictor(nn.Module):
 
     def expand_score(self, x: Tensor) -> Tensor:
         """First-stage scores from the block input ``[N, C, H, W]``."""
-        quantised = _Quantise.apply(x, torch.ldexp(x.new_ones(()), -self.input_exponent), *self.input_range)
-        weight, offset = _Ternary.apply(self.expand_weight), _Round.apply(self.expand_offset)
+        quantised = _quantise(x, _power_of_two(-self.input_exponent, x), *self.input_range)
+        weight, offset = ternary(self.expand_weight), _rounded(self.expand_offset)
         return nn.functional.conv2d(quantised, weight, offset, groups=self.groups)
 
     def hidden(self, z1: Tensor) -> Tensor:
         """The first stage's clamped, shifted output ``q1``, what the second stage reads."""
-        scale = torch.ldexp(z1.new_ones(()), -self.shift).view(1, -1, 1, 1)
-        return _Quantise.apply(z1, scale, 0, self.hidden_max)  # type: ignore[no-any-return]
+        scale = _power_of_two(-self.shift, z1).view(1, -1, 1, 1)
+        return _quantise(z1, scale, 0, self.hidden_max)
 
     def depthwise_score(self, q1: Tensor) -> Tensor:
         """Second-stage scores from the clamped, shifted output of the first."""
-        weight, offset = _Ternary.apply(self.depthwise_weight), _Round.apply(self.depthwise_offset)
+        weight, offset = ternary(self.depthwise_weight), _rounded(self.depthwise_offset)
         pad = self.depthwise_weight.shape[-1] // 2
         return nn.functional.conv2d(q1, weight, offset, self.stride, pad, groups=q1.shape[1])
 
@@ -153,10 +174,10 @@ class TernaryPredictor(nn.Module):
         low, high = self.input_range
         return Predictor(
             input_exponent=int(self.input_exponent),
-            expand=array(_Ternary.apply(self.expand_weight)[:, :, 0, 0], np.int8),
+            expand=array(ternary(self.expand_weight)[:, :, 0, 0], np.int8),
             expand_offset=array(self.expand_offset.round(), np.int32),
             shift=array(self.shift, np.int8),
-            depthwise=array(_Ternary.apply(self.depthwise_weight)[:, 0], np.int8),
+            depthwise=array(ternary(self.depthwise_weight)[:, 0], np.int8),
             depthwise_offset=array(self.depthwise_offset.round(), np.int32),
             input_min=low,
             input_max=high,

@@ -1,0 +1,136 @@
+"""Initial predictors from trained blocks: batch norms become offsets and shifts, ranges come from real inputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from predfuse.models.layers import BottleneckUnit, Cnn
+from predfuse.predictor.ternary import TERNARY_THRESHOLD, TernaryPredictor
+
+HIDDEN_QUANTILE = 0.995
+"""The first stage's shift is the smallest that clips less than the rest of its positive outputs."""
+
+
+def input_exponent(x: Tensor, low: int, high: int) -> int:
+    """The power of two whose quantiser ``clamp(floor(x / 2**e), low, high)`` has the least squared error.
+
+    Every code stands for the middle of its step.
+    """
+    magnitude = float(x.abs().max())
+    if magnitude == 0:
+        return 0
+    largest = int(torch.ceil(torch.log2(torch.tensor(magnitude))))
+    errors = {}
+    for exponent in range(largest - 8, largest + 1):
+        step = 2.0**exponent
+        restored = ((x / step).floor().clamp(low, high) + 0.5) * step
+        errors[exponent] = float((restored - x).square().mean())
+    return min(errors, key=errors.__getitem__)
+
+
+def _line(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Per-channel least squares ``y = slope * x + intercept`` over ``[N, M, H, W]``; both results ``[M]``."""
+    x_mean, y_mean = x.mean((0, 2, 3)), y.mean((0, 2, 3))
+    x_centred, y_centred = x - x_mean.view(1, -1, 1, 1), y - y_mean.view(1, -1, 1, 1)
+    variance = x_centred.square().mean((0, 2, 3))
+    slope = (x_centred * y_centred).mean((0, 2, 3)) / variance.clamp(min=1e-12)
+    return slope, y_mean - slope * x_mean
+
+
+def _offset(score: Tensor, target: Tensor, largest: float) -> Tensor:
+    """Offset ``[M]`` that makes ``score + offset`` change sign where ``target`` does.
+
+    A channel whose score says nothing about the target (all weights zero, say) gets the target's usual sign.
+    """
+    slope, intercept = _line(score, target)
+    usable = slope > 1e-9
+    constant = torch.where(target.mean((0, 2, 3)) > 0, largest, -largest)
+    return torch.where(usable, (intercept / slope.clamp(min=1e-9)).clamp(-largest, largest), constant)
+
+
+def _latent(weight: Tensor) -> Tensor:
+    """Weights ``[M, ...]`` in units of their filter's ternary step (mean magnitude of the survivors)."""
+    magnitude = weight.abs()
+    spread = [-1] + [1] * (weight.dim() - 1)
+    alive = magnitude > TERNARY_THRESHOLD * magnitude.flatten(1).mean(1).view(spread)
+    step = (magnitude * alive).flatten(1).sum(1) / alive.flatten(1).sum(1).clamp(min=1)
+    return weight / step.clamp(min=1e-12).view(spread)
+
+
+def _slope(norm: nn.BatchNorm2d) -> Tensor:
+    """Factor ``[M, 1, 1, 1]`` the batch norm multiplies with, in evaluation."""
+    assert norm.running_var is not None
+    return (norm.weight / (norm.running_var + norm.eps).sqrt()).view(-1, 1, 1, 1)
+
+
+def _width(score: Tensor) -> Tensor:
+    """Half-width ``[1, M, 1, 1]`` of the gate's surrogate gradient: the score's spread, at least 2 steps."""
+    return score.std((0, 2, 3), unbiased=False).clamp(min=2.0).view(1, -1, 1, 1)
+
+
+def empty_predictor(block: BottleneckUnit, bits: int) -> TernaryPredictor:
+    """A predictor of the block's shape with everything zero."""
+    return TernaryPredictor(
+        block.expand.out_channels,
+        block.expand.in_channels // block.groups,
+        block.depthwise.kernel_size[0],
+        block.depthwise.stride[0],
+        block.groups,
+        bits,
+    )
+
+
+@torch.no_grad()
+def initial_predictor(block: BottleneckUnit, x: Tensor, bits: int = 4) -> TernaryPredictor:
+    """A predictor for ``block`` (in evaluation mode) from its trained weights and inputs ``x [N, C, H, W]``.
+
+    Ternary weights are those of the paper's recipe with the sign of the batch-norm slope folded in; offsets come from
+    the least-squares line between the ternary score and the true pre-activation, so that the sign changes where the
+    batch norm's does; shifts from the range of the first stage.
+    """
+    predictor = empty_predictor(block, bits)
+    a, d = block.pre_activations(x)
+    predictor.expand_weight.copy_(_latent(block.expand.weight * _slope(block.expand_norm)))
+    predictor.depthwise_weight.copy_(_latent(block.depthwise.weight * _slope(block.depthwise_norm)))
+    predictor.input_exponent.fill_(input_exponent(x, *predictor.input_range))
+
+    largest = float(predictor.hidden_max * predictor.expand_weight.shape[1])
+    predictor.expand_offset.copy_(_offset(predictor.expand_score(x), a, largest))
+    z1 = predictor.expand_score(x)
+    flat = z1.clamp(min=0).transpose(0, 1).flatten(1)
+    top = torch.quantile(flat[:, :: max(1, flat.shape[1] // 100_000)], HIDDEN_QUANTILE, dim=1)
+    shift = (top + 1).div(predictor.hidden_max + 1).clamp(min=1).log2().ceil()
+    predictor.shift.copy_(shift.to(torch.int32))
+    predictor.expand_width.copy_(_width(z1))
+
+    largest = float(predictor.hidden_max * predictor.depthwise_weight[0].numel())
+    q1 = predictor.hidden(z1)
+    predictor.depthwise_offset.copy_(_offset(predictor.depthwise_score(q1), d, largest))
+    predictor.depthwise_width.copy_(_width(predictor.depthwise_score(q1)))
+    return predictor
+
+
+@torch.no_grad()
+def insert_predictors(model: Cnn, images: Tensor, bits: int = 4) -> None:
+    """Give every block of ``model`` an initial predictor, calibrated on normalised ``images [N, C, H, W]``.
+
+    Every block is calibrated on the inputs it gets while all blocks before it use their true masks.
+    """
+    training = model.training
+    model.eval()
+    x = images
+    found: list[tuple[BottleneckUnit, TernaryPredictor]] = []
+    for layer in model.layers:
+        if isinstance(layer, BottleneckUnit):
+            found.append((layer, initial_predictor(layer, x, bits)))
+        x = layer(x)
+    for block, predictor in found:
+        block.predictor = predictor
+    model.train(training)
+
+
+def attach_empty_predictors(model: Cnn, bits: int = 4) -> None:
+    """Give every block an uninitialised predictor, to be filled from a checkpoint."""
+    for _, block in model.bottlenecks():
+        block.predictor = empty_predictor(block, bits)

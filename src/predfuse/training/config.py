@@ -1,0 +1,132 @@
+"""The training configuration: one YAML file, every hyperparameter in it, unknown keys rejected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from predfuse.errors import InputError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkConfig(_Strict):
+    """Which registered network, with which options; input shape and classes default to those of the data."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class DataConfig(_Strict):
+    """Where the images come from and how they are varied."""
+
+    name: str = Field(description="fashion-mnist, cifar10, cifar100, folder:PATH, ...")
+    root: Path | None = Field(None, description="Folder of the data set; default: the usual places.")
+    limit: int | None = Field(None, gt=0, description="Use only the first images of each split.")
+    crop_padding_pixels: int = Field(2, ge=0, description="Random shifts by up to this many pixels.")
+    flip: bool = Field(True, description="Mirror half of the images.")
+
+
+class VanillaConfig(_Strict):
+    """Stage 1: ordinary training; learning rate with linear warm-up, then a cosine to zero."""
+
+    epochs: float = Field(10, gt=0)
+    learning_rate: float = Field(0.1, gt=0)
+    warmup_fraction: float = Field(0.15, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+
+class PruneConfig(VanillaConfig):
+    """Stage 2: magnitude pruning with a cubic schedule, then recovery at the final sparsity."""
+
+    epochs: float = Field(6, gt=0)
+    learning_rate: float = Field(0.03, gt=0)
+    warmup_fraction: float = Field(0.0, ge=0, lt=1)
+    pointwise_sparsity: float = Field(0.8, ge=0, lt=1, description="Of the blocks' 1x1 convolutions.")
+    depthwise_sparsity: float = Field(0.7, ge=0, lt=1, description="Of the blocks' depthwise convolutions.")
+    ramp_fraction: float = Field(0.5, gt=0, le=1, description="Part of the stage in which sparsity grows.")
+    update_every_steps: int = Field(16, gt=0)
+
+
+class PredictConfig(VanillaConfig):
+    """Stage 3: the predictor; first layer-wise, then end to end with the main weights frozen or tuned jointly."""
+
+    epochs: float = Field(5, gt=0)
+    learning_rate: float = Field(0.02, gt=0, description="Of the main weights (frozen: of the project batch norms).")
+    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    tuning: tuple[Literal["joint", "frozen"], ...] = ("joint",)
+    bits: int = Field(4, ge=2, le=8, description="Of the predictor's activations.")
+    calibration_images: int = Field(256, gt=0)
+    layerwise_steps: int = Field(400, ge=0)
+    layerwise_learning_rate: float = Field(0.02, gt=0, description="Adam, on the latent ternary weights and offsets.")
+    predictor_learning_rate: float = Field(0.005, gt=0, description="Adam, end to end.")
+
+
+class TrainConfig(_Strict):
+    """A whole run: network, data and the three stages (a stage that is null is left out, and all after it)."""
+
+    network: NetworkConfig
+    data: DataConfig
+    seed: int = Field(0, ge=0)
+    batch_size: int = Field(64, gt=0, description="Images per step over all processes.")
+    threads: int | None = Field(None, gt=0, description="Torch threads per process; default: torch's.")
+    checkpoint_seconds: float = Field(60, ge=0, description="How often an interrupted run can be taken up again.")
+    vanilla: VanillaConfig = VanillaConfig()
+    prune: PruneConfig | None = PruneConfig()
+    predict: PredictConfig | None = PredictConfig()
+
+
+def load_config(path: Path | None, overrides: list[str] | None = None) -> TrainConfig:
+    """Read a YAML file and apply overrides such as ``vanilla.epochs=3`` (values are YAML too).
+
+    Raises:
+        InputError: Missing or malformed file, unknown key, value out of range.
+    """
+    where = str(path) if path else "command line"
+    raw: Any = {}
+    if path is not None:
+        try:
+            raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(where, f"cannot be read ({error.strerror})", "name a YAML configuration") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(where, f"is not YAML ({' '.join(str(error).split())})", "correct the file") from error
+    if not isinstance(raw, dict):
+        raise InputError(where, "does not hold a mapping", "write keys such as network:, data:, vanilla:")
+    for override in overrides or []:
+        _override(raw, override)
+    try:
+        return TrainConfig.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        mend = "remove or rename it" if first["type"] == "extra_forbidden" else "correct the value"
+        what = "is not a known key" if first["type"] == "extra_forbidden" else first["msg"].lower()
+        raise InputError(where, f"{key} {what}", mend) from error
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"override {override!r}", "is not KEY=VALUE", "write e.g. vanilla.epochs=3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"override {override!r}", "has no YAML value", "quote it or correct it") from error
+    *parents, last = key.split(".")
+    place = raw
+    for parent in parents:
+        inner = place.get(parent)
+        if inner is None:
+            inner = place[parent] = {}
+        if not isinstance(inner, dict):
+            raise InputError(f"override {override!r}", f"{parent} is no section", "name a key of a section")
+        place = inner
+    place[last] = value

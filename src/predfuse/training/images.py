@@ -1,0 +1,47 @@
+"""Batches for training: every image of an epoch once, in an order and variation that depend only on seed and step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def generator(*key: int) -> torch.Generator:
+    """A random generator that depends on a few integers only."""
+    seed = 0
+    for value in key:
+        seed = (seed * 1_000_003 + value + 1) % (1 << 61)
+    return torch.Generator().manual_seed(seed)
+
+
+def order(count: int, seed: int, stage: int, epoch: int) -> Tensor:
+    """A permutation of ``count`` images for one epoch."""
+    return torch.randperm(count, generator=generator(seed, stage, epoch))
+
+
+def vary(images: Tensor, padding: int, flip: bool, random: torch.Generator) -> Tensor:
+    """Shift each ``[N, C, H, W]`` image by up to ``padding`` pixels (zeros move in) and mirror half of them."""
+    count, _, height, width = images.shape
+    columns = torch.arange(width).repeat(count, 1)
+    if flip:
+        mirrored = torch.rand(count, generator=random) < 0.5
+        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    rows = torch.arange(height).repeat(count, 1)
+    if padding:
+        shifts = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=random)
+        images = torch.nn.functional.pad(images, (padding,) * 4)
+        rows, columns = rows + shifts[0], columns + shifts[1]
+    index = torch.arange(count)
+    return images.permute(0, 2, 3, 1)[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+class Normaliser:
+    """Maps uint8 images to the network's input: ``(x / 255 - mean) / std`` per channel, float32, channels last."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        self._scale = (1 / (255 * torch.tensor(std))).view(1, -1, 1, 1)
+        self._shift = (-torch.tensor(mean) / torch.tensor(std)).view(1, -1, 1, 1)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        result = images.to(torch.float32).mul_(self._scale).add_(self._shift)
+        return result.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,24 @@
+"""The log of a run: one JSON object per line, appended as it happens."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """Appends entries with the time of writing; ``path`` None keeps nothing (all processes but the first)."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Append one line, flushed at once so that a killed run keeps it."""
+        if self._path is None:
+            return
+        stamped = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **entry}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(stamped) + "\n")

@@ -1,0 +1,293 @@
+"""One training stage: steps, learning-rate schedule, log, checkpoints, resume. The stages plug into it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from predfuse.data import Dataset
+from predfuse.errors import InputError, PredfuseError
+from predfuse.models.layers import Cnn
+from predfuse.training.checkpoint import fill, read_tensors, write_tensors
+from predfuse.training.config import TrainConfig, VanillaConfig
+from predfuse.training.images import Normaliser, generator, order, vary
+from predfuse.training.journal import Journal
+from predfuse.training.parallel import Processes
+
+log = logging.getLogger(__name__)
+
+
+def cosine_rate(step: int, total: int, warmup_fraction: float) -> float:
+    """Factor on the learning rate: linear warm-up from 0 to 1, then half a cosine down to 0."""
+    warmup = warmup_fraction * total
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters outside the predictors: weights with decay; batch norms and biases without."""
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and ".predictor." not in name:
+            (decayed if parameter.dim() > 1 else plain).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+@dataclass
+class Stage:
+    """What one stage adds to the common loop.
+
+    Attributes:
+        name: In logs and file names.
+        number: Distinguishes the random streams of the stages.
+        steps: Optimiser steps in all.
+        config: Learning rate, schedule, decay.
+        loss: From model, inputs and labels.
+        optimizers: Each with the base rates of its groups taken as the peak.
+        set_mode: Puts the model's layers into training or evaluation mode.
+        after_step: Called with the number of steps done (pruning).
+        facts: Extra entries for the log.
+    """
+
+    name: str
+    number: int
+    steps: int
+    config: VanillaConfig
+    loss: Callable[[Cnn, Tensor, Tensor], Tensor]
+    optimizers: list[torch.optim.Optimizer]
+    set_mode: Callable[[Cnn], object] = lambda model: model.train()
+    after_step: Callable[[int], None] = lambda step: None
+    facts: Callable[[], Mapping[str, Any]] = dict
+
+
+@dataclass
+class Trainer:
+    """Runs stages of one configured run in one folder.
+
+    Attributes:
+        config: The whole run's configuration.
+        train: Training images.
+        test: Test images.
+        folder: Receives the log and the resumable state.
+        processes: This process among those of the run.
+    """
+
+    config: TrainConfig
+    train: Dataset
+    test: Dataset
+    folder: Path
+    processes: Processes
+    journal: Journal
+    normalise: Normaliser = field(init=False)
+    _images: Tensor = field(init=False)
+    _labels: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.normalise = Normaliser(self.train.mean, self.train.std)
+        self._images = torch.from_numpy(self.train.images)
+        self._labels = torch.from_numpy(self.train.labels)
+        if self.config.batch_size % self.processes.count:
+            raise InputError("batch_size", f"not divisible by {self.processes.count} processes", "change one of them")
+        if len(self._labels) < self.config.batch_size:
+            raise InputError(
+                f"data {self.train.name}",
+                f"{len(self._labels)} images are fewer than batch_size {self.config.batch_size}",
+                "use more images or smaller batches",
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self._labels) // self.config.batch_size
+
+    def steps(self, epochs: float) -> int:
+        """Optimiser steps of so many epochs, at least 1."""
+        return max(1, round(epochs * self.steps_per_epoch))
+
+    def batch(self, stage: int, step: int, permutation: Tensor) -> tuple[Tensor, Tensor]:
+        """This process's share of the batch of one step; the same images however many processes share it."""
+        size = self.config.batch_size
+        start = step % self.steps_per_epoch * size
+        chosen = permutation[start : start + size]
+        data = self.config.data
+        images = vary(
+            self._images[chosen],
+            data.crop_padding_pixels,
+            data.flip,
+            generator(self.config.seed, stage, step, 1),
+        )
+        share = size // self.processes.count
+        mine = slice(self.processes.rank * share, (self.processes.rank + 1) * share)
+        return self.normalise(images[mine]), self._labels[chosen[mine]]
+
+    def run(self, model: Cnn, stage: Stage) -> None:
+        """Train ``model`` through one stage, taking up an interrupted one where it was."""
+        step = self._resume(model, stage)
+        rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in stage.optimizers]
+        peaks = [
+            [group.setdefault("peak", rate) for group, rate in zip(o.param_groups, r, strict=True)]
+            for o, r in zip(stage.optimizers, rates, strict=True)
+        ]
+        saved = time.monotonic()
+        window = _Window()
+        permutation, permuted = Tensor(), -1
+        stage.set_mode(model)
+        with self._progress(stage, step) as advance:
+            try:
+                while step < stage.steps:
+                    epoch = step // self.steps_per_epoch
+                    if epoch != permuted:
+                        permutation = order(len(self._labels), self.config.seed, stage.number, epoch)
+                        permuted = epoch
+                    images, labels = self.batch(stage.number, step, permutation)
+                    factor = cosine_rate(step, stage.steps, stage.config.warmup_fraction)
+                    for optimizer, peak in zip(stage.optimizers, peaks, strict=True):
+                        for group, rate in zip(optimizer.param_groups, peak, strict=True):
+                            group["lr"] = rate * factor
+                    self._step(model, stage, images, labels, window)
+                    step += 1
+                    stage.after_step(step)
+                    advance(step)
+                    if step % self.steps_per_epoch == 0 or step == stage.steps:
+                        self._synchronise_statistics(model)
+                        self._report(model, stage, step, factor * peaks[0][0], window)
+                        window = _Window()
+                        stage.set_mode(model)
+                    if time.monotonic() - saved > self.config.checkpoint_seconds and self.processes.count == 1:
+                        self._save(model, stage, step)
+                        saved = time.monotonic()
+            except KeyboardInterrupt:
+                if self.processes.count == 1:
+                    self._save(model, stage, step)
+                raise
+
+    def _step(self, model: Cnn, stage: Stage, images: Tensor, labels: Tensor, window: _Window) -> None:
+        for optimizer in stage.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss = stage.loss(model, images, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.processes.mean(p.grad for p in model.parameters() if p.grad is not None)
+        for optimizer in stage.optimizers:
+            optimizer.step()
+        window.add(float(loss.detach()), self.config.batch_size)
+
+    def _synchronise_statistics(self, model: Cnn) -> None:
+        self.processes.mean(buffer for buffer in model.buffers() if buffer.is_floating_point())
+
+    def evaluate(self, model: Cnn, batch: int = 250) -> float:
+        """Fraction of the test images classified correctly, in evaluation mode."""
+        return accuracy(model, self.test, self.normalise, batch)
+
+    def _report(self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window) -> None:
+        if not math.isfinite(window.mean_loss):
+            raise PredfuseError(f"stage {stage.name}: the loss became {window.mean_loss}; lower the learning rate")
+        if not self.processes.first:
+            return
+        speed = round(window.images_per_second, 1)
+        entry = {
+            "stage": stage.name,
+            "epoch": round(step / self.steps_per_epoch, 4),
+            "step": step,
+            "loss": round(window.mean_loss, 5),
+            "test_accuracy": self.evaluate(model),
+            "last_learning_rate": rate,
+            "images_per_second": speed,
+            **stage.facts(),
+        }
+        self.journal.write(entry)
+        log.info("%s", entry)
+
+    @property
+    def _state_path(self) -> Path:
+        return self.folder / "state.safetensors"
+
+    def _save(self, model: Cnn, stage: Stage, step: int) -> None:
+        tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+        for index, optimizer in enumerate(stage.optimizers):
+            for number, state in optimizer.state_dict()["state"].items():
+                for key, value in state.items():
+                    if isinstance(value, Tensor):
+                        tensors[f"optimizer.{index}.{number}.{key}"] = value
+        facts = {"stage": stage.name, "step": step, "config": self.config.model_dump(mode="json")}
+        write_tensors(self._state_path, tensors, facts)
+
+    def _resume(self, model: Cnn, stage: Stage) -> int:
+        """Load the state of an interrupted run of this stage; the step to go on with (0: from the start)."""
+        if not self._state_path.exists() or self.processes.count > 1:
+            return 0
+        tensors, facts = read_tensors(self._state_path)
+        if facts["stage"] != stage.name:
+            return 0
+        if facts["config"] != self.config.model_dump(mode="json"):
+            raise InputError(str(self._state_path), "belongs to another configuration", "use another output folder")
+        prefix = "model."
+        fill(model, {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}, str(self._state_path))
+        for index, optimizer in enumerate(stage.optimizers):
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in tensors.items():
+                kind, *rest = name.split(".")
+                if kind == "optimizer" and rest[0] == str(index):
+                    state.setdefault(int(rest[1]), {})[rest[2]] = tensor
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        log.info("stage %s goes on after step %d", stage.name, facts["step"])
+        return int(facts["step"])
+
+    def forget_state(self) -> None:
+        """Remove the resumable state of a finished stage."""
+        if self.processes.first:
+            self._state_path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _progress(self, stage: Stage, done: int) -> Iterator[Callable[[int], None]]:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, disable=not (self.processes.first and console.is_terminal)) as bar:
+            task = bar.add_task(stage.name, total=stage.steps, completed=done)
+            yield lambda step: bar.update(task, completed=step)
+
+
+@torch.no_grad()
+def accuracy(model: Cnn, data: Dataset, normalise: Normaliser, batch: int = 250) -> float:
+    """Fraction of the images classified correctly; the model is left in evaluation mode."""
+    model.eval()
+    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    correct = 0
+    for start in range(0, len(labels), batch):
+        scores = model(normalise(images[start : start + batch]))
+        correct += int((scores.argmax(1) == labels[start : start + batch]).sum())
+    return correct / len(labels)
+
+
+@dataclass
+class _Window:
+    """Loss and speed since the last report."""
+
+    loss: float = 0.0
+    steps: int = 0
+    images: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, loss: float, images: int) -> None:
+        self.loss += loss
+        self.steps += 1
+        self.images += images
+
+    @property
+    def mean_loss(self) -> float:
+        return self.loss / max(1, self.steps)
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / max(1e-9, time.monotonic() - self.started)

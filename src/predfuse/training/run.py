@@ -1,0 +1,244 @@
+"""A whole training run: vanilla -> prune -> predict, each stage from the checkpoint of the one before."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from predfuse import __version__, data, models
+from predfuse.data import Dataset
+from predfuse.errors import InputError
+from predfuse.files import write_text_atomically
+from predfuse.models.layers import Cnn
+from predfuse.predictor.initialise import insert_predictors
+from predfuse.predictor.layerwise import layerwise_loss
+from predfuse.training.checkpoint import load_checkpoint, save_checkpoint
+from predfuse.training.config import PredictConfig, PruneConfig, TrainConfig, VanillaConfig
+from predfuse.training.journal import Journal
+from predfuse.training.loop import Stage, Trainer, parameter_groups
+from predfuse.training.parallel import Processes
+from predfuse.training.pruning import Pruner, cubic_sparsity
+
+log = logging.getLogger(__name__)
+
+
+def cross_entropy(smoothing: float) -> Any:
+    """The end-to-end loss as the stages take it."""
+
+    def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(model(images), labels, label_smoothing=smoothing)
+
+    return loss
+
+
+def _sgd(model: Cnn, config: VanillaConfig) -> torch.optim.Optimizer:
+    groups = [group for group in parameter_groups(model, config.weight_decay) if group["params"]]
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+def vanilla_stage(trainer: Trainer, model: Cnn, config: VanillaConfig) -> Stage:
+    """Ordinary training."""
+    steps = trainer.steps(config.epochs)
+    return Stage("vanilla", 1, steps, config, cross_entropy(config.label_smoothing), [_sgd(model, config)])
+
+
+def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig) -> Stage:
+    """Magnitude pruning along a cubic schedule, then recovery."""
+    steps = trainer.steps(config.epochs)
+    ramp = max(1, round(steps * config.ramp_fraction))
+    pruner = Pruner(model)
+    pruner.hold_zeros()
+
+    def after_step(step: int) -> None:
+        if step <= ramp and (step % config.update_every_steps == 0 or step == ramp):
+            progress = step / ramp
+            pruner.prune(
+                cubic_sparsity(config.pointwise_sparsity, progress), cubic_sparsity(config.depthwise_sparsity, progress)
+            )
+        else:
+            pruner.apply()
+
+    loss = cross_entropy(config.label_smoothing)
+    return Stage(
+        "pruned", 2, steps, config, loss, [_sgd(model, config)], after_step=after_step, facts=lambda: _sparsity(pruner)
+    )
+
+
+def _sparsity(pruner: Pruner) -> dict[str, float]:
+    return {f"{kind}_sparsity": round(value, 4) for kind, value in pruner.sparsity().items()}
+
+
+def _predictor_parameters(model: Cnn) -> list[nn.Parameter]:
+    return [p for name, p in model.named_parameters() if ".predictor." in name]
+
+
+def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stage:
+    """Every predictor learns its own block's true signs; the main network stands still."""
+    parameters = _predictor_parameters(model)
+    optimizer = torch.optim.Adam(parameters, lr=config.layerwise_learning_rate)
+
+    def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
+        return layerwise_loss(model, images)
+
+    return Stage("layerwise", 3, config.layerwise_steps, config, loss, [optimizer], set_mode=lambda model: model.eval())
+
+
+def predict_stage(trainer: Trainer, model: Cnn, config: PredictConfig, tuning: Literal["joint", "frozen"]) -> Stage:
+    """End-to-end tuning through the predicted masks.
+
+    ``frozen`` trains the predictors and the project batch norms only (as published); ``joint`` everything, the pruned
+    weights staying zero.
+    """
+    pruner = Pruner(model)
+    pruner.hold_zeros()
+    if tuning == "frozen":
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(".predictor." in name or ".project_norm." in name)
+
+    def set_mode(model: Cnn) -> None:
+        model.train(tuning == "joint")
+        if tuning == "frozen":
+            for _, block in model.bottlenecks():
+                block.project_norm.train()
+
+    latents = torch.optim.Adam(_predictor_parameters(model), lr=config.predictor_learning_rate)
+    return Stage(
+        f"predicted-{tuning}",
+        4 if tuning == "joint" else 5,
+        trainer.steps(config.epochs),
+        config,
+        cross_entropy(config.label_smoothing),
+        [_sgd(model, config), latents],
+        set_mode=set_mode,
+        after_step=lambda step: pruner.apply(),
+        facts=lambda: _sparsity(pruner),
+    )
+
+
+def build_model(config: TrainConfig, train: Dataset) -> Cnn:
+    """The configured network for the data's image shape and classes."""
+    channels, height, width = train.images.shape[1:]
+    options: dict[str, Any] = {"input_shape": (channels, height, width), "num_classes": len(train.classes)}
+    model = models.build(config.network.name, seed=config.seed, **{**options, **config.network.options})
+    if model.input_shape[0] != channels:
+        raise InputError("network.options.input_shape", f"data has {channels} channels", "leave the option out")
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+class Run:
+    """One configured run in one folder; finished stages are taken from their checkpoints."""
+
+    def __init__(self, config: TrainConfig, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.processes = Processes.join()
+        train = data.load(config.data.name, "train", root=config.data.root, limit=config.data.limit)
+        test = data.load(config.data.name, "test", root=config.data.root, limit=config.data.limit)
+        self._open_folder()
+        journal = Journal(folder / "log.jsonl" if self.processes.first else None)
+        self.trainer = Trainer(config, train, test, folder, self.processes, journal)
+
+    def _open_folder(self) -> None:
+        path = self.folder / "config.yaml"
+        resolved = self.config.model_dump(mode="json")
+        if self.processes.first:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(str(self.folder), f"cannot be created ({error.strerror})", "choose another") from error
+            if path.exists() and yaml.safe_load(path.read_text(encoding="utf-8")) != resolved:
+                raise InputError(str(self.folder), "holds a run with another configuration", "choose another folder")
+            write_text_atomically(path, yaml.safe_dump(resolved, sort_keys=False))
+        self.processes.wait()
+
+    def train(self) -> dict[str, Path]:
+        """Run every stage that is not finished yet; checkpoint paths by stage name."""
+        config, trainer = self.config, self.trainer
+        model = build_model(config, trainer.train)
+        paths = {"vanilla": self._stage(model, "vanilla", lambda m: vanilla_stage(trainer, m, config.vanilla))}
+        if config.prune is None:
+            return paths
+        prune = config.prune
+        paths["pruned"] = self._stage(self._load(paths["vanilla"]), "pruned", lambda m: prune_stage(trainer, m, prune))
+        if config.predict is None:
+            return paths
+        predict = config.predict
+        layerwise = self._layerwise(paths["pruned"], predict)
+        paths["layerwise"] = layerwise
+        for tuning in predict.tuning:
+            name = f"predicted-{tuning}"
+            paths[name] = self._stage(
+                self._load(layerwise), name, lambda m, t=tuning: predict_stage(trainer, m, predict, t)
+            )
+        return paths
+
+    def _layerwise(self, pruned: Path, predict: PredictConfig) -> Path:
+        model = self._load(pruned)
+        images = torch.from_numpy(self.trainer.train.images[: predict.calibration_images])
+        insert_predictors(model, self.trainer.normalise(images), predict.bits)
+        if predict.layerwise_steps == 0:
+            return self._finish(model, "layerwise", {})
+        return self._stage(model, "layerwise", lambda m: layerwise_stage(self.trainer, m, predict))
+
+    def _load(self, path: Path) -> Cnn:
+        model, _ = load_checkpoint(path, self.config.network.name)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def _stage(self, model: Cnn, name: str, make: Any) -> Path:
+        path = self.folder / f"{name}.safetensors"
+        if path.exists():
+            log.info("stage %s is finished: %s", name, path)
+            return path
+        stage: Stage = make(model)
+        self.trainer.run(model, stage)
+        return self._finish(model, name, stage.facts())
+
+    def _finish(self, model: Cnn, name: str, facts: Mapping[str, Any]) -> Path:
+        path = self.folder / f"{name}.safetensors"
+        trainer = self.trainer
+        if self.processes.first:
+            train = trainer.train
+            metadata = {
+                "stage": name,
+                "test_accuracy": trainer.evaluate(model),
+                "test_images": len(trainer.test.labels),
+                "data": train.name,
+                "mean": train.mean,
+                "std": train.std,
+                "labels": train.classes,
+                "config": self.config.model_dump(mode="json"),
+                "predfuse": __version__,
+                "torch": torch.__version__,
+                "processes": self.processes.count,
+                **facts,
+            }
+            save_checkpoint(path, model, metadata)
+            trainer.forget_state()
+        self.processes.wait()
+        return path
+
+
+def network_of(path: Path, architecture: str | None = None) -> Any:
+    """The :class:`predfuse.ir.Network` of a checkpoint, with its normalisation and labels."""
+    model, metadata = load_checkpoint(path, architecture)
+    return models.to_network(
+        model,
+        name=model.architecture,
+        mean=tuple(metadata.get("mean", ())),
+        std=tuple(metadata.get("std", ())),
+        labels=tuple(metadata.get("labels", ())),
+        metadata={key: metadata[key] for key in ("stage", "data", "test_accuracy") if key in metadata},
+    )
+
+
+def under_torchrun() -> bool:
+    """Whether this process was started by ``torchrun``."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
