@@ -28,9 +28,9 @@ def true_mask(pre_activation: Array, activation: Activation, ceiling: float = RE
     """
     if activation == "linear":
         return np.ones(pre_activation.shape, np.int8)
-    states: Array = (pre_activation > 0).view(np.int8)
+    states: Array = np.greater(pre_activation, 0).view(np.int8)
     if activation == "relu6":
-        states += (pre_activation >= ceiling).view(np.int8)
+        states += np.greater_equal(pre_activation, ceiling).view(np.int8)
     return states
 
 
@@ -64,7 +64,10 @@ def quantise_input(predictor: Predictor, x: Array, fraction_bits: int | None = N
     # Values beyond the clamp stay beyond it, so limiting them first keeps a left shift from overflowing.
     limit = max(-predictor.input_min, predictor.input_max) + 1
     integers = x.astype(np.int64)
-    shifted = integers >> min(shift, 63) if shift >= 0 else np.clip(integers, -limit, limit) << min(-shift, 32)
+    if shift >= 0:
+        shifted = np.right_shift(integers, min(shift, 63))
+    else:
+        shifted = np.left_shift(np.clip(integers, -limit, limit), min(-shift, 32))
     return np.clip(shifted, predictor.input_min, predictor.input_max)
 
 

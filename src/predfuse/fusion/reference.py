@@ -68,15 +68,18 @@ def activate(x: Array, activation: Activation, ceiling: float = RELU6_CEILING) -
     """``linear``: x; ``relu``: x above 0, else 0; ``relu6``: additionally at most ``ceiling``."""
     if activation == "linear":
         return x
-    rectified: Array = np.maximum(x, 0)
-    return rectified if activation == "relu" else np.minimum(rectified, ceiling)
+    out: Array = np.maximum(x, 0)
+    if activation == "relu6":
+        out = np.minimum(out, ceiling)
+    return out
 
 
 def pool(x: Array, node: Pool) -> Array:
     """Every window averaged or its maximum taken; the whole image for kernel 0."""
     x = widen(x)
     if node.kernel == 0:
-        return (x.mean(axis=(1, 2)) if node.kind == "average" else x.max(axis=(1, 2)))[:, None, None]
+        whole: Array = x.mean(axis=(1, 2)) if node.kind == "average" else x.max(axis=(1, 2))
+        return whole[:, None, None]
     top, bottom, left, right = node.padding
     rows = window_size(x.shape[1], node.kernel, node.stride, top, bottom)
     columns = window_size(x.shape[2], node.kernel, node.stride, left, right)

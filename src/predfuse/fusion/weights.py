@@ -7,7 +7,7 @@ constant a saturated ReLU6 gives, need lists of their own ("arithmetic: block").
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,25 +90,45 @@ class FusedWeights:
         biases = (self.expand_bias, self.expand_saturated, self.depthwise_bias, self.depthwise_saturated)
         return len(self.weights) + sum(len(lists) for lists in biases)
 
-    def entries_per_tap(self, lists: SparseLists) -> Array:
-        """Entries of a list that has taps, counted by middle channel and tap, int64 ``[M, K]``."""
-        taps = self.kernel**2
-        flat = lists.channel.astype(np.int64) * taps + lists.row_of_entries() % taps
-        return np.bincount(flat, minlength=self.middle_channels * taps).reshape(self.middle_channels, taps)
-
-    def entries_per_channel(self, lists: SparseLists) -> Array:
-        """Entries of a list without taps, counted by middle channel, int64 ``[M]``."""
-        return np.bincount(lists.channel, minlength=self.middle_channels)
+    def astype(self, dtype: type[np.float32] | type[np.float64]) -> FusedWeights:
+        """A copy whose values are rounded to another floating type."""
+        names = ("weights", "expand_bias", "expand_saturated", "depthwise_bias", "depthwise_saturated")
+        lists = {name: getattr(self, name) for name in names}
+        cast = {name: replace(lists[name], value=lists[name].value.astype(dtype)) for name in names}
+        return replace(self, **cast, output_bias=self.output_bias.astype(dtype))
 
 
-def fused_entries(block: Bottleneck) -> int:
-    """How many fused weights the block has (the biases not counted), from its non-zero weights alone."""
-    per_middle = (
-        (block.expand_weight != 0).sum(axis=1).astype(np.int64)
-        * (block.depthwise_weight != 0).sum(axis=(1, 2))
-        * _by_middle(block, block.project_weight != 0).sum(axis=1)
+@dataclass(frozen=True, eq=False)
+class EntryCounts:
+    """How many entries the lists of a block hold, by the middle channel (and tap) that gates them.
+
+    Attributes:
+        weights: ``[M, K]`` int64, for :attr:`FusedWeights.weights`.
+        expand_bias: ``[M, K]``.
+        expand_saturated: ``[M, K]``.
+        depthwise_bias: ``[M]``.
+        depthwise_saturated: ``[M]``.
+    """
+
+    weights: Array
+    expand_bias: Array
+    expand_saturated: Array
+    depthwise_bias: Array
+    depthwise_saturated: Array
+
+
+def entry_counts(block: Bottleneck) -> EntryCounts:
+    """Sizes of the lists of a block from its non-zero weights alone, without making the lists."""
+    projects = _by_middle(block, block.project_weight != 0).sum(axis=1).astype(np.int64)
+    taps = (block.depthwise_weight != 0).reshape(block.middle_channels, -1) * projects[:, None]
+    expands = (block.expand_weight != 0).sum(axis=1)
+    return EntryCounts(
+        weights=taps * expands[:, None],
+        expand_bias=taps * (block.expand_bias != 0)[:, None],
+        expand_saturated=taps * (block.expand_activation == "relu6"),
+        depthwise_bias=projects * (block.depthwise_bias != 0),
+        depthwise_saturated=projects * (block.depthwise_activation == "relu6"),
     )
-    return int(per_middle.sum())
 
 
 def fuse(block: Bottleneck, ceilings: tuple[float, float] = (RELU6_CEILING, RELU6_CEILING)) -> FusedWeights:
@@ -124,7 +144,7 @@ def fuse(block: Bottleneck, ceilings: tuple[float, float] = (RELU6_CEILING, RELU
     Raises:
         InputError: More than ``MAX_ENTRIES`` products, or integer products that overflow 64 bits.
     """
-    entries = fused_entries(block)
+    entries = int(entry_counts(block).weights.sum())
     if entries > MAX_ENTRIES:
         what = f"has {entries:,} fused weights, more than {MAX_ENTRIES:,}"
         raise InputError(f"layer {block.name}", what, "prune it, or execute it without storing them")
