@@ -1,6 +1,17 @@
 """Labelled images: Fashion-MNIST, CIFAR-10, CIFAR-100 and image folders, with every checksum verified."""
 
-from predfuse.data.catalogue import CATALOGUE, CatalogueEntry, cache_path, check, entry, load, locate, roots
+from predfuse.data.catalogue import (
+    CATALOGUE,
+    CatalogueEntry,
+    Status,
+    cache_path,
+    check,
+    entry,
+    load,
+    locate,
+    roots,
+    survey,
+)
 from predfuse.data.dataset import SPLITS, Dataset, Source, Split
 
 __all__ = [
@@ -10,10 +21,12 @@ __all__ = [
     "Dataset",
     "Source",
     "Split",
+    "Status",
     "cache_path",
     "check",
     "entry",
     "load",
     "locate",
     "roots",
+    "survey",
 ]

@@ -210,6 +210,40 @@ def check(name: str, root: Path | None = None) -> Source:
     return source
 
 
+@dataclass(frozen=True)
+class Status:
+    """Whether and where a data set is present.
+
+    Attributes:
+        entry: The data set.
+        source: Where its files are; None when they are nowhere.
+        decoded: Splits of which a decoded copy is kept.
+        problem: Why what was found cannot be used; empty when nothing is wrong.
+    """
+
+    entry: CatalogueEntry
+    source: Source | None
+    decoded: tuple[Split, ...]
+    problem: str = ""
+
+    @property
+    def present(self) -> bool:
+        """Whether every split can be loaded (checksums aside)."""
+        return self.source is not None or set(self.decoded) == set(self.entry.images)
+
+
+def survey(root: Path | None = None) -> list[Status]:
+    """The state of every data set of the catalogue, without reading the data itself."""
+    result = []
+    for name, known in CATALOGUE.items():
+        decoded = tuple(split for split in known.images if cache_path(name, split, root).is_file())
+        try:
+            result.append(Status(known, locate(name, root), decoded))
+        except InputError as error:
+            result.append(Status(known, None, decoded, str(error)))
+    return result
+
+
 def _require(found: CatalogueEntry, root: Path | None) -> Source:
     source = locate(found.name, root)
     if source is None:

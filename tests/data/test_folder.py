@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from predfuse.data import load
+from predfuse.data.pictures import decode_picture
+from predfuse.errors import InputError
+
+
+def picture(path: Path, value: object, size: tuple[int, int] = (6, 6), mode: str = "L") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(path)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """Two classes of ten grey pictures each; the grey value tells which picture it is."""
+    for label, name in enumerate(("cat", "dog")):
+        for place in range(10):
+            picture(tmp_path / name / f"{place}.png", 100 * label + place)
+    return tmp_path
+
+
+def test_every_fifth_picture_is_for_testing(plain: Path) -> None:
+    train, test = load(f"folder:{plain}", "train"), load(f"folder:{plain}", "test")
+    assert train.classes == ("cat", "dog")
+    assert sorted(test.images[:, 0, 0, 0].tolist()) == [4, 9, 104, 109]
+    values = set(train.images[:, 0, 0, 0].tolist())
+    assert len(values) == 16
+    assert not values & set(test.images[:, 0, 0, 0].tolist())
+    assert (train.labels == train.images[:, 0, 0, 0] // 100).all()
+    assert test.mean == train.mean
+    assert train.mean[0] == pytest.approx(train.images.mean() / 255)
+    assert train.std[0] == pytest.approx(train.images.std() / 255)
+
+
+def test_limit_takes_the_classes_in_turn(plain: Path) -> None:
+    assert load(f"folder:{plain}", "train", limit=4).labels.tolist() == [0, 1, 0, 1]
+
+
+def test_train_and_test_folders_are_honoured(tmp_path: Path) -> None:
+    for split, base in (("train", 0), ("val", 50)):
+        for label, name in enumerate(("a", "b")):
+            picture(tmp_path / split / name / "x.png", base + label)
+    assert load(f"folder:{tmp_path}", "train").images[:, 0, 0, 0].tolist() == [0, 1]
+    assert load(f"folder:{tmp_path}", "test").images[:, 0, 0, 0].tolist() == [50, 51]
+    picture(tmp_path / "val" / "c" / "x.png", 1)
+    with pytest.raises(InputError, match="class c is in only one of train and test"):
+        load(f"folder:{tmp_path}", "train")
+
+
+def test_size_resamples_and_one_colour_picture_makes_all_colour(plain: Path) -> None:
+    picture(plain / "cat" / "wide.jpg", (200, 10, 10), (40, 12), "RGB")
+    with pytest.raises(InputError, match=r"wide\.jpg: is 40x12 pixels, others are 6x6; give a size"):
+        load(f"folder:{plain}", "train")
+    data = load(f"folder:{plain}", "train", size=8)
+    assert data.shape == (3, 8, 8)
+    assert len(data.mean) == 3
+
+
+def test_unreadable_picture_is_named(plain: Path) -> None:
+    broken = plain / "dog" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    with pytest.raises(InputError, match=r"2\.png: is no readable picture"):
+        load(f"folder:{plain}", "train")
+    (plain / "dog" / "2.png").write_text("text")
+    with pytest.raises(InputError, match=r"2\.png: is no readable picture"):
+        load(f"folder:{plain}", "test")
+
+
+def test_empty_and_classless_folders_are_named(tmp_path: Path) -> None:
+    def message() -> str:
+        with pytest.raises(InputError) as caught:
+            load(f"folder:{tmp_path / 'root'}", "train")
+        return str(caught.value)
+
+    assert "root: does not exist" in message()
+    (tmp_path / "root").mkdir()
+    assert "root: is empty" in message()
+    picture(tmp_path / "root" / "loose.png", 0)
+    assert "holds no class folders" in message()
+    picture(tmp_path / "root" / "a" / "0.png", 0)
+    assert "holds 1 class folders" in message()
+    (tmp_path / "root" / "b").mkdir()
+    assert "root/b: holds no pictures" in message()
+    picture(tmp_path / "root" / "b" / "0.png", 0)
+    assert "root/a: holds a single picture" in message()
+
+
+@pytest.mark.parametrize("keyword", [{"limit": 0}, {"size": 0}])
+def test_impossible_limit_and_size(plain: Path, keyword: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="is 0"):
+        load(f"folder:{plain}", "train", **keyword)  # type: ignore[arg-type]
+
+
+def test_decoding_puts_transparent_pixels_on_black_and_cuts_the_centre(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 8, 4), np.uint8)
+    pixels[:, 2:6] = (255, 0, 0, 255)
+    pixels[:, :2] = (255, 255, 255, 0)
+    Image.fromarray(pixels).save(tmp_path / "p.png")
+    content = (tmp_path / "p.png").read_bytes()
+    whole = decode_picture("p.png", content, "RGB")
+    assert whole.shape == (3, 4, 8)
+    assert whole[:, 0, 0].tolist() == [0, 0, 0]
+    assert decode_picture("p.png", content, "RGB", 4)[:, :, :].reshape(3, -1).mean(1).tolist() == [255, 0, 0]
