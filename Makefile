@@ -1,0 +1,43 @@
+# make demo | test | lint | bench | clean: each makes the environment it needs, .venv in this checkout.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Constraints hold for the isolated build environment too: older pips read the first variable there, newer the second.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make the environment (done by the others when needed)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet -e ".[dev,onnx]"
+	@touch $@
+
+demo: $(INSTALLED) ## Classify real images plain, pruned, predicted and fused; write demo.json and demo.html
+	@$(BIN)/predfuse demo --json demo.json --report demo.html
+
+lint: $(INSTALLED) ## Ruff and mypy
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --no-error-summary
+
+test: lint ## Lint, then all tests
+	@$(BIN)/python -m pytest
+
+bench: $(INSTALLED) ## Time the predicted and the fused forward pass
+	@$(BIN)/predfuse bench
+
+clean: ## Remove the environment and everything generated
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis demo.json demo.html
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
