@@ -39,7 +39,7 @@ def save_network(network: Network, path: Path) -> None:
         "std": [float(value) for value in network.std],
         "labels": list(network.labels),
         "metadata": network.metadata,
-        "nodes": [_encode(node, node.name, tensors) for node in network.nodes],
+        "nodes": [encode_fields(node, node.name, tensors) for node in network.nodes],
     }
     save_tensor_file(path, FORMAT, VERSION, document, tensors)
 
@@ -66,15 +66,15 @@ def load_network(path: Path, name: str | None = None) -> Network:
     return network
 
 
-def _encode(value: Any, prefix: str, tensors: dict[str, Array]) -> dict[str, Any]:
-    """The JSON form of a node or predictor; its arrays go to ``tensors``."""
+def encode_fields(value: Any, prefix: str, tensors: dict[str, Array]) -> dict[str, Any]:
+    """The JSON form of a node or predictor: all its fields, and the type of a node; arrays go to ``tensors``."""
     encoded: dict[str, Any] = {"type": type(value).__name__} if isinstance(value, Node) else {}
     for field in dataclasses.fields(value):
         content = getattr(value, field.name)
         if isinstance(content, np.ndarray):
             tensors[f"{prefix}.{field.name}"] = content
         elif isinstance(content, Predictor):
-            encoded[field.name] = _encode(content, f"{prefix}.{field.name}", tensors)
+            encoded[field.name] = encode_fields(content, f"{prefix}.{field.name}", tensors)
         elif isinstance(content, tuple):
             encoded[field.name] = [int(item) if isinstance(item, np.integer) else item for item in content]
         else:
@@ -93,8 +93,8 @@ def _decode_network(document: dict[str, Any], tensors: dict[str, Array]) -> Netw
         "metadata": dict,
         "nodes": list,
     }
-    _require_fields("network", document, set(hints))
-    values = {field: _typed(f"network field {field}", document[field], hint) for field, hint in hints.items()}
+    require_fields("network", document, set(hints))
+    values = {field: typed(f"network field {field}", document[field], hint) for field, hint in hints.items()}
     values["nodes"] = tuple(_decode_node(node, tensors) for node in values["nodes"])
     if tensors:
         raise InputError("network", f"unknown tensor {min(tensors)}", "make the file again")
@@ -109,16 +109,16 @@ def _decode_node(encoded: Any, tensors: dict[str, Array]) -> Node:
         what = f"unknown layer type {encoded.get('type')!r}"
         raise InputError(f"layer {encoded['name']}", what, f"use one of {', '.join(_TYPES_BY_NAME)}")
     fields = {key: value for key, value in encoded.items() if key != "type"}
-    return cls(**_decode_fields(cls, fields, f"layer {encoded['name']}", encoded["name"], tensors))
+    return cls(**decode_fields(cls, fields, f"layer {encoded['name']}", encoded["name"], tensors))
 
 
-def _decode_fields(
+def decode_fields(
     cls: type, encoded: dict[str, Any], where: str, prefix: str, tensors: dict[str, Array]
 ) -> dict[str, Any]:
     """Constructor arguments of ``cls``: JSON fields checked against their annotations, arrays taken from tensors."""
     hints = _hints(cls)
     arrays = {name for name, hint in hints.items() if hint == Array}
-    _require_fields(where, encoded, set(hints) - arrays)
+    require_fields(where, encoded, set(hints) - arrays)
     values: dict[str, Any] = {}
     for name, hint in hints.items():
         key = f"{prefix}.{name}"
@@ -126,11 +126,11 @@ def _decode_fields(
             if key not in tensors:
                 raise InputError(where, f"tensor {key} is missing", "make the file again")
             values[name] = tensors.pop(key)
-        elif hint == (Predictor | None) and encoded[name] is not None:
-            nested = _typed(f"{where} field {name}", encoded[name], dict)
-            values[name] = Predictor(**_decode_fields(Predictor, nested, f"{where} {name}", key, tensors))
+        elif hint is Predictor or (hint == (Predictor | None) and encoded[name] is not None):
+            nested = typed(f"{where} field {name}", encoded[name], dict)
+            values[name] = Predictor(**decode_fields(Predictor, nested, f"{where} {name}", key, tensors))
         else:
-            values[name] = _typed(f"{where} field {name}", encoded[name], hint)
+            values[name] = typed(f"{where} field {name}", encoded[name], hint)
     return values
 
 
@@ -139,7 +139,12 @@ def _hints(cls: type) -> dict[str, Any]:
     return {field.name: typing.get_type_hints(cls)[field.name] for field in dataclasses.fields(cls)}
 
 
-def _require_fields(where: str, encoded: dict[str, Any], wanted: set[str]) -> None:
+def require_fields(where: str, encoded: dict[str, Any], wanted: set[str]) -> None:
+    """Check that a JSON object has exactly the fields ``wanted``.
+
+    Raises:
+        InputError: One is missing or unknown.
+    """
     missing, unknown = sorted(wanted - encoded.keys()), sorted(encoded.keys() - wanted)
     if missing:
         raise InputError(where, f"field {missing[0]} is missing", "make the file again")
@@ -147,14 +152,14 @@ def _require_fields(where: str, encoded: dict[str, Any], wanted: set[str]) -> No
         raise InputError(where, f"unknown field {unknown[0]}", "remove it or update predfuse")
 
 
-def _typed(where: str, value: Any, hint: Any) -> Any:
+def typed(where: str, value: Any, hint: Any) -> Any:
     """``value`` as the annotated type: JSON lists become tuples, whole numbers may stand for floats."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and isinstance(value, list):
         if arguments[-1] is Ellipsis:
-            return tuple(_typed(where, item, arguments[0]) for item in value)
+            return tuple(typed(where, item, arguments[0]) for item in value)
         if len(arguments) == len(value):
-            return tuple(_typed(where, item, part) for item, part in zip(value, arguments, strict=True))
+            return tuple(typed(where, item, part) for item, part in zip(value, arguments, strict=True))
     elif origin is typing.Literal:
         if isinstance(value, str) and value in arguments:
             return value

@@ -1,0 +1,238 @@
+"""A predicted bottleneck in integers: its factors at power-of-two scales, its fused weights within given widths.
+
+``F = project * depthwise * expand`` is not quantised entry by entry. The three factors are, each middle channel at
+scales of its own that cancel in the product, and ``F`` is defined by rounded integer products of them. So a machine
+may store ``F`` or make it from far fewer factors, and the result is the same, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from predfuse.compiler.options import CompileOptions
+from predfuse.compiler.products import (
+    Factors,
+    Products,
+    factor_products,
+    list_widths,
+    round_lists,
+    round_products,
+    sum_ranges,
+)
+from predfuse.compiler.program import (
+    ACCUMULATOR_LIMIT,
+    PRODUCT_SHIFT,
+    SHIFT_LIMIT,
+    SUM_LIMIT,
+    FusedBlock,
+)
+from predfuse.compiler.quantise import (
+    COARSEST_SHIFT,
+    quantise_bias,
+    require_accumulator,
+    require_fraction_bits,
+    weight_exponents,
+)
+from predfuse.errors import InputError
+from predfuse.fusion.weights import SparseLists
+from predfuse.ir import Array, Bottleneck
+
+FACTOR_BITS = 16
+LARGEST_EXPONENT = 14
+"""Largest power of two a bias sum is multiplied with: the constant input ``2**14`` fits an int16 activation."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledFactors:
+    """Factors with the scales of their products.
+
+    Attributes:
+        factors: Integers.
+        project_exponent: ``[O]``; the weight products are ``2**(project_exponent - 15)`` times the real ones.
+        expand_reach: The products of the expand biases are ``2**expand_reach`` times smaller than those of the weights.
+        depthwise_reach: The products of the depthwise biases are ``2**(15 - depthwise_reach)`` times larger.
+    """
+
+    factors: Factors
+    project_exponent: Array
+    expand_reach: int
+    depthwise_reach: int
+
+
+def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
+    """Quantise the factors of a block to int16.
+
+    Middle channel ``m`` of expand and depthwise gets the scales that use its 16 bits, and the column ``m`` of project
+    their inverse. Biases share their channel's scale, made coarser for all channels alike by what an input may exceed
+    1 (an activation of int16 reaches ``2**(15 - input_bits)``) and two bits; channels whose biases are larger still
+    get coarser scales.
+    """
+    expand, depthwise, project = (
+        array.astype(np.float64) for array in (block.expand_weight, block.depthwise_weight, block.project_weight)
+    )
+    expand_bias, depthwise_bias = block.expand_bias.astype(np.float64), block.depthwise_bias.astype(np.float64)
+    reach = max(0, 17 - input_bits)
+    inner_reach = 15 + reach
+    # A middle channel without a path from the input contributes its depthwise bias only.
+    reached = (expand.any(axis=1) | (expand_bias != 0)) & depthwise.any(axis=(1, 2))
+    expand, expand_bias = expand * reached[:, None], expand_bias * reached
+    depthwise = depthwise * reached[:, None, None]
+
+    first = weight_exponents(np.maximum(np.abs(expand).max(axis=1), np.ldexp(np.abs(expand_bias), -reach)), FACTOR_BITS)
+    second = weight_exponents(np.abs(depthwise).max(axis=(1, 2)), FACTOR_BITS)
+    largest_bias = np.ldexp(np.abs(depthwise_bias), np.where(reached, first, 0) - inner_reach)
+    limit = weight_exponents(largest_bias, FACTOR_BITS)
+    # The bias decides alone where nothing else does.
+    second = np.where(reached, np.where(largest_bias > 0, np.minimum(second, limit), second), limit)
+    both = first + second
+
+    middle_of_group = both.reshape(block.groups, -1)
+    columns = np.repeat(middle_of_group, block.out_channels // block.groups, axis=0)  # [O, M/groups]
+    balanced = np.ldexp(project, -columns)
+    outer = weight_exponents(np.abs(balanced).max(axis=1), FACTOR_BITS)
+
+    def integers(values: Array, exponents: Array) -> Array:
+        return np.rint(np.ldexp(values, exponents)).astype(np.int16)
+
+    factors = Factors(
+        project=integers(balanced, outer[:, None]),
+        expand=integers(expand, first[:, None]),
+        expand_bias=integers(expand_bias, first - reach),
+        depthwise=integers(depthwise, second[:, None, None]),
+        depthwise_bias=integers(depthwise_bias, both - inner_reach),
+        groups=block.groups,
+    )
+    return ScaledFactors(factors, outer, reach, inner_reach)
+
+
+def smallest_shifts(products: SparseLists, start: Array, weight_bits: int, sum_bits: int) -> Array:
+    """Smallest right shifts ``[O]``, at least ``start``, at which every entry and every list's sum fits.
+
+    Args:
+        products: Lists, the same number for each of the ``O`` output channels.
+        start: ``[O]``.
+        weight_bits: Of an entry, with sign.
+        sum_bits: Of a sum, with sign.
+    """
+    outputs = len(start)
+    shift = start.astype(np.int64)
+    per_output = products.rows // outputs
+    owner = products.row_of_entries() // per_output
+    largest = np.zeros(outputs, np.int64)
+    np.maximum.at(largest, owner, np.abs(products.value.astype(np.int64)))
+    while True:
+        rounded = (largest + ((1 << shift) >> 1)) >> shift
+        failing = rounded >= 1 << (weight_bits - 1)
+        if not failing.any():
+            break
+        shift += failing
+    while True:
+        positive, negative = sum_ranges(round_lists(products, shift))
+        failing = (np.maximum(positive, negative).reshape(outputs, -1) >= 1 << (sum_bits - 1)).any(axis=1)
+        if not failing.any():
+            return shift
+        shift += failing
+
+
+def quantise_block(block: Bottleneck, input_bits: int, output_bits: int, options: CompileOptions) -> FusedBlock:
+    """A predicted block in integers.
+
+    Args:
+        block: Floating weights, with a predictor.
+        input_bits: Fraction bits of its input.
+        output_bits: Fraction bits its output should have; fewer where the accumulator does not resolve them.
+        options: Widths.
+
+    Raises:
+        InputError: No predictor, a predictor finer than the input, too many fused weights, or widths that do not fit.
+    """
+    predictor = block.predictor
+    if predictor is None:
+        raise InputError(f"layer {block.name}", "has no predictor", "train one, or compile without require_fused")
+    predictor_shift = predictor.input_exponent + input_bits
+    if not 0 <= predictor_shift <= SHIFT_LIMIT:
+        what = f"its predictor reads steps of 2**{predictor.input_exponent}, its input has steps of 2**{-input_bits}"
+        raise InputError(f"layer {block.name}", what, "retrain the predictor or rescale the weights before it")
+    scaled = scale_factors(block, input_bits)
+    products = factor_products(block.name, scaled.factors)
+    widths = (options.weight_bits, options.sum_bits)
+    start = np.zeros(block.out_channels, np.int64)
+    # At shift 0 the accumulator has this many more fraction bits than the input; every shift takes one away.
+    resolution = input_bits + scaled.project_exponent - PRODUCT_SHIFT
+    silent: Array = np.logical_not(scaled.factors.project.any(axis=1))
+
+    weight_shift = smallest_shifts(products.weights, start, *widths)
+    expand_shift = smallest_shifts(products.expand_bias, start, *widths)
+    depthwise_shift = smallest_shifts(products.depthwise_bias, start, *widths)
+    # Exponents of the bias sums are these plus the bias shift minus the weight shift, and must end in 0..14.
+    expand_gain = input_bits + scaled.expand_reach
+    depthwise_gain = input_bits + scaled.depthwise_reach - PRODUCT_SHIFT
+    has_expand, has_depthwise = _filled(products.expand_bias, silent), _filled(products.depthwise_bias, silent)
+    for has, gain, bias_shift in (
+        (has_expand, expand_gain, expand_shift),
+        (has_depthwise, depthwise_gain, depthwise_shift),
+    ):
+        needed = gain + bias_shift - LARGEST_EXPONENT
+        weight_shift = np.where(has, np.maximum(weight_shift, needed), weight_shift)
+    resolved = np.where(silent, output_bits, resolution - weight_shift)
+    output_bits = require_fraction_bits(block.name, min(output_bits, int(resolved.min())))
+    weight_shift = np.maximum(weight_shift, resolution - output_bits - COARSEST_SHIFT)
+    weight_shift = np.where(silent, 0, weight_shift)
+    expand_shift = np.where(has_expand, np.maximum(expand_shift, weight_shift - expand_gain), 0)
+    depthwise_shift = np.where(has_depthwise, np.maximum(depthwise_shift, weight_shift - depthwise_gain), 0)
+    if max(weight_shift.max(), expand_shift.max(), depthwise_shift.max()) > SHIFT_LIMIT:
+        raise InputError(f"layer {block.name}", "its weights and biases differ too much in size", "rescale the block")
+
+    accumulator_scale = np.where(silent, output_bits, resolution - weight_shift)
+    shift = accumulator_scale - output_bits
+    layer = FusedBlock(
+        name=block.name,
+        inputs=block.inputs,
+        fraction_bits=output_bits,
+        expand=scaled.factors.expand,
+        expand_bias=scaled.factors.expand_bias,
+        depthwise=scaled.factors.depthwise,
+        depthwise_bias=scaled.factors.depthwise_bias,
+        project=scaled.factors.project,
+        weight_shift=weight_shift.astype(np.int8),
+        expand_bias_shift=expand_shift.astype(np.int8),
+        depthwise_bias_shift=depthwise_shift.astype(np.int8),
+        expand_bias_exponent=np.where(has_expand, expand_gain + expand_shift - weight_shift, 0).astype(np.int8),
+        depthwise_bias_exponent=np.where(has_depthwise, depthwise_gain + depthwise_shift - weight_shift, 0).astype(
+            np.int8
+        ),
+        output_bias=quantise_bias(block.name, block.project_bias.astype(np.float64), accumulator_scale),
+        shift=shift.astype(np.int8),
+        weight_bits=options.weight_bits,
+        sum_bits=SUM_LIMIT,
+        accumulator_bits=ACCUMULATOR_LIMIT,
+        predictor=predictor,
+        predictor_shift=predictor_shift,
+        expand_gated=block.expand_activation != "linear",
+        depthwise_gated=block.depthwise_activation != "linear",
+        stride=block.stride,
+        padding=block.padding,
+        groups=block.groups,
+        shuffle_groups=block.shuffle_groups,
+        residual=block.residual,
+        residual_shift=input_bits - output_bits if block.residual else 0,
+    )
+    return _size(layer, products, options)
+
+
+def _filled(lists: SparseLists, silent: Array) -> Array:
+    """``[O]`` bool: whether an output channel has entries in these lists."""
+    return (np.diff(lists.indptr).reshape(len(silent), -1) > 0).any(axis=1) & ~silent
+
+
+def _size(layer: FusedBlock, products: Products, options: CompileOptions) -> FusedBlock:
+    """The layer with the widths its lists really need."""
+    needed = list_widths(round_products(layer, products), layer)
+    return replace(
+        layer,
+        weight_bits=needed.weight_bits,
+        sum_bits=needed.sum_bits,
+        accumulator_bits=require_accumulator(layer.name, needed.accumulator_bits, options),
+    )

@@ -1,0 +1,123 @@
+"""The compiler: calibrate, choose scales, quantise every layer, check every width."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from predfuse.compiler.arithmetic import saturate
+from predfuse.compiler.blocks import quantise_block
+from predfuse.compiler.calibrate import Calibration, calibrate, normalise, pixel_table
+from predfuse.compiler.options import CompileOptions
+from predfuse.compiler.program import IntegerShuffle, Program, ProgramNode
+from predfuse.compiler.quantise import (
+    fraction_bits_for,
+    quantise_add,
+    quantise_concat,
+    quantise_conv,
+    quantise_linear,
+    quantise_pool,
+)
+from predfuse.compiler.unfold import unfold_unpredicted
+from predfuse.errors import InputError
+from predfuse.ir import INPUT, Add, Array, Bottleneck, Concat, Conv, Linear, Network, Node, Pool, Shape, Shuffle
+
+
+def compile_network(
+    network: Network,
+    images: Array,
+    options: CompileOptions | None = None,
+    *,
+    facts: dict[str, Any] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Program:
+    """Compile a network to integers.
+
+    Args:
+        network: Floating weights. Blocks with a predictor are fused, others become three convolutions.
+        images: Calibration images ``[N, C, H, W]``: uint8 pixels, or normalised floats.
+        options: Widths, margin, layout.
+        facts: Further JSON-able metadata of the program.
+        progress: Called with 1 after every calibration image.
+
+    Raises:
+        InputError: Images that do not fit, NaN, a scale, sum or accumulator that does not fit, a predictor that cannot
+            be exact, or a block without predictor where ``require_fused`` is set.
+    """
+    options = options or CompileOptions()
+    if options.require_fused:
+        _require_predictors(network)
+    unfolded = unfold_unpredicted(network)
+    calibration = calibrate(unfolded, normalise(network, images), progress)
+    input_bits = _input_bits(network, images, calibration, options)
+    table, _ = saturate(np.floor(np.ldexp(pixel_table(network), input_bits) + 0.5).astype(np.int64))
+
+    shapes = unfolded.shapes()
+    scales = {INPUT: input_bits}
+    nodes: list[ProgramNode] = []
+    for node in unfolded.nodes:
+        wanted = fraction_bits_for(node.name, calibration.largest[node.name], options.margin)
+        compiled = _compile_node(node, shapes, scales, wanted, options)
+        scales[node.name] = compiled.fraction_bits
+        nodes.append(compiled)
+    return Program(
+        name=network.name,
+        input_shape=(int(network.input_shape[0]), int(network.input_shape[1]), int(network.input_shape[2])),
+        input_fraction_bits=input_bits,
+        input_table=table,
+        nodes=tuple(nodes),
+        layout=options.layout,
+        labels=network.labels,
+        metadata={
+            "source": dict(network.metadata),
+            "calibration_images": calibration.images,
+            "options": _plain(options),
+            **(facts or {}),
+        },
+    )
+
+
+def _plain(options: CompileOptions) -> dict[str, Any]:
+    chosen = dataclasses.asdict(options)
+    del chosen["layout"]  # the program holds it itself
+    return chosen
+
+
+def _require_predictors(network: Network) -> None:
+    for block in network.bottlenecks():
+        if block.predictor is None:
+            raise InputError(f"layer {block.name}", "has no predictor", "train one, or drop require_fused")
+
+
+def _input_bits(network: Network, images: Array, calibration: Calibration, options: CompileOptions) -> int:
+    """Scale of the input: all pixel values fit exactly; float images get the margin on top of what was seen."""
+    largest = float(np.abs(pixel_table(network)).max())
+    if images.dtype != np.uint8:
+        largest = max(largest, calibration.largest[INPUT] * options.margin)
+    return fraction_bits_for(INPUT, largest)
+
+
+def _compile_node(
+    node: Node, shapes: dict[str, Shape], scales: dict[str, int], wanted: int, options: CompileOptions
+) -> ProgramNode:
+    """One node, its output scaled to ``wanted`` fraction bits where it can choose."""
+    source = node.inputs[0]
+    bits = scales[source]
+    if isinstance(node, Conv):
+        return quantise_conv(node, bits, wanted, options)
+    if isinstance(node, Bottleneck):
+        return quantise_block(node, bits, wanted, options)
+    if isinstance(node, Linear):
+        return quantise_linear(node, shapes[source], bits, wanted, options)
+    if isinstance(node, Pool):
+        return quantise_pool(node, shapes[source], bits, wanted, options)
+    if isinstance(node, Add):
+        return quantise_add(node, [scales[name] for name in node.inputs], wanted, options)
+    if isinstance(node, Concat):
+        return quantise_concat(node, [scales[name] for name in node.inputs])
+    if isinstance(node, Shuffle):
+        return IntegerShuffle(node.name, node.inputs, bits, node.groups)
+    raise InputError(f"layer {node.name}", f"{type(node).__name__} cannot be compiled", "use the nodes of predfuse.ir")
