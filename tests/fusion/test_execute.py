@@ -157,6 +157,18 @@ def test_float32_runs_in_float32() -> None:
     assert result.executions == {"FC1": "plain"}
 
 
+@settings(max_examples=5)
+@given(st.data())
+def test_threads_change_nothing(data: st.DataObject) -> None:
+    network = data.draw(networks(with_predictor=True))
+    images = data.draw(network_images(network, count=5))
+    alone, together = (run_network(network, images, "fused", workers=workers) for workers in (1, 3))
+    np.testing.assert_array_equal(alone.logits, together.logits)
+    for one, other in zip(alone.blocks, together.blocks, strict=True):
+        np.testing.assert_array_equal(one.fused_additions, other.fused_additions)
+        assert (one.expand, one.depthwise) == (other.expand, other.depthwise)
+
+
 def test_progress_is_told_after_every_image() -> None:
     steps: list[int] = []
     run_network(_classifier(), np.ones((3, 3, 2, 2)), progress=steps.append)

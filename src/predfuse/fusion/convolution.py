@@ -15,7 +15,7 @@ from predfuse.errors import InputError
 from predfuse.fusion import layers
 from predfuse.fusion.masks import ON, RELU6_CEILING, SATURATED, apply_mask
 from predfuse.fusion.weights import FusedWeights, SparseLists
-from predfuse.ir import Array, Bottleneck, window_size
+from predfuse.ir import Array, Bottleneck
 
 
 def fused_convolution_reference(fused: FusedWeights, x: Array, mask1: Array, mask2: Array) -> Array:
@@ -77,7 +77,8 @@ def fused_convolution(fused: FusedWeights, x: Array, mask1: Array, mask2: Array)
     Raises:
         InputError: Shapes or types do not fit the block.
     """
-    _require_fitting(fused, x, mask1, mask2)
+    window = layers.Window((fused.kernel, fused.kernel), fused.stride, fused.padding)
+    _require_fitting(fused, window, x, mask1, mask2)
     dtype = fused.output_bias.dtype
     rows, columns = mask2.shape[1:]
     y = np.empty((fused.out_channels, rows * columns), dtype)
@@ -86,14 +87,16 @@ def fused_convolution(fused: FusedWeights, x: Array, mask1: Array, mask2: Array)
     _add_channel_lists(*_arrays(fused.depthwise_bias), on2, y)
     if len(fused.depthwise_saturated):
         _add_channel_lists(*_arrays(fused.depthwise_saturated), _gates(mask2, SATURATED), y)
-    padded = _pad(x.astype(dtype, copy=False), fused, rows, columns)
-    geometry = (fused.groups, fused.kernel, fused.stride, columns)
-    on1 = _pad(_gates(mask1, ON).reshape(mask1.shape), fused, rows, columns)
-    _add_window_lists(*_arrays(fused.weights), *_arrays(fused.expand_bias), padded, on1, on2, *geometry, y)
+    padded = window.pad(x.astype(dtype, copy=False))
+    on1 = window.pad(_gates(mask1, ON))
+    weights, biases, taps = _arrays(fused.weights), _arrays(fused.expand_bias), fused.gated_taps
+    geometry = (fused.groups, fused.kernel, fused.stride)
+    _add_window_lists(*weights, *biases, padded, on1, on2, taps, *geometry, y)
     if len(fused.expand_saturated):
-        saturated1 = _pad(_gates(mask1, SATURATED).reshape(mask1.shape), fused, rows, columns)
+        saturated1 = window.pad(_gates(mask1, SATURATED))
         nothing = SparseLists(np.zeros_like(fused.weights.indptr), fused.weights.channel[:0], fused.weights.value[:0])
-        _add_window_lists(*_arrays(nothing), *_arrays(fused.expand_saturated), padded, saturated1, on2, *geometry, y)
+        biases = _arrays(fused.expand_saturated)
+        _add_window_lists(*_arrays(nothing), *biases, padded, saturated1, on2, taps, *geometry, y)
     return y.reshape(fused.out_channels, rows, columns)
 
 
@@ -151,14 +154,11 @@ def finish_block(block: Bottleneck, y: Array, x: Array) -> Array:
     return shuffled
 
 
-def _require_fitting(fused: FusedWeights, x: Array, mask1: Array, mask2: Array) -> None:
+def _require_fitting(fused: FusedWeights, window: layers.Window, x: Array, mask1: Array, mask2: Array) -> None:
     where = f"layer {fused.name}"
-    top, bottom, left, right = fused.padding
-    height, width = x.shape[1:]
-    rows = window_size(height, fused.kernel, fused.stride, top, bottom)
-    columns = window_size(width, fused.kernel, fused.stride, left, right)
-    wanted = ((fused.groups * fused.group_channels, height, width), (fused.middle_channels, height, width))
-    if (x.shape, mask1.shape) != wanted or mask2.shape != (fused.middle_channels, rows, columns):
+    inputs = (fused.groups * fused.group_channels, *x.shape[1:])
+    wanted = (inputs, (fused.middle_channels, *x.shape[1:]), (fused.middle_channels, *window.output_size(x)))
+    if (x.shape, mask1.shape, mask2.shape) != wanted:
         what = f"input {x.shape} with masks {mask1.shape} and {mask2.shape}"
         raise InputError(where, what, "give the masks of this block for this input")
     if (x.dtype.kind == "f") != (fused.output_bias.dtype.kind == "f"):
@@ -170,27 +170,16 @@ def _arrays(lists: SparseLists) -> tuple[Array, Array, Array]:
 
 
 def _gates(mask: Array, state: int) -> Array:
-    """``[M, pixels]`` uint8, 1 where the mask has that state."""
-    return np.equal(mask, state).view(np.uint8).reshape(mask.shape[0], -1)
-
-
-def _pad(image: Array, fused: FusedWeights, rows: int, columns: int) -> Array:
-    """Zeros around ``[C, H, W]`` so that no window leaves it; what no window reaches is cut off."""
-    top, _, left, _ = fused.padding
-    height = (rows - 1) * fused.stride + fused.kernel
-    width = (columns - 1) * fused.stride + fused.kernel
-    padded = np.zeros((image.shape[0], height, width), image.dtype)
-    used = image[:, : max(height - top, 0), : max(width - left, 0)]
-    padded[:, top : top + used.shape[1], left : left + used.shape[2]] = used
-    return padded
+    """uint8, 1 where the mask has that state."""
+    return np.equal(mask, state).view(np.uint8)
 
 
 @njit(cache=True, nogil=True)
 def _add_channel_lists(indptr: Array, channel: Array, value: Array, gates: Array, y: Array) -> None:
-    """``y[o, p] += sum over list o of value * gates[channel, p]``."""
+    """``y[o, p] += sum over list o of value * gates[channel, p]``; ``gates [M, P, Q]``, ``y [O, P * Q]``."""
     for output in range(y.shape[0]):
         for entry in range(indptr[output], indptr[output + 1]):
-            gate = gates[channel[entry]]
+            gate = gates[channel[entry]].ravel()
             for pixel in range(y.shape[1]):
                 y[output, pixel] += value[entry] * gate[pixel]
 
@@ -206,37 +195,36 @@ def _add_window_lists(
     x: Array,
     gates1: Array,
     gates2: Array,
+    gated_taps: Array,
     groups: int,
     kernel: int,
     stride: int,
-    columns: int,
     y: Array,
 ) -> None:
-    """Add to ``y [O, P]`` the lists of all taps: sums of gated values times ``x``, and sums of gated biases.
+    """Add to ``y [O, P * Q]`` the lists of all taps: sums of gated values times ``x``, and sums of gated biases.
 
-    ``x [C, h, w]`` and ``gates1 [M, h, w]`` are padded; ``gates2 [M, P]``. Taps are the outer loop, so that the
-    gates of one group and tap stay in the first-level cache while all its lists run over them.
+    ``x [C, h, w]`` and ``gates1 [M, h, w]`` are padded; ``gates2 [M, P, Q]``. Taps are the outer loop, so that the
+    gates of one group and tap stay in the cache while all its lists run over them, whole images at a time.
     """
+    middle_channels, rows, columns = gates2.shape
     outputs, pixels = y.shape
-    rows = pixels // columns
     taps = kernel * kernel
     group_outputs = outputs // groups
     group_channels = x.shape[0] // groups
-    group_middle = gates2.shape[0] // groups
-    both = np.empty((group_middle, pixels), np.uint8)
-    window = np.empty((group_channels, pixels), x.dtype)
+    group_middle = middle_channels // groups
+    # Gates as numbers of the values' type: a multiplication that vectorises where a branch would not.
+    both = np.empty((middle_channels, pixels), y.dtype)
+    window = np.empty((group_channels, pixels), y.dtype)
     sums = np.empty(pixels, y.dtype)
     for group in range(groups):
-        first_middle = group * group_middle
         for tap in range(taps):
             row, column = tap // kernel, tap % kernel
-            for local in range(group_middle):
-                middle = first_middle + local
-                for i in range(rows):
-                    for j in range(columns):
-                        pixel = i * columns + j
-                        gate = gates1[middle, i * stride + row, j * stride + column]
-                        both[local, pixel] = gate & gates2[middle, pixel]
+            for middle in range(group * group_middle, (group + 1) * group_middle):
+                if gated_taps[middle, tap]:
+                    for i in range(rows):
+                        for j in range(columns):
+                            gate = gates1[middle, i * stride + row, j * stride + column] & gates2[middle, i, j]
+                            both[middle, i * columns + j] = gate
             for local in range(group_channels):
                 for i in range(rows):
                     for j in range(columns):
@@ -244,19 +232,20 @@ def _add_window_lists(
                         window[local, i * columns + j] = source
             for output in range(group * group_outputs, (group + 1) * group_outputs):
                 for local in range(group_channels):
-                    start = indptr[(output * group_channels + local) * taps + tap]
-                    end = indptr[(output * group_channels + local) * taps + tap + 1]
+                    first = (output * group_channels + local) * taps + tap
+                    start, end = indptr[first], indptr[first + 1]
                     if start == end:
                         continue
+                    factor, gates = value[start], both[channel[start]]
                     for pixel in range(pixels):
-                        sums[pixel] = value[start] * both[channel[start] - first_middle, pixel]
+                        sums[pixel] = factor * gates[pixel]
                     for entry in range(start + 1, end):
-                        gate_row = both[channel[entry] - first_middle]
+                        factor, gates = value[entry], both[channel[entry]]
                         for pixel in range(pixels):
-                            sums[pixel] += value[entry] * gate_row[pixel]
+                            sums[pixel] += factor * gates[pixel]
                     for pixel in range(pixels):
                         y[output, pixel] += sums[pixel] * window[local, pixel]
                 for entry in range(bias_indptr[output * taps + tap], bias_indptr[output * taps + tap + 1]):
-                    gate_row = both[bias_channel[entry] - first_middle]
+                    factor, gates = bias_value[entry], both[bias_channel[entry]]
                     for pixel in range(pixels):
-                        y[output, pixel] += bias_value[entry] * gate_row[pixel]
+                        y[output, pixel] += factor * gates[pixel]

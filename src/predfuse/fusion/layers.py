@@ -5,6 +5,8 @@ They compute what :mod:`predfuse.fusion.reference` computes, in the floating typ
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
@@ -23,38 +25,64 @@ def pointwise(x: Array, weight: Array, groups: int = 1, bias: Array | None = Non
     return out
 
 
+@dataclass(frozen=True)
+class Window:
+    """A sliding window over an image: sizes in pixels, ``padding`` as (top, bottom, left, right)."""
+
+    kernel: tuple[int, int]
+    stride: int
+    padding: Padding
+    dilation: int = 1
+
+    def output_size(self, image: Array) -> tuple[int, int]:
+        """Rows and columns of window positions over ``image [C, H, W]``."""
+        top, bottom, left, right = self.padding
+        rows = window_size(image.shape[1], self.kernel[0], self.stride, top, bottom, self.dilation)
+        return rows, window_size(image.shape[2], self.kernel[1], self.stride, left, right, self.dilation)
+
+    def pad(self, image: Array) -> Array:
+        """``image [C, H, W]`` with zeros around it, exactly the pixels that some window covers."""
+        top, _, left, _ = self.padding
+        rows, columns = self.output_size(image)
+        height = (rows - 1) * self.stride + (self.kernel[0] - 1) * self.dilation + 1
+        width = (columns - 1) * self.stride + (self.kernel[1] - 1) * self.dilation + 1
+        padded = np.zeros((image.shape[0], height, width), image.dtype)
+        used = image[:, : max(height - top, 0), : max(width - left, 0)]
+        padded[:, top : top + used.shape[1], left : left + used.shape[2]] = used
+        return padded
+
+
 def depthwise(x: Array, weight: Array, bias: Array, stride: int, padding: Padding, dilation: int = 1) -> Array:
     """Depthwise convolution: ``x [M, H, W]``, ``weight [M, kh, kw]``, ``bias [M]`` -> ``[M, P, Q]``."""
-    top, bottom, left, right = padding
-    rows = window_size(x.shape[1], weight.shape[1], stride, top, bottom, dilation)
-    columns = window_size(x.shape[2], weight.shape[2], stride, left, right, dilation)
-    out = np.empty((x.shape[0], rows, columns), x.dtype)
-    _depthwise(np.ascontiguousarray(x), np.ascontiguousarray(weight), bias, stride, top, left, dilation, out)
+    window = Window((weight.shape[1], weight.shape[2]), stride, padding, dilation)
+    out = np.empty((x.shape[0], *window.output_size(x)), x.dtype)
+    _depthwise(window.pad(x), np.ascontiguousarray(weight), bias, stride, dilation, out)
     return out
 
 
 @njit(cache=True, nogil=True)
-def _depthwise(
-    x: Array, weight: Array, bias: Array, stride: int, top: int, left: int, dilation: int, out: Array
-) -> None:
-    channels, height, width = x.shape
-    _, kernel_rows, kernel_columns = weight.shape
-    _, rows, columns = out.shape
+def _depthwise(padded: Array, weight: Array, bias: Array, stride: int, dilation: int, out: Array) -> None:
+    """Every tap adds one shifted copy of the whole padded image, as one long loop whatever the image size.
+
+    The positions between rows and between strides are computed too, and left out when copying.
+    """
+    channels, rows, columns = out.shape
+    width = padded.shape[2]
+    reach = (rows - 1) * stride * width + (columns - 1) * stride + 1
+    total = np.empty(reach, out.dtype)
     for channel in range(channels):
-        out[channel] = bias[channel]
-        for tap_row in range(kernel_rows):
-            for tap_column in range(kernel_columns):
-                factor = weight[channel, tap_row, tap_column]
-                if factor == 0:  # pruned weights cost nothing
-                    continue
-                offset = tap_column * dilation - left
-                first = max(0, (-offset + stride - 1) // stride)
-                last = min(columns, (width - 1 - offset) // stride + 1)
-                for i in range(rows):
-                    row = i * stride + tap_row * dilation - top
-                    if 0 <= row < height:
-                        for j in range(first, last):
-                            out[channel, i, j] += factor * x[channel, row, j * stride + offset]
+        pixels = padded[channel].ravel()
+        total[:] = bias[channel]
+        for row in range(weight.shape[1]):
+            for column in range(weight.shape[2]):
+                factor = weight[channel, row, column]
+                if factor != 0:  # pruned weights cost nothing
+                    offset = (row * width + column) * dilation
+                    for position in range(reach):
+                        total[position] += factor * pixels[offset + position]
+        for i in range(rows):
+            for j in range(columns):
+                out[channel, i, j] = total[(i * width + j) * stride]
 
 
 def convolve(x: Array, conv: Conv) -> Array:
@@ -64,8 +92,7 @@ def convolve(x: Array, conv: Conv) -> Array:
         return pointwise(x, conv.weight[:, :, 0, 0], conv.groups, conv.bias)
     if conv.groups == conv.in_channels == conv.out_channels:
         return depthwise(x, conv.weight[:, 0], conv.bias, conv.stride, conv.padding, conv.dilation)
-    top, bottom, left, right = conv.padding
-    padded = np.pad(x, ((0, 0), (top, bottom), (left, right)))
+    padded = Window(conv.kernel, conv.stride, conv.padding, conv.dilation).pad(x)
     span = (conv.dilation * (kernel_rows - 1) + 1, conv.dilation * (kernel_columns - 1) + 1)
     windows = sliding_window_view(padded, span, axis=(1, 2))
     windows = windows[:, :: conv.stride, :: conv.stride, :: conv.dilation, :: conv.dilation]

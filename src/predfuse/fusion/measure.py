@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from predfuse.fusion import layers
 from predfuse.fusion.masks import OFF, ON, SATURATED
 from predfuse.fusion.weights import EntryCounts
 from predfuse.ir import Array, Bottleneck, Conv, Linear
@@ -43,20 +44,20 @@ def measure_block(block: Bottleneck, entries: EntryCounts, x: Array, mask1: Arra
         mask1: ``[M, H, W]``.
         mask2: ``[M, P, Q]``.
     """
-    window = (block.kernel, block.kernel, block.stride, block.padding[0], block.padding[2], 1)
-    on1, on2 = _as_bytes(mask1 == ON), _as_bytes(mask2 == ON)
-    both_on = _window_counts(on1, on2, *window)
+    window = layers.Window((block.kernel, block.kernel), block.stride, block.padding)
+    live_taps = (block.depthwise_weight != 0).reshape(block.middle_channels, -1)
+    on2 = _as_bytes(mask2 == ON)
+    both_on = _window_counts(_as_bytes(mask1 == ON), on2, window, live_taps)
     additions = int((both_on * entries.weights).sum())
     biases = int((both_on * entries.expand_bias).sum())
     biases += int((on2.sum(axis=(1, 2), dtype=np.int64) * entries.depthwise_bias).sum())
     if entries.expand_saturated.any():
-        saturated = _window_counts(_as_bytes(mask1 == SATURATED), on2, *window)
+        saturated = _window_counts(_as_bytes(mask1 == SATURATED), on2, window, live_taps)
         biases += int((saturated * entries.expand_saturated).sum())
     if entries.depthwise_saturated.any():
-        saturated = (mask2 == SATURATED).sum(axis=(1, 2))
-        biases += int((saturated * entries.depthwise_saturated).sum())
-    alive1, alive2 = _as_bytes(mask1 != OFF), _as_bytes(mask2 != OFF)
-    live = _window_counts(alive1, np.ones_like(alive2), *window)
+        biases += int(((mask2 == SATURATED).sum(axis=(1, 2)) * entries.depthwise_saturated).sum())
+    alive2 = _as_bytes(mask2 != OFF)
+    live = _window_counts(_as_bytes(mask1 != OFF), np.ones_like(alive2), window, live_taps)
     group_weights = (block.expand_weight != 0).reshape(block.groups, -1, block.group_channels).sum(axis=1)
     projects = (block.project_weight != 0).reshape(block.groups, -1, block.middle_channels // block.groups).sum(axis=1)
     return BlockMeasure(
@@ -64,7 +65,7 @@ def measure_block(block: Bottleneck, entries: EntryCounts, x: Array, mask1: Arra
         biases,
         (
             int((group_weights.ravel() * np.count_nonzero(x, axis=(1, 2))).sum()),
-            int((live * (block.depthwise_weight != 0).reshape(live.shape)).sum()),
+            int(live.sum()),
             int((projects.ravel() * alive2.sum(axis=(1, 2), dtype=np.int64)).sum()),
         ),
     )
@@ -79,37 +80,43 @@ def nonzero_multiplications(node: Conv | Linear, x: Array) -> int:
     """
     if isinstance(node, Linear):
         return int(((node.weight != 0).sum(axis=0) * (x.ravel() != 0)).sum())
-    _, rows, columns = node.output_shape([(x.shape[0], x.shape[1], x.shape[2])])
-    window = (*node.kernel, node.stride, node.padding[0], node.padding[2], node.dilation)
-    everywhere = np.ones((x.shape[0], rows, columns), np.uint8)
-    counts = _window_counts(_as_bytes(x != 0), everywhere, *window)
+    window = layers.Window(node.kernel, node.stride, node.padding, node.dilation)
+    everywhere = np.ones((x.shape[0], *window.output_size(x)), np.uint8)
     weights = (node.weight != 0).reshape(node.groups, -1, *node.weight.shape[1:]).sum(axis=1)
-    return int((counts * weights.reshape(counts.shape)).sum())
+    weights = weights.reshape(x.shape[0], -1)
+    return int((_window_counts(_as_bytes(x != 0), everywhere, window, weights != 0) * weights).sum())
 
 
 def _as_bytes(flags: Array) -> Array:
     return np.ascontiguousarray(flags).view(np.uint8)
 
 
+def _window_counts(image: Array, gates: Array, window: layers.Window, taps: Array) -> Array:
+    """``[C, K]`` int64: output pixels whose gate is 1 and whose pixel under tap k is 1, where ``taps [C, K]`` is true.
+
+    ``image [C, H, W]`` and ``gates [C, P, Q]`` are uint8, 0 or 1.
+    """
+    return _count(window.pad(image), gates, taps, window.kernel[1], window.stride, window.dilation)
+
+
 @njit(cache=True, nogil=True)
-def _window_counts(
-    image: Array, gates: Array, kernel_rows: int, kernel_columns: int, stride: int, top: int, left: int, dilation: int
-) -> Array:
-    """``[C, K]``: output pixels whose gate is 1 and whose pixel under tap k is 1; both uint8, 0 or 1."""
-    channels, height, width = image.shape
-    _, rows, columns = gates.shape
-    counts = np.zeros((channels, kernel_rows * kernel_columns), np.int64)
+def _count(padded: Array, gates: Array, taps: Array, kernel_columns: int, stride: int, dilation: int) -> Array:
+    """One long loop per tap over the gates spread out like the padded image, with zeros between them."""
+    channels, rows, columns = gates.shape
+    width = padded.shape[2]
+    reach = (rows - 1) * stride * width + (columns - 1) * stride + 1
+    spread = np.zeros(reach, np.uint8)
+    counts = np.zeros(taps.shape, np.int64)
     for channel in range(channels):
-        for tap_row in range(kernel_rows):
-            for tap_column in range(kernel_columns):
-                offset = tap_column * dilation - left
-                first = max(0, (-offset + stride - 1) // stride)
-                last = min(columns, (width - 1 - offset) // stride + 1)
+        pixels = padded[channel].ravel()
+        for i in range(rows):
+            for j in range(columns):
+                spread[(i * width + j) * stride] = gates[channel, i, j]
+        for tap in range(taps.shape[1]):
+            if taps[channel, tap]:
+                offset = (tap // kernel_columns * width + tap % kernel_columns) * dilation
                 total = 0
-                for i in range(rows):
-                    row = i * stride + tap_row * dilation - top
-                    if 0 <= row < height:
-                        for j in range(first, last):
-                            total += image[channel, row, j * stride + offset] & gates[channel, i, j]
-                counts[channel, tap_row * kernel_columns + tap_column] = total
+                for position in range(reach):
+                    total += spread[position] & pixels[offset + position]
+                counts[channel, tap] = total
     return counts

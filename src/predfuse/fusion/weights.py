@@ -8,6 +8,7 @@ constant a saturated ReLU6 gives, need lists of their own ("arithmetic: block").
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -89,6 +90,14 @@ class FusedWeights:
         """Stored weights of all lists."""
         biases = (self.expand_bias, self.expand_saturated, self.depthwise_bias, self.depthwise_saturated)
         return len(self.weights) + sum(len(lists) for lists in biases)
+
+    @cached_property
+    def gated_taps(self) -> Array:
+        """``[M, K]`` bool: the middle channels and taps that any list refers to."""
+        used = np.zeros((self.middle_channels, self.kernel**2), np.bool_)
+        for lists in (self.weights, self.expand_bias, self.expand_saturated):
+            used[lists.channel, lists.row_of_entries() % self.kernel**2] = True
+        return used
 
     def astype(self, dtype: type[np.float32] | type[np.float64]) -> FusedWeights:
         """A copy whose values are rounded to another floating type."""
