@@ -87,7 +87,7 @@ def parse_idx(where: str, content: bytes) -> Images:
     expected = int(np.prod(shape, dtype=object))
     if len(values) != expected:
         raise InputError(where, f"holds {len(values):,} values, its header says {expected:,}", AGAIN)
-    return values.reshape(shape)
+    return values.reshape(shape).copy()  # torch wants arrays it may write to
 
 
 def shipped_folder() -> Path:
