@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from predfuse.compiler.arithmetic import round_half_up
 from predfuse.compiler.options import CompileOptions
 from predfuse.compiler.products import (
     Factors,
@@ -123,17 +124,17 @@ def smallest_shifts(products: SparseLists, start: Array, weight_bits: int, sum_b
     largest = np.zeros(outputs, np.int64)
     np.maximum.at(largest, owner, np.abs(products.value.astype(np.int64)))
     while True:
-        rounded = (largest + ((1 << shift) >> 1)) >> shift
-        failing = rounded >= 1 << (weight_bits - 1)
-        if not failing.any():
+        too_wide: Array = round_half_up(largest, shift) >= 1 << (weight_bits - 1)
+        if not too_wide.any():
             break
-        shift += failing
+        shift += too_wide
     while True:
         positive, negative = sum_ranges(round_lists(products, shift))
-        failing = (np.maximum(positive, negative).reshape(outputs, -1) >= 1 << (sum_bits - 1)).any(axis=1)
-        if not failing.any():
+        sums = np.maximum(positive, negative).reshape(outputs, -1)
+        too_wide = np.any(sums >= 1 << (sum_bits - 1), axis=1)
+        if not too_wide.any():
             return shift
-        shift += failing
+        shift += too_wide
 
 
 def quantise_block(block: Bottleneck, input_bits: int, output_bits: int, options: CompileOptions) -> FusedBlock:

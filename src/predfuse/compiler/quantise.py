@@ -9,6 +9,7 @@ import numpy as np
 from predfuse.compiler.options import CompileOptions
 from predfuse.compiler.program import (
     FRACTION_LIMIT,
+    HIGHEST,
     IntegerAdd,
     IntegerConcat,
     IntegerConv,
