@@ -186,7 +186,6 @@ def _pool(node: IntegerPool, x: Array) -> tuple[Array, int]:
 
 
 def _add(node: IntegerAdd, inputs: list[Array]) -> tuple[Array, int]:
-    total = sum(
-        (x.astype(np.int64) << int(left) for x, left in zip(inputs, node.align, strict=True)), start=np.int64(0)
-    )
+    aligned = [np.left_shift(x.astype(np.int64), int(left)) for x, left in zip(inputs, node.align, strict=True)]
+    total: Array = np.sum(aligned, axis=0)
     return saturate(activate(round_half_up(total, node.shift), node.activation, node.ceiling))
