@@ -362,14 +362,14 @@ class Linear(Node):
 
 @dataclass(frozen=True, eq=False)
 class Add(Node):
-    """Element-wise sum of two or more equal shapes, then an activation."""
+    """Element-wise sum of equal shapes, then an activation; of one input, the activation by itself."""
 
     activation: Activation = "linear"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.inputs) < 2:
-            raise _fail(self.name, f"adds {len(self.inputs)} inputs", "name two or more")
+        if not self.inputs:
+            raise _fail(self.name, "adds no inputs", "name one or more")
         _check_activation(self.name, self.activation)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
@@ -400,7 +400,30 @@ class Shuffle(Node):
         return shape
 
 
-NODE_TYPES: tuple[type[Node], ...] = (Conv, Bottleneck, Pool, Linear, Add, Concat, Shuffle)
+@dataclass(frozen=True, eq=False)
+class Unsupported(Node):
+    """An operation that no node can express, kept by tracing where the user allows it; it cannot be run.
+
+    Attributes:
+        operation: What it is, e.g. ``aten.sigmoid``.
+        reason: Why it is not supported.
+        shape: ``(C, H, W)`` of its output.
+    """
+
+    operation: str
+    reason: str
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.shape) != 3 or not all(_is_count(size) and size > 0 for size in self.shape):
+            raise _fail(self.name, f"output shape {self.shape}", "give (channels, height, width)")
+
+    def output_shape(self, shapes: list[Shape]) -> Shape:
+        return (self.shape[0], self.shape[1], self.shape[2])
+
+
+NODE_TYPES: tuple[type[Node], ...] = (Conv, Bottleneck, Pool, Linear, Add, Concat, Shuffle, Unsupported)
 
 
 @dataclass(frozen=True, eq=False)
