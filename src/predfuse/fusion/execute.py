@@ -24,7 +24,7 @@ from predfuse.fusion.masks import OFF, apply_mask, predict_masks, true_mask
 from predfuse.fusion.measure import measure_block, nonzero_multiplications
 from predfuse.fusion.results import MODES, BlockStatistics, Execution, ExecutionResult, Mode, StageStatistics
 from predfuse.fusion.weights import EntryCounts, FusedWeights, entry_counts, fuse
-from predfuse.ir import INPUT, Add, Array, Bottleneck, Concat, Conv, Linear, Network, Node, Pool, Shuffle
+from predfuse.ir import INPUT, Add, Array, Bottleneck, Concat, Conv, Linear, Network, Node, Pool, Shuffle, Unsupported
 
 STORED_ENTRIES = 4_000_000
 """Blocks with more fused weights than this are fused without storing them (slower, and little memory)."""
@@ -211,7 +211,7 @@ def _run_image(plan: Plan, image: Array, *, statistics: bool, keep: Collection[s
             if node.name in keep:
                 record.masks[node.name] = masks
         else:
-            out = _run_plain(node, inputs)
+            out = run_plain(node, inputs)
             if statistics and isinstance(node, Conv | Linear):
                 record.nonzero_multiplications[node.name] = nonzero_multiplications(node, inputs[0])
         values[node.name] = out
@@ -225,7 +225,14 @@ def _run_image(plan: Plan, image: Array, *, statistics: bool, keep: Collection[s
     return record
 
 
-def _run_plain(node: Node, inputs: list[Array]) -> Array:
+def run_plain(node: Node, inputs: list[Array]) -> Array:
+    """Output of any node but a bottleneck, in the type of its inputs.
+
+    Raises:
+        InputError: The node is unsupported or of an unknown type.
+    """
+    if isinstance(node, Unsupported):
+        raise InputError(f"layer {node.name}", f"cannot be run: {node.reason}", "replace this operation in the model")
     x = inputs[0]
     if isinstance(node, Conv):
         return layers.activate(layers.convolve(x, node), node.activation)
