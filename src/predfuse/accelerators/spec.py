@@ -203,6 +203,9 @@ class CommonSpec(Part):
     """The grid of PEs."""
     global_buffer: Buffer
     """Buffer of input activations and partial sums."""
+    array_words_per_access: Count
+    """Words one access of the global buffer moves to or from the PEs (16-bit words); 1 wastes the rest of its width.
+    Transfers between the buffer and the DRAM always use the full width."""
     dram_width_bits: Annotated[int, Field(gt=0, multiple_of=WORD_BITS)]
     """Width of one DRAM access (bits)."""
     _file: str = PrivateAttr(default="")
