@@ -1,0 +1,156 @@
+"""What both exporters need of a block: its predictor and its fused weights as dense floating arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.ir import Activation, Array, Bottleneck, Network
+
+Form = Literal["plain", "predicted", "fused"]
+"""``plain``: activation functions. ``predicted``: the predictors' masks in their place. ``fused``: every predicted
+block as one convolution with the sums of its surviving fused weights."""
+
+FORMS: tuple[Form, ...] = get_args(Form)
+
+MAX_FUSED_WEIGHTS = 100_000_000
+"""Most dense fused weights the fused form stores over all blocks (4 bytes each): ONNX files end at 2 GB."""
+
+EXACT_LIMIT = 2**23
+"""Predictor scores below this, plus the half that is added to them, are exact in float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class GateArrays:
+    """The integer predictor of a block as floating convolutions that give its very integers.
+
+    Both offsets carry an extra 0.5: comparing a score plus a half with 1 is comparing the score with 0, flooring is
+    unchanged, and either survives a runtime whose convolutions are off by less than a half.
+
+        xq = clamp(floor(x * input_scale), input_min, input_max)
+        z1 = conv(xq, expand) + expand_offset                        mask1 = z1 > expand_threshold
+        q1 = clamp(floor(z1 * hidden_scale), 0, hidden_max)
+        z2 = conv(q1, depthwise) + depthwise_offset                  mask2 = z2 > depthwise_threshold
+
+    Attributes:
+        expand: ``[M, C/groups, 1, 1]`` in {-1, 0, 1}.
+        expand_offset: ``[M]``.
+        expand_threshold: 1, or minus infinity for a linear activation, which is always on.
+        hidden_scale: ``[1, M, 1, 1]`` powers of two.
+        depthwise: ``[M, 1, k, k]`` in {-1, 0, 1}.
+        depthwise_offset: ``[M]``.
+    """
+
+    input_scale: float
+    input_min: float
+    input_max: float
+    expand: Array
+    expand_offset: Array
+    expand_threshold: float
+    hidden_scale: Array
+    hidden_max: float
+    depthwise: Array
+    depthwise_offset: Array
+    depthwise_threshold: float
+
+
+@dataclass(frozen=True, eq=False)
+class FusedArrays:
+    """A block as one convolution over gates ("arithmetic: block"), the shift ``b1`` as one more input that is 1.
+
+    Attributes:
+        taps: ``[k*k, O*(C/groups + 1), M/groups, 1, 1]``: for every tap the weights whose sums over the gates of the
+            surviving middle channels are the multipliers ``S``, rows ordered (group, output, input).
+        constant: ``[O, M/groups, 1, 1]``: project weight times depthwise bias, summed where mask 2 is on.
+        bias: ``[O]``.
+    """
+
+    taps: Array
+    constant: Array
+    bias: Array
+
+
+def require_form(network: Network, form: str) -> None:
+    """Check that a network can take a form.
+
+    Raises:
+        InputError: Unknown form, no block with a predictor, or too many dense fused weights.
+    """
+    where = f"network {network.name}"
+    if form not in FORMS:
+        raise InputError(f"form {form!r}", "is unknown", f"use one of {', '.join(FORMS)}")
+    if form == "plain":
+        return
+    predicted = [block for block in network.bottlenecks() if block.predictor is not None]
+    if not predicted:
+        what = f"has no block with a predictor, which the {form} form needs"
+        raise InputError(where, what, "train or prepare one, or use the plain form")
+    count = sum(fused_weight_count(block) for block in predicted)
+    if form == "fused" and count > MAX_FUSED_WEIGHTS:
+        what = f"has {count:,} dense fused weights, more than {MAX_FUSED_WEIGHTS:,}"
+        raise InputError(where, what, "use the predicted form or narrower blocks")
+
+
+def fused_weight_count(block: Bottleneck) -> int:
+    """Dense fused weights of a block, with those of the expand bias."""
+    middle = block.middle_channels // block.groups
+    return block.kernel**2 * block.out_channels * (block.group_channels + 1) * middle
+
+
+def gate_arrays(block: Bottleneck) -> GateArrays:
+    """The predictor of ``block`` as float64 arrays.
+
+    Raises:
+        InputError: It has none, or its scores are too large to be exact in float32.
+    """
+    predictor = block.predictor
+    if predictor is None:
+        raise InputError(f"layer {block.name}", "has no predictor", "train or prepare one")
+    reach = max(-predictor.input_min, predictor.input_max)
+    expand, depthwise = predictor.expand.astype(np.float64), predictor.depthwise.astype(np.float64)
+    first = (np.abs(expand).sum(axis=1) * reach + np.abs(predictor.expand_offset)).max()
+    second = (np.abs(depthwise).sum(axis=(1, 2)) * predictor.hidden_max + np.abs(predictor.depthwise_offset)).max()
+    if max(first, second) >= EXACT_LIMIT:
+        what = f"predictor scores reach {max(first, second):.0f}, float32 is exact below {EXACT_LIMIT}"
+        raise InputError(f"layer {block.name}", what, "retrain the predictor with smaller offsets")
+
+    def threshold(activation: Activation) -> float:
+        return -np.inf if activation == "linear" else 1.0
+
+    return GateArrays(
+        input_scale=2.0**-predictor.input_exponent,
+        input_min=predictor.input_min,
+        input_max=predictor.input_max,
+        expand=expand[:, :, None, None],
+        expand_offset=predictor.expand_offset + 0.5,
+        expand_threshold=threshold(block.expand_activation),
+        hidden_scale=np.ldexp(1.0, -predictor.shift.astype(np.int64))[None, :, None, None],
+        hidden_max=predictor.hidden_max,
+        depthwise=depthwise[:, None],
+        depthwise_offset=predictor.depthwise_offset + 0.5,
+        depthwise_threshold=threshold(block.depthwise_activation),
+    )
+
+
+def fused_arrays(block: Bottleneck) -> FusedArrays:
+    """The dense fused weights of ``block``, float32 (products in float64)."""
+    groups, middle, outputs = block.groups, block.middle_channels // block.groups, block.out_channels // block.groups
+    extended = np.concatenate((block.expand_weight, block.expand_bias[:, None]), axis=1, dtype=np.float64)
+    expand = extended.reshape(groups, middle, -1)
+    project = block.project_weight.astype(np.float64).reshape(groups, outputs, middle)
+    depthwise = block.depthwise_weight.astype(np.float64).reshape(groups, middle, -1)
+    rows = block.out_channels * expand.shape[2]
+    taps = np.empty((block.kernel**2, rows, middle, 1, 1), np.float32)
+    for tap in range(len(taps)):
+        gated = project * depthwise[:, None, :, tap]
+        products = gated[:, :, None, :] * expand.swapaxes(1, 2)[:, None]
+        taps[tap] = products.reshape(rows, middle, 1, 1)
+    constant = project * block.depthwise_bias.astype(np.float64).reshape(groups, 1, middle)
+    return FusedArrays(
+        taps=taps,
+        constant=constant.reshape(block.out_channels, middle, 1, 1).astype(np.float32),
+        bias=block.project_bias.astype(np.float32),
+    )
