@@ -76,7 +76,7 @@ def _lists(name: str, factors: Factors, expand: Array, depthwise: Array, shift: 
     entries = int(counts.sum())
     if entries > MAX_ENTRIES:
         what = f"has {entries:,} fused weights, more than {MAX_ENTRIES:,}"
-        raise InputError(f"layer {name}", what, "prune it, or compile it without its predictor")
+        raise InputError(f"layer {name}", what, "prune it")
     indptr = np.concatenate(([0], np.cumsum(counts)))
     channel, value = np.empty(entries, np.int32), np.empty(entries, np.int32)
     _fill_products(*arguments, indptr[:-1].copy(), channel, value)

@@ -1,0 +1,176 @@
+"""``predfuse compile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from predfuse.sources import HELP
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from predfuse.compiler.program import Program
+    from predfuse.machine import MachineResult
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("compile")(compile_command)
+
+
+def compile_command(
+    source: Annotated[str, typer.Argument(help=HELP, metavar="MODEL")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Program file to write.")],
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            help="Calibration images: data set, safetensors file, image folder, or 'random' "
+            "(default: what the network was trained on).",
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", help="How many calibration images.")] = 128,
+    resize: Annotated[bool, typer.Option("--resize", help="Crop and resample pictures to the network's size.")] = False,
+    weight_bits: Annotated[int, typer.Option(help="Bits of weights and of fused weights, with sign.")] = 16,
+    sum_bits: Annotated[int, typer.Option(help="Bits of the adders of fused weights, with sign.")] = 20,
+    accumulator_bits: Annotated[int, typer.Option(help="Bits of the widest accumulator, with sign.")] = 48,
+    margin: Annotated[float, typer.Option(help="Headroom over the largest calibration value (factor).")] = 1.5,
+    require_fused: Annotated[
+        bool, typer.Option("--require-fused", help="Refuse networks with a block that has no predictor.")
+    ] = False,
+    tile: Annotated[str, typer.Option(help="Output pixels of a tile, ROWSxCOLUMNS.")] = "8x8",
+    lanes: Annotated[int, typer.Option(help="List entries broadcast per cycle.")] = 8,
+    banks: Annotated[int, typer.Option(help="Banks of the mask memory.")] = 16,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Also write the summary as JSON; - writes JSON alone.")
+    ] = None,
+) -> None:
+    """Compile a network to integers: calibrate, quantise, fuse, check every width.
+
+    Blocks with a predictor are fused; others become their three convolutions. The program is then run on the
+    calibration images; values that did not fit are counted and shown.
+    """
+    import json
+
+    from rich.console import Console
+
+    from predfuse.compiler.calibration_images import calibration_images
+    from predfuse.compiler.compile import compile_network
+    from predfuse.compiler.options import CompileOptions
+    from predfuse.compiler.program import Layout
+    from predfuse.compiler.program_io import save_program
+    from predfuse.files import require_writable, sha256_of_file, write_text_atomically
+    from predfuse.machine import run_program
+    from predfuse.sources import load_source
+
+    to_stdout = json_path == Path("-")
+    for path in (output, None if to_stdout else json_path):
+        if path is not None:
+            require_writable(path)
+    rows, columns = _tile_size(tile)
+    options = CompileOptions(
+        weight_bits, sum_bits, accumulator_bits, margin, require_fused, Layout(rows, columns, lanes, banks)
+    )
+    network = load_source(source)
+    calibration = calibration_images(network, images, count, resize)
+    with _progress() as progress:
+        task = progress.add_task("calibrate", total=len(calibration.images))
+        program = compile_network(
+            network,
+            calibration.images,
+            options,
+            facts={"calibration": calibration.name},
+            progress=lambda done: progress.advance(task, done),
+        )
+        task = progress.add_task("check", total=len(calibration.images))
+        result = run_program(program, calibration.images, progress=lambda done: progress.advance(task, done))
+    save_program(program, output)
+    summary = {
+        "program": str(output),
+        "sha256": sha256_of_file(output),
+        "network": program.name,
+        "calibration": calibration.name,
+        "calibration_images": len(calibration.images),
+        "layers": [describe(node, result.saturations[node.name]) for node in program.nodes],
+        "saturations": sum(result.saturations.values()),
+    }
+    document = json.dumps(summary, indent=2) + "\n"
+    if to_stdout:
+        typer.echo(document, nl=False)
+        return
+    console = Console()
+    console.print(_table(program, result))
+    console.print(
+        f"{output}: calibrated on {len(calibration.images)} images of {calibration.name}, "
+        f"{summary['saturations']} saturated values on them"
+    )
+    if json_path is not None:
+        write_text_atomically(json_path, document)
+
+
+def _tile_size(text: str) -> tuple[int, int]:
+    from predfuse.errors import InputError
+
+    rows, _, columns = text.partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise InputError("--tile", f"is {text!r}", "give ROWSxCOLUMNS, e.g. 8x8")
+    return int(rows), int(columns)
+
+
+def _progress() -> Any:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True), transient=True)
+
+
+def describe(node: Any, saturations: int) -> dict[str, Any]:
+    """The JSON form of one compiled layer."""
+    from predfuse.compiler.products import fused_lists
+    from predfuse.compiler.program import FusedBlock
+
+    fused = isinstance(node, FusedBlock)
+    lists = fused_lists(node) if fused else None
+    return {
+        "name": node.name,
+        "type": type(node).__name__,
+        "execution": "fused" if fused else "plain",
+        "fraction_bits": node.fraction_bits,
+        "weight_bits": node.weight_bits if fused else None,
+        "sum_bits": node.sum_bits if fused else None,
+        "accumulator_bits": getattr(node, "accumulator_bits", None),
+        "fused_weights": len(lists.weights) if lists else None,
+        "bias_entries": len(lists.expand_bias) + len(lists.depthwise_bias) if lists else None,
+        "saturations": saturations,
+    }
+
+
+_KINDS = {
+    "IntegerConv": "convolution",
+    "FusedBlock": "fused",
+    "IntegerPool": "pooling",
+    "IntegerAdd": "addition",
+    "IntegerConcat": "concatenation",
+    "IntegerShuffle": "shuffle",
+}
+
+
+def _table(program: Program, result: MachineResult) -> Table:
+    from rich.table import Table
+
+    rows = [describe(node, result.saturations[node.name]) for node in program.nodes]
+    columns = {"fraction_bits": "fraction", "weight_bits": "weight", "sum_bits": "sum", "accumulator_bits": "accum."}
+    columns |= {"fused_weights": "fused weights", "bias_entries": "bias entries", "saturations": "saturated"}
+    shown = [key for key in columns if any(row[key] is not None for row in rows)]
+    table = Table(title=f"{program.name} in integers", caption="fraction, weight, sum, accum.: bits")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("kind")
+    for key in shown:
+        table.add_column(columns[key], justify="right")
+    for row in rows:
+        cells = ["" if row[key] is None else f"{row[key]:,}" for key in shown]
+        table.add_row(row["name"], _KINDS[row["type"]], *cells)
+    return table
