@@ -1,0 +1,240 @@
+"""Run an unmodified module once through ``torch.export`` and keep its operations with their values.
+
+``torch.export`` proved more robust than ``torch.fx.symbolic_trace``: it runs the module's Python with known shapes, so
+that padding computed in ``forward``, branches on shapes, functional calls and custom autograd functions all come out
+as plain ATen operations that know their module and source line.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx import Node as GraphNode
+
+from predfuse.errors import InputError, PredfuseError
+from predfuse.trace.ledger import Part
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_TORCH = str(Path(torch.__file__).parent)
+_ALIASING = {
+    "view", "reshape", "transpose", "permute", "select", "slice", "narrow", "split", "split_with_sizes", "chunk",
+    "unbind", "squeeze", "unsqueeze", "flatten", "unflatten", "expand", "t", "diagonal", "getitem", "alias", "detach",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """The operations of a module on one example, in execution order.
+
+    Attributes:
+        nodes: Calls of ATen operations.
+        values: What every node gives for the example: a tensor, or a list of tensors, by name.
+        constants: Names of the nodes (parameters and buffers among them) that do not depend on the input.
+        parameters: Qualified name of the parameter or buffer behind a node.
+        input: Name of the input's node.
+        output: Name of the node the module returns.
+    """
+
+    nodes: tuple[GraphNode, ...]
+    values: dict[str, Any]
+    constants: frozenset[str]
+    parameters: dict[str, str]
+    input: str
+    output: str
+
+    def part(self, node: GraphNode, role: str) -> Part:
+        """How the ledger names a node."""
+        stack = list(node.meta.get("nn_module_stack", {}).items())
+        key, (module, kind) = stack[-1] if stack else ("", ("", ""))
+        weights = (self.parameters.get(argument.name, "") for argument in node.all_input_nodes)
+        return Part(
+            role=role,
+            operation=operation_of(node),
+            graph_node=node.name,
+            module=module,
+            module_type=kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}",
+            owner=next((weight.rpartition(".")[0] for weight in weights if weight), ""),
+            call=int(key.rpartition("@")[2]) if "@" in key else 0,
+            source=source_of(node),
+        )
+
+
+def operation_of(node: GraphNode) -> str:
+    """``aten.relu`` for every overload of it, in place or not."""
+    packet = getattr(node.target, "overloadpacket", None)
+    name = str(packet) if packet is not None else str(getattr(node.target, "__name__", node.target))
+    return name if name.endswith("__") else name.rstrip("_")
+
+
+def arguments_of(node: GraphNode) -> dict[str, Any]:
+    """All arguments of an ATen call by name, defaults filled in."""
+    bound: dict[str, Any] = {}
+    for position, argument in enumerate(node.target._schema.arguments):  # type: ignore[union-attr]
+        default = argument.default_value if argument.has_default_value() else None
+        passed = node.args[position] if position < len(node.args) else node.kwargs.get(argument.name, default)
+        bound[argument.name] = passed
+    return bound
+
+
+def source_of(node: GraphNode) -> str:
+    """``file:line`` of the innermost frame outside PyTorch that ran the operation; ``""`` where there is none."""
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    outside = [f"{file}:{line}" for file, line in frames if not file.startswith(_TORCH)]
+    return outside[-1] if outside else ""
+
+
+def capture(module: nn.Module, example: Tensor) -> Capture:
+    """Export the module in evaluation mode on ``example [1, C, H, W]`` and run every operation once.
+
+    The module is left as it was, its training flags included.
+
+    Raises:
+        InputError: The module does not run on this example, depends on values of its input in Python, or returns
+            something else than one tensor.
+    """
+    with evaluation(module):
+        program = _export(module, example)
+        if _mutates_views(program):
+            with _quiet():
+                program = program.run_decompositions({})
+    return _evaluate(program, example)
+
+
+@contextmanager
+def evaluation(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode; its training flags are given back afterwards."""
+    flags = [(child, child.training) for child in module.modules()]
+    try:
+        for child, _ in flags:
+            child.training = False
+        yield
+    finally:
+        for child, training in flags:
+            child.training = training
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporting warns about PyTorch's own internals."""
+    logger = logging.getLogger("torch.export")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _export(module: nn.Module, example: Tensor) -> ExportedProgram:
+    where = f"model {type(module).__name__}"
+    shape = "x".join(map(str, example.shape))
+    try:
+        with torch.no_grad():
+            module(example)
+    except PredfuseError:
+        raise
+    except Exception as error:
+        what = f"does not run on an input of {shape} ({_first_line(error)})"
+        raise InputError(where, what, "give an input shape it accepts") from error
+    try:
+        with _quiet():
+            return torch.export.export(module, (example,), strict=False)
+    except Exception as error:
+        what = f"cannot be exported by torch.export ({_first_line(error)})"
+        raise InputError(where, what, "make its forward independent of tensor values") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+def _mutates_views(program: ExportedProgram) -> bool:
+    """Whether an operation in place may change what another node sees: the graph then is not a pure one."""
+    for node in program.graph.nodes:
+        if node.op != "call_function" or not _in_place(node):
+            continue
+        target = node.args[0]
+        relatives = [target, *target.users] if isinstance(target, GraphNode) else []
+        if any(relative.op == "call_function" and _short_name(relative) in _ALIASING for relative in relatives):
+            return True
+    return False
+
+
+def _in_place(node: GraphNode) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable
+
+
+def _short_name(node: GraphNode) -> str:
+    return operation_of(node).rpartition(".")[2]
+
+
+def _evaluate(program: ExportedProgram, example: Tensor) -> Capture:
+    signature = program.graph_signature
+    values: dict[str, Any] = {}
+    constants: set[str] = set()
+    parameters: dict[str, str] = {}
+    source = ""
+    for spec in signature.input_specs:
+        name = spec.arg.name
+        if spec.kind == InputKind.USER_INPUT:
+            source, values[name] = name, example
+        else:
+            target = str(spec.target)
+            stored = program.state_dict if target in program.state_dict else program.constants
+            values[name] = stored[target].detach() if isinstance(stored[target], Tensor) else stored[target]
+            constants.add(name)
+            parameters[name] = target
+    nodes = []
+    with torch.no_grad():
+        for node in program.graph.nodes:
+            if node.op == "get_attr":
+                values[node.name] = _attribute(program.graph_module, str(node.target))
+                constants.add(node.name)
+            elif node.op == "call_function":
+                values[node.name] = _call(node, values)
+                if all(argument.name in constants for argument in node.all_input_nodes) and not _random(node):
+                    constants.add(node.name)
+                nodes.append(node)
+    results = [spec.arg for spec in signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
+    names = [getattr(argument, "name", "") for argument in results]
+    if len(names) != 1 or not isinstance(values.get(names[0]), Tensor):
+        raise InputError("model", f"returns {len(names)} values", "wrap it so that it returns one tensor")
+    return Capture(tuple(nodes), values, frozenset(constants), parameters, source, names[0])
+
+
+def _attribute(root: nn.Module, path: str) -> Any:
+    value: Any = root
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _random(node: GraphNode) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+
+
+def _call(node: GraphNode, values: dict[str, Any]) -> Any:
+    """Run one operation; one in place works on a copy, so that recorded values stay."""
+
+    def value_of(argument: GraphNode) -> Any:
+        value = values[argument.name]
+        return value.clone() if _in_place(node) and isinstance(value, Tensor) else value
+
+    arguments = torch.fx.map_arg(node.args, value_of)
+    keywords = torch.fx.map_arg(node.kwargs, value_of)
+    return node.target(*arguments, **keywords)  # type: ignore[operator]
