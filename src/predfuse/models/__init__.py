@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import torch
+
 from predfuse.errors import InputError
 from predfuse.ir import Network
 from predfuse.models.fusionet import fusionet
@@ -74,7 +76,8 @@ def build(name: str, seed: int = 0, **options: Any) -> Cnn:
         if key not in known:
             raise InputError(f"network {name!r}", f"has no option {key!r}", f"use some of {', '.join(known)}")
     try:
-        model = factory(**{key: _tuples(value) for key, value in options.items()})
+        with torch.random.fork_rng(devices=[]):  # torch initialises every layer from the global state first
+            model = factory(**{key: _tuples(value) for key, value in options.items()})
     except TypeError as error:
         raise InputError(f"network {name!r}", f"cannot use these options ({error})", "correct their types") from error
     initialise(model, seed)

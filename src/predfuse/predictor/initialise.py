@@ -89,7 +89,7 @@ def initial_predictor(block: BottleneckUnit, x: Tensor, bits: int = 4) -> Ternar
     the least-squares line between the ternary score and the true pre-activation, so that the sign changes where the
     batch norm's does; shifts from the range of the first stage.
     """
-    predictor = empty_predictor(block, bits)
+    predictor = empty_predictor(block, bits).to(block.expand.weight)
     a, d = block.pre_activations(x)
     predictor.expand_weight.copy_(_latent(block.expand.weight * _slope(block.expand_norm)))
     predictor.depthwise_weight.copy_(_latent(block.depthwise.weight * _slope(block.depthwise_norm)))

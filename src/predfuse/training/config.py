@@ -28,6 +28,7 @@ class DataConfig(_Strict):
     name: str = Field(description="fashion-mnist, cifar10, cifar100, folder:PATH, ...")
     root: Path | None = Field(None, description="Folder of the data set; default: the usual places.")
     limit: int | None = Field(None, gt=0, description="Use only the first images of each split.")
+    size: int | None = Field(None, gt=0, description="Side in pixels the pictures of an image folder are resampled to.")
     crop_padding_pixels: int = Field(2, ge=0, description="Random shifts by up to this many pixels.")
     flip: bool = Field(True, description="Mirror half of the images.")
 
@@ -65,8 +66,9 @@ class PredictConfig(VanillaConfig):
     bits: int = Field(4, ge=2, le=8, description="Of the predictor's activations.")
     calibration_images: int = Field(256, gt=0)
     layerwise_steps: int = Field(400, ge=0)
-    layerwise_learning_rate: float = Field(0.02, gt=0, description="Adam, on the latent ternary weights and offsets.")
-    predictor_learning_rate: float = Field(0.005, gt=0, description="Adam, end to end.")
+    layerwise_learning_rate: float = Field(0.005, gt=0, description="Adam, on the latent ternary weights.")
+    predictor_learning_rate: float = Field(0.002, gt=0, description="The same, end to end.")
+    offset_rate_factor: float = Field(10, gt=0, description="The offsets, in units of scores, learn faster by this.")
 
 
 class TrainConfig(_Strict):
@@ -81,6 +83,19 @@ class TrainConfig(_Strict):
     vanilla: VanillaConfig = VanillaConfig()
     prune: PruneConfig | None = PruneConfig()
     predict: PredictConfig | None = PredictConfig()
+
+    def up_to(self, stage: str) -> TrainConfig:
+        """The part of the configuration that decides what ``stage`` gives: later stages left out."""
+        if stage == "vanilla":
+            return self.model_copy(update={"prune": None, "predict": None})
+        if stage == "pruned":
+            return self.model_copy(update={"predict": None})
+        if self.predict is not None and stage == "layerwise":
+            return self.model_copy(update={"predict": self.predict.model_copy(update={"tuning": ()})})
+        if self.predict is not None:
+            tuning = (stage.removeprefix("predicted-"),)
+            return self.model_copy(update={"predict": self.predict.model_copy(update={"tuning": tuning})})
+        return self
 
 
 def load_config(path: Path | None, overrides: list[str] | None = None) -> TrainConfig:
@@ -102,6 +117,15 @@ def load_config(path: Path | None, overrides: list[str] | None = None) -> TrainC
         raise InputError(where, "does not hold a mapping", "write keys such as network:, data:, vanilla:")
     for override in overrides or []:
         _override(raw, override)
+    return parse_config(raw, where)
+
+
+def parse_config(raw: Any, where: str) -> TrainConfig:
+    """Validate a configuration already read.
+
+    Raises:
+        InputError: Unknown key, or a value out of range.
+    """
     try:
         return TrainConfig.model_validate(raw)
     except ValidationError as error:

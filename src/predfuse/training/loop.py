@@ -20,7 +20,7 @@ from predfuse.data import Dataset
 from predfuse.errors import InputError, PredfuseError
 from predfuse.models.layers import Cnn
 from predfuse.training.checkpoint import fill, read_tensors, write_tensors
-from predfuse.training.config import TrainConfig, VanillaConfig
+from predfuse.training.config import TrainConfig, VanillaConfig, parse_config
 from predfuse.training.images import Normaliser, generator, order, vary
 from predfuse.training.journal import Journal
 from predfuse.training.parallel import Processes
@@ -220,7 +220,7 @@ class Trainer:
                 for key, value in state.items():
                     if isinstance(value, Tensor):
                         tensors[f"optimizer.{index}.{number}.{key}"] = value
-        facts = {"stage": stage.name, "step": step, "config": self.config.model_dump(mode="json")}
+        facts = {"stage": stage.name, "step": step, "config": self.config.up_to(stage.name).model_dump(mode="json")}
         write_tensors(self._state_path, tensors, facts)
 
     def _resume(self, model: Cnn, stage: Stage) -> int:
@@ -230,7 +230,7 @@ class Trainer:
         tensors, facts = read_tensors(self._state_path)
         if facts["stage"] != stage.name:
             return 0
-        if facts["config"] != self.config.model_dump(mode="json"):
+        if parse_config(facts["config"], str(self._state_path)) != self.config.up_to(stage.name):
             raise InputError(str(self._state_path), "belongs to another configuration", "use another output folder")
         prefix = "model."
         fill(model, {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}, str(self._state_path))

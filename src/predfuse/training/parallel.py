@@ -40,7 +40,8 @@ class Processes:
         flat = torch.cat([item.detach().flatten() for item in items])
         dist.all_reduce(flat)
         flat /= self.count
-        for item, part in zip(items, flat.split([item.numel() for item in items]), strict=True):
+        parts = torch.split(flat, [item.numel() for item in items])
+        for item, part in zip(items, parts, strict=True):
             item.copy_(part.view_as(item))
 
     def wait(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +15,12 @@ from predfuse import __version__, data, models
 from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.files import write_text_atomically
+from predfuse.ir import Network
 from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.predictor.layerwise import layerwise_loss
-from predfuse.training.checkpoint import load_checkpoint, save_checkpoint
-from predfuse.training.config import PredictConfig, PruneConfig, TrainConfig, VanillaConfig
+from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from predfuse.training.config import PredictConfig, PruneConfig, TrainConfig, VanillaConfig, parse_config
 from predfuse.training.journal import Journal
 from predfuse.training.loop import Stage, Trainer, parameter_groups
 from predfuse.training.parallel import Processes
@@ -75,14 +75,18 @@ def _sparsity(pruner: Pruner) -> dict[str, float]:
     return {f"{kind}_sparsity": round(value, 4) for kind, value in pruner.sparsity().items()}
 
 
-def _predictor_parameters(model: Cnn) -> list[nn.Parameter]:
-    return [p for name, p in model.named_parameters() if ".predictor." in name]
+def _adam(model: Cnn, rate: float, config: PredictConfig) -> torch.optim.Optimizer:
+    """Optimiser of the predictors' latents."""
+    parameters = [(name, p) for name, p in model.named_parameters() if ".predictor." in name]
+    weights = [p for name, p in parameters if name.endswith("_weight")]
+    offsets = [p for name, p in parameters if name.endswith("_offset")]
+    groups = [{"params": weights, "lr": rate}, {"params": offsets, "lr": rate * config.offset_rate_factor}]
+    return torch.optim.Adam(groups, betas=(0.9, 0.99))
 
 
 def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stage:
     """Every predictor learns its own block's true signs; the main network stands still."""
-    parameters = _predictor_parameters(model)
-    optimizer = torch.optim.Adam(parameters, lr=config.layerwise_learning_rate)
+    optimizer = _adam(model, config.layerwise_learning_rate, config)
 
     def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
         return layerwise_loss(model, images)
@@ -108,7 +112,7 @@ def predict_stage(trainer: Trainer, model: Cnn, config: PredictConfig, tuning: L
             for _, block in model.bottlenecks():
                 block.project_norm.train()
 
-    latents = torch.optim.Adam(_predictor_parameters(model), lr=config.predictor_learning_rate)
+    latents = _adam(model, config.predictor_learning_rate, config)
     return Stage(
         f"predicted-{tuning}",
         4 if tuning == "joint" else 5,
@@ -140,23 +144,21 @@ class Run:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.processes = Processes.join()
-        train = data.load(config.data.name, "train", root=config.data.root, limit=config.data.limit)
-        test = data.load(config.data.name, "test", root=config.data.root, limit=config.data.limit)
+        source = {"root": config.data.root, "limit": config.data.limit, "size": config.data.size}
+        train = data.load(config.data.name, "train", **source)
+        test = data.load(config.data.name, "test", **source)
         self._open_folder()
         journal = Journal(folder / "log.jsonl" if self.processes.first else None)
         self.trainer = Trainer(config, train, test, folder, self.processes, journal)
 
     def _open_folder(self) -> None:
         path = self.folder / "config.yaml"
-        resolved = self.config.model_dump(mode="json")
         if self.processes.first:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise InputError(str(self.folder), f"cannot be created ({error.strerror})", "choose another") from error
-            if path.exists() and yaml.safe_load(path.read_text(encoding="utf-8")) != resolved:
-                raise InputError(str(self.folder), "holds a run with another configuration", "choose another folder")
-            write_text_atomically(path, yaml.safe_dump(resolved, sort_keys=False))
+            write_text_atomically(path, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
         self.processes.wait()
 
     def train(self) -> dict[str, Path]:
@@ -195,11 +197,17 @@ class Run:
     def _stage(self, model: Cnn, name: str, make: Any) -> Path:
         path = self.folder / f"{name}.safetensors"
         if path.exists():
+            self._require_made_by_this_config(path, name)
             log.info("stage %s is finished: %s", name, path)
             return path
         stage: Stage = make(model)
         self.trainer.run(model, stage)
         return self._finish(model, name, stage.facts())
+
+    def _require_made_by_this_config(self, path: Path, stage: str) -> None:
+        made_by = parse_config(read_tensors(path)[1].get("config"), str(path))
+        if made_by.up_to(stage) != self.config.up_to(stage):
+            raise InputError(str(path), "was made with another configuration", "choose another output folder")
 
     def _finish(self, model: Cnn, name: str, facts: Mapping[str, Any]) -> Path:
         path = self.folder / f"{name}.safetensors"
@@ -214,7 +222,7 @@ class Run:
                 "mean": train.mean,
                 "std": train.std,
                 "labels": train.classes,
-                "config": self.config.model_dump(mode="json"),
+                "config": self.config.up_to(name).model_dump(mode="json"),
                 "predfuse": __version__,
                 "torch": torch.__version__,
                 "processes": self.processes.count,
@@ -226,8 +234,8 @@ class Run:
         return path
 
 
-def network_of(path: Path, architecture: str | None = None) -> Any:
-    """The :class:`predfuse.ir.Network` of a checkpoint, with its normalisation and labels."""
+def network_of(path: Path, architecture: str | None = None) -> Network:
+    """The graph of a checkpoint's network, with its normalisation and labels."""
     model, metadata = load_checkpoint(path, architecture)
     return models.to_network(
         model,
@@ -237,8 +245,3 @@ def network_of(path: Path, architecture: str | None = None) -> Any:
         labels=tuple(metadata.get("labels", ())),
         metadata={key: metadata[key] for key in ("stage", "data", "test_accuracy") if key in metadata},
     )
-
-
-def under_torchrun() -> bool:
-    """Whether this process was started by ``torchrun``."""
-    return "TORCHELASTIC_RUN_ID" in os.environ

@@ -1,0 +1,166 @@
+"""The registered networks: published shapes, options, and a lowering that computes the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from predfuse import models
+from predfuse.errors import InputError
+from predfuse.fusion import reference
+from predfuse.ir import Bottleneck, Conv, Network
+from predfuse.predictor.initialise import insert_predictors
+
+PUBLISHED = {  # name: (c, m, o, output pixels per side), ICS 2021 artifact, 32x32 inputs
+    "fusionet": (
+        [32] * 4 + [64] * 4 + [96] * 8,
+        [2368] * 8 + [3456] * 8,
+        [32] * 3 + [64] * 4 + [96] * 8 + [160],
+        [32] * 3 + [16] * 4 + [8] * 9,
+    ),
+    "mobilenetv2": (
+        [16] + [24] * 2 + [32] * 3 + [64] * 4 + [96] * 3 + [160] * 3,
+        [96] + [144] * 2 + [192] * 3 + [384] * 4 + [576] * 3 + [960] * 3,
+        [24] * 2 + [32] * 3 + [64] * 4 + [96] * 3 + [160] * 3 + [320],
+        [32] * 5 + [16] * 7 + [8] * 4,
+    ),
+    "mobilenetv2-fused": (
+        [16] + [24] * 3 + [32] * 4 + [40] * 6,
+        [864] * 14,
+        [24] * 3 + [32] * 4 + [40] * 6 + [80],
+        [32] * 3 + [16] * 4 + [8] * 7,
+    ),
+    "mnasnet": (
+        [16] + [24] * 2 + [40] * 3 + [80] * 4 + [112] * 2 + [160] * 3,
+        [96, 144, 72, 120, 120] + [240] + [480] * 4 + [672] * 2 + [960] * 3,
+        [24] * 2 + [40] * 3 + [80] * 4 + [112] * 2 + [160] * 3 + [320],
+        [32] * 2 + [16] * 9 + [8] * 4,
+    ),
+    "mnasnet-fused": (
+        [16] + [24] * 3 + [32] * 5 + [40] * 6,
+        [960] * 15,
+        [24] * 3 + [32] * 5 + [40] * 6 + [80],
+        [32] * 2 + [16] * 6 + [8] * 7,
+    ),
+    "shufflenet-fused": (
+        [24] + [18] * 2 + [24] * 4 + [42] * 8,
+        [2574] * 7 + [2604] * 8,
+        [18] * 2 + [24] * 4 + [42] * 8 + [84],
+        [32] * 2 + [16] * 4 + [8] * 9,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_channel_lists(name: str) -> None:
+    network = models.network(name)
+    shapes = network.shapes()
+    blocks = list(network.bottlenecks())
+    c, m, o, pixels = PUBLISHED[name]
+    assert [block.in_channels for block in blocks] == c
+    assert [block.middle_channels for block in blocks] == m
+    assert [block.out_channels for block in blocks] == o
+    assert [shapes[block.name][1] for block in blocks] == pixels
+
+
+def test_original_shufflenet_shuffles_inside_its_blocks() -> None:
+    network = models.network("shufflenet")
+    expands = [node for node in network.nodes if isinstance(node, Conv) and node.name.endswith(".expand")]
+    projects = [node for node in network.nodes if isinstance(node, Conv) and node.name.endswith(".project")]
+    assert [node.in_channels for node in expands] == [24] + [60] * 4 + [120] * 8 + [240] * 2
+    assert [node.out_channels for node in expands] == [240] * 4 + [480] * 8 + [960] * 3
+    assert [node.out_channels for node in projects] == [60] * 4 + [120] * 8 + [240] * 3
+    assert not list(network.bottlenecks())
+    shapes = network.shapes()
+    assert [shapes[node.name][1] for node in projects] == [32] * 3 + [16] * 8 + [8] * 4
+
+
+def test_fusionet_residuals() -> None:
+    with_residual = [block.name for block in models.network("fusionet").bottlenecks() if block.residual]
+    assert with_residual == [f"b{n}" for n in range(1, 17) if n not in (1, 4, 8, 16)]
+
+
+def small(name: str) -> models.Cnn:
+    if name == "fusionet":
+        return models.build(name, width=0.25, middle_width=0.01, depth=0.5, input_shape=(3, 9, 11), stem_stride=2)
+    if name == "mobilenetv2":
+        options = {"channels": (8, 8, 12), "strided": (2,), "tail_channels": 16, "stem_channels": 8}
+        return models.build(name, input_shape=(2, 9, 9), num_classes=3, **options)
+    return models.build(name, input_shape=(3, 8, 8))
+
+
+def randomise_statistics(model: torch.nn.Module) -> None:
+    """Batch norms as after training: nothing is 0 or 1 that could hide a mistake."""
+    generator = torch.Generator().manual_seed(3)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            for tensor, low, high in (
+                (module.weight.data, -0.5, 1.5),
+                (module.bias.data, -0.5, 0.5),
+                (module.running_mean, -0.5, 0.5),
+                (module.running_var, 0.5, 2.0),
+            ):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+
+
+@pytest.mark.parametrize("name", ["fusionet", "mobilenetv2", "shufflenet"])
+def test_lowering_computes_the_same(name: str) -> None:
+    model = small(name).double().eval()
+    randomise_statistics(model)
+    images = np.random.default_rng(0).normal(size=(2, *model.input_shape))
+    network = models.to_network(model)
+    expected = model(torch.from_numpy(images)).detach().numpy()
+    got = np.stack([scores(network, image) for image in images])
+    np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_lowering_of_a_predicted_network_computes_the_same() -> None:
+    model = small("fusionet").double().eval()
+    randomise_statistics(model)
+    images = np.random.default_rng(0).normal(size=(4, *model.input_shape))
+    insert_predictors(model, torch.from_numpy(images))
+    model.double()
+    network = models.to_network(model)
+    assert all(isinstance(node.predictor, object) for node in network.nodes if isinstance(node, Bottleneck))
+    expected = model(torch.from_numpy(images)).detach().numpy()
+    got = np.stack([scores(network, image) for image in images])
+    np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def scores(network: Network, image: np.ndarray) -> np.ndarray:
+    values = {"input": image}
+    for node in network.nodes:
+        inputs = [values[source] for source in node.inputs]
+        if isinstance(node, Bottleneck) and node.predictor is not None:
+            values[node.name] = reference.masked_block(node, inputs[0], *reference.predict_masks(node, inputs[0]))
+        else:
+            values[node.name] = reference.run_node(node, inputs)
+    return values[network.output].reshape(-1)
+
+
+def test_building_is_deterministic_and_leaves_the_global_state_alone() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first, second, other = (models.build("fusionet-s", seed=seed).state_dict() for seed in (5, 5, 6))
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not torch.equal(first["layers.conv1.conv.weight"], other["layers.conv1.conv.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "place"),
+    [
+        ("fusionnet", {}, "not registered"),
+        ("fusionet", {"widht": 2}, "no option 'widht'"),
+        ("fusionet", {"groups": 5}, "not divisible"),
+        ("fusionet", {"depth": 0}, "not positive"),
+        ("fusionet", {"stage_blocks": [1, 2]}, "differ in length"),
+        ("fusionet", {"width": "wide"}, "cannot use these options"),
+    ],
+)
+def test_bad_options_are_named(name: str, options: dict[str, object], place: str) -> None:
+    with pytest.raises(InputError, match=place) as caught:
+        models.build(name, **options)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,160 @@
+"""The trainable predictor: float simulation equals the integers, gradients are the straight-through ones."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from predfuse import models
+from predfuse.fusion import masks, reference
+from predfuse.ir import Bottleneck
+from predfuse.models.layers import BottleneckUnit
+from predfuse.predictor.initialise import initial_predictor, input_exponent, insert_predictors
+from predfuse.predictor.layerwise import layerwise_loss
+from predfuse.predictor.ternary import TernaryPredictor, gate, ternary
+
+
+@st.composite
+def units(draw: st.DrawFn) -> tuple[BottleneckUnit, torch.Tensor]:
+    groups = draw(st.sampled_from((1, 2, 4)))
+    into, middle, out = (groups * draw(st.integers(1, 4)) for _ in range(3))
+    kernel, stride = draw(st.sampled_from((1, 3, 5))), draw(st.sampled_from((1, 2)))
+    unit = BottleneckUnit(into, middle, out, kernel, stride, groups).eval()
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    for parameter in unit.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    x = 3 * torch.randn(2, into, draw(st.integers(1, 7)), draw(st.integers(1, 7)), generator=generator)
+    unit.predictor = initial_predictor(unit, x, bits=draw(st.sampled_from((2, 4))))
+    for latent in unit.predictor.parameters():
+        latent.data += 0.7 * torch.randn(latent.shape, generator=generator)
+    return unit, x
+
+
+def as_block(unit: BottleneckUnit) -> Bottleneck:
+    """The block as the graph holds it; only what the predictor reads matters here."""
+    middle, group = unit.expand.weight.shape[:2]
+    out = unit.project.out_channels
+    kernel = unit.depthwise.kernel_size[0]
+    assert unit.predictor is not None
+    return Bottleneck(
+        name="b1",
+        inputs=("input",),
+        expand_weight=np.zeros((middle, group)),
+        expand_bias=np.zeros(middle),
+        depthwise_weight=np.zeros((middle, kernel, kernel)),
+        depthwise_bias=np.zeros(middle),
+        project_weight=np.zeros((out, middle // unit.groups)),
+        project_bias=np.zeros(out),
+        stride=unit.depthwise.stride[0],
+        padding=(kernel // 2,) * 4,
+        groups=unit.groups,
+        predictor=unit.predictor.to_integers(),
+    )
+
+
+@given(units())
+def test_float_simulation_equals_the_integers(case: tuple[BottleneckUnit, torch.Tensor]) -> None:
+    unit, x = case
+    assert unit.predictor is not None
+    z1, z2 = unit.predictor(x)
+    block = as_block(unit)
+    for image, score1, score2 in zip(x, z1, z2, strict=True):
+        slow = reference.predict_masks(block, image.double().numpy())
+        fast = masks.predictor_scores(block, image.double().numpy())
+        np.testing.assert_array_equal(score1.detach().numpy() > 0, slow[0] == 1)
+        np.testing.assert_array_equal(score2.detach().numpy() > 0, slow[1] == 1)
+        np.testing.assert_array_equal(score1.detach().numpy(), fast[0])
+        np.testing.assert_array_equal(score2.detach().numpy(), fast[1])
+
+
+@given(units())
+def test_training_and_evaluation_let_the_same_through(case: tuple[BottleneckUnit, torch.Tensor]) -> None:
+    unit, x = case
+    with torch.no_grad():
+        without_gradient = unit(x)
+    assert torch.equal(unit(x), without_gradient)
+
+
+def test_ternary_weights_follow_the_published_threshold() -> None:
+    weight = torch.tensor([[1.0, -0.2, 0.6, 0.6], [0.0, 0.0, 0.0, 0.0]], requires_grad=True)
+    values = ternary(weight)
+    assert values.tolist() == [[1, 0, 1, 1], [0, 0, 0, 0]]  # threshold 0.7 * 0.6 = 0.42 in the first filter
+    values.mul(torch.arange(8.0).view(2, 4)).sum().backward()
+    assert weight.grad is not None and weight.grad.flatten().tolist() == list(range(8))
+
+
+def test_gate_gradients() -> None:
+    a = torch.tensor([2.0, 2.0, 3.0], requires_grad=True)
+    score = torch.tensor([1.0, -1.0, 9.0], requires_grad=True)
+    result = gate(a, score, torch.tensor(4.0))
+    assert result.tolist() == [2, 0, 3]
+    result.sum().backward()
+    assert a.grad is not None and a.grad.tolist() == [1, 0, 1]
+    assert score.grad is not None
+    assert score.grad.tolist() == pytest.approx([2 * (1 - 1 / 4) / 4, 2 * (1 - 1 / 4) / 4, 0])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 40.0])
+def test_input_exponent_follows_the_scale(scale: float) -> None:
+    x = torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    step = 2.0 ** input_exponent(scale * x, -8, 7) / scale
+    assert 0.2 < step < 0.8  # the best 16-level uniform step for a normal distribution is 0.335
+
+
+def test_an_initial_predictor_knows_most_signs_and_layerwise_training_improves_it() -> None:
+    model = models.build("fusionet", width=0.25, middle_width=0.02, depth=0.5, input_shape=(3, 12, 12)).eval()
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(16, 3, 12, 12, generator=generator)
+    insert_predictors(model, images)
+    predictors = [block.predictor for _, block in model.bottlenecks()]
+    assert all(isinstance(predictor, TernaryPredictor) for predictor in predictors)
+    (_, block), *_ = model.bottlenecks()
+    x = model.layers.DW1(model.layers.PW1(model.layers.conv1(images)))
+    a, _ = block.pre_activations(x)
+    assert block.predictor is not None
+    agreement = ((block.predictor(x)[0] > 0) == (a > 0)).float().mean()
+    assert agreement > 0.85
+    latents = [p for name, p in model.named_parameters() if name.endswith(("expand_weight", "depthwise_weight"))]
+    offsets = [p for name, p in model.named_parameters() if name.endswith("_offset")]
+    optimizer = torch.optim.Adam([{"params": offsets, "lr": 0.1}, {"params": latents, "lr": 0.005}])
+    with torch.no_grad():
+        for offset in offsets:
+            offset += 3 * torch.randn(offset.shape, generator=generator)
+    first = float(layerwise_loss(model, images).detach())
+    for _ in range(30):
+        optimizer.zero_grad()
+        layerwise_loss(model, images).backward()
+        optimizer.step()
+    assert float(layerwise_loss(model, images).detach()) < 0.9 * first
+    assert all(p.grad is None for name, p in model.named_parameters() if ".predictor." not in name)
+
+
+def test_channels_without_weights_are_predicted_constant() -> None:
+    unit = BottleneckUnit(2, 2, 2).eval()
+    unit.expand.weight.data.zero_()
+    unit.expand_norm.bias.data.copy_(torch.tensor([0.01, -0.01]))
+    x = torch.randn(1, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    predictor = initial_predictor(unit, x)
+    on = predictor(x)[0] > 0
+    assert bool(on[:, 0].all()) and not bool(on[:, 1].any())
+
+
+def test_predictors_are_data() -> None:
+    unit = BottleneckUnit(4, 8, 4, groups=2).eval()
+    predictor = initial_predictor(unit, torch.randn(2, 4, 5, 5)).to_integers()
+    assert {
+        field.name: getattr(predictor, field.name).dtype.name
+        for field in dataclasses.fields(predictor)
+        if isinstance(getattr(predictor, field.name), np.ndarray)
+    } == {
+        "expand": "int8",
+        "expand_offset": "int32",
+        "shift": "int8",
+        "depthwise": "int8",
+        "depthwise_offset": "int32",
+    }

@@ -1,0 +1,203 @@
+"""The three stages, resuming to the same bits, two processes, and what a user can get wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from predfuse.errors import InputError
+from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
+from predfuse.training.config import load_config
+from predfuse.training.loop import cosine_rate
+from predfuse.training.pruning import cubic_sparsity, keep_largest, prunable_layers
+from predfuse.training.run import Run, network_of
+
+STAGES = ("vanilla", "pruned", "layerwise", "predicted-joint", "predicted-frozen")
+
+
+def train(config: Path, folder: Path, *overrides: str) -> dict[str, Path]:
+    return Run(load_config(config, list(overrides)), folder).train()
+
+
+@pytest.fixture(scope="module")
+def finished(config_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One uninterrupted run, shared by the tests that only look at its results."""
+    return train(config_path, tmp_path_factory.mktemp("finished"))
+
+
+def test_every_stage_learns_and_is_recorded(finished: dict[str, Path]) -> None:
+    assert tuple(finished) == STAGES
+    accuracies = {stage: read_tensors(path)[1]["test_accuracy"] for stage, path in finished.items()}
+    assert accuracies["vanilla"] > 0.8
+    assert accuracies["predicted-joint"] > 0.8
+    lines = [json.loads(line) for line in (finished["vanilla"].parent / "log.jsonl").read_text().splitlines()]
+    assert {line["stage"] for line in lines} == set(STAGES)
+    assert all(line["images_per_second"] > 0 and 0 <= line["test_accuracy"] <= 1 for line in lines)
+    assert not (finished["vanilla"].parent / "state.safetensors").exists()
+
+
+def test_pruned_stages_have_the_asked_sparsity(finished: dict[str, Path]) -> None:
+    for stage in STAGES[1:]:
+        model, _ = load_checkpoint(finished[stage])
+        for name, (conv, kind) in prunable_layers(model).items():
+            wanted = round((0.8 if kind == "pointwise" else 0.7) * conv.weight.numel())
+            assert int((conv.weight == 0).sum()) == wanted, (stage, name)
+
+
+def test_frozen_tuning_changes_only_predictors_and_project_batch_norms(finished: dict[str, Path]) -> None:
+    before, after = (read_tensors(finished[stage])[0] for stage in ("layerwise", "predicted-frozen"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(".predictor." in name or ".project_norm." in name for name in changed)
+    joint = read_tensors(finished["predicted-joint"])[0]
+    assert not torch.equal(before["layers.b1.expand.weight"], joint["layers.b1.expand.weight"])
+
+
+def test_checkpoints_become_networks_with_predictors(finished: dict[str, Path]) -> None:
+    network = network_of(finished["predicted-joint"])
+    assert network.labels == ("above", "below")
+    assert all(block.predictor is not None for block in network.bottlenecks())
+    assert all(block.predictor is None for block in network_of(finished["pruned"]).bottlenecks())
+
+
+def command(config: Path, folder: Path) -> list[str]:
+    return [sys.executable, "-m", "predfuse", "train", str(config), "-o", str(folder)]
+
+
+def test_a_killed_run_resumes_to_the_same_bits(config_path: Path, tmp_path: Path, finished: dict[str, Path]) -> None:
+    folder = tmp_path / "killed"
+    state = folder / "state.safetensors"
+    for stage in ("vanilla", "predicted-joint"):
+        process = subprocess.Popen(command(config_path, folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                facts = read_tensors(state)[1]
+            except InputError:
+                continue
+            if facts["stage"] == stage and facts["step"] >= 3:
+                break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (folder / f"{stage}.safetensors").exists(), "killed too late to show anything"
+    paths = train(config_path, folder)
+    for stage in STAGES:
+        ours, whole = read_tensors(paths[stage])[0], read_tensors(finished[stage])[0]
+        assert ours.keys() == whole.keys()
+        assert all(torch.equal(ours[name], whole[name]) for name in ours), stage
+
+
+def test_two_processes_share_the_images(config_path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    arguments = ["train", str(config_path), "-o", str(folder), "-s", "vanilla.epochs=14", "-s", "predict=null"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "predfuse"]
+    done = subprocess.run([*launcher, *arguments], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    metadata = read_tensors(folder / "pruned.safetensors")[1]
+    assert metadata["processes"] == 2
+    assert read_tensors(folder / "vanilla.safetensors")[1]["test_accuracy"] > 0.8
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["stage"] == "vanilla"][-1] == 14 * 4  # 64 images, 16 a step
+
+
+def test_finished_stages_of_another_configuration_are_refused(config_path: Path, finished: dict[str, Path]) -> None:
+    folder = finished["vanilla"].parent
+    with pytest.raises(InputError, match="another configuration"):
+        train(config_path, folder, "vanilla.epochs=5")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("vanilla.epoch=3", "vanilla.epoch is not a known key"),
+        ("vanilla.epochs=-1", "vanilla.epochs"),
+        ("batchsize=3", "batchsize is not a known key"),
+        ("seed", "is not KEY=VALUE"),
+        ("vanilla.epochs.x=1", "epochs is no section"),
+        ("network.options.groups=3", "not divisible by 3 groups"),
+        ("network.name=resnet", "not registered"),
+        ("batch_size=1000", "fewer than batch_size"),
+        ("data.name=mnist", "mnist"),
+        ("data.name='folder:/nowhere'", "/nowhere"),
+    ],
+)
+def test_bad_configurations_end_in_one_line_and_code_2(
+    config_path: Path, tmp_path: Path, override: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from predfuse.cli import main
+
+    arguments = ["predfuse", "train", str(config_path), "-o", str(tmp_path / "bad"), "-s", override]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
+        patch.setattr(sys, "argv", arguments)
+        main()
+    error = capsys.readouterr().err.strip()
+    assert caught.value.code == 2
+    assert message in error and len(error.splitlines()) == 1
+
+
+def test_missing_and_malformed_config_files(tmp_path: Path) -> None:
+    for path, content in ((tmp_path / "no.yaml", None), (tmp_path / "a.yaml", "a: [1"), (tmp_path / "b.yaml", "- 1")):
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(InputError, match=path.name):
+            load_config(path)
+
+
+def test_damaged_checkpoints_are_named(finished: dict[str, Path], tmp_path: Path) -> None:
+    whole = finished["vanilla"].read_bytes()
+    tensors, metadata = read_tensors(finished["vanilla"])
+    broken = tmp_path / "broken.safetensors"
+
+    def refused(message: str, architecture: str | None = None) -> None:
+        with pytest.raises(InputError, match=message) as caught:
+            load_checkpoint(broken, architecture)
+        assert "broken.safetensors" in str(caught.value) and "\n" not in str(caught.value)
+
+    refused("does not exist")
+    for damaged in (whole[: len(whole) // 2], b"", b"\x00" * 64, whole[:4] + b"\xff" * 4 + whole[8:]):
+        broken.write_bytes(damaged)
+        refused("truncated or corrupt")
+    broken.write_bytes(whole)
+    refused("holds fusionet, not mobilenetv2", "mobilenetv2")
+    facts = {key: value for key, value in metadata.items() if key not in ("format", "version")}
+    first = next(iter(tensors))
+    for changed, message in (
+        ({**tensors, first: tensors[first] * float("nan")}, "NaN"),
+        ({**tensors, first: tensors[first][:1]}, "has shape"),
+        ({**tensors, "surplus": torch.zeros(1)}, "unknown tensor surplus"),
+        ({name: tensor for name, tensor in tensors.items() if name != first}, "lacks the tensor"),
+    ):
+        write_tensors(broken, changed, facts)
+        refused(message)
+    write_tensors(broken, tensors, {**facts, "version": 99})
+    refused("has version 99")
+    write_tensors(broken, tensors, {**facts, "architecture": "resnet"})
+    refused("unknown network 'resnet'")
+
+
+def test_unwritable_checkpoints_leave_nothing(finished: dict[str, Path], tmp_path: Path) -> None:
+    model, _ = load_checkpoint(finished["vanilla"])
+    with pytest.raises(InputError, match="does not exist"):
+        save_checkpoint(tmp_path / "missing" / "x.safetensors", model, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_schedules() -> None:
+    assert [cubic_sparsity(0.8, progress) for progress in (-1, 0, 0.5, 1, 2)] == pytest.approx([0, 0, 0.7, 0.8, 0.8])
+    rates = [cosine_rate(step, 100, 0.2) for step in range(100)]
+    assert max(rates) == rates[20] == 1
+    assert rates[:20] == sorted(rates[:20]) and rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[-1] < 0.01
+
+
+def test_pruning_removes_the_smallest() -> None:
+    weight = torch.tensor([[0.1, -3.0], [0.2, 0.1]])
+    assert keep_largest(weight, 0.5).tolist() == [[0, 1], [1, 0]]
+    assert keep_largest(weight, 0.0).tolist() == [[1, 1], [1, 1]]
