@@ -12,23 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
+from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError
 
+from predfuse.accelerators.parts import WORD_BITS, Amount, Area, Count, Energy, Part
 from predfuse.errors import InputError
-
-WORD_BITS = 16
-"""Width of an activation, weight or partial sum in every shipped machine (bits)."""
-
-Count: TypeAlias = Annotated[int, Field(gt=0, le=1 << 32)]
-Amount: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Energy: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Area: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Part(BaseModel):
-    """Any part of a specification: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class ArraySize(Part):

@@ -1,0 +1,1 @@
+"""Archon: predicted masks gate cheap adders, and each sum is multiplied once."""
