@@ -15,7 +15,7 @@ from predfuse.errors import InputError
 from predfuse.export.arrays import FORMS, Form, fused_arrays, fused_weight_count
 from predfuse.export.module import to_module
 from predfuse.fusion import reference
-from predfuse.ir import Network
+from predfuse.ir import INPUT, Network, Unsupported
 
 
 @given(st.data(), st.sampled_from(FORMS))
@@ -74,3 +74,9 @@ def test_networks_without_predictors_have_the_plain_form_only() -> None:
 def test_unknown_forms_are_refused() -> None:
     with pytest.raises(InputError, match=r"form 'onnx': is unknown; use one of plain, predicted, fused"):
         to_module(models.network("fusionet-s"), "onnx")  # type: ignore[arg-type]
+
+
+def test_unsupported_operations_are_refused() -> None:
+    gate = Unsupported("sigmoid", (INPUT,), "aten.sigmoid", "a sigmoid is no ReLU", (3, 4, 4))
+    with pytest.raises(InputError, match=r"layer sigmoid: cannot be exported: a sigmoid is no ReLU; replace this"):
+        to_module(Network("gated", (3, 4, 4), (gate,)))

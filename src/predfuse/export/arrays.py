@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from predfuse.errors import InputError
-from predfuse.ir import Activation, Array, Bottleneck, Network
+from predfuse.ir import Activation, Array, Bottleneck, Network, Unsupported
 
 Form = Literal["plain", "predicted", "fused"]
 """``plain``: activation functions. ``predicted``: the predictors' masks in their place. ``fused``: every predicted
@@ -77,11 +77,15 @@ def require_form(network: Network, form: str) -> None:
     """Check that a network can take a form.
 
     Raises:
-        InputError: Unknown form, no block with a predictor, or too many dense fused weights.
+        InputError: Unknown form, an unsupported operation, no block with a predictor, or too many dense fused weights.
     """
     where = f"network {network.name}"
     if form not in FORMS:
         raise InputError(f"form {form!r}", "is unknown", f"use one of {', '.join(FORMS)}")
+    for node in network.nodes:
+        if isinstance(node, Unsupported):
+            what = f"cannot be exported: {node.reason}"
+            raise InputError(f"layer {node.name}", what, "replace this operation in the model")
     if form == "plain":
         return
     predicted = [block for block in network.bottlenecks() if block.predictor is not None]

@@ -82,18 +82,28 @@ def empty_predictor(block: BottleneckUnit, bits: int) -> TernaryPredictor:
 
 
 @torch.no_grad()
-def initial_predictor(block: BottleneckUnit, x: Tensor, bits: int = 4) -> TernaryPredictor:
-    """A predictor for ``block`` (in evaluation mode) from its trained weights and inputs ``x [N, C, H, W]``.
+def fit_predictor(
+    predictor: TernaryPredictor, expand_weight: Tensor, depthwise_weight: Tensor, x: Tensor, a: Tensor, d: Tensor
+) -> None:
+    """Fill a predictor from a trained block and what the block does on some images.
 
     Ternary weights are those of the paper's recipe with the sign of the batch-norm slope folded in; offsets come from
     the least-squares line between the ternary score and the true pre-activation, so that the sign changes where the
     batch norm's does; shifts from the range of the first stage.
+
+    Args:
+        predictor: Of the block's shape.
+        expand_weight: ``[M, C/groups, 1, 1]``, batch norm folded.
+        depthwise_weight: ``[M, 1, k, k]``, batch norm folded.
+        x: Inputs of the block, ``[N, C, H, W]``.
+        a: What its first activation sees under the true masks, ``[N, M, H, W]``.
+        d: What its second activation sees, ``[N, M, P, Q]``.
     """
-    predictor = empty_predictor(block, bits).to(block.expand.weight)
-    a, d = block.pre_activations(x)
-    predictor.expand_weight.copy_(_latent(block.expand.weight * _slope(block.expand_norm)))
-    predictor.depthwise_weight.copy_(_latent(block.depthwise.weight * _slope(block.depthwise_norm)))
+    predictor.expand_weight.copy_(_latent(expand_weight))
+    predictor.depthwise_weight.copy_(_latent(depthwise_weight))
     predictor.input_exponent.fill_(input_exponent(x, *predictor.input_range))
+    predictor.expand_offset.zero_()
+    predictor.depthwise_offset.zero_()
 
     largest = float(predictor.hidden_max * predictor.expand_weight.shape[1])
     predictor.expand_offset.copy_(_offset(predictor.expand_score(x), a, largest))
@@ -108,6 +118,15 @@ def initial_predictor(block: BottleneckUnit, x: Tensor, bits: int = 4) -> Ternar
     q1 = predictor.hidden(z1)
     predictor.depthwise_offset.copy_(_offset(predictor.depthwise_score(q1), d, largest))
     predictor.depthwise_width.copy_(_width(predictor.depthwise_score(q1)))
+
+
+@torch.no_grad()
+def initial_predictor(block: BottleneckUnit, x: Tensor, bits: int = 4) -> TernaryPredictor:
+    """A predictor for ``block`` (in evaluation mode) from its trained weights and inputs ``x [N, C, H, W]``."""
+    predictor = empty_predictor(block, bits).to(block.expand.weight)
+    expand = block.expand.weight * _slope(block.expand_norm)
+    depthwise = block.depthwise.weight * _slope(block.depthwise_norm)
+    fit_predictor(predictor, expand, depthwise, x, *block.pre_activations(x))
     return predictor
 
 

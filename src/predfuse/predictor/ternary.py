@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from predfuse.ir import Predictor
+from predfuse.ir import Padding, Predictor
 
 TERNARY_THRESHOLD = 0.7
 """Ternary weights keep what exceeds this fraction of the filter's mean magnitude (reference recipe of the paper)."""
@@ -106,6 +106,7 @@ class TernaryPredictor(nn.Module):
     """Predicts the two masks of one block from its input, without multiplications.
 
     Attributes:
+        padding: ``(top, bottom, left, right)`` pixels of the depthwise stage; half the kernel by default.
         expand_weight: Latent ``[M, C/groups, 1, 1]``, in units of one ternary step.
         expand_offset: Latent ``[M]``, in units of ``t1``.
         depthwise_weight: Latent ``[M, 1, k, k]``.
@@ -120,9 +121,19 @@ class TernaryPredictor(nn.Module):
     input_exponent: Tensor
     shift: Tensor
 
-    def __init__(self, middle: int, group_channels: int, kernel: int, stride: int, groups: int, bits: int = 4) -> None:
+    def __init__(
+        self,
+        middle: int,
+        group_channels: int,
+        kernel: int,
+        stride: int,
+        groups: int,
+        bits: int = 4,
+        padding: Padding | None = None,
+    ) -> None:
         super().__init__()
         self.stride, self.groups, self.bits = stride, groups, bits
+        self.padding: Padding = (kernel // 2,) * 4 if padding is None else padding
         self.expand_weight = nn.Parameter(torch.zeros(middle, group_channels, 1, 1))
         self.expand_offset = nn.Parameter(torch.zeros(middle))
         self.depthwise_weight = nn.Parameter(torch.zeros(middle, 1, kernel, kernel))
@@ -161,8 +172,11 @@ class TernaryPredictor(nn.Module):
     def depthwise_score(self, q1: Tensor) -> Tensor:
         """Second-stage scores from the clamped, shifted output of the first."""
         weight, offset = ternary(self.depthwise_weight), _rounded(self.depthwise_offset)
-        pad = self.depthwise_weight.shape[-1] // 2
-        return nn.functional.conv2d(q1, weight, offset, self.stride, pad, groups=q1.shape[1])
+        top, bottom, left, right = self.padding
+        if top == bottom and left == right:
+            return nn.functional.conv2d(q1, weight, offset, self.stride, (top, left), groups=q1.shape[1])
+        q1 = nn.functional.pad(q1, (left, right, top, bottom))
+        return nn.functional.conv2d(q1, weight, offset, self.stride, groups=q1.shape[1])
 
     @torch.no_grad()
     def to_integers(self) -> Predictor:
