@@ -27,16 +27,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def config_path(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All three stages of a tiny FusioNet, both tunings."""
-    options = {"stage_channels": [8, 8], "stage_middle": [16, 16], "stage_blocks": [2, 1], "last_channels": 8}
+    options = {"stage_channels": [8, 8], "stage_middle": [32, 32], "stage_blocks": [2, 1], "last_channels": 8}
     config = {
         "network": {"name": "fusionet", "options": {**options, "tail_channels": 16}},
         "data": {"name": f"folder:{pictures}", "crop_padding_pixels": 1, "flip": True},
         "batch_size": 16,
         "threads": 1,
         "checkpoint_seconds": 0,
-        "vanilla": {"epochs": 14, "learning_rate": 0.1},
-        "prune": {"epochs": 4, "update_every_steps": 2},
-        "predict": {"epochs": 5, "tuning": ["joint", "frozen"], "layerwise_steps": 6, "calibration_images": 16},
+        "vanilla": {"epochs": 9, "learning_rate": 0.1},
+        "prune": {"epochs": 4, "update_every_steps": 2, "pointwise_sparsity": 0.5, "depthwise_sparsity": 0.4},
+        "predict": {"epochs": 3, "tuning": ["joint", "frozen"], "layerwise_steps": 6, "calibration_images": 16},
     }
     path = tmp_path_factory.mktemp("config") / "config.yaml"
     path.write_text(yaml.safe_dump(config))

@@ -144,9 +144,9 @@ class Run:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.processes = Processes.join()
-        source = {"root": config.data.root, "limit": config.data.limit, "size": config.data.size}
-        train = data.load(config.data.name, "train", **source)
-        test = data.load(config.data.name, "test", **source)
+        source = config.data
+        train = data.load(source.name, "train", root=source.root, limit=source.limit, size=source.size)
+        test = data.load(source.name, "test", root=source.root, limit=source.limit, size=source.size)
         self._open_folder()
         journal = Journal(folder / "log.jsonl" if self.processes.first else None)
         self.trainer = Trainer(config, train, test, folder, self.processes, journal)
