@@ -74,7 +74,7 @@ def trace(
     shape = example_input.shape
     network = Network(model, (int(shape[1]), int(shape[2]), int(shape[3])), tuple(draft.node for draft in drafts))
     assert network.output == output
-    recorded = {draft.name: as_array(captured.values[draft.origin]) for draft in drafts}
+    recorded = {draft.name: as_array(captured.tensor(draft.origin)) for draft in drafts}
     errors = node_errors(network, as_array(example_input[0]), recorded)
     if not ledger.unsupported:
         errors += output_errors(network, module, example_input)

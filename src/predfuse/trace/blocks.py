@@ -166,8 +166,8 @@ def _build(
 ) -> Match:
     first, second, third = expand.node, depthwise.node, project.node
     assert isinstance(first, Conv) and isinstance(second, Conv) and isinstance(third, Conv)
-    drafts = [expand, depthwise, project]
     project, tail = _split_activation(project)
+    drafts = [expand, depthwise, project]
     parts = _renamed(expand, "expand") + _renamed(depthwise, "depthwise") + _renamed(project, "project")
     block = Bottleneck(
         name=project.name,
@@ -242,13 +242,13 @@ def _split_activation(project: Draft) -> tuple[Draft, Draft | None]:
 def _block_name(parts: tuple[Part, ...], drafts: list[Draft], every: list[Draft]) -> str:
     """The module all its layers live in, if no other layer does; else that module and the range of its layers."""
     inside = {draft.name for draft in drafts}
-    owners = {part.owner for part in parts if part.owner}
+    layers = {part.layer for part in parts if part.layer}
     common = _common_module([part.module for part in parts])
     others = [
         draft.parts[0].module
         for draft in every
         if draft.name not in inside and isinstance(draft.node, Conv | Bottleneck)
-        if not owners & {part.owner for part in draft.parts}
+        if not layers & {part.layer for part in draft.parts}
     ]
     taken = {draft.name for draft in every if draft.name not in inside} | {INPUT}
     alone = common and not any(module == common or module.startswith(f"{common}.") for module in others)

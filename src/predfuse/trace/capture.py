@@ -7,11 +7,12 @@ as plain ATen operations that know their module and source line.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class Capture:
     """The operations of a module on one example, in execution order.
 
     Attributes:
-        nodes: Calls of ATen operations.
+        nodes: Calls of ATen operations that the output depends on.
         values: What every node gives for the example: a tensor, or a list of tensors, by name.
         constants: Names of the nodes (parameters and buffers among them) that do not depend on the input.
         parameters: Qualified name of the parameter or buffer behind a node.
@@ -53,18 +54,24 @@ class Capture:
     input: str
     output: str
 
+    def tensor(self, name: str) -> Tensor:
+        """The value of a node, of several results the first."""
+        value = self.values[name]
+        tensor: Tensor = value[0] if isinstance(value, list | tuple) else value
+        return tensor
+
     def part(self, node: GraphNode, role: str) -> Part:
         """How the ledger names a node."""
         stack = list(node.meta.get("nn_module_stack", {}).items())
         key, (module, kind) = stack[-1] if stack else ("", ("", ""))
-        weights = (self.parameters.get(argument.name, "") for argument in node.all_input_nodes)
+        held = [self.parameters[argument.name] for argument in node.all_input_nodes if argument.name in self.parameters]
         return Part(
             role=role,
             operation=operation_of(node),
             graph_node=node.name,
             module=module,
             module_type=kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}",
-            owner=next((weight.rpartition(".")[0] for weight in weights if weight), ""),
+            parameters=tuple(held),
             call=int(key.rpartition("@")[2]) if "@" in key else 0,
             source=source_of(node),
         )
@@ -106,7 +113,7 @@ def capture(module: nn.Module, example: Tensor) -> Capture:
     with evaluation(module):
         program = _export(module, example)
         if _mutates_views(program):
-            with _quiet():
+            with quiet():
                 program = program.run_decompositions({})
     return _evaluate(program, example)
 
@@ -125,24 +132,24 @@ def evaluation(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Exporting warns about PyTorch's own internals."""
-    logger = logging.getLogger("torch.export")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def quiet() -> Iterator[None]:
+    """Exporting warns, logs and prints about PyTorch's own internals, and some models print in ``forward``."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    nowhere = io.StringIO()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)
 
 
 def _export(module: nn.Module, example: Tensor) -> ExportedProgram:
     where = f"model {type(module).__name__}"
     shape = "x".join(map(str, example.shape))
     try:
-        with torch.no_grad():
+        with quiet(), torch.no_grad():
             module(example)
     except PredfuseError:
         raise
@@ -150,7 +157,8 @@ def _export(module: nn.Module, example: Tensor) -> ExportedProgram:
         what = f"does not run on an input of {shape} ({_first_line(error)})"
         raise InputError(where, what, "give an input shape it accepts") from error
     try:
-        with _quiet():
+        # Without gradients, a no_grad block inside forward leaves nothing behind in the graph.
+        with quiet(), torch.no_grad():
             return torch.export.export(module, (example,), strict=False)
     except Exception as error:
         what = f"cannot be exported by torch.export ({_first_line(error)})"
@@ -164,13 +172,16 @@ def _first_line(error: Exception) -> str:
 
 def _mutates_views(program: ExportedProgram) -> bool:
     """Whether an operation in place may change what another node sees: the graph then is not a pure one."""
+    varying = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT}
     for node in program.graph.nodes:
-        if node.op != "call_function" or not _in_place(node):
+        if node.op != "call_function" or not any(argument.name in varying for argument in node.all_input_nodes):
             continue
+        varying.add(node.name)
         target = node.args[0]
-        relatives = [target, *target.users] if isinstance(target, GraphNode) else []
-        if any(relative.op == "call_function" and _short_name(relative) in _ALIASING for relative in relatives):
-            return True
+        if _in_place(node) and isinstance(target, GraphNode):
+            relatives = [target, *target.users]
+            if any(relative.op == "call_function" and _short_name(relative) in _ALIASING for relative in relatives):
+                return True
     return False
 
 
@@ -200,7 +211,7 @@ def _evaluate(program: ExportedProgram, example: Tensor) -> Capture:
             constants.add(name)
             parameters[name] = target
     nodes = []
-    with torch.no_grad():
+    with quiet(), torch.no_grad():
         for node in program.graph.nodes:
             if node.op == "get_attr":
                 values[node.name] = _attribute(program.graph_module, str(node.target))
@@ -214,7 +225,16 @@ def _evaluate(program: ExportedProgram, example: Tensor) -> Capture:
     names = [getattr(argument, "name", "") for argument in results]
     if len(names) != 1 or not isinstance(values.get(names[0]), Tensor):
         raise InputError("model", f"returns {len(names)} values", "wrap it so that it returns one tensor")
-    return Capture(tuple(nodes), values, frozenset(constants), parameters, source, names[0])
+    return Capture(_live(nodes, names[0]), values, frozenset(constants), parameters, source, names[0])
+
+
+def _live(nodes: list[GraphNode], output: str) -> tuple[GraphNode, ...]:
+    """The nodes the output depends on."""
+    needed = {output}
+    for node in reversed(nodes):
+        if node.name in needed:
+            needed.update(argument.name for argument in node.all_input_nodes)
+    return tuple(node for node in nodes if node.name in needed)
 
 
 def _attribute(root: nn.Module, path: str) -> Any:

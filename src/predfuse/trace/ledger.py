@@ -22,7 +22,7 @@ class Part:
         graph_node: Name of its node in the exported graph.
         module: Qualified name of the innermost module that runs it (``""`` is the model itself).
         module_type: Class of that module, with its package.
-        owner: Qualified name of the module that holds its parameters; ``""`` where it has none.
+        parameters: Qualified names of the parameters and buffers it uses, weight first.
         call: Which call of that module this is, 0 for the first: shared modules are called more than once.
         source: ``file:line`` of the user's code that runs it, as far as known.
     """
@@ -32,9 +32,14 @@ class Part:
     graph_node: str
     module: str
     module_type: str
-    owner: str
+    parameters: tuple[str, ...]
     call: int
     source: str
+
+    @property
+    def layer(self) -> str:
+        """Qualified name of the module that holds its parameters, or of a parameter by itself; empty without any."""
+        return self.parameters[0].removesuffix(".weight").removesuffix(".bias") if self.parameters else ""
 
 
 @dataclass(frozen=True)

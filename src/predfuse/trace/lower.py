@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,11 +21,19 @@ from predfuse.trace.drafts import Draft, Pad, activation_node, affine_conv
 from predfuse.trace.reasons import reason_for
 from predfuse.trace.views import View, shuffle_groups
 
-Handler: TypeAlias = Callable[["Lowering", GraphNode, dict[str, Any]], View]
+Handler: TypeAlias = Callable[["Lowering", GraphNode, dict[str, Any]], View | list[View]]
 
 
 class NotSupportedError(Exception):
     """An operation cannot be expressed; the message is the reason."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Opaque:
+    """An unsupported operation with several results, each of which becomes a node where it is taken."""
+
+    node: GraphNode
+    reason: str
 
 
 class Lowering:
@@ -38,6 +47,7 @@ class Lowering:
         self.capture = captured
         self.drafts: list[Draft] = []
         self._views: dict[str, View | list[View]] = {}
+        self._opaque: dict[str, _Opaque] = {}
         self._shapes: dict[str, Shape] = {}
         self._names: set[str] = {INPUT}
         shape = tuple(captured.values[captured.input].shape)
@@ -55,13 +65,10 @@ class Lowering:
         last = next((node for node in reversed(self.capture.nodes) if node.name == self.capture.output), None)
         if last is None or not self.drafts:
             raise InputError("model", "returns its input", "trace a module with layers")
-        if output.in_order:
-            return output.source
         try:
-            return self.feature_map(output, last).source
+            return self.feature_map(last).source
         except NotSupportedError as error:
-            self._unsupported(last, str(error))
-            return self.drafts[-1].name
+            return self._unsupported_tensor(last, last, str(error)).source
 
     def _lower(self, node: GraphNode) -> View | list[View]:
         operation = operation_of(node)
@@ -70,45 +77,50 @@ class Lowering:
             if handler is not None:
                 return handler(self, node, arguments_of(node))
             if operation == "getitem":
-                return self._item(*node.args)
+                return self._item(node, *node.args)
             if operation in _MOVES:
                 return self._move(node)
             raise NotSupportedError(reason_for(operation))
         except NotSupportedError as error:
             return self._unsupported(node, str(error))
 
-    def _item(self, argument: Any, position: Any) -> View:
+    def _item(self, node: GraphNode, argument: Any, position: Any) -> View:
+        """One of several results of an operation."""
+        if argument.name in self._opaque:
+            several = self._opaque[argument.name]
+            return self._unsupported_tensor(node, several.node, several.reason)
         views = self._views[argument.name]
-        return views[position] if isinstance(views, list) else views
+        if isinstance(views, View) or position >= len(views):
+            raise NotSupportedError(f"reads result {position} of {operation_of(argument)}")
+        return views[position]
 
     def _unsupported(self, node: GraphNode, reason: str) -> View | list[View]:
         """Keep the operation as one that cannot run, so that everything after it is looked at too."""
-        value = self.capture.values[node.name]
-        shape = tuple(value.shape) if isinstance(value, Tensor) else (1,)
+        if isinstance(self.capture.values[node.name], Tensor):
+            return self._unsupported_tensor(node, node, reason)
+        self._opaque[node.name] = _Opaque(node, reason)
+        return []
+
+    def _unsupported_tensor(self, node: GraphNode, operation: GraphNode, reason: str) -> View:
+        """An unsupported node for the tensor ``node`` gives, computed by ``operation``."""
+        shape = tuple(self.capture.values[node.name].shape)
         sources = []
-        for argument in node.all_input_nodes:
+        for argument in operation.all_input_nodes:
             views = self._views.get(argument.name, [])
             sources += [view.source for view in (views if isinstance(views, list) else [views])]
         volume: Shape = (math.prod(shape), 1, 1)
         if len(shape) == 4 and shape[0] == 1:
             volume = (shape[1], shape[2], shape[3])
         name = self._name(node)
-        operation = operation_of(node)
-        self.draft(
-            node, Unsupported(name, tuple(dict.fromkeys(sources)), operation, reason, volume), volume, reason=reason
+        unsupported = Unsupported(
+            name, tuple(dict.fromkeys(sources)) or (INPUT,), operation_of(operation), reason, volume
         )
-        view = View(name, volume, shape)
-        return [view] * len(value) if isinstance(value, list | tuple) else view
+        return self.draft(node, unsupported, shape, reason=reason)
 
     def _move(self, node: GraphNode) -> View | list[View]:
         """Apply an operation that only rearranges elements to their positions."""
-        view = self.view(node.args[0])
-        if view.members is not None:
-            pooled = self._pool_mean(view, node)
-            if pooled is None:
-                raise NotSupportedError("a mean over part of the image is rearranged")
-            view = pooled
-        arguments = [view.positions(), *node.args[1:]]
+        view = self._reduced(node.args[0])
+        arguments = [view.positions().contiguous(), *node.args[1:]]
         if any(isinstance(argument, GraphNode) for argument in node.args[1:]):
             raise NotSupportedError("rearranges elements by computed indices")
         moved = node.target(*arguments, **node.kwargs)  # type: ignore[operator]
@@ -146,31 +158,45 @@ class Lowering:
         array: Array = value.detach().cpu().numpy().astype(np.float64)
         return array
 
-    def feature_map(self, view: View, node: GraphNode) -> View:
-        """The view as a whole feature map ``[1, C, H, W]``, with a channel shuffle or a pooling where it needs one.
+    def feature_map(self, argument: Any) -> View:
+        """The argument as a whole feature map, computed by a shuffle or a pooling of its own where it needs one.
 
         Raises:
             NotSupportedError: It is something else.
         """
-        if view.members is not None:
-            pooled = self._pool_mean(view, node)
-            if pooled is None:
-                raise NotSupportedError("a mean over part of the image")
-            view = pooled
+        view = self._reduced(argument)
         if view.in_order:
             return view
         order = view.channel_order()
         if order is None:
             raise NotSupportedError("reads a rearranged feature map that is no channel shuffle")
-        groups = shuffle_groups(order)
+        groups = shuffle_groups(order, view.source_shape[0])
         if groups is None:
-            raise NotSupportedError("reads some channels only, or channels in another order than a shuffle's")
-        name = self._name(node, "shuffle")
-        return self.draft(node, Shuffle(name, (view.source,), groups), view.shape, role="shuffle")
+            raise NotSupportedError("reads some channels only (a split), or channels in an order that is no shuffle's")
+        shuffle = Shuffle(self._name(argument, "shuffle"), (view.source,), groups)
+        return self._computed(argument, shuffle, view.shape)
 
-    def whole(self, argument: Any, node: GraphNode) -> View:
+    def _reduced(self, argument: Any) -> View:
+        """The view behind an argument, a mean over all pixels computed by a node of its own."""
+        view = self.view(argument)
+        if view.members is None:
+            return view
+        channels = view.pooled_channels()
+        if channels is None:
+            raise NotSupportedError("reads a mean over part of the image")
+        if channels != list(range(view.source_shape[0])):
+            raise NotSupportedError("pools some channels only, or in another order")
+        return self._computed(argument, Pool(self._name(argument, "mean"), (view.source,)), view.shape)
+
+    def _computed(self, argument: GraphNode, drafted: Node, shape: tuple[int, ...]) -> View:
+        """Draft the node that computes an argument, once for all its readers."""
+        view = self.draft(argument, drafted, shape)
+        self._views[argument.name] = view
+        return view
+
+    def whole(self, argument: Any) -> View:
         """A feature map of four dimensions as a handler's input."""
-        view = self.feature_map(self.view(argument), node)
+        view = self.feature_map(argument)
         if len(view.shape) != 4 or view.shape[1:] != view.source_shape:
             shape = "x".join(map(str, view.shape))
             raise NotSupportedError(f"reads a tensor of {shape} made from an image of another shape")
@@ -200,7 +226,7 @@ class Lowering:
         """A name that says where the operation is: its layer's, or its module's with the operation."""
         part = self.capture.part(node, "")
         short = operation or part.operation.rpartition(".")[2]
-        layer = part.owner or (part.module if part.module_type.startswith("torch.nn.") else "")
+        layer = part.layer or (part.module if part.module_type.startswith("torch.nn.") else "")
         base = layer if layer and not operation else ".".join(filter(None, (part.module, short)))
         name, copy = base, 1
         while name in self._names:
@@ -209,20 +235,11 @@ class Lowering:
 
     name_of = _name
 
-    def _pool_mean(self, view: View, node: GraphNode) -> View | None:
-        """The node that computes a mean over all pixels, as a view of the mean's shape; None for other means."""
-        channels = view.pooled_channels()
-        if channels is None:
-            return None
-        if channels != list(range(view.source_shape[0])):
-            raise NotSupportedError("pools some channels only, or in another order")
-        return self.draft(node, Pool(self._name(node, "mean"), (view.source,)), view.shape, role="pool")
-
 
 def _convolution(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
     weight, bias = lowering.array(arguments["weight"]), lowering.array(arguments["bias"])
     assert weight is not None
-    view = lowering.whole(arguments["input"], node)
+    view = lowering.whole(arguments["input"])
     stride = _square(_pair(arguments["stride"]), "stride")
     dilation = _square(_pair(arguments["dilation"]), "dilation")
     padding = _convolution_padding(arguments["padding"], weight.shape[2:], dilation)
@@ -268,7 +285,7 @@ def _shape(lowering: Lowering, node: GraphNode) -> tuple[int, ...]:
 def _linear(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
     weight, bias = lowering.array(arguments["weight"]), lowering.array(arguments["bias"])
     assert weight is not None
-    view = lowering.feature_map(lowering.view(arguments["input"]), node)
+    view = lowering.feature_map(arguments["input"])
     shape = _shape(lowering, node)
     if math.prod(shape) != weight.shape[0]:
         raise NotSupportedError("a linear layer applied to every pixel or row by itself")
@@ -276,8 +293,12 @@ def _linear(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> V
     return lowering.draft(node, Linear(lowering.name_of(node), (view.source,), weight=weight, bias=bias), shape)
 
 
+def _native_batch_norm(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> list[View]:
+    return [_batch_norm(lowering, node, arguments)]
+
+
 def _batch_norm(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    if arguments["training"] or arguments["running_mean"] is None:
+    if arguments.get("training") or arguments["running_mean"] is None:
         raise NotSupportedError("a batch norm without running statistics depends on the whole batch")
     mean, var = lowering.array(arguments["running_mean"]), lowering.array(arguments["running_var"])
     gamma, beta = lowering.array(arguments["weight"]), lowering.array(arguments["bias"])
@@ -285,7 +306,7 @@ def _batch_norm(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) 
     gamma = np.ones_like(mean) if gamma is None else gamma
     beta = np.zeros_like(mean) if beta is None else beta
     scale, shift = batch_norm_affine(gamma, beta, mean, var, float(arguments["eps"]))
-    view = lowering.feature_map(lowering.view(arguments["input"]), node)
+    view = lowering.feature_map(arguments["input"])
     return _affine(lowering, node, view, scale, shift, "norm")
 
 
@@ -293,7 +314,7 @@ def _affine(lowering: Lowering, node: GraphNode, view: View, scale: Array, shift
     if view.source_shape[0] != scale.size:
         raise NotSupportedError("scales every value of a flattened image by itself")
     conv = affine_conv(lowering.name_of(node), view.source, scale, shift)
-    return lowering.draft(node, conv, _shape(lowering, node), role, affine=True)
+    return lowering.draft(node, conv, view.shape, role, affine=True)
 
 
 def _per_channel(view: View, constant: Tensor) -> Array:
@@ -318,14 +339,14 @@ def _sum(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], sign: f
     factor = sign * float(arguments.get("alpha") or 1)
     constants = lowering.constant(first), lowering.constant(second)
     if constants[0] is not None:
-        view = lowering.feature_map(lowering.view(second), node)
+        view = lowering.feature_map(second)
         return _affine(lowering, node, view, *_scaled(view, torch.tensor(factor), constants[0]), role="scale")
     if constants[1] is not None:
-        view = lowering.feature_map(lowering.view(first), node)
+        view = lowering.feature_map(first)
         return _affine(lowering, node, view, *_scaled(view, torch.tensor(1.0), factor * constants[1]), role="scale")
     if factor != 1:
         raise NotSupportedError("a difference or weighted sum of two feature maps")
-    views = [lowering.feature_map(lowering.view(argument), node) for argument in (first, second)]
+    views = [lowering.feature_map(argument) for argument in (first, second)]
     if views[0].shape != views[1].shape or views[0].source_shape != views[1].source_shape:
         raise NotSupportedError("adds tensors of different shapes (broadcasting)")
     return lowering.draft(node, Add(lowering.name_of(node), (views[0].source, views[1].source)), _shape(lowering, node))
@@ -351,7 +372,7 @@ def _product(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], inv
     factor = lowering.constant(second)
     if factor is None or arguments.get("rounding_mode"):
         raise NotSupportedError(reason_for(operation_of(node)))
-    view = lowering.feature_map(lowering.view(first), node)
+    view = lowering.feature_map(first)
     scale, shift = _scaled(view, 1 / factor.double() if inverse else factor, torch.tensor(0.0))
     return _affine(lowering, node, view, scale, shift, "scale")
 
@@ -365,7 +386,7 @@ def _negative(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) ->
 
 
 def _activation(lowering: Lowering, node: GraphNode, argument: Any, activation: Activation) -> View:
-    view = lowering.feature_map(lowering.view(argument), node)
+    view = lowering.feature_map(argument)
     drafted = activation_node(lowering.name_of(node), view.source, activation)
     return lowering.draft(node, drafted, view.shape, "activation")
 
@@ -411,7 +432,7 @@ def _cast(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> Vie
 
 
 def _concat(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    views = [lowering.feature_map(lowering.view(argument), node) for argument in arguments["tensors"]]
+    views = [lowering.feature_map(argument) for argument in arguments["tensors"]]
     rank = len(views[0].shape)
     flat = rank == 2 and all(view.source_shape[1:] == (1, 1) for view in views)
     if int(arguments["dim"]) % rank != 1 or not (flat or rank == 4):
@@ -424,9 +445,7 @@ def _concat(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> V
 
 def _mean(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
     view = lowering.view(arguments["self"])
-    mean = view.mean(list(arguments.get("dim") or []), bool(arguments.get("keepdim")))
-    pooled = lowering._pool_mean(mean, node)
-    return mean if pooled is None else pooled
+    return view.mean(list(arguments.get("dim") or []), bool(arguments.get("keepdim")))
 
 
 def _pad(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
@@ -438,14 +457,14 @@ def _pad(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View
     if not any(edges):
         return lowering.view(arguments["self"])
     left, right, top, bottom = [*edges, 0, 0, 0][:4]
-    view = lowering.whole(arguments["self"], node)
+    view = lowering.whole(arguments["self"])
     padding, value = (top, bottom, left, right), float(arguments.get("value") or 0)
     pad = Pad(lowering.name_of(node), (view.source,), view.source_shape, padding, value)
     return lowering.draft(node, pad, _shape(lowering, node))
 
 
 def _pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], kind: Any) -> View:
-    view = lowering.whole(arguments["self"], node)
+    view = lowering.whole(arguments["self"])
     kernel = _pair(arguments["kernel_size"])
     stride = _pair(arguments["stride"] or arguments["kernel_size"])
     padding = _pair(arguments["padding"])
@@ -479,7 +498,7 @@ def _max_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) ->
 
 
 def _adaptive_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], kind: Any) -> View:
-    view = lowering.whole(arguments["self"], node)
+    view = lowering.whole(arguments["self"])
     rows, columns = _pair(arguments["output_size"])
     height, width = view.source_shape[1:]
     if height % rows or width % columns:
@@ -501,7 +520,7 @@ def _adaptive_max_pool(lowering: Lowering, node: GraphNode, arguments: dict[str,
     value = lowering.capture.values[node.name]
     if isinstance(value, Tensor):
         return _adaptive_pool(lowering, node, arguments, "max")
-    view = lowering.whole(arguments["self"], node)
+    view = lowering.whole(arguments["self"])
     if tuple(value[0].shape[2:]) != (1, 1):
         raise NotSupportedError("adaptive maximum pooling to more than one pixel")
     pooled = Pool(lowering.name_of(node), (view.source,), "max")
@@ -512,6 +531,7 @@ _HANDLERS: dict[str, Handler] = {
     "aten.conv2d": _convolution,
     "aten.linear": _linear,
     "aten.batch_norm": _batch_norm,
+    "aten._native_batch_norm_legit_no_training": _native_batch_norm,
     "aten.add": _sum,
     "aten.sub": _difference,
     "aten.rsub": _reversed_difference,

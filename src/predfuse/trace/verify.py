@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from predfuse.errors import PredfuseError
 from predfuse.fusion.execute import run_network, run_plain
 from predfuse.ir import INPUT, Array, Bottleneck, Network, Node, Unsupported
-from predfuse.trace.capture import evaluation
+from predfuse.trace.capture import evaluation, quiet
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def node_errors(network: Network, image: Array, recorded: dict[str, Array]) -> l
 
 def output_errors(network: Network, module: nn.Module, images: Tensor) -> list[NodeError]:
     """Compare what the module itself, in evaluation, and the network give for whole images ``[N, C, H, W]``."""
-    with evaluation(module), torch.no_grad():
+    with evaluation(module), quiet(), torch.no_grad():
         expected = torch.cat([module(image[None]).reshape(1, -1) for image in images])
     got = run_network(network, as_array(images), statistics=False).logits
     pairs = zip(got, as_array(expected), strict=True)

@@ -91,9 +91,8 @@ class View:
         return [int(channel) for channel in channels] if whole else None
 
 
-def shuffle_groups(order: list[int]) -> int | None:
-    """Groups of the channel shuffle that puts source channel ``order[i]`` at ``i``; None where it is no shuffle."""
-    channels = len(order)
+def shuffle_groups(order: list[int], channels: int) -> int | None:
+    """Groups of the shuffle of ``channels`` that puts source channel ``order[i]`` at ``i``; None where it is none."""
     if sorted(order) != list(range(channels)) or channels < 2:
         return None
     size = order[1] - order[0]  # channels per group
