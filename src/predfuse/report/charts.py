@@ -132,13 +132,20 @@ def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float], str]], x_
     return _finish(figure, 320)
 
 
-def heat_maps(images: Mapping[str, Array], columns: int, share: bool = True, side_px: int = 150) -> Any:
-    """Square heat maps ``[H, W]`` of shares 0..1 in one colour scale, by title; a greyscale one has title ``input``.
+def heat_maps(
+    images: Mapping[str, Array],
+    columns: int,
+    scale: tuple[float, float],
+    scale_bar: bool = True,
+    side_px: int = 150,
+) -> Any:
+    """Square heat maps ``[H, W]`` of shares in one colour scale, by title.
 
     Args:
-        images: Maps by title; one called ``input`` is drawn in grey.
+        images: Maps by title; one called ``input`` is drawn in grey, 0..1.
         columns: Maps per row.
-        share: Whether values are shares, shown in per cent.
+        scale: Shares at both ends of the colour scale.
+        scale_bar: Whether the scale is shown.
         side_px: Height of one map.
     """
     rows = -(-len(images) // columns)
@@ -148,14 +155,15 @@ def heat_maps(images: Mapping[str, Array], columns: int, share: bool = True, sid
     for place, (title, image) in enumerate(images.items()):
         row, column = divmod(place, columns)
         grey = title == "input"
+        low, high = (0.0, 1.0) if grey else scale
         heat_map = go.Heatmap(
             z=image.tolist(),
-            zmin=0,
-            zmax=1,
+            zmin=low,
+            zmax=high,
             colorscale="gray" if grey else "Viridis",
-            showscale=not grey and place == len(images) - 1,
-            colorbar={"tickformat": ".0%" if share else None, "thickness": 12, "len": 0.9},
-            hovertemplate="%{z:.0%}<extra></extra>" if share else "%{z}<extra></extra>",
+            showscale=scale_bar and place == len(images) - 1,
+            colorbar={"tickformat": ".0%", "thickness": 12, "len": 0.9},
+            hovertemplate="%{z:.0%}<extra></extra>",
         )
         figure.add_trace(heat_map, row=row + 1, col=column + 1)
         figure.update_yaxes(scaleanchor=f"x{place + 1}" if place else "x", row=row + 1, col=column + 1)
@@ -164,3 +172,23 @@ def heat_maps(images: Mapping[str, Array], columns: int, share: bool = True, sid
     figure.update_yaxes(visible=False, constrain="domain", autorange="reversed")
     figure.update_layout(margin={"l": 8, "r": 8, "t": 30, "b": 8})
     return figure
+
+
+def intervals(
+    points: Mapping[str, tuple[Sequence[str], Sequence[float], Sequence[tuple[float, float]], str]], y_title: str
+) -> Any:
+    """Shares with intervals: categories, values, (low, high) per value, colour, by name."""
+    figure = go.Figure()
+    for name, (categories, values, bounds, colour) in points.items():
+        spread = {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - value for value, (_, high) in zip(values, bounds, strict=True)],
+            "arrayminus": [value - low for value, (low, _) in zip(values, bounds, strict=True)],
+        }
+        marker = {"color": COLOURS[colour], "size": 11}
+        dots = go.Scatter(name=name, x=list(categories), y=list(values), mode="markers", marker=marker, error_y=spread)
+        dots.update(hovertemplate="%{x}: %{y:.1%}<extra>" + name + "</extra>", offsetgroup=name)
+        figure.add_trace(dots)
+    figure.update_yaxes(title=y_title, tickformat=".0%")
+    return _finish(figure, 300, scattermode="group", scattergap=0.7)

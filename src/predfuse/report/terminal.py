@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -35,7 +36,7 @@ def ratio(value: float) -> str:
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], strong_rows: Sequence[int] = ()) -> Table:
     """A table whose first column is text and whose other columns are numbers; some rows may be set in bold."""
-    result = Table(title=title, title_justify="left", title_style="bold")
+    result = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
     for place, heading in enumerate(headings):
         result.add_column(heading, justify="right" if place else "left", no_wrap=not place)
     for place, row in enumerate(rows):

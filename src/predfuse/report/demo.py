@@ -1,0 +1,461 @@
+"""The demonstration's terminal tables and HTML page: wording and layout only, every figure comes from the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from predfuse import __version__
+from predfuse.demo import (
+    DemoResult,
+    Variant,
+    VariantName,
+    block_counts,
+    first_of_each_class,
+    masks_of_image,
+    rival_name,
+    wilson_interval,
+)
+from predfuse.fusion.counts import Operations
+from predfuse.fusion.results import BlockStatistics, StageStatistics
+from predfuse.ir import Array
+from predfuse.report import charts
+from predfuse.report.page import Chart, Gallery, Page, Part, Picture, Section, Table, Tile, Tiles, Tone
+from predfuse.report.terminal import count, percent, ratio, table
+
+HOW: dict[VariantName, str] = {
+    "vanilla": "plain, every weight",
+    "pruned": "plain, most weights zero",
+    "predicted": "ReLUs replaced by predicted masks, layer by layer",
+    "fused": "the same, each block as one convolution",
+}
+CHANNELS_SHOWN = 9
+
+
+def network_name(result: DemoResult) -> str:
+    """Name of the fusible network."""
+    return result.variants["fused"].checkpoint.network.name
+
+
+def all_additions(operations: Operations) -> float:
+    """Additions of any width: of sums, biases and predictor."""
+    return operations.additions + operations.bias_additions + operations.predictor_additions
+
+
+def _accuracy_rows(result: DemoResult) -> list[list[str]]:
+    """Network, share right, interval, whole test set, how it ran."""
+    rows = []
+    for name, variants in (
+        (network_name(result), result.variants),
+        (rival_name(result), result.rival_variants),
+    ):
+        for variant in variants.values():
+            low, high = wilson_interval(variant.accuracy, len(result.dataset))
+            interval = f"{percent(low)} to {percent(high)}"
+            row = [f"{name} {variant.name}", percent(variant.accuracy), interval, _whole_test_set(variant)]
+            rows.append([*row, HOW[variant.name]])
+    return rows
+
+
+def _whole_test_set(variant: Variant) -> str:
+    """What training measured; the fused form is not run in training."""
+    accuracy, images = (variant.checkpoint.metadata.get(key) for key in ("test_accuracy", "test_images"))
+    if variant.name == "fused" or accuracy is None or images is None:
+        return "-"
+    return f"{percent(float(accuracy), 2)} of {images:,}"
+
+
+ACCURACY_HEADINGS = ("network", "right", "95 % interval", "whole test set, in training", "how it ran")
+
+
+def _operation_entries(result: DemoResult) -> list[tuple[str, str, Operations]]:
+    """Network, way of executing it, operations per image."""
+    total, rival = result.counts.total, result.rival_counts.total
+    assert total.nonzero is not None and rival.nonzero is not None
+    name, other = network_name(result), rival_name(result)
+    return [
+        (name, "dense", total.dense),
+        (name, "pruned", total.pruned),
+        (name, "pruned, zeros skipped", total.nonzero),
+        (name, "fused", total.fused),
+        (other, "dense", rival.dense),
+        (other, "pruned", rival.pruned),
+        (other, "pruned, zeros skipped", rival.nonzero),
+    ]
+
+
+def _operation_cells(result: DemoResult, operations: Operations) -> list[str]:
+    return [
+        count(operations.multiplications),
+        ratio(result.counts.total.dense.multiplications / operations.multiplications),
+        count(operations.additions),
+        count(operations.bias_additions),
+        count(operations.predictor_additions),
+        count(operations.weights),
+    ]
+
+
+def _operation_rows(result: DemoResult) -> list[list[str]]:
+    entries = _operation_entries(result)
+    return [[f"{name} {way}", *_operation_cells(result, operations)] for name, way, operations in entries]
+
+
+def _terminal_operations(result: DemoResult) -> RichTable:
+    """The same below one heading row per network, narrow enough for 80 columns."""
+    rows: list[list[str]] = []
+    strong = []
+    heading = ""
+    for name, way, operations in _operation_entries(result):
+        if name != heading:
+            heading = name
+            rows.append([name])
+        if operations is result.counts.total.fused:
+            strong.append(len(rows))
+        rows.append([f"  {way}", *_operation_cells(result, operations)])
+    headings = ("per image", "mult.", "fewer", "adds", "bias adds", "predictor adds", "weights")
+    return table("Operations per image", headings, rows, strong)
+
+
+def _operation_headings(result: DemoResult) -> tuple[str, ...]:
+    less = f"{network_name(result)} dense / this"
+    return ("per image", "multiplications", less, "additions", "of biases", "of predictor (4 bit)", "weights stored")
+
+
+ERRORS = ("false on", "false off")
+BLOCK_HEADINGS = (
+    "block",
+    "multiplications dense",
+    "pruned",
+    "fused",
+    "dense / fused",
+    "survivors expand",
+    "survivors depthwise",
+    *ERRORS,
+)
+
+
+def _block_rows(result: DemoResult) -> list[list[str]]:
+    rows = []
+    blocks = result.variants["fused"].result.blocks
+    for block, counts in zip(blocks, block_counts(result.counts), strict=True):
+        both = block.expand + block.depthwise
+        rows.append(
+            [
+                block.name,
+                count(counts.dense.multiplications),
+                count(counts.pruned.multiplications),
+                count(counts.fused.multiplications),
+                ratio(counts.multiplication_reduction),
+                percent(block.expand.survivors),
+                percent(block.depthwise.survivors),
+                percent(both.false_on_share),
+                percent(both.false_off_share),
+            ]
+        )
+    return rows
+
+
+def _difference(result: DemoResult) -> str:
+    return f"{result.fused_max_abs_difference:.1e}"
+
+
+def _pruned_comparison(result: DemoResult) -> str:
+    """One sentence on fused against pruned multiplications, whichever way it turned out."""
+    total = result.counts.total
+    factor = total.pruned.multiplications / total.fused.multiplications
+    if factor >= 1:
+        return f"Against its own pruned weights, unfused, the fused network multiplies {factor:.2f} times less often."
+    return (
+        f"Against its own pruned weights, unfused, the fused network multiplies {1 / factor:.2f} times as often: fusion"
+        " pays where blocks are wide inside, and these are not wide enough to beat pruning by this count."
+    )
+
+
+def terminal(result: DemoResult) -> Group:
+    """What the command prints."""
+    images = f"{len(result.dataset):,} test images of {_data_title(result)}"
+    lines = [
+        f"Fused against layer by layer: largest difference of any output {_difference(result)} (float64).",
+        _pruned_comparison(result),
+        "Published FusioNet, multiplications dense / fused by block: "
+        + ", ".join(f"{name} {value:.2f}" for name, value in result.published_reductions.items()),
+    ]
+    accuracy = [row[:-1] for row in _accuracy_rows(result)]
+    short_blocks = ("block", "dense", "pruned", "fused", "fewer", "on: expand", "on: depthwise", *ERRORS)
+    return Group(
+        table(f"Accuracy on {images}", ACCURACY_HEADINGS[:-1], accuracy),
+        _terminal_operations(result),
+        table(
+            "Blocks: multiplications per image; gates on and falsely so, as shares of all gates",
+            short_blocks,
+            _block_rows(result),
+        ),
+        *(Text(line) for line in lines),
+    )
+
+
+def _data_title(result: DemoResult) -> str:
+    from predfuse.data import CATALOGUE
+
+    name = result.dataset.name
+    if name == "fashion-mnist-1000":
+        return "Fashion-MNIST"
+    return CATALOGUE[name].title if name in CATALOGUE else name
+
+
+def page(result: DemoResult) -> Page:
+    """The HTML report."""
+    return Page(
+        title=f"Predictive layer fusion: {network_name(result)} on {_data_title(result)}",
+        lead=(
+            "A predictor without multiplications says which ReLUs of a bottleneck block let their value through. Given"
+            " that, the block's three layers are one linear map: the weights of the survivors are added up, and each"
+            f" sum is multiplied once. Everything below was measured on {len(result.dataset):,} test images."
+        ),
+        sections=[
+            _headline(result),
+            _accuracy(result),
+            _images(result),
+            _operations(result),
+            _blocks(result),
+            _survivors(result),
+            _masks(result),
+            _published(result),
+            *_training(result),
+        ],
+        facts=_facts(result),
+    )
+
+
+def _headline(result: DemoResult) -> Section:
+    total, rival = result.counts.total, result.rival_counts.total
+    vanilla, fused = result.variants["vanilla"], result.variants["fused"]
+    tiles = [
+        Tile(percent(fused.accuracy), "right, fused", f"{percent(vanilla.accuracy)} plain"),
+        Tile(_difference(result), "largest difference", "of any output, fused against layer by layer, float64"),
+        Tile(
+            ratio(total.multiplication_reduction),
+            "fewer multiplications",
+            f"{count(total.fused.multiplications)} fused, {count(total.dense.multiplications)} dense, per image",
+        ),
+        Tile(
+            ratio(rival.dense.multiplications / total.fused.multiplications),
+            f"fewer than {rival_name(result)}",
+            f"{ratio(rival.pruned.multiplications / total.fused.multiplications)} of its pruned multiplications",
+        ),
+    ]
+    price = (
+        f"The price is additions: {count(all_additions(total.fused))} fused, of which"
+        f" {count(total.fused.predictor_additions)} are the predictor's 4-bit ones, against"
+        f" {count(all_additions(total.dense))} dense."
+    )
+    return Section("At a glance", [Tiles(tiles), f"{price} {_pruned_comparison(result)}"])
+
+
+def _accuracy(result: DemoResult) -> Section:
+    runs = ((network_name(result), result.variants, "green"), (rival_name(result), result.rival_variants, "grey"))
+    points = {
+        name: (
+            list(variants),
+            [variant.accuracy for variant in variants.values()],
+            [wilson_interval(variant.accuracy, len(result.dataset)) for variant in variants.values()],
+            colour,
+        )
+        for name, variants, colour in runs
+    }
+    chart = charts.intervals(points, "share right")
+    text = (
+        f"With {len(result.dataset):,} images a difference below about two points is within chance; the last column is"
+        " the accuracy on the whole test set that training wrote into the checkpoint."
+    )
+    return Section(
+        "Accuracy", [text, Chart(chart, "Bars: 95 % intervals."), Table(ACCURACY_HEADINGS, _accuracy_rows(result))]
+    )
+
+
+def _images(result: DemoResult) -> Section:
+    names: list[VariantName] = ["vanilla", "pruned", "fused"]
+    pictures = []
+    for position in first_of_each_class(result.dataset.labels):
+        label = int(result.dataset.labels[position])
+        lines: list[tuple[str, Tone]] = []
+        for name in names:
+            guess = int(result.variants[name].classes[position])
+            lines.append((f"{name}: {result.dataset.classes[guess]}", "good" if guess == label else "bad"))
+        pictures.append(Picture(_pixels(result, position), result.dataset.classes[label], lines))
+    caption = "The first test image of every class, its label in bold, and what it was taken for."
+    return Section("Images and answers", [Gallery(pictures, caption)])
+
+
+def _pixels(result: DemoResult, position: int) -> Array:
+    image = result.dataset.images[position]
+    return np.asarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+
+
+def _operations(result: DemoResult) -> Section:
+    name, fused = network_name(result), result.counts.total.fused
+    colours = {"dense": "grey", "pruned": "blue", "pruned, zeros skipped": "sky"}
+    others = [entry for entry in _operation_entries(result) if entry[2] is not fused]
+    chart = charts.ratio_bars(
+        [f"{network} {way}" for network, way, _ in others],
+        [operations.multiplications / fused.multiplications for *_, operations in others],
+        [colours[way] for _, way, _ in others],
+        f"multiplications per fused multiplication of {name}",
+    )
+    caption = "Bars beyond the dotted line multiply more often than the fused network, bars before it less often."
+    note = (
+        "Counts per image. Pruned counts non-zero weights; zeros skipped also leaves out the zero activations of these"
+        " images; additions of the fused network come from the predicted masks of these images. Operations are"
+        " not time: what they mean in cycles and energy depends on the machine."
+    )
+    return Section(
+        "Operations",
+        [
+            note,
+            Chart(chart, caption),
+            Table(_operation_headings(result), _operation_rows(result), strong_rows=frozenset((3,))),
+        ],
+    )
+
+
+def _blocks(result: DemoResult) -> Section:
+    counts = block_counts(result.counts)
+    names = [layer.name for layer in counts]
+
+    def bars(kind: str, value: Any) -> Any:
+        series = {
+            "dense": ([value(layer.dense) for layer in counts], "grey"),
+            "pruned": ([value(layer.pruned) for layer in counts], "blue"),
+            "fused": ([value(layer.fused) for layer in counts], "green"),
+        }
+        return charts.grouped_bars(names, series, f"{kind} per image", height_px=310)
+
+    return Section(
+        "Block by block",
+        [
+            Chart(bars("multiplications", lambda operations: operations.multiplications)),
+            Chart(
+                bars("additions", all_additions),
+                "All additions: of sums, of biases and, for the fused blocks, of the predictor.",
+            ),
+            Table(BLOCK_HEADINGS, _block_rows(result), "Survivors and errors as shares of all gates of the block."),
+        ],
+    )
+
+
+def _survivors(result: DemoResult) -> Section:
+    blocks = result.variants["fused"].result.blocks
+    stages = {
+        "after expand": [block.expand for block in blocks],
+        "after depthwise": [block.depthwise for block in blocks],
+    }
+    panels = {title: _shares(stage) for title, stage in stages.items()}
+    chart = charts.stacked_shares([block.name for block in blocks], panels, height_px=380)
+    text = (
+        "A gate is rightly on or off when the predictor agrees with the sign the ordinary block finds for the same"
+        " input. False on lets a negative value pass, false off drops a positive one; the network was trained with its"
+        " predicted gates, so neither need be a mistake of the network."
+    )
+    return Section("Survivors and prediction errors", [text, Chart(chart), _error_table(blocks)])
+
+
+def _shares(stages: Sequence[StageStatistics]) -> dict[str, tuple[list[float], str]]:
+    return {
+        "rightly on": ([(stage.on - stage.false_on) / stage.gates for stage in stages], "green"),
+        "false on": ([stage.false_on_share for stage in stages], "orange"),
+        "false off": ([stage.false_off_share for stage in stages], "red"),
+        "rightly off": ([(stage.gates - stage.on - stage.false_off) / stage.gates for stage in stages], "grey"),
+    }
+
+
+def _error_table(blocks: Sequence[BlockStatistics]) -> Table:
+    rows = []
+    for block in blocks:
+        for title, stage in (("expand", block.expand), ("depthwise", block.depthwise)):
+            rows.append(
+                [
+                    f"{block.name} {title}",
+                    percent(stage.survivors),
+                    percent(stage.true_on / stage.gates),
+                    percent(stage.false_on_rate),
+                    percent(stage.false_off_rate),
+                ]
+            )
+    headings = ("stage", "on", "truly on", "false on, of the truly off", "false off, of the truly on")
+    return Table(headings, rows)
+
+
+def _masks(result: DemoResult) -> Section:
+    position = first_of_each_class(result.dataset.labels)[-1]
+    image = _pixels(result, position).astype(np.float64) / 255
+    grey = image if image.ndim == 2 else image.mean(axis=2)
+    masks = masks_of_image(result, position)
+    first, (expand, _) = next(iter(masks.items()))
+    lively = expand.std(axis=(1, 2)).argsort(kind="stable")[::-1][:CHANNELS_SHOWN]
+    single = {f"channel {channel}": expand[channel].astype(np.float64) for channel in sorted(lively.tolist())}
+    parts: list[Part] = [
+        f"Which pixels the predictor of {first} lets through after the expand, for the {len(single)} middle channels"
+        " whose masks vary most over the image (yellow: on). Where a mask is off, its entries are not added.",
+        Chart(charts.heat_maps({"input": grey, **single}, columns=5, scale=(0.0, 1.0), scale_bar=False)),
+        "The share of all middle channels of each block that is on, pixel by pixel.",
+    ]
+    for stage, title in enumerate(("after expand", "after depthwise")):
+        shares = {f"{name} {title}": pair[stage].mean(axis=0) for name, pair in masks.items()}
+        low, high = min(map(np.min, shares.values())), max(map(np.max, shares.values()))
+        scale = (np.floor(low * 20) / 20, np.ceil(high * 20) / 20)
+        parts.append(Chart(charts.heat_maps({"input": grey, **shares}, columns=4, scale=scale)))
+    label = result.dataset.classes[int(result.dataset.labels[position])]
+    return Section(f"Masks over an image: {label}", parts)
+
+
+def _published(result: DemoResult) -> Section:
+    names, values = list(result.published_reductions), list(result.published_reductions.values())
+    chart = charts.ratio_bars(names, values, ["green"] * len(names), "dense multiplications per fused multiplication")
+    text = (
+        "The same count for the FusioNet of the paper (32x32 images, middle width 2,368 to 3,456). It follows from the"
+        f" shapes alone: {min(values):.1f} to {max(values):.1f}; the extremes are blocks that change image size or"
+        " channels."
+    )
+    return Section("The published FusioNet", [text, Chart(chart)])
+
+
+def _training(result: DemoResult) -> list[Section]:
+    """Test accuracy over the epochs of the log, where there is one."""
+    if not result.run.history:
+        return []
+    colours = {"vanilla": "grey", "pruned": "blue", "layerwise": "purple", "predicted-joint": "orange"}
+    series: dict[str, tuple[list[float], list[float], str]] = {}
+    ends = {"predicted-frozen": "layerwise", "predicted-joint": "layerwise"}  # both tunings start from that stage
+    before, last = 0.0, 0.0
+    for line in result.run.history:
+        stage = str(line.get("stage"))
+        if stage not in series:
+            start = ends.get(stage)
+            before = series[start][0][-1] if start in series else last
+            series[stage] = ([], [], colours.get(stage, "red"))
+        x, y, _ = series[stage]
+        x.append(before + float(line.get("epoch", len(x) + 1)))
+        y.append(float(line["test_accuracy"]))
+        last = x[-1]
+    chart = charts.lines(series, "epochs since the start", "test accuracy")
+    text = f"How {network_name(result)} was trained, from the log of the run; every stage starts from the one before."
+    return [Section("Training", [text, Chart(chart)])]
+
+
+def _facts(result: DemoResult) -> list[tuple[str, str]]:
+    checkpoints = [variant.checkpoint for variant in result.variants.values()]
+    checkpoints += [variant.checkpoint for variant in result.rival_variants.values()]
+    files = dict.fromkeys(f"{item.network.name}/{item.path.name}" for item in checkpoints)
+    seconds = {name: f"{variant.seconds:.1f} s {name}" for name, variant in result.variants.items()}
+    return [
+        ("predfuse", __version__),
+        ("Images", f"{len(result.dataset):,} of {result.dataset.name}"),
+        ("Checkpoints", ", ".join(files)),
+        ("Arithmetic", "float64; predictors in integers"),
+        ("Time", ", ".join(seconds.values()) + " (fused includes counting)"),
+    ]
