@@ -193,7 +193,8 @@ def networks(draw: st.DrawFn, max_nodes: int = 5, with_predictor: bool | None = 
         elif kind == "pool":
             node = draw(pools(name, source, current))
         elif kind == "add":
-            node = Add(name, (source, draw(st.sampled_from(twins))), draw(ACTIVATIONS))
+            others = draw(st.lists(st.sampled_from(twins), max_size=2))
+            node = Add(name, (source, *others), draw(ACTIVATIONS))
         elif kind == "concat":
             node = Concat(name, (source, draw(st.sampled_from(twins))))
         else:

@@ -14,7 +14,7 @@ from predfuse.errors import InputError
 from predfuse.fusion import execute, reference
 from predfuse.fusion.execute import run_network
 from predfuse.fusion.weights import fuse
-from predfuse.ir import Array, Bottleneck, Conv, Linear, Network, Node
+from predfuse.ir import Array, Bottleneck, Conv, Linear, Network, Node, Unsupported
 
 
 def _predicted(block: Bottleneck, x: Array) -> Array:
@@ -189,6 +189,12 @@ def test_progress_is_told_after_every_image() -> None:
 def test_unusable_arguments_are_refused(images: Array, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         run_network(_classifier(), images, **arguments)
+
+
+def test_networks_with_unsupported_nodes_are_refused() -> None:
+    odd = Unsupported("gate", ("input",), "sigmoid", "no node computes it", (3, 2, 2))
+    with pytest.raises(InputError, match="gate: cannot be run \\(sigmoid: no node computes it\\)"):
+        run_network(_classifier(nodes=(odd,)), np.ones((1, 3, 2, 2)))
 
 
 def test_integer_networks_are_refused() -> None:

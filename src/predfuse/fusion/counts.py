@@ -156,8 +156,7 @@ def count_network(
         result: An execution of it with statistics: additions of fused blocks and the column ``nonzero`` are then
             means over its images.
         survivors: Without ``result``: shares of open gates to estimate additions with; every gate is open if absent.
-        densities: Count the blocks as if pruned to these densities (for networks that are not trained); estimates
-            additions even with a ``result``'s masks absent, so it excludes ``result``.
+        densities: Without ``result``: count the blocks as if pruned to these densities.
 
     Raises:
         InputError: ``result`` is of another network, lacks statistics, or comes with ``survivors`` or ``densities``.

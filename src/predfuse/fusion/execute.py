@@ -57,7 +57,7 @@ def plan_network(network: Network, mode: Mode, dtype: type[np.float32] | type[np
     Blocks without a predictor run plain in the modes ``predicted`` and ``fused``; ``executions`` says so.
 
     Raises:
-        InputError: Unknown mode, or integer weights (a compiled program runs those).
+        InputError: Unknown mode, unsupported nodes, or integer weights (a compiled program runs those).
     """
     if mode not in MODES:
         raise InputError("mode", f"is {mode!r}", f"use one of {', '.join(MODES)}")
@@ -79,6 +79,9 @@ def plan_network(network: Network, mode: Mode, dtype: type[np.float32] | type[np
 
 
 def _cast(node: Node, dtype: type[np.float32] | type[np.float64]) -> Node:
+    if isinstance(node, Unsupported):
+        what = f"cannot be run ({node.operation}: {node.reason})"
+        raise InputError(f"layer {node.name}", what, "replace it by a supported layer")
     cast: dict[str, Any] = {}
     for field in dataclasses.fields(node):
         array = getattr(node, field.name)
