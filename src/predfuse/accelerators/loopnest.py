@@ -28,7 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from predfuse.accelerators.energy import Actions, prices_pj
-from predfuse.accelerators.spec import WORD_BITS, EyerissSpec
+from predfuse.accelerators.parts import WORD_BITS
+from predfuse.accelerators.spec import EyerissSpec
 from predfuse.accelerators.windows import largest_tile, pixels_touched
 from predfuse.accelerators.workload import Operation
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from predfuse.accelerators.energy import Actions, energy_by_component_pj
 from predfuse.accelerators.mapping import Mapping, best_mapping
+from predfuse.accelerators.parts import WORD_BITS
 from predfuse.accelerators.result import StageResult
-from predfuse.accelerators.spec import WORD_BITS, EyerissSpec
+from predfuse.accelerators.spec import EyerissSpec
 from predfuse.accelerators.workload import Operation
 from predfuse.errors import InputError
 from predfuse.ir import Array

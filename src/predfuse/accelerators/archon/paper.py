@@ -30,10 +30,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from predfuse.accelerators.energy import Actions, energy_by_component_pj
+from predfuse.accelerators.parts import WORD_BITS
 from predfuse.accelerators.result import StageResult
-from predfuse.accelerators.spec import WORD_BITS, ArchonSpec
-from predfuse.accelerators.windows import pixels_touched
+from predfuse.accelerators.spec import ArchonSpec
+from predfuse.accelerators.windows import largest_tile, pixels_touched
 from predfuse.accelerators.workload import Operation, WorkItem
+from predfuse.errors import InputError
 
 MAIN = "main"
 PREDICT_EXPAND = "predict_expand"
@@ -79,6 +81,25 @@ def _tile_pixels(operation: Operation, spec: ArchonSpec) -> int:
     return rows * pixels_touched(operation.columns, spec.array.columns)
 
 
+def _inputs_fetched(operation: Operation, spec: ArchonSpec, visits: int) -> int:
+    """Words of x fetched from the DRAM: once if the buffer holds the image, per tile if it holds a tile, else per visit.
+
+    Raises:
+        InputError: The global buffer cannot hold a tile of a single channel.
+    """
+    words, rows, columns = spec.global_buffer.words, operation.rows, operation.columns
+    if operation.channels * operation.in_pixels <= words:
+        return operation.channels * operation.in_pixels
+    height = min(largest_tile(rows, spec.array.rows), rows.size)
+    tile = height * min(largest_tile(columns, spec.array.columns), columns.size)
+    if tile > words:
+        depth = -(-tile * WORD_BITS // spec.global_buffer.width_bits)
+        what = f"is {spec.global_buffer.depth}: no tile of layer {operation.layer} fits"
+        raise InputError(f"{spec.file}: global_buffer.depth", what, f"use {depth} or more")
+    once = operation.channels * _tile_pixels(operation, spec)
+    return once if operation.channels * tile <= words else once * visits
+
+
 def _stage(
     layer: str, stage: str, work: int, per_cycle: int, actions: Actions, spec: ArchonSpec, mapping: str
 ) -> StageResult:
@@ -100,8 +121,9 @@ def _stage(
 def plain_stage(operation: Operation, spec: ArchonSpec, stage: str = MAIN) -> StageResult:
     """An ordinary layer on Archon's multipliers."""
     prices, macs = _Prices.of(spec), operation.macs
-    inputs, outputs = operation.channels * operation.in_pixels, operation.outputs * operation.out_pixels
+    outputs = operation.outputs * operation.out_pixels
     blocks = -(-operation.group_outputs // spec.pe.psum_regfile_words)
+    inputs = _inputs_fetched(operation, spec, blocks)
     read = operation.channels * blocks * _tile_pixels(operation, spec)
     operands = operation.channels * blocks * operation.taps * operation.out_pixels
     actions = Actions(
@@ -192,8 +214,9 @@ def fused_weights(item: WorkItem) -> int:
 
 def _predict_expand(expand: Operation, spec: ArchonSpec) -> Actions:
     prices, lanes = _Prices.of(spec), spec.pe.predictor_lanes
-    inputs, hidden = expand.channels * expand.in_pixels, expand.outputs * expand.out_pixels
-    read = inputs * -(-expand.group_outputs // lanes)
+    hidden, visits = expand.outputs * expand.out_pixels, -(-expand.group_outputs // lanes)
+    inputs = _inputs_fetched(expand, spec, visits)
+    read = expand.channels * expand.in_pixels * visits
     hidden_bits = hidden * spec.activation_bits
     return Actions(
         ternary_additions=expand.macs,
@@ -245,9 +268,10 @@ def _predict_depthwise(depthwise: Operation, spec: ArchonSpec) -> Actions:
 
 def _main(main: Operation, spec: ArchonSpec) -> Actions:
     prices, macs = _Prices.of(spec), main.macs
-    inputs, outputs = main.channels * main.in_pixels, main.outputs * main.out_pixels
+    outputs = main.outputs * main.out_pixels
     windows_fit = main.group_channels * main.taps <= spec.pe.ifmap_regfile_words
     visits = 1 if windows_fit else main.group_outputs
+    inputs = _inputs_fetched(main, spec, visits)
     return Actions(
         multiplications=macs,
         ifmap_regfile_reads=macs,
