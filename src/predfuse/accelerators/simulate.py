@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from predfuse.accelerators.archon.paper import MAIN, fused_stages, plain_stage, why_not_fused
 from predfuse.accelerators.dense import dense_stage
 from predfuse.accelerators.result import LedgerEntry, SimulationResult, StageResult, Status
-from predfuse.accelerators.spec import AcceleratorSpec, ArchonSpec
 from predfuse.accelerators.sparse import sparse_stage
-from predfuse.accelerators.workload import EXPAND_OR_LAYER, Operation, Workload, WorkItem, workload
+from predfuse.accelerators.spec import AcceleratorSpec, ArchonSpec
+from predfuse.accelerators.workload import EXPAND_OR_LAYER, Operation, WorkItem, Workload, workload
 from predfuse.errors import InputError
 from predfuse.ir import Network
 

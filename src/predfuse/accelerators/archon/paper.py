@@ -82,7 +82,7 @@ def _tile_pixels(operation: Operation, spec: ArchonSpec) -> int:
 
 
 def _inputs_fetched(operation: Operation, spec: ArchonSpec, visits: int) -> int:
-    """Words of x fetched from the DRAM: once if the buffer holds the image, per tile if it holds a tile, else per visit.
+    """Words of x from the DRAM: once if the buffer holds the image, per tile if it holds a tile, else per visit.
 
     Raises:
         InputError: The global buffer cannot hold a tile of a single channel.
