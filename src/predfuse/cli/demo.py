@@ -49,16 +49,17 @@ def demo(
             images,
             show,
         )
-    from predfuse.report import demo as report
+    from predfuse.report.demo_tables import terminal
 
-    Console().print(report.terminal(result))
+    Console().print(terminal(result))
     if json_path is not None:
         import json
 
         write_text_atomically(json_path, json.dumps(demonstration.as_json(result), indent=2) + "\n")
         typer.echo(f"Figures: {json_path}")
     if report_path is not None:
+        from predfuse.report.demo import page
         from predfuse.report.page import render
 
-        write_text_atomically(report_path, render(report.page(result)))
+        write_text_atomically(report_path, render(page(result)))
         typer.echo(f"Report: {report_path}")

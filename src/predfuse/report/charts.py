@@ -190,5 +190,7 @@ def intervals(
         dots = go.Scatter(name=name, x=list(categories), y=list(values), mode="markers", marker=marker, error_y=spread)
         dots.update(hovertemplate="%{x}: %{y:.1%}<extra>" + name + "</extra>", offsetgroup=name)
         figure.add_trace(dots)
-    figure.update_yaxes(title=y_title, tickformat=".0%")
+    ends = [end for *_, bounds, _ in points.values() for bound in bounds for end in bound]
+    margin = 0.1 * (max(ends) - min(ends)) + 0.001
+    figure.update_yaxes(title=y_title, tickformat=".0%", range=[min(ends) - margin, max(ends) + margin])
     return _finish(figure, 300, scattermode="group", scattergap=0.7)

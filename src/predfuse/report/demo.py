@@ -1,4 +1,4 @@
-"""The demonstration's terminal tables and HTML page: wording and layout only, every figure comes from the result."""
+"""The demonstration's HTML page: wording and layout only, every figure comes from the result."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Group
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from predfuse import __version__
 from predfuse.demo import (
     DemoResult,
-    Variant,
     VariantName,
     block_counts,
     first_of_each_class,
@@ -21,197 +17,33 @@ from predfuse.demo import (
     rival_name,
     wilson_interval,
 )
-from predfuse.fusion.counts import Operations
 from predfuse.fusion.results import BlockStatistics, StageStatistics
 from predfuse.ir import Array
 from predfuse.report import charts
-from predfuse.report.page import Chart, Gallery, Page, Part, Picture, Section, Table, Tile, Tiles, Tone
-from predfuse.report.terminal import count, percent, ratio, table
-
-HOW: dict[VariantName, str] = {
-    "vanilla": "plain, every weight",
-    "pruned": "plain, most weights zero",
-    "predicted": "ReLUs replaced by predicted masks, layer by layer",
-    "fused": "the same, each block as one convolution",
-}
-CHANNELS_SHOWN = 9
-
-
-def network_name(result: DemoResult) -> str:
-    """Name of the fusible network."""
-    return result.variants["fused"].checkpoint.network.name
-
-
-def all_additions(operations: Operations) -> float:
-    """Additions of any width: of sums, biases and predictor."""
-    return operations.additions + operations.bias_additions + operations.predictor_additions
-
-
-def _accuracy_rows(result: DemoResult) -> list[list[str]]:
-    """Network, share right, interval, whole test set, how it ran."""
-    rows = []
-    for name, variants in (
-        (network_name(result), result.variants),
-        (rival_name(result), result.rival_variants),
-    ):
-        for variant in variants.values():
-            low, high = wilson_interval(variant.accuracy, len(result.dataset))
-            interval = f"{percent(low)} to {percent(high)}"
-            row = [f"{name} {variant.name}", percent(variant.accuracy), interval, _whole_test_set(variant)]
-            rows.append([*row, HOW[variant.name]])
-    return rows
-
-
-def _whole_test_set(variant: Variant) -> str:
-    """What training measured; the fused form is not run in training."""
-    accuracy, images = (variant.checkpoint.metadata.get(key) for key in ("test_accuracy", "test_images"))
-    if variant.name == "fused" or accuracy is None or images is None:
-        return "-"
-    return f"{percent(float(accuracy), 2)} of {images:,}"
-
-
-ACCURACY_HEADINGS = ("network", "right", "95 % interval", "whole test set, in training", "how it ran")
-
-
-def _operation_entries(result: DemoResult) -> list[tuple[str, str, Operations]]:
-    """Network, way of executing it, operations per image."""
-    total, rival = result.counts.total, result.rival_counts.total
-    assert total.nonzero is not None and rival.nonzero is not None
-    name, other = network_name(result), rival_name(result)
-    return [
-        (name, "dense", total.dense),
-        (name, "pruned", total.pruned),
-        (name, "pruned, zeros skipped", total.nonzero),
-        (name, "fused", total.fused),
-        (other, "dense", rival.dense),
-        (other, "pruned", rival.pruned),
-        (other, "pruned, zeros skipped", rival.nonzero),
-    ]
-
-
-def _operation_cells(result: DemoResult, operations: Operations) -> list[str]:
-    return [
-        count(operations.multiplications),
-        ratio(result.counts.total.dense.multiplications / operations.multiplications),
-        count(operations.additions),
-        count(operations.bias_additions),
-        count(operations.predictor_additions),
-        count(operations.weights),
-    ]
-
-
-def _operation_rows(result: DemoResult) -> list[list[str]]:
-    entries = _operation_entries(result)
-    return [[f"{name} {way}", *_operation_cells(result, operations)] for name, way, operations in entries]
-
-
-def _terminal_operations(result: DemoResult) -> RichTable:
-    """The same below one heading row per network, narrow enough for 80 columns."""
-    rows: list[list[str]] = []
-    strong = []
-    heading = ""
-    for name, way, operations in _operation_entries(result):
-        if name != heading:
-            heading = name
-            rows.append([name])
-        if operations is result.counts.total.fused:
-            strong.append(len(rows))
-        rows.append([f"  {way}", *_operation_cells(result, operations)])
-    headings = ("per image", "mult.", "fewer", "adds", "bias adds", "predictor adds", "weights")
-    return table("Operations per image", headings, rows, strong)
-
-
-def _operation_headings(result: DemoResult) -> tuple[str, ...]:
-    less = f"{network_name(result)} dense / this"
-    return ("per image", "multiplications", less, "additions", "of biases", "of predictor (4 bit)", "weights stored")
-
-
-ERRORS = ("false on", "false off")
-BLOCK_HEADINGS = (
-    "block",
-    "multiplications dense",
-    "pruned",
-    "fused",
-    "dense / fused",
-    "survivors expand",
-    "survivors depthwise",
-    *ERRORS,
+from predfuse.report.demo_tables import (
+    ACCURACY_HEADINGS,
+    BLOCK_HEADINGS,
+    accuracy_rows,
+    all_additions,
+    block_rows,
+    data_title,
+    difference,
+    network_name,
+    operation_entries,
+    operation_headings,
+    operation_rows,
+    pruned_comparison,
 )
+from predfuse.report.page import Chart, Gallery, Page, Part, Picture, Section, Table, Tile, Tiles, Tone
+from predfuse.report.terminal import count, percent, ratio
 
-
-def _block_rows(result: DemoResult) -> list[list[str]]:
-    rows = []
-    blocks = result.variants["fused"].result.blocks
-    for block, counts in zip(blocks, block_counts(result.counts), strict=True):
-        both = block.expand + block.depthwise
-        rows.append(
-            [
-                block.name,
-                count(counts.dense.multiplications),
-                count(counts.pruned.multiplications),
-                count(counts.fused.multiplications),
-                ratio(counts.multiplication_reduction),
-                percent(block.expand.survivors),
-                percent(block.depthwise.survivors),
-                percent(both.false_on_share),
-                percent(both.false_off_share),
-            ]
-        )
-    return rows
-
-
-def _difference(result: DemoResult) -> str:
-    return f"{result.fused_max_abs_difference:.1e}"
-
-
-def _pruned_comparison(result: DemoResult) -> str:
-    """One sentence on fused against pruned multiplications, whichever way it turned out."""
-    total = result.counts.total
-    factor = total.pruned.multiplications / total.fused.multiplications
-    if factor >= 1:
-        return f"Against its own pruned weights, unfused, the fused network multiplies {factor:.2f} times less often."
-    return (
-        f"Against its own pruned weights, unfused, the fused network multiplies {1 / factor:.2f} times as often: fusion"
-        " pays where blocks are wide inside, and these are not wide enough to beat pruning by this count."
-    )
-
-
-def terminal(result: DemoResult) -> Group:
-    """What the command prints."""
-    images = f"{len(result.dataset):,} test images of {_data_title(result)}"
-    lines = [
-        f"Fused against layer by layer: largest difference of any output {_difference(result)} (float64).",
-        _pruned_comparison(result),
-        "Published FusioNet, multiplications dense / fused by block: "
-        + ", ".join(f"{name} {value:.2f}" for name, value in result.published_reductions.items()),
-    ]
-    accuracy = [row[:-1] for row in _accuracy_rows(result)]
-    short_blocks = ("block", "dense", "pruned", "fused", "fewer", "on: expand", "on: depthwise", *ERRORS)
-    return Group(
-        table(f"Accuracy on {images}", ACCURACY_HEADINGS[:-1], accuracy),
-        _terminal_operations(result),
-        table(
-            "Blocks: multiplications per image; gates on and falsely so, as shares of all gates",
-            short_blocks,
-            _block_rows(result),
-        ),
-        *(Text(line) for line in lines),
-    )
-
-
-def _data_title(result: DemoResult) -> str:
-    from predfuse.data import CATALOGUE
-
-    name = result.dataset.name
-    if name == "fashion-mnist-1000":
-        return "Fashion-MNIST"
-    return CATALOGUE[name].title if name in CATALOGUE else name
+CHANNELS_SHOWN = 9
 
 
 def page(result: DemoResult) -> Page:
     """The HTML report."""
     return Page(
-        title=f"Predictive layer fusion: {network_name(result)} on {_data_title(result)}",
+        title=f"Predictive layer fusion: {network_name(result)} on {data_title(result)}",
         lead=(
             "A predictor without multiplications says which ReLUs of a bottleneck block let their value through. Given"
             " that, the block's three layers are one linear map: the weights of the survivors are added up, and each"
@@ -237,7 +69,7 @@ def _headline(result: DemoResult) -> Section:
     vanilla, fused = result.variants["vanilla"], result.variants["fused"]
     tiles = [
         Tile(percent(fused.accuracy), "right, fused", f"{percent(vanilla.accuracy)} plain"),
-        Tile(_difference(result), "largest difference", "of any output, fused against layer by layer, float64"),
+        Tile(difference(result), "largest difference", "of any output, fused against layer by layer, float64"),
         Tile(
             ratio(total.multiplication_reduction),
             "fewer multiplications",
@@ -254,7 +86,7 @@ def _headline(result: DemoResult) -> Section:
         f" {count(total.fused.predictor_additions)} are the predictor's 4-bit ones, against"
         f" {count(all_additions(total.dense))} dense."
     )
-    return Section("At a glance", [Tiles(tiles), f"{price} {_pruned_comparison(result)}"])
+    return Section("At a glance", [Tiles(tiles), f"{price} {pruned_comparison(result)}"])
 
 
 def _accuracy(result: DemoResult) -> Section:
@@ -269,13 +101,13 @@ def _accuracy(result: DemoResult) -> Section:
         for name, variants, colour in runs
     }
     chart = charts.intervals(points, "share right")
+    low, high = wilson_interval(result.variants["fused"].accuracy, len(result.dataset))
     text = (
-        f"With {len(result.dataset):,} images a difference below about two points is within chance; the last column is"
-        " the accuracy on the whole test set that training wrote into the checkpoint."
+        f"With {len(result.dataset):,} images the 95 % interval of the fused network is {100 * (high - low):.1f} points"
+        " wide. The accuracies on the whole test set are those that training wrote into the checkpoints."
     )
-    return Section(
-        "Accuracy", [text, Chart(chart, "Bars: 95 % intervals."), Table(ACCURACY_HEADINGS, _accuracy_rows(result))]
-    )
+    accuracies = Table(ACCURACY_HEADINGS, accuracy_rows(result), text_columns=frozenset((0, 4)))
+    return Section("Accuracy", [text, Chart(chart, "Bars: 95 % intervals."), accuracies])
 
 
 def _images(result: DemoResult) -> Section:
@@ -300,7 +132,7 @@ def _pixels(result: DemoResult, position: int) -> Array:
 def _operations(result: DemoResult) -> Section:
     name, fused = network_name(result), result.counts.total.fused
     colours = {"dense": "grey", "pruned": "blue", "pruned, zeros skipped": "sky"}
-    others = [entry for entry in _operation_entries(result) if entry[2] is not fused]
+    others = [entry for entry in operation_entries(result) if entry[2] is not fused]
     chart = charts.ratio_bars(
         [f"{network} {way}" for network, way, _ in others],
         [operations.multiplications / fused.multiplications for *_, operations in others],
@@ -318,7 +150,7 @@ def _operations(result: DemoResult) -> Section:
         [
             note,
             Chart(chart, caption),
-            Table(_operation_headings(result), _operation_rows(result), strong_rows=frozenset((3,))),
+            Table(operation_headings(result), operation_rows(result), strong_rows=frozenset((3,))),
         ],
     )
 
@@ -343,7 +175,7 @@ def _blocks(result: DemoResult) -> Section:
                 bars("additions", all_additions),
                 "All additions: of sums, of biases and, for the fused blocks, of the predictor.",
             ),
-            Table(BLOCK_HEADINGS, _block_rows(result), "Survivors and errors as shares of all gates of the block."),
+            Table(BLOCK_HEADINGS, block_rows(result), "Survivors and errors as shares of all gates of the block."),
         ],
     )
 

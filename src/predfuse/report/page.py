@@ -43,19 +43,21 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first column is text, the others are aligned as numbers.
+    """A table.
 
     Attributes:
         headings: One per column.
         rows: Ready-made text, one per column.
         caption: What the numbers are, with units.
         strong_rows: Indices of rows set in bold (totals).
+        text_columns: Indices of columns aligned as text; the others are aligned as numbers.
     """
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
     strong_rows: frozenset[int] = frozenset()
+    text_columns: frozenset[int] = frozenset((0,))
 
 
 @dataclass(frozen=True)

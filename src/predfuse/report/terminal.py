@@ -36,7 +36,7 @@ def ratio(value: float) -> str:
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], strong_rows: Sequence[int] = ()) -> Table:
     """A table whose first column is text and whose other columns are numbers; some rows may be set in bold."""
-    result = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
+    result = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for place, heading in enumerate(headings):
         result.add_column(heading, justify="right" if place else "left", no_wrap=not place)
     for place, row in enumerate(rows):
