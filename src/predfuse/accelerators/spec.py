@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import yaml
 from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError
 
+from predfuse.accelerators.design import ArchonDesign, first_conflict
 from predfuse.accelerators.parts import WORD_BITS, Amount, Area, Count, Energy, Part
 from predfuse.errors import InputError
 
@@ -195,6 +196,8 @@ class CommonSpec(Part):
     Transfers between the buffer and the DRAM always use the full width."""
     dram_width_bits: Annotated[int, Field(gt=0, multiple_of=WORD_BITS)]
     """Width of one DRAM access (bits)."""
+    dram_bits_per_cycle: Count
+    """What the DRAM moves in a cycle, reads and writes together (bits); used at ``cycle`` fidelity."""
     _file: str = PrivateAttr(default="")
 
     @property
@@ -237,6 +240,8 @@ class ArchonSpec(CommonSpec):
     """Activations of the predictor (bits)."""
     ternary_bits: Annotated[int, Field(gt=0, le=WORD_BITS)]
     """One ternary weight as stored (bits)."""
+    design: ArchonDesign
+    """What it may do in a cycle; used at ``cycle`` fidelity."""
     energy_pj: ArchonEnergy
     """Energy per action."""
     area_um2: ArchonArea
@@ -312,6 +317,10 @@ def parse_spec(text: str, file: str) -> AcceleratorSpec:
         spec = _ADAPTER.validate_python(document)
     except ValidationError as error:
         raise _one_line(file, error) from error
+    if isinstance(spec, ArchonSpec):
+        conflict = first_conflict(spec.design, spec.array.pes)
+        if conflict is not None:
+            raise InputError(f"{file}: design.{conflict[0]}", conflict[1], conflict[2])
     spec._file = file
     return spec
 

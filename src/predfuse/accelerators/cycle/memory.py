@@ -1,0 +1,173 @@
+"""Time of a sequence of steps that share one DRAM channel, one predictor and one array.
+
+A step loads its data, predicts (fused blocks only), runs its main work and stores its results. Loads of a step run
+beside the work of the step before where the buffers hold both; predictions likewise. The channel serves transfers in
+the order load 0, load 1, store 0, load 2, store 1, ...; a step that reads back what earlier steps stored waits for it.
+
+``compute_cycles`` is the time the same steps take with a channel of endless bandwidth, ``stall_cycles`` what the real
+channel adds, so that ``compute_cycles + stall_cycles = total_cycles`` exactly, for every layer and for the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from predfuse.errors import InputError
+from predfuse.ir import Array
+
+
+@dataclass(frozen=True)
+class Step:
+    """One unit of work.
+
+    Attributes:
+        layer: Name of the layer it belongs to.
+        load_bits: Read from the DRAM before it.
+        store_bits: Written to the DRAM after it.
+        predict_cycles: Of a predictor of its own, before the main work.
+        main_cycles: Of the array.
+        loads_ahead: Its data is loaded while the step before works (a second buffer holds it).
+        predicts_ahead: Its prediction runs beside the main work of the step before.
+        waits: It needs the results of the step before (a new layer): nothing but loads may run ahead.
+        reads_stores: Its loads read what earlier steps stored.
+        stage: Of the layer, for traces.
+    """
+
+    layer: str
+    load_bits: int = 0
+    store_bits: int = 0
+    predict_cycles: int = 0
+    main_cycles: int = 0
+    loads_ahead: bool = False
+    predicts_ahead: bool = False
+    waits: bool = False
+    reads_stores: bool = False
+    stage: str = "main"
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """When everything happens (cycles from the start of the image).
+
+    Attributes:
+        load: ``[steps, 2]`` start and end of every load.
+        predict: ``[steps, 2]`` of every prediction.
+        main: ``[steps, 2]`` of the main work.
+        store: ``[steps, 2]`` of every store.
+    """
+
+    load: Array
+    predict: Array
+    main: Array
+    store: Array
+
+    @property
+    def end(self) -> int:
+        """When the last step and the last store are done (cycles)."""
+        if not len(self.main):
+            return 0
+        return int(max(self.main[-1, 1], self.store[:, 1].max()))
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """Cycles of one layer.
+
+    Attributes:
+        layer: Its name.
+        compute_cycles: With endless bandwidth.
+        stall_cycles: What waiting for the DRAM adds.
+    """
+
+    layer: str
+    compute_cycles: int
+    stall_cycles: int
+
+
+def schedule(steps: Sequence[Step], dram_bits_per_cycle: int | None) -> Timeline:
+    """When every step loads, predicts, works and stores.
+
+    Args:
+        steps: In order.
+        dram_bits_per_cycle: Of the channel; None is endless.
+
+    Raises:
+        InputError: No bandwidth.
+    """
+    if dram_bits_per_cycle is not None and dram_bits_per_cycle < 1:
+        raise InputError("dram_bits_per_cycle", f"is {dram_bits_per_cycle}", "use 1 or more")
+    amounts = np.array([(s.load_bits, s.store_bits, s.predict_cycles, s.main_cycles) for s in steps], np.int64)
+    flags = np.array([(s.loads_ahead, s.predicts_ahead, s.waits, s.reads_stores) for s in steps], np.bool_)
+    amounts, flags = amounts.reshape(len(steps), 4), flags.reshape(len(steps), 4)
+    if dram_bits_per_cycle is None:
+        amounts[:, :2] = 0
+    else:
+        amounts[:, :2] = -(-amounts[:, :2] // dram_bits_per_cycle)
+    times = [np.zeros((len(steps), 2), np.int64) for _ in range(4)]
+    _schedule(amounts, flags, *times)
+    return Timeline(*times)
+
+
+def layer_times(steps: Sequence[Step], real: Timeline) -> list[LayerTime]:
+    """Cycles of every layer, in order; steps of a layer follow each other, and its first one ``waits``.
+
+    A layer lasts from the end of the one before to the end of its last main work, the last layer to its last store.
+    """
+    ideal = schedule(steps, None)
+    ends = [
+        index for index, step in enumerate(steps) if index + 1 == len(steps) or steps[index + 1].layer != step.layer
+    ]
+    times = []
+    before_ideal = before_real = 0
+    for index in ends:
+        last = index + 1 == len(steps)
+        end_ideal = ideal.end if last else int(ideal.main[index, 1])
+        end_real = real.end if last else int(real.main[index, 1])
+        compute = end_ideal - before_ideal
+        times.append(LayerTime(steps[index].layer, compute, end_real - before_real - compute))
+        before_ideal, before_real = end_ideal, end_real
+    return times
+
+
+@njit(cache=True, nogil=True)
+def _schedule(amounts: Array, flags: Array, load: Array, predict: Array, main: Array, store: Array) -> None:
+    channel = 0
+    stored = -1  # last step whose store is on the channel
+    steps = len(amounts)
+    for step in range(steps):
+        loads_ahead, predicts_ahead, waits, reads_stores = flags[step]
+        done = main[step - 1, 1] if step >= 1 else 0
+        done_before = main[step - 2, 1] if step >= 2 else 0
+        # The store before the last comes before this load, the last one after it unless this load reads it.
+        while stored < step - (1 if reads_stores else 2):
+            stored += 1
+            store[stored, 0] = max(channel, main[stored, 1])
+            store[stored, 1] = store[stored, 0] + amounts[stored, 1]
+            if amounts[stored, 1] > 0:
+                channel = store[stored, 1]
+        free = done_before if loads_ahead else done
+        load[step, 0] = max(channel, free) if amounts[step, 0] > 0 else free
+        load[step, 1] = load[step, 0] + amounts[step, 0]
+        if amounts[step, 0] > 0:
+            channel = load[step, 1]
+        ready = load[step, 1]
+        if predicts_ahead and not waits:
+            ready = max(ready, done_before)
+            if step >= 1:
+                ready = max(ready, predict[step - 1, 1])
+        else:
+            ready = max(ready, done)
+        predict[step, 0] = ready
+        predict[step, 1] = ready + amounts[step, 2]
+        main[step, 0] = max(predict[step, 1], done)
+        main[step, 1] = main[step, 0] + amounts[step, 3]
+    while stored < steps - 1:
+        stored += 1
+        store[stored, 0] = max(channel, main[stored, 1])
+        store[stored, 1] = store[stored, 0] + amounts[stored, 1]
+        if amounts[stored, 1] > 0:
+            channel = store[stored, 1]

@@ -1,0 +1,219 @@
+"""Timing of lane registers: the gate words of a pass are loaded beside the lanes, then all its lists run from there.
+
+A pass holds the middle channels that connect one input channel and one tap (``W1[m,c]`` and ``D[m,k]`` not zero) to the
+outputs of a slice; its lists differ in the output channel only. The compiler gives every channel of a pass to a lane so
+that the channels of a list lie in different lanes, as far as possible: a list takes as many cycles as it has channels in
+one lane. Gate words travel from the gate memory to the lanes once per pass instead of once per entry, the next pass
+while the lists of this one run (two sets of registers).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from predfuse.accelerators.cycle.gates import _ones
+from predfuse.errors import InputError
+from predfuse.ir import Array
+
+
+@dataclass(frozen=True)
+class LaneRegisters:
+    """The lanes and what feeds them.
+
+    Attributes:
+        lanes: Lanes, each sending one entry a cycle to every list in progress.
+        registers: Channels one lane holds in one set of registers.
+        parallel_lists: Lists in progress: multipliers per pixel; output ``o`` belongs to multiplier ``o % parallel``.
+        loads: Channels loaded in one cycle.
+        row_words: Project weights loaded with a channel; a channel with more takes further loads.
+        banks: Of the gate memory, channel ``m`` in bank ``m % banks``; a bank delivers one channel a cycle.
+    """
+
+    lanes: int
+    registers: int
+    parallel_lists: int
+    loads: int
+    row_words: int
+    banks: int
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if getattr(self, name) < 1:
+                raise InputError(f"lane registers: {name}", f"is {getattr(self, name)}", "use 1 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """The passes of one group and slice of outputs, in order.
+
+    Attributes:
+        indptr: ``[passes + 1]``; pass ``i`` has the members ``indptr[i]:indptr[i + 1]``.
+        channel: ``[members]`` middle channel within the group.
+        outputs: ``[members]`` uint64, bit ``o`` set where the project weight of output ``o`` of the slice is not zero.
+    """
+
+    indptr: Array
+    channel: Array
+    outputs: Array
+
+
+@dataclass(frozen=True, eq=False)
+class PassTimes:
+    """Cycles of every pass.
+
+    Attributes:
+        list_cycles: ``[passes]`` int64, its lists.
+        load_cycles: ``[passes]`` int64, its loads.
+        load_slots: ``[passes]`` int64, loads made.
+    """
+
+    list_cycles: Array
+    load_cycles: Array
+    load_slots: Array
+
+    @property
+    def cycles(self) -> int:
+        """All passes, the loads of a pass beside the lists of the one before."""
+        if len(self.list_cycles) == 0:
+            return 0
+        beside = np.maximum(self.list_cycles[:-1], self.load_cycles[1:]).sum()
+        return int(self.load_cycles[0] + beside + self.list_cycles[-1])
+
+
+def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
+    """Give the members of every pass to lanes and count the cycles.
+
+    Raises:
+        InputError: A pass has more members than the lanes have registers (see :func:`split_passes`).
+    """
+    count = len(passes.indptr) - 1
+    members = np.diff(passes.indptr)
+    if members.max(initial=0) > lanes.lanes * lanes.registers:
+        what = f"a pass has {members.max()} channels, the lanes hold {lanes.lanes * lanes.registers}"
+        raise InputError("lane registers", what, "split the pass")
+    result = PassTimes(*(np.zeros(count, np.int64) for _ in range(3)))
+    _time_passes(
+        passes.indptr,
+        passes.channel,
+        passes.outputs,
+        (lanes.lanes, lanes.registers, lanes.parallel_lists, lanes.loads, lanes.row_words, lanes.banks),
+        result.list_cycles,
+        result.load_cycles,
+        result.load_slots,
+    )
+    return result
+
+
+def split_passes(passes: Passes, capacity: int) -> Passes:
+    """The same passes, those with more than ``capacity`` members divided evenly; every part runs its lists anew."""
+    members = np.diff(passes.indptr)
+    parts = np.maximum(1, -(-members // capacity))
+    owner = np.repeat(np.arange(len(members)), parts)
+    index = np.arange(len(owner)) - np.repeat(np.cumsum(parts) - parts, parts)
+    starts = passes.indptr[:-1][owner] + index * members[owner] // parts[owner]
+    return Passes(np.append(starts, passes.indptr[-1]), passes.channel, passes.outputs)
+
+
+SWEEPS = 4
+"""How often the compiler goes through the channels of a pass to find each a better lane."""
+
+
+@njit(cache=True, nogil=True)
+def _time_passes(
+    indptr: Array,
+    channel: Array,
+    outputs: Array,
+    sizes: tuple[int, int, int, int, int, int],
+    list_cycles: Array,
+    load_cycles: Array,
+    load_slots: Array,
+) -> None:
+    lanes, registers, parallel, loads, row_words, banks = sizes
+    per_bank = np.zeros(banks, np.int64)
+    for index in range(indptr.size - 1):
+        start, stop = indptr[index], indptr[index + 1]
+        per_bank[:] = 0
+        for member in range(start, stop):
+            slots = max(1, (_ones(outputs[member]) + row_words - 1) // row_words)
+            per_bank[channel[member] % banks] += slots
+            load_slots[index] += slots
+        load_cycles[index] = max((load_slots[index] + loads - 1) // loads, per_bank.max())
+        lane = _place(outputs[start:stop], lanes, registers)
+        list_cycles[index] = _list_cycles(outputs[start:stop], lane, lanes, parallel)
+
+
+@njit(cache=True, nogil=True)
+def _place(outputs: Array, lanes: int, registers: int) -> Array:
+    """``[members]`` the lane of every member: as few cycles over all lists as found, at most ``registers`` a lane.
+
+    Greedy, members of most outputs first, each where it makes the lists least longer; then every member in turn is
+    taken out and put where it is best, a few times over.
+    """
+    members = outputs.size
+    load = np.zeros((lanes, 64), np.int64)  # members of output o in a lane
+    held = np.zeros(lanes, np.int64)
+    lane = np.full(members, -1, np.int64)
+    degree = np.zeros(members, np.int64)
+    for member in range(members):
+        degree[member] = _ones(outputs[member])
+    order = np.argsort(-degree, kind="mergesort")
+    longest = np.zeros(64, np.int64)
+    bits = np.zeros(64, np.int64)
+    for sweep in range(1 + SWEEPS):
+        for member in order:
+            count = 0
+            for output in range(64):
+                if (outputs[member] >> np.uint64(output)) & np.uint64(1):
+                    bits[count] = output
+                    count += 1
+            old = lane[member]
+            if old >= 0:
+                held[old] -= 1
+                for index in range(count):
+                    load[old, bits[index]] -= 1
+                    longest[bits[index]] = load[:, bits[index]].max()
+            best, best_growth, best_meets = -1, 1 << 60, 1 << 60
+            for candidate in range(lanes):
+                if held[candidate] == registers:
+                    continue
+                growth = meets = 0  # cycles the lists get longer, and entries met in this lane
+                for index in range(count):
+                    output = bits[index]
+                    growth += load[candidate, output] + 1 > longest[output]
+                    meets += load[candidate, output]
+                tie = growth == best_growth and meets == best_meets
+                if (
+                    growth < best_growth
+                    or (growth == best_growth and meets < best_meets)
+                    or (tie and held[candidate] < held[best])
+                ):
+                    best, best_growth, best_meets = candidate, growth, meets
+            lane[member] = best
+            held[best] += 1
+            for index in range(count):
+                output = bits[index]
+                load[best, output] += 1
+                longest[output] = max(longest[output], load[best, output])
+        if sweep == 0 and longest.max() <= 1:
+            break
+    return lane
+
+
+@njit(cache=True, nogil=True)
+def _list_cycles(outputs: Array, lane: Array, lanes: int, parallel: int) -> int:
+    """Cycles of all lists of a pass: per multiplier the sum over its outputs of the fullest lane."""
+    load = np.zeros((64, lanes), np.int64)
+    for member in range(outputs.size):
+        for output in range(64):
+            if (outputs[member] >> np.uint64(output)) & np.uint64(1):
+                load[output, lane[member]] += 1
+    busiest = 0
+    for multiplier in range(parallel):
+        cycles = 0
+        for output in range(multiplier, 64, parallel):
+            cycles += load[output].max()
+        busiest = max(busiest, cycles)
+    return busiest
