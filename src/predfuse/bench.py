@@ -1,0 +1,151 @@
+"""Speed on one core: what prediction costs in PyTorch, and how fast the fused network runs.
+
+Times are processor seconds of this process, pinned to one core where the system allows it: they say what one core
+does whatever else the machine is busy with. Every figure is the best of several rounds, the rounds of the things
+compared interleaved.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from predfuse import demo
+from predfuse.fusion.execute import Plan, plan_network, run_plan
+from predfuse.fusion.results import Mode
+from predfuse.ir import Array
+from predfuse.training.checkpoint import load_checkpoint
+
+MAX_PREDICTED_RATIO = 2.5
+"""A predicted forward pass may take this many times the vanilla one."""
+
+MIN_FUSED_IMAGES_PER_SECOND = 50.0
+
+BATCH = 50
+ROUNDS = 5
+MODES: tuple[Mode, ...] = ("true", "predicted", "fused")
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """Images per processor second on one core.
+
+    Attributes:
+        network: What was run.
+        images: Distinct images per round.
+        vanilla: PyTorch, activation functions, batches of 50.
+        predicted: PyTorch, predicted masks, batches of 50.
+        executed: The executor of :mod:`predfuse.fusion.execute` in float64, image by image, by mode.
+    """
+
+    network: str
+    images: int
+    vanilla: float
+    predicted: float
+    executed: dict[Mode, float]
+
+    @property
+    def predicted_ratio(self) -> float:
+        """Time of the predicted forward pass over that of the vanilla one, in PyTorch."""
+        return self.vanilla / self.predicted
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """The limits that do not hold, in words."""
+        found = []
+        if self.predicted_ratio > MAX_PREDICTED_RATIO:
+            found.append(f"predicted takes {self.predicted_ratio:.2f}x vanilla, more than {MAX_PREDICTED_RATIO}x")
+        if self.executed["fused"] < MIN_FUSED_IMAGES_PER_SECOND:
+            limit = f"less than {MIN_FUSED_IMAGES_PER_SECOND:g}"
+            found.append(f"fused runs {self.executed['fused']:.1f} images/s, {limit}")
+        return tuple(found)
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as plain JSON values."""
+        return {
+            "network": self.network,
+            "images": self.images,
+            "pytorch_images_per_second": {"vanilla": self.vanilla, "predicted": self.predicted},
+            "predicted_ratio": self.predicted_ratio,
+            "executed_images_per_second": dict(self.executed),
+            "missed": list(self.missed),
+        }
+
+
+def run_bench(folder: Path, images: int = 100, rounds: int = ROUNDS) -> BenchResult:
+    """Time the networks of a training run.
+
+    Args:
+        folder: As ``predfuse train`` leaves it, with a predicted stage.
+        images: How many test images each round runs.
+        rounds: How often each is timed.
+
+    Raises:
+        InputError: The folder, a checkpoint or the images are missing or unusable.
+    """
+    run = demo.load_run(folder, predictor=True)
+    assert run.predicted is not None
+    network = run.predicted.network
+    inputs = demo.normalise(network, demo.demo_images(run, images).images)
+    models = {name: load_checkpoint(item.path)[0] for name, item in (("v", run.vanilla), ("p", run.predicted))}
+    plans = {mode: plan_network(network, mode) for mode in MODES}
+    batches = [torch.from_numpy(inputs[at : at + BATCH]).float() for at in range(0, len(inputs), BATCH)]
+
+    def forward(name: str) -> Callable[[], None]:
+        return lambda: _forward(models[name], batches)
+
+    def execute(mode: Mode) -> Callable[[], None]:
+        return lambda: _execute(plans[mode], inputs)
+
+    with _one_core():
+        vanilla, predicted = _best_seconds([forward("v"), forward("p")], rounds)
+        executed = _best_seconds([execute(mode) for mode in MODES], rounds)
+    count = len(inputs)
+    speeds = {mode: count / seconds for mode, seconds in zip(MODES, executed, strict=True)}
+    return BenchResult(network.name, count, count / vanilla, count / predicted, speeds)
+
+
+def _forward(model: torch.nn.Module, batches: list[torch.Tensor]) -> None:
+    with torch.no_grad():
+        for batch in batches:
+            model(batch)
+
+
+def _execute(plan: Plan, inputs: Array) -> None:
+    run_plan(plan, inputs, statistics=False)
+
+
+def _best_seconds(jobs: list[Callable[[], None]], rounds: int) -> list[float]:
+    """Least processor seconds of each job; each runs once before, to compile and to fill the caches."""
+    for job in jobs:
+        job()
+    best = [float("inf")] * len(jobs)
+    for _ in range(rounds):
+        for index, job in enumerate(jobs):
+            started = time.process_time()
+            job()
+            best[index] = min(best[index], time.process_time() - started)
+    return best
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """One PyTorch thread, one core for the whole process; both as before afterwards."""
+    threads = torch.get_num_threads()
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    torch.set_num_threads(1)
+    if cores:
+        os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if cores:
+            os.sched_setaffinity(0, cores)
