@@ -105,6 +105,10 @@ class BottleneckUnit(nn.Module):
         if self.predictor is None:
             hidden = activate(self.expand_norm(self.expand(x)), self.expand_activation)
             hidden = activate(self.depthwise_norm(self.depthwise(hidden)), self.depthwise_activation)
+        elif not torch.is_grad_enabled():
+            expand_mask, depthwise_mask = self.predictor.masks(x)
+            hidden = self.expand_norm(self.expand(x)).mul_(expand_mask)
+            hidden = self.depthwise_norm(self.depthwise(hidden)).mul_(depthwise_mask)
         else:
             expand_score, depthwise_score = self.predictor(x)
             widths = self.predictor.expand_width, self.predictor.depthwise_width

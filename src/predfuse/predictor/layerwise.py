@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from predfuse.errors import InputError
 from predfuse.models.layers import BottleneckUnit, Cnn
+from predfuse.predictor.gates import Gate, Observation, observe
+from predfuse.predictor.ternary import TernaryPredictor
 
 
 def _sign_loss(score: Tensor, width: Tensor, target: Tensor) -> Tensor:
@@ -18,22 +21,54 @@ def _sign_loss(score: Tensor, width: Tensor, target: Tensor) -> Tensor:
     return (torch.nn.functional.softplus(-margin) * weight).mean() / weight.mean().clamp(min=1e-12)
 
 
-def layerwise_loss(model: Cnn, images: Tensor) -> Tensor:
-    """Sum over the blocks of both stages' sign losses, the blocks fed by the network with true masks.
+def block_loss(predictor: TernaryPredictor, x: Tensor, a: Tensor, d: Tensor) -> Tensor:
+    """Sum of both stages' sign losses of one block.
 
     Args:
-        model: A network whose blocks have predictors, in evaluation mode.
-        images: ``[N, C, H, W]``, normalised.
+        predictor: The block's predictor.
+        x: Input of the block, ``[N, C, H, W]``.
+        a: What its first activation sees under the true masks, ``[N, M, H, W]``.
+        d: What its second activation sees, ``[N, M, P, Q]``.
     """
+    z1, z2 = predictor(x)
+    return _sign_loss(z1, predictor.expand_width, a) + _sign_loss(z2, predictor.depthwise_width, d)
+
+
+def layerwise_loss(model: nn.Module, images: Tensor) -> Tensor:
+    """Sum over the blocks of both stages' sign losses, the blocks fed by the network with true masks.
+
+    Needs no labels. Only the predictors get gradients.
+
+    Args:
+        model: A registered network whose blocks have predictors, in evaluation mode, or any model after
+            :func:`predfuse.predictor.prepare.prepare` (run in evaluation mode here).
+        images: ``[N, C, H, W]``, normalised.
+
+    Raises:
+        InputError: The model has no predictors.
+    """
+    if isinstance(model, Cnn):
+        return _registered_loss(model, images)
+    losses: list[Tensor] = []
+
+    def add(gate: Gate, seen: Observation) -> None:
+        with torch.enable_grad():
+            losses.append(block_loss(gate.predictor, seen.x, seen.a, seen.d))
+
+    observe(model, images, add)
+    if not losses:
+        raise InputError(f"model {type(model).__name__}", "has no predictors", "prepare it first")
+    return torch.stack(losses).sum()
+
+
+def _registered_loss(model: Cnn, images: Tensor) -> Tensor:
     total = images.new_zeros(())
     x = images
     for layer in model.layers:
         if isinstance(layer, BottleneckUnit) and layer.predictor is not None:
-            predictor = layer.predictor
             with torch.no_grad():
                 a, d = layer.pre_activations(x)
-            z1, z2 = predictor(x)
-            total = total + _sign_loss(z1, predictor.expand_width, a) + _sign_loss(z2, predictor.depthwise_width, d)
+            total = total + block_loss(layer.predictor, x, a, d)
             with torch.no_grad():
                 x = layer.project_true(x, d)
         else:

@@ -73,7 +73,7 @@ class _Gate(torch.autograd.Function):
         a, score, width = ctx.saved_tensors
         inverse = 1 / width
         bump = (score * inverse).abs_().neg_().add_(1).clamp_(min=0).mul_(inverse)
-        return gradient * (score > 0), bump.mul_(gradient).mul_(a), None
+        return gradient.mul(score > 0), bump.mul_(gradient).mul_(a), None
 
 
 def gate(a: Tensor, score: Tensor, width: Tensor) -> Tensor:
@@ -177,6 +177,19 @@ class TernaryPredictor(nn.Module):
             return nn.functional.conv2d(q1, weight, offset, self.stride, (top, left), groups=q1.shape[1])
         q1 = nn.functional.pad(q1, (left, right, top, bottom))
         return nn.functional.conv2d(q1, weight, offset, self.stride, groups=q1.shape[1])
+
+    @torch.no_grad()
+    def masks(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both masks as 0 and 1 in the type of ``x``, without gradients: the same as ``score > 0``, in fewer passes.
+
+        The first stage's shift is applied to its weights instead of its outputs: exact, being a power of two.
+        """
+        scale = _power_of_two(-self.shift, x)
+        quantised = (x * _power_of_two(-self.input_exponent, x)).floor_().clamp_(*self.input_range)
+        weight = ternary(self.expand_weight) * scale.view(-1, 1, 1, 1)
+        z1 = nn.functional.conv2d(quantised, weight, _rounded(self.expand_offset) * scale, groups=self.groups)
+        z2 = self.depthwise_score(z1.clamp(0, self.hidden_max).floor_())
+        return z1.gt_(0), z2.gt_(0)
 
     @torch.no_grad()
     def to_integers(self) -> Predictor:
