@@ -20,10 +20,10 @@ from predfuse.trace.drafts import Draft
 from predfuse.trace.ledger import Ledger, LedgerEntry, Part, Status, UnsupportedError
 from predfuse.trace.lower import lower
 from predfuse.trace.merge import merge
-from predfuse.trace.verify import NodeError, as_array, node_errors, output_errors, relative_error, require_small
+from predfuse.trace.verify import Verification, as_array, relative_error, verify
 
 TOLERANCE = 1e-4
-"""Largest relative difference between the network (float64) and the module (usually float32)."""
+"""Largest relative difference between the outputs of the network (float64) and the module (usually float32)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +33,12 @@ class TraceResult:
     Attributes:
         network: The network, proven equal to the module on the example.
         ledger: What every node stands for, and why it is or is not fused.
-        relative_error: Largest difference of any node's output from the module's, over the largest value there.
+        verification: How far the network is from the module.
     """
 
     network: Network
     ledger: Ledger
-    relative_error: float
+    verification: Verification
 
 
 def trace(
@@ -57,7 +57,7 @@ def trace(
         allow_unsupported: Keep operations the network cannot express as :class:`predfuse.ir.Unsupported` nodes, which
             are listed in the ledger and cannot be run, instead of raising.
         name: Name of the network; the module's class by default.
-        tolerance: Largest relative difference accepted in the verification.
+        tolerance: Largest relative difference between the outputs of network and module.
 
     Raises:
         UnsupportedError: Some operations cannot be expressed; lists all of them.
@@ -75,10 +75,8 @@ def trace(
     network = Network(model, (int(shape[1]), int(shape[2]), int(shape[3])), tuple(draft.node for draft in drafts))
     assert network.output == output
     recorded = {draft.name: as_array(captured.tensor(draft.origin)) for draft in drafts}
-    errors = node_errors(network, as_array(example_input[0]), recorded)
-    if not ledger.unsupported:
-        errors += output_errors(network, module, example_input)
-    return TraceResult(network, ledger, require_small(errors, tolerance, model))
+    verification = verify(network, module, example_input, recorded, tolerance)
+    return TraceResult(network, ledger, verification)
 
 
 def _check_example(example: Tensor) -> None:
@@ -112,10 +110,10 @@ def _entry(draft: Draft) -> LedgerEntry:
 __all__ = [
     "Ledger",
     "LedgerEntry",
-    "NodeError",
     "Part",
     "TraceResult",
     "UnsupportedError",
+    "Verification",
     "relative_error",
     "trace",
 ]

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from predfuse.errors import InputError
-from predfuse.ir import INPUT, Add, Bottleneck, Conv, Node, Shuffle, Unsupported
+from predfuse.ir import INPUT, Add, Bottleneck, Conv, Shuffle, Unsupported
 from predfuse.trace.drafts import Draft, activation_node, readers
 from predfuse.trace.ledger import Part
 
@@ -67,6 +67,8 @@ def _match(drafts: list[Draft], depthwise: Draft, output: str) -> Match | str:
             reads.setdefault(source, []).append(draft)
     counts = readers(drafts, output)
     expand = by_name.get(depthwise.source)
+    while expand is not None and expand.affine and isinstance(by_name.get(expand.source, expand).node, Unsupported):
+        expand = by_name[expand.source]  # x * relu6(x + 3) / 6: the product is to blame, not the division
     problem = _not_expand(expand) or _not_depthwise(depthwise)
     if problem:
         return problem
@@ -94,7 +96,7 @@ def _not_expand(draft: Draft | None) -> str:
     if isinstance(node, Unsupported):
         return f"no block: {node.reason} stands between expansion and depthwise convolution"
     if not isinstance(node, Conv) or draft.affine:
-        return f"no block: a {_kind(node)} ({draft.name}), not a 1x1 convolution, comes before the depthwise one"
+        return f"no block: a {_kind(draft)} ({draft.name}), not a 1x1 convolution, comes before the depthwise one"
     if node.kernel != (1, 1):
         size = "x".join(map(str, node.kernel))
         return f"no block: the convolution before it ({draft.name}) is {size}, not 1x1"
@@ -139,21 +141,21 @@ def _not_project(draft: Draft | None, expand: Draft, depthwise: Draft) -> str:
     if isinstance(node, Unsupported):
         return f"no block: {node.reason} stands between depthwise convolution and projection"
     if not isinstance(node, Conv) or draft.affine:
-        return f"no block: a {_kind(node)} ({draft.name}), not a 1x1 convolution, follows the depthwise one"
+        return f"no block: a {_kind(draft)} ({draft.name}), not a 1x1 convolution, follows the depthwise one"
     if node.kernel != (1, 1) or node.stride != 1 or any(node.padding):
         return f"no block: the convolution after it ({draft.name}) is not a plain 1x1"
     if node.groups != first.groups:
         return f"no block: expansion and projection have {first.groups} and {node.groups} groups, not the same number"
     if node.activation != "linear" and first.out_channels <= max(first.in_channels, node.out_channels):
-        return (
-            f"no block: {first.in_channels} channels are not expanded ({first.out_channels} inside) and the "
-            f"projection ends in {node.activation}: separable convolutions in a row"
-        )
+        channels = f"{first.in_channels}-{first.out_channels}-{node.out_channels} channels"
+        return f"no block: {channels}, no wider inside, with {node.activation} at the end: separable convolutions"
     return ""
 
 
-def _kind(node: Node) -> str:
-    return "sum" if isinstance(node, Add) else type(node).__name__.lower()
+def _kind(draft: Draft) -> str:
+    if draft.affine:
+        return "scale by itself"
+    return "sum" if isinstance(draft.node, Add) else type(draft.node).__name__.lower()
 
 
 def _build(

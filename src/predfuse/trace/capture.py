@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node as GraphNode
+from torch.utils._pytree import tree_map
 
 from predfuse.errors import InputError, PredfuseError
 from predfuse.trace.ledger import Part
@@ -40,7 +41,7 @@ class Capture:
 
     Attributes:
         nodes: Calls of ATen operations that the output depends on.
-        values: What every node gives for the example: a tensor, or a list of tensors, by name.
+        values: What every node gives for the example, in float64 on the CPU: a tensor, or several, by name.
         constants: Names of the nodes (parameters and buffers among them) that do not depend on the input.
         parameters: Qualified name of the parameter or buffer behind a node.
         input: Name of the input's node.
@@ -203,18 +204,18 @@ def _evaluate(program: ExportedProgram, example: Tensor) -> Capture:
     for spec in signature.input_specs:
         name = spec.arg.name
         if spec.kind == InputKind.USER_INPUT:
-            source, values[name] = name, example
+            source, values[name] = name, _widened(example)
         else:
             target = str(spec.target)
             stored = program.state_dict if target in program.state_dict else program.constants
-            values[name] = stored[target].detach() if isinstance(stored[target], Tensor) else stored[target]
+            values[name] = _widened(stored[target])
             constants.add(name)
             parameters[name] = target
     nodes = []
     with quiet(), torch.no_grad():
         for node in program.graph.nodes:
             if node.op == "get_attr":
-                values[node.name] = _attribute(program.graph_module, str(node.target))
+                values[node.name] = _widened(_attribute(program.graph_module, str(node.target)))
                 constants.add(node.name)
             elif node.op == "call_function":
                 values[node.name] = _call(node, values)
@@ -248,13 +249,28 @@ def _random(node: GraphNode) -> bool:
     return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
+def _widened(value: Any) -> Any:
+    """Tensors on the CPU, floating ones in float64: the recorded values then hold next to no rounding."""
+    if not isinstance(value, Tensor):
+        return value
+    tensor = value.detach().cpu()
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
 def _call(node: GraphNode, values: dict[str, Any]) -> Any:
-    """Run one operation; one in place works on a copy, so that recorded values stay."""
+    """Run one operation in float64; one in place works on a copy, so that recorded values stay."""
 
     def value_of(argument: GraphNode) -> Any:
         value = values[argument.name]
         return value.clone() if _in_place(node) and isinstance(value, Tensor) else value
 
-    arguments = torch.fx.map_arg(node.args, value_of)
-    keywords = torch.fx.map_arg(node.kwargs, value_of)
+    arguments = tree_map(_wide_type, torch.fx.map_arg(node.args, value_of))
+    keywords = tree_map(_wide_type, torch.fx.map_arg(node.kwargs, value_of))
     return node.target(*arguments, **keywords)  # type: ignore[operator]
+
+
+def _wide_type(argument: Any) -> Any:
+    """float64 for any floating type, and the CPU for any device, an operation names."""
+    if isinstance(argument, torch.dtype):
+        return torch.float64 if argument.is_floating_point else argument
+    return torch.device("cpu") if isinstance(argument, torch.device) else argument

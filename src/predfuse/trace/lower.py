@@ -92,7 +92,8 @@ class Lowering:
         views = self._views[argument.name]
         if isinstance(views, View) or position >= len(views):
             raise NotSupportedError(f"reads result {position} of {operation_of(argument)}")
-        return views[position]
+        view: View = views[position]
+        return view
 
     def _unsupported(self, node: GraphNode, reason: str) -> View | list[View]:
         """Keep the operation as one that cannot run, so that everything after it is looked at too."""

@@ -1,7 +1,8 @@
-"""Prove a traced network on an example: every node against what the module's own operation gave."""
+"""Prove a traced network on examples: every node against the captured operations, the output against the module."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 
@@ -14,62 +15,86 @@ from predfuse.fusion.execute import run_network, run_plain
 from predfuse.ir import INPUT, Array, Bottleneck, Network, Node, Unsupported
 from predfuse.trace.capture import evaluation, quiet
 
+NODE_TOLERANCE = 1e-7
+"""Largest relative difference of a node from the captured operation, both in float64."""
+
 
 @dataclass(frozen=True)
-class NodeError:
-    """How far a node is from the module.
+class Verification:
+    """How far a network is from its module, as largest differences over the largest absolute value.
 
     Attributes:
-        name: The node.
-        relative_error: Largest absolute difference, divided by the largest absolute value of the module's output.
+        node_error: Over all nodes, network and captured operations in float64.
+        output_error: Of the output for any example, network in float64 and module as it is (usually float32); None
+            where unsupported nodes keep the network from running.
     """
 
-    name: str
-    relative_error: float
+    node_error: float
+    output_error: float | None
 
 
-def node_errors(network: Network, image: Array, recorded: dict[str, Array]) -> list[NodeError]:
-    """Run the network and compare every node.
-
-    Each node reads what the network itself computed before it, so errors add up as they do in use; only unsupported
-    nodes are taken from the module.
+def verify(
+    network: Network, module: nn.Module, images: Tensor, recorded: dict[str, Array], tolerance: float
+) -> Verification:
+    """Compare the network with the module.
 
     Args:
         network: The traced network.
-        image: ``[C, H, W]``.
-        recorded: What the module computed, by node name.
+        module: The module it was traced from.
+        images: ``[N, C, H, W]``; ``recorded`` belongs to the first.
+        recorded: What the captured operations gave, by the name of the network's node.
+        tolerance: Largest relative difference of the outputs. A module that misses it is run once more in float64,
+            for its own rounding may be larger.
+
+    Raises:
+        PredfuseError: A difference is too large; names the first node that differs.
     """
-    values = {INPUT: image.astype(np.float64)}
-    errors = []
+    node_error = 0.0
+    for name, error in _node_errors(network, as_array(images[0]), recorded).items():
+        _require(network, name, error, NODE_TOLERANCE)
+        node_error = max(node_error, error)
+    if any(isinstance(node, Unsupported) for node in network.nodes):
+        return Verification(node_error, None)
+    logits = run_network(network, as_array(images), statistics=False).logits
+    output_error = _output_error(logits, module, images)
+    if not output_error <= tolerance:
+        with quiet():
+            wide = copy.deepcopy(module).double()
+        _require(network, network.output, _output_error(logits, wide, images.double()), tolerance)
+    return Verification(node_error, output_error)
+
+
+def _node_errors(network: Network, image: Array, recorded: dict[str, Array]) -> dict[str, float]:
+    """Relative error of every node, each reading what the network itself computed before it.
+
+    Unsupported nodes are taken from the record.
+    """
+    values = {INPUT: image}
+    errors = {}
     for node in network.nodes:
         expected = recorded[node.name]
         if isinstance(node, Unsupported):
             values[node.name] = expected.reshape(node.shape)
             continue
-        out = _run(node, [values[source] for source in node.inputs])
-        values[node.name] = out
-        errors.append(NodeError(node.name, relative_error(out, expected)))
+        values[node.name] = _run(node, [values[source] for source in node.inputs])
+        errors[node.name] = relative_error(values[node.name], expected)
     return errors
-
-
-def output_errors(network: Network, module: nn.Module, images: Tensor) -> list[NodeError]:
-    """Compare what the module itself, in evaluation, and the network give for whole images ``[N, C, H, W]``."""
-    with evaluation(module), quiet(), torch.no_grad():
-        expected = torch.cat([module(image[None]).reshape(1, -1) for image in images])
-    got = run_network(network, as_array(images), statistics=False).logits
-    pairs = zip(got, as_array(expected), strict=True)
-    return [NodeError(network.output, relative_error(*pair)) for pair in pairs]
 
 
 def _run(node: Node, inputs: list[Array]) -> Array:
     if not isinstance(node, Bottleneck):
         return run_plain(node, inputs)
-    single = dataclasses.replace(node, inputs=(INPUT,))
-    shape = inputs[0].shape
-    network = Network(node.name, (shape[0], shape[1], shape[2]), (single,))
-    result = run_network(network, inputs[0][None], statistics=False, keep=(node.name,))
-    out: Array = result.outputs[node.name][0]
+    channels, height, width = inputs[0].shape
+    single = Network(node.name, (channels, height, width), (dataclasses.replace(node, inputs=(INPUT,)),))
+    out: Array = run_network(single, inputs[0][None], statistics=False, keep=(node.name,)).outputs[node.name][0]
     return out
+
+
+def _output_error(logits: Array, module: nn.Module, images: Tensor) -> float:
+    """Largest relative error over the images of what the network gave, ``[N, outputs]``."""
+    with evaluation(module), quiet(), torch.no_grad():
+        expected = [as_array(module(image[None])) for image in images]
+    return max(relative_error(got, wanted) for got, wanted in zip(logits, expected, strict=True))
 
 
 def relative_error(got: Array, expected: Array) -> float:
@@ -87,16 +112,9 @@ def as_array(value: Tensor) -> Array:
     return array
 
 
-def require_small(errors: list[NodeError], tolerance: float, model: str) -> float:
-    """The largest error.
-
-    Raises:
-        PredfuseError: It exceeds the tolerance; names the first node that does.
-    """
-    for error in errors:
-        if not error.relative_error <= tolerance:
-            raise PredfuseError(
-                f"model {model}: the traced network differs from the module at {error.name} by a relative "
-                f"{error.relative_error:.2g}, more than {tolerance:g}; please report this model"
-            )
-    return max((error.relative_error for error in errors), default=0.0)
+def _require(network: Network, name: str, error: float, tolerance: float) -> None:
+    if not error <= tolerance:
+        raise PredfuseError(
+            f"model {network.name}: the traced network differs from the module at {name} by a relative {error:.2g}, "
+            f"more than {tolerance:g}; please report this model"
+        )
