@@ -19,10 +19,15 @@ DEPTHWISE_DENSITY = 0.3
 def keep_largest(weight: Array, density: float) -> Array:
     """The ``round(density * size)`` weights of largest magnitude, the others zero; of equals the first are kept."""
     keep = round(density * weight.size)
-    order = np.argsort(-np.abs(weight), axis=None, kind="stable")
-    flat = np.zeros(weight.size, dtype=weight.dtype)
-    flat[order[:keep]] = weight.reshape(-1)[order[:keep]]
-    return flat.reshape(weight.shape)
+    if keep == 0:
+        return np.zeros_like(weight)
+    magnitude = np.abs(weight).reshape(-1)
+    smallest_kept = np.partition(magnitude, weight.size - keep)[weight.size - keep]
+    chosen = magnitude > smallest_kept
+    equals = np.flatnonzero(magnitude == smallest_kept)
+    chosen[equals[: keep - np.count_nonzero(chosen)]] = True
+    pruned: Array = np.where(chosen.reshape(weight.shape), weight, 0)
+    return pruned
 
 
 def prune_blocks(
