@@ -1,0 +1,224 @@
+"""``prepare``: predictors in place in any PyTorch model, which the user's own training loop then tunes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from predfuse import models
+from predfuse.errors import InputError
+from predfuse.ir import Bottleneck, Network, Node
+from predfuse.models.layers import Cnn
+from predfuse.predictor.gates import CHILD, Gate, Observation, gate_mode, gates_of, observe
+from predfuse.predictor.initialise import fit_predictor, insert_predictors
+from predfuse.predictor.sites import Site, attach, find_border, find_site, folded_weights, inside_padding
+from predfuse.predictor.ternary import TernaryPredictor
+from predfuse.trace import TraceResult, trace
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """What :func:`prepare` puts into a model.
+
+    Attributes:
+        bits: Of the predictors' activations, 2 to 8.
+        blocks: Names of the blocks to prepare (as the ledger of :func:`predfuse.trace.trace` names them); all if None.
+        allow_unsupported: Prepare the blocks of a model that has operations a network cannot hold. It can be trained,
+            but not compiled.
+    """
+
+    bits: int = 4
+    blocks: tuple[str, ...] | None = None
+    allow_unsupported: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.bits) is not int or not 2 <= self.bits <= 8:
+            raise InputError("bits", f"is {self.bits!r}", "use a whole number from 2 to 8")
+        if isinstance(self.blocks, str) or not (self.blocks is None or all(isinstance(b, str) for b in self.blocks)):
+            raise InputError("blocks", f"is {self.blocks!r}", "give a tuple of block names, or None for all")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What :func:`prepare` did.
+
+    Attributes:
+        blocks: Names of the blocks that have predictors now.
+        refused: Why other blocks have none, by name.
+        parameters: Trainable parameters of the predictors (they are among the model's).
+    """
+
+    blocks: tuple[str, ...]
+    refused: dict[str, str] = field(default_factory=dict)
+    parameters: int = 0
+
+
+def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Preparation:
+    """Give every expand-depthwise-project block of ``model`` a predictor, in place.
+
+    From then on the blocks run with predicted masks, in training and in evaluation. The model's code, its parameters
+    and their names stay; the predictors' parameters join them, so make the optimiser afterwards, or add
+    :func:`predictor_parameters` to it. To load a saved ``state_dict`` into a new model, prepare that one first.
+
+    Convolutions and batch norms of the blocks must be modules, each used once; activations may be anything. Whatever
+    the code does between an activation and the next convolution (dropout, say) is left out.
+
+    Args:
+        model: Any module from an image batch to one tensor; trained, for its weights are what the predictors start
+            from. A network of :mod:`predfuse.models` gets the predictors it was built for.
+        config: What to put in.
+        calibration: Images as the model takes them, ``[N, C, H, W]``, on its device; some dozens.
+
+    Returns:
+        Which blocks have predictors now, and why others do not.
+
+    Raises:
+        InputError: No block can be prepared, the model already is, a named block does not exist, or (unless allowed)
+            the model has operations a network cannot hold.
+
+    Example:
+        >>> predfuse.prepare(model, predfuse.PrepareConfig(), images)  # doctest: +SKIP
+        >>> optimizer = torch.optim.Adam(model.parameters())  # doctest: +SKIP
+    """
+    where = f"model {type(model).__name__}"
+    if gates_of(model) or any(isinstance(module, TernaryPredictor) for module in model.modules()):
+        raise InputError(where, "already has predictors", "prepare a fresh model")
+    if isinstance(model, Cnn):
+        return _prepare_registered(model, config, calibration)
+    with torch.no_grad():
+        traced = trace(model, calibration[:1], allow_unsupported=config.allow_unsupported)
+    chosen = _chosen_blocks(traced, config, where)
+    refused: dict[str, str] = {}
+    attached: list[tuple[Site, Gate, list[torch.utils.hooks.RemovableHandle]]] = []
+    for name, block in chosen.items():
+        site = find_site(model, traced.ledger, traced.ledger[name], block)
+        if isinstance(site, str):
+            refused[name] = site
+        else:
+            gate = _new_gate(model, site, config.bits)
+            attached.append((site, gate, attach(model, site, gate)))
+    refused |= _verify(model, attached, calibration[:1])
+    for site, _, handles in attached:
+        if site.block.name in refused:
+            for handle in handles:
+                handle.remove()
+            del model.get_submodule(site.expand)._modules[CHILD]
+    sites = {gate: site for site, gate, _ in attached if site.block.name not in refused}
+    if not sites:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        raise InputError(where, f"has no block that can be prepared ({reasons})", "make their layers modules")
+    observe(model, calibration, lambda gate, seen: _fit(gate, sites[gate].block, seen))
+    for gate in sites:
+        gate.mode = "predicted"
+    count = sum(parameter.numel() for gate in sites for parameter in gate.parameters())
+    return Preparation(tuple(gate.block for gate in sites), refused, count)
+
+
+def predictor_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The trainable parameters of a prepared model's predictors, for an optimiser or a learning rate of their own."""
+    predictors = [module for module in model.modules() if isinstance(module, TernaryPredictor)]
+    return [parameter for predictor in predictors for parameter in predictor.parameters()]
+
+
+def to_network(
+    model: nn.Module,
+    example: Tensor,
+    *,
+    name: str | None = None,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
+    labels: tuple[str, ...] = (),
+    metadata: dict[str, Any] | None = None,
+) -> Network:
+    """The network of a model, prepared or not, with the integer predictors of its blocks.
+
+    Args:
+        model: The model; it is left as it was.
+        example: Images as the model takes them, ``[N, C, H, W]``; the network is proven equal to the model under the
+            true masks on them.
+        name: Name of the network; the module's class by default.
+        mean: Per-channel mean that was subtracted from images scaled to 0..1.
+        std: Per-channel divisor after that.
+        labels: Class names.
+        metadata: Further JSON-able facts.
+
+    Raises:
+        InputError: The model has operations a network cannot hold, or the facts do not fit it.
+    """
+    if isinstance(model, Cnn):
+        return models.to_network(model, name, mean, std, labels, metadata)
+    with torch.no_grad(), gate_mode(model, "true"):
+        traced = trace(model, example, name=name)
+    nodes = tuple(_with_predictor(model, traced, node) for node in traced.network.nodes)
+    return dataclasses.replace(
+        traced.network, nodes=nodes, mean=mean, std=std, labels=labels, metadata=dict(metadata or {})
+    )
+
+
+def _prepare_registered(model: Cnn, config: PrepareConfig, calibration: Tensor) -> Preparation:
+    if config.blocks is not None:
+        raise InputError("blocks", "cannot be chosen for a registered network", "leave the option out")
+    insert_predictors(model, calibration, config.bits)
+    count = sum(parameter.numel() for parameter in predictor_parameters(model))
+    return Preparation(tuple(name for name, _ in model.bottlenecks()), {}, count)
+
+
+def _chosen_blocks(traced: TraceResult, config: PrepareConfig, where: str) -> dict[str, Bottleneck]:
+    found = {block.name: block for block in traced.network.bottlenecks()}
+    if not found:
+        reasons = {entry.reason for entry in traced.ledger if "block" in entry.reason}
+        what = "has no expand-depthwise-project block" + (f" ({'; '.join(sorted(reasons))})" if reasons else "")
+        raise InputError(where, what, "see its ledger: predfuse analyze")
+    if config.blocks is None:
+        return found
+    unknown = [name for name in config.blocks if name not in found]
+    if unknown:
+        raise InputError(where, f"has no block {unknown[0]!r}", f"use some of {', '.join(found)}")
+    return {name: found[name] for name in config.blocks}
+
+
+def _new_gate(model: nn.Module, site: Site, bits: int) -> Gate:
+    block = site.block
+    predictor = TernaryPredictor(
+        block.middle_channels, block.group_channels, block.kernel, block.stride, block.groups, bits, block.padding
+    )
+    like = next(model.get_submodule(site.expand).parameters())
+    gate = Gate(block.name, predictor, (0, 0, 0, 0), (block.expand_activation, block.depthwise_activation))
+    return gate.to(like)
+
+
+def _verify(
+    model: nn.Module, attached: list[tuple[Site, Gate, list[torch.utils.hooks.RemovableHandle]]], image: Tensor
+) -> dict[str, str]:
+    """Compare what the hooks see with the traced blocks; returns what does not fit, by block."""
+    problems = {gate: "its layers do not run in the traced order" for _, gate, _ in attached}
+    sites = {gate: site for site, gate, _ in attached}
+
+    def check(gate: Gate, seen: Observation) -> None:
+        site = sites[gate]
+        border = find_border(site.block, seen, inside_padding(model.get_submodule(site.depthwise)))
+        if isinstance(border, str):
+            problems[gate] = border
+        else:
+            problems.pop(gate, None)
+            gate.border = border
+
+    observe(model, image, check)
+    return {gate.block: problem for gate, problem in problems.items()}
+
+
+def _fit(gate: Gate, block: Bottleneck, seen: Observation) -> None:
+    fit_predictor(gate.predictor, *folded_weights(block, seen.x), seen.x, seen.a, seen.d)
+
+
+def _with_predictor(model: nn.Module, traced: TraceResult, node: Node) -> Node:
+    """A block with the integer predictor of its gate, if it has one."""
+    if not isinstance(node, Bottleneck):
+        return node
+    expand = traced.ledger[node.name].by_role("expand")
+    gate = getattr(model.get_submodule(expand.module), CHILD, None) if expand is not None else None
+    return dataclasses.replace(node, predictor=gate.predictor.to_integers()) if isinstance(gate, Gate) else node

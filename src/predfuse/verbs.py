@@ -1,0 +1,132 @@
+"""The verbs of the package: ``prepare`` a model, ``compile`` it, ``simulate`` it; ``predfuse`` itself offers them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from predfuse.compiler.compile import compile_network
+from predfuse.compiler.options import CompileOptions
+from predfuse.compiler.program import FusedBlock, IntegerAdd, IntegerConcat, IntegerConv, IntegerPool, Program
+from predfuse.errors import InputError
+from predfuse.ir import Add, Array, Concat, Conv, Network, Node, Pool, Shuffle
+from predfuse.predictor.prepare import to_network
+
+if TYPE_CHECKING:
+    from predfuse.accelerators import AcceleratorSpec, SimulationResult
+
+
+def compile(
+    model: nn.Module | Network,
+    calibration: Tensor | Array,
+    options: CompileOptions | None = None,
+    *,
+    name: str | None = None,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
+    labels: tuple[str, ...] = (),
+) -> Program:
+    """Compile a model to integers; blocks with predictors become fused ones.
+
+    Args:
+        model: Any PyTorch model :func:`predfuse.predictor.prepare.prepare` took (or one without predictors), or a
+            network. It is left as it was.
+        calibration: ``[N, C, H, W]``: normalised floats as the model takes them, or uint8 pixels, then with ``mean``
+            and ``std`` (of a network: its own).
+        options: Widths, margin, layout.
+        name: Name of the program; the model's class, or the network's name, by default.
+        mean: Per-channel mean subtracted from images scaled to 0..1.
+        std: Per-channel divisor after that.
+        labels: Class names.
+
+    Raises:
+        UnsupportedError: The model has operations a program cannot hold; all of them are listed.
+        InputError: Images that do not fit, or a layer that cannot be exact.
+
+    Example:
+        >>> program = predfuse.compile(model, images)  # doctest: +SKIP
+        >>> predfuse.run(program, images).scores  # doctest: +SKIP
+    """
+    if isinstance(calibration, Tensor):
+        calibration = calibration.detach().cpu().numpy()
+    if isinstance(model, Network):
+        if name or mean or std or labels:
+            raise InputError("compile", "a network has its own name, mean, std and labels", "set them in the network")
+        return compile_network(model, calibration, options)
+    example = _example(model, calibration[:2], mean, std)
+    network = to_network(model, example, name=name, mean=mean, std=std, labels=labels)
+    return compile_network(network, calibration, options)
+
+
+def simulate(
+    what: Program | Network,
+    accelerator: str | AcceleratorSpec = "archon-ics21",
+    fidelity: str = "paper",
+    **options: Any,
+) -> SimulationResult:
+    """Cycles and energy of one image on an accelerator, per layer and stage, with a ledger of every node.
+
+    Args:
+        what: A program, or a network with its weights.
+        accelerator: Name or file of a specification, or one that is loaded.
+        fidelity: See :func:`predfuse.accelerators.simulate`.
+        options: Passed to :func:`predfuse.accelerators.simulate`.
+
+    Raises:
+        InputError: Unknown accelerator or fidelity, or a layer the machine cannot run.
+
+    Example:
+        >>> predfuse.simulate(program, "archon-ics21").total_cycles  # doctest: +SKIP
+    """
+    from predfuse import accelerators
+
+    spec = accelerators.load_spec(accelerator) if isinstance(accelerator, str) else accelerator
+    network = what if isinstance(what, Network) else integer_network(what)
+    return accelerators.simulate(network, spec, fidelity, **options)
+
+
+def integer_network(program: Program) -> Network:
+    """A program's layers in the terms of :mod:`predfuse.ir`: its shapes, which weights are zero, its predictors.
+
+    The weights are the program's integers, without their scales: it is for counting, not for computing.
+    """
+    return Network(program.name, program.input_shape, tuple(_plain_node(node) for node in program.nodes))
+
+
+def _plain_node(node: Any) -> Node:
+    if isinstance(node, FusedBlock):
+        return node.as_bottleneck()
+    if isinstance(node, IntegerConv):
+        return Conv(
+            node.name,
+            node.inputs,
+            weight=node.weight,
+            bias=node.bias,
+            stride=node.stride,
+            padding=node.padding,
+            dilation=node.dilation,
+            groups=node.groups,
+            activation=node.activation,
+        )
+    if isinstance(node, IntegerPool):
+        return Pool(node.name, node.inputs, node.kind, node.kernel, node.stride, node.padding)
+    if isinstance(node, IntegerAdd):
+        return Add(node.name, node.inputs, node.activation)
+    if isinstance(node, IntegerConcat):
+        return Concat(node.name, node.inputs)
+    return Shuffle(node.name, node.inputs, node.groups)
+
+
+def _example(model: nn.Module, images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Some calibration images as the model takes them."""
+    if images.dtype == np.uint8:
+        channels = images.shape[1] if images.ndim == 4 else 0
+        if len(mean) != channels or len(std) != channels:
+            raise InputError("calibration", "is uint8 pixels without mean and std", "give one of each per channel")
+        shape = (1, channels, 1, 1)
+        images = (images / 255 - np.reshape(mean, shape)) / np.reshape(std, shape)
+    parameter = next(model.parameters(), None)
+    return torch.as_tensor(images).to(torch.empty(0) if parameter is None else parameter)
