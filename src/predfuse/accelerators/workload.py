@@ -15,7 +15,7 @@ DEPTHWISE = "depthwise"
 PROJECT = "project"
 BLOCK_STAGES = (EXPAND_OR_LAYER, DEPTHWISE, PROJECT)
 
-_STAGE_OF_SUFFIX = {"expand": EXPAND_OR_LAYER}
+_STAGE_OF_SUFFIX = {"expand": EXPAND_OR_LAYER, "depthwise": DEPTHWISE, "project": PROJECT}
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Operation:
     """One convolution, grouped or depthwise or fully connected alike.
 
     Attributes:
-        layer: Name in tables: that of the node up to its first dot.
+        layer: Name in tables: that of the node, without the part of a block it is.
         stage: Part of the layer, e.g. ``expand_or_layer``, ``depthwise``, ``project``.
         channels: Input channels (count).
         outputs: Output channels (count).
@@ -130,14 +130,14 @@ class Workload:
 
 
 def layer_of(node: str) -> str:
-    """The layer a node belongs to: ``b1`` for ``b1.expand``."""
-    return node.split(".", 1)[0]
+    """The layer a node belongs to: ``b1`` for ``b1.expand``; traced names such as ``stem.0`` stay whole."""
+    layer, _, suffix = node.rpartition(".")
+    return layer if layer and suffix in _STAGE_OF_SUFFIX else node
 
 
 def stage_of(node: str) -> str:
-    """The stage a node is: ``depthwise`` for ``b1.depthwise``, ``expand_or_layer`` without a suffix."""
-    suffix = node.partition(".")[2]
-    return _STAGE_OF_SUFFIX.get(suffix, suffix) if suffix else EXPAND_OR_LAYER
+    """The stage a node is: ``depthwise`` for ``b1.depthwise``, ``expand_or_layer`` for a layer by itself."""
+    return _STAGE_OF_SUFFIX[node.rpartition(".")[2]] if layer_of(node) != node else EXPAND_OR_LAYER
 
 
 def workload(network: Network) -> Workload:
@@ -194,6 +194,6 @@ def _block(node: Bottleneck, into: Shape, out: Shape) -> WorkItem:
         Operation(layer, DEPTHWISE, middle, middle, middle, *slide, depthwise),
         Operation(layer, PROJECT, middle, node.out_channels, node.groups, *narrow, project),
     )
-    clipped = "relu6" in (node.expand_activation, node.depthwise_activation)
+    clipped = node.predictor is None and "relu6" in (node.expand_activation, node.depthwise_activation)
     note = "relu6 also clips from above: masks alone do not make the block linear" if clipped else ""
     return WorkItem(node.name, operations, fusable=not clipped, note=note)
