@@ -28,8 +28,8 @@ from predfuse.ir import (
 
 LOWEST, HIGHEST = -(1 << 15), (1 << 15) - 1
 """Range of an activation (int16)."""
-FRACTION_LIMIT = 40
-"""Scales reach from ``2**-40`` to ``2**40``."""
+FRACTION_LIMIT = 64
+"""Scales reach from ``2**-64`` to ``2**64``."""
 SHIFT_LIMIT = 62
 """Largest right shift of an accumulator."""
 ACCUMULATOR_LIMIT = 63
@@ -259,7 +259,7 @@ class FusedBlock(IntegerNode):
         for label, largest in limits.items():
             _require_array(self.name, label, getattr(self, label), np.int8, (outputs,))
             _require_range(self.name, label, getattr(self, label), 0, largest)
-        _require_range(self.name, "weight_bits", self.weight_bits, 2, 16)
+        _require_range(self.name, "weight_bits", self.weight_bits, 1, 16)
         _require_range(self.name, "sum_bits", self.sum_bits, 1, SUM_LIMIT)
         _require_range(self.name, "accumulator_bits", self.accumulator_bits, 1, ACCUMULATOR_LIMIT)
         _require_range(self.name, "predictor_shift", self.predictor_shift, 0, SHIFT_LIMIT)
