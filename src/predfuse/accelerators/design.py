@@ -147,8 +147,8 @@ def first_conflict(design: ArchonDesign, pes: int) -> tuple[str, str, str] | Non
         return "gates", "is 'registers' with stored weights", "generate the weights or choose other gates"
     if design.gates != "private" and design.predictor_order == "layer":
         return "predictor_order", f"is 'layer' with {design.gates} gates", "predict tile by tile"
-    if design.gates == "banked" and design.parallel_lists > 1:
-        return "parallel_lists", f"is {design.parallel_lists} with banked gates", "use 1, or gates in registers"
+    if design.gates != "registers" and design.parallel_lists > 1:
+        return "parallel_lists", f"is {design.parallel_lists} with {design.gates} gates", "use 1 or gates in registers"
     if design.gates == "registers" and (design.shared_lists > 1 or design.lane_granule > 1):
         return "shared_lists", "is above 1 with gates in registers", "use 1: their lists end in the cycle they begin"
     if design.skip in ("entries", "lists") and (design.weights != "generated" or design.gates == "registers"):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from predfuse.accelerators.spec import AcceleratorSpec, ArchonSpec, EyerissSpec
 
 COMPONENTS = ("dram", "global_buffer", "mask_buffer", "register_files", "multipliers", "adders", "control")
-"""Where energy goes. ``register_files`` are all memories inside PEs, ``control`` is FIFOs and gates."""
+"""Where energy goes. ``register_files`` are all memories inside PEs, ``control`` is FIFOs, gates and the memories and
+registers between the buffers and the lanes."""
 
 COMPONENT_OF: Mapping[str, str] = {
     "multiplications": "multipliers",
@@ -29,6 +30,10 @@ COMPONENT_OF: Mapping[str, str] = {
     "global_buffer_writes": "global_buffer",
     "mask_buffer_reads": "mask_buffer",
     "mask_buffer_writes": "mask_buffer",
+    "factor_multiplications": "multipliers",
+    "register_words": "control",
+    "narrow_sram_words": "control",
+    "project_rows": "control",
     "dram_read_bits": "dram",
     "dram_written_bits": "dram",
 }
@@ -59,6 +64,10 @@ class Actions:
     global_buffer_writes: float = 0.0
     mask_buffer_reads: float = 0.0
     mask_buffer_writes: float = 0.0
+    factor_multiplications: float = 0.0
+    register_words: float = 0.0
+    narrow_sram_words: float = 0.0
+    project_rows: float = 0.0
     dram_read_bits: float = 0.0
     dram_written_bits: float = 0.0
 
@@ -103,6 +112,14 @@ def prices_pj(spec: AcceleratorSpec) -> dict[str, float]:
             "mask_buffer_reads": spec.energy_pj.mask_buffer_read,
             "mask_buffer_writes": spec.energy_pj.mask_buffer_write,
         }
+        if spec.design.structures is not None:
+            own = spec.design.structures.energy_pj
+            prices |= {
+                "factor_multiplications": own.factor_multiplication,
+                "register_words": own.register_word,
+                "narrow_sram_words": own.narrow_sram_word,
+                "project_rows": own.project_row,
+            }
     return prices
 
 

@@ -196,8 +196,10 @@ class CommonSpec(Part):
     Transfers between the buffer and the DRAM always use the full width."""
     dram_width_bits: Annotated[int, Field(gt=0, multiple_of=WORD_BITS)]
     """Width of one DRAM access (bits)."""
-    dram_bits_per_cycle: Count
-    """What the DRAM moves in a cycle, reads and writes together (bits); used at ``cycle`` fidelity."""
+    dram_bits_per_cycle: Count | None
+    """What the DRAM moves in a cycle, reads and writes together (bits); null is endless. Used at ``cycle`` fidelity."""
+    elementwise: Literal["charged", "free"] = "charged"
+    """Whether pooling and additions of feature maps take time and energy at ``cycle`` fidelity (free: as published)."""
     _file: str = PrivateAttr(default="")
 
     @property
@@ -217,6 +219,8 @@ class EyerissSpec(CommonSpec):
     """``dense`` multiplies every weight; ``sparse`` stores and multiplies only those that are not zero."""
     pe: EyerissPe
     """One PE."""
+    edges: Literal["idle", "perfect"] = "idle"
+    """At ``cycle`` fidelity: sizes that do not divide leave PEs idle at the edge, or only dividing factors are used."""
     weight_index_bits: Annotated[int, Field(ge=0, le=32)] = 0
     """Position stored with each non-zero weight of a compressed layer (bits); sparse machines only."""
     energy_pj: EyerissEnergy
