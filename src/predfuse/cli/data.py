@@ -69,10 +69,11 @@ def describe(state: Status) -> dict[str, Any]:
 
 
 def _print_table(states: list[Status], console: Any) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("data set", "state", "train / test", "pixels"):
         table.add_column(heading, no_wrap=True)
     table.add_column("where, or how to get it", overflow="fold")
