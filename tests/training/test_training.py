@@ -201,3 +201,18 @@ def test_pruning_removes_the_smallest() -> None:
     weight = torch.tensor([[0.1, -3.0], [0.2, 0.1]])
     assert keep_largest(weight, 0.5).tolist() == [[0, 1], [1, 0]]
     assert keep_largest(weight, 0.0).tolist() == [[1, 1], [1, 1]]
+
+
+def test_evaluate_repeats_the_recorded_accuracy(finished: dict[str, Path], tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from predfuse.cli import app
+
+    out = tmp_path / "figures.json"
+    paths = [str(finished[stage]) for stage in ("vanilla", "predicted-joint")]
+    assert CliRunner().invoke(app, ["evaluate", *paths, "--json", str(out)]).exit_code == 0
+    recorded = [read_tensors(Path(path))[1]["test_accuracy"] for path in paths]
+    assert [row["accuracy"] for row in json.loads(out.read_text())] == recorded
+    result = CliRunner().invoke(app, ["evaluate", paths[0], "--data", "fashion-mnist-1000"])
+    assert isinstance(result.exception, InputError)
+    assert "does not fit" in str(result.exception)
