@@ -8,6 +8,11 @@ from predfuse.experiments.ics21 import CIFAR100_SUFFIX, Reproduction, Row, Total
 from predfuse.report.charts import grouped_bars, ratio_bars
 from predfuse.report.page import Chart, Page, Section, Table, Tile, Tiles, render
 
+HEADLINE_CAPTION = (
+    "Cycles of the other machine per cycle of Archon, at 72 (dense, sparse) and 64 (Archon) PEs and the same clock. "
+    "Modified networks are compared with their originals, FusioNet with MobileNetV2."
+)
+
 COMPONENT_LABELS = {
     "dram": "DRAM",
     "global_buffer": "global buffer",
@@ -34,18 +39,9 @@ def factor(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def totals_table(totals: Sequence[Total]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the totals."""
-    headings = [
-        "network on machine",
-        "published cycles",
-        "ours, as published",
-        "ratio",
-        "ours, corrected",
-        "published uJ",
-        "ours uJ",
-        "ratio",
-    ]
+def cycle_totals_table(totals: Sequence[Total]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the cycle totals."""
+    headings = ["network on machine", "published", "ours", "ratio", "corrected"]
     rows = [
         [
             f"{total.network} on {total.accelerator}",
@@ -53,9 +49,22 @@ def totals_table(totals: Sequence[Total]) -> tuple[list[str], list[list[str]]]:
             cycles(total.cycles),
             factor(total.cycles / total.published_cycles if total.published_cycles else None),
             cycles(total.corrected_cycles),
+        ]
+        for total in totals
+    ]
+    return headings, rows
+
+
+def energy_totals_table(totals: Sequence[Total]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the energy totals (uJ)."""
+    headings = ["network on machine", "published", "ours", "ratio", "corrected"]
+    rows = [
+        [
+            f"{total.network} on {total.accelerator}",
             microjoules(total.published_energy_uj),
             microjoules(total.energy_uj),
             factor(total.energy_uj / total.published_energy_uj if total.published_energy_uj else None),
+            microjoules(total.corrected_energy_uj),
         ]
         for total in totals
     ]
@@ -64,12 +73,12 @@ def totals_table(totals: Sequence[Total]) -> tuple[list[str], list[list[str]]]:
 
 def headline_table(result: Reproduction) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the speedups, every correction a row of its own."""
-    headings = ["fused network on Archon", "over dense", "published", "over sparse", "published", "sparse cycles"]
+    headings = ["on Archon", "over dense", "published", "over sparse", "published", "sparse cycles"]
     rows = []
     for network, headline in result.headline.items():
         rows.append(
             [
-                f"{network} against {headline.against}",
+                network,
                 f"{headline.dense_speedup:.2f}x",
                 _times(headline.published_dense_speedup),
                 f"{headline.sparse_speedup:.2f}x",
@@ -78,9 +87,7 @@ def headline_table(result: Reproduction) -> tuple[list[str], list[list[str]]]:
             ]
         )
         if headline.sparse_cycles_from == "published":
-            rows.append(
-                ["  sparse machine with our weights", "", "", f"{headline.model_sparse_speedup:.2f}x", "", "model"]
-            )
+            rows.append(["  our sparse weights", "", "", f"{headline.model_sparse_speedup:.2f}x", "", "model"])
         names = [name.removesuffix(CIFAR100_SUFFIX) for name in (network, headline.against)]
         for layer, speedups in headline.corrected.items():
             if layer == "all" and not any(slip.network in names for slip in result.slips):
@@ -92,33 +99,33 @@ def headline_table(result: Reproduction) -> tuple[list[str], list[list[str]]]:
     return headings, rows
 
 
-def layer_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def layer_table(rows: Sequence[Row], with_mapping: bool = False) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of a layer table of one network on one machine."""
-    headings = ["layer", "stage", "published cycles", "ours", "ratio", "published uJ", "ours uJ", "ratio", "mapping"]
+    headings = ["layer, stage", "cycles pub.", "cycles ours", "ratio", "uJ pub.", "uJ ours", "ratio"]
     body = [
         [
-            row.layer + ("*" if row.slip else ""),
-            row.stage,
+            f"{row.layer}{'*' if row.slip else ''} {row.stage}",
             cycles(row.published_cycles),
             cycles(row.cycles),
             factor(row.cycles_ratio),
             microjoules(row.published_energy_uj),
             microjoules(row.energy_uj),
             factor(row.energy_ratio),
-            row.mapping,
+            *([row.mapping] if with_mapping else []),
         ]
         for row in rows
     ]
-    return headings, body
+    return headings + (["mapping"] if with_mapping else []), body
 
 
 def energy_difference_table(result: Reproduction) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of published and our energy by network, machine and stage: where the difference sits."""
-    headings = ["network on machine, stage", "published uJ", "ours uJ", "ratio", "difference uJ", "of total"]
+    headings = ["uJ of network, stage", "published", "ours", "ratio", "of total"]
     body = []
     for total in result.totals:
         if total.published_energy_uj is None:
             continue
+        machine = "" if total.accelerator == "archon" else f" on {total.accelerator}"
         stages: dict[str, tuple[float, float]] = {}
         for row in result.rows:
             if (row.network, row.accelerator) == (total.network, total.accelerator):
@@ -127,11 +134,10 @@ def energy_difference_table(result: Reproduction) -> tuple[list[str], list[list[
         for stage, (theirs, ours) in stages.items():
             body.append(
                 [
-                    f"{total.network} on {total.accelerator}, {stage}",
+                    f"{total.network}{machine}, {stage}",
                     microjoules(theirs),
                     microjoules(ours),
                     factor(ours / theirs),
-                    f"{ours - theirs:+,.1f}",
                     f"{(ours - theirs) / total.published_energy_uj:+.1%}",
                 ]
             )
@@ -186,15 +192,22 @@ def _headline(result: Reproduction) -> Section:
         [
             Tiles(tiles),
             Chart(ratio_bars(labels, ratios, colours, "cycles of the other machine per cycle of Archon")),
-            Table(headings, rows, "Speedups by cycles at 72 (dense, sparse) and 64 (Archon) PEs and the same clock."),
+            Table(headings, rows, HEADLINE_CAPTION),
         ],
     )
 
 
 def _totals(result: Reproduction) -> Section:
-    headings, rows = totals_table(result.totals)
     slips = [f"{slip.network}, {slip.layer}: {slip.what}." for slip in result.slips]
-    return Section("Totals", [Table(headings, rows, "Per image."), "Slips of the published tables.", *slips])
+    return Section(
+        "Totals",
+        [
+            Table(*cycle_totals_table(result.totals), "Cycles per image."),
+            Table(*energy_totals_table(result.totals), "Energy per image (uJ)."),
+            "Slips of the published tables:",
+            *slips,
+        ],
+    )
 
 
 def _energy(result: Reproduction) -> Section:
@@ -229,7 +242,7 @@ def _areas(result: Reproduction) -> Section:
 
 def _layers(result: Reproduction) -> Iterator[Section]:
     for network, accelerator, rows in cases(result):
-        headings, body = layer_table(rows)
+        headings, body = layer_table(rows, with_mapping=True)
         parts = [Table(headings, body, "Ours is for the shapes of the published table.")]
         wrong = [f"* {layer}: {what}." for layer, what in {row.layer: row.slip for row in rows if row.slip}.items()]
         yield Section(f"{network} on {accelerator}", [*parts, *wrong])

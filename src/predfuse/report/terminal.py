@@ -42,3 +42,16 @@ def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], st
     for place, row in enumerate(rows):
         result.add_row(*row, style="bold" if place in strong_rows else "")
     return result
+
+
+def text_columns(shown: Table, *places: int) -> Table:
+    """The same table with some further columns aligned as text."""
+    for place in places:
+        shown.columns[place].justify = "left"
+    return shown
+
+
+def narrow(shown: Table) -> Table:
+    """The same table with less air between its columns, for those that would not fit into 80 characters."""
+    shown.padding = (0, 0)
+    return shown
