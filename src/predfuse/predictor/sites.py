@@ -62,13 +62,13 @@ def find_site(model: nn.Module, ledger: Ledger, entry: LedgerEntry, block: Bottl
         own = _stage_parts(entry, stage)
         if not _only(inside, part.module, own):
             return f"its {stage} convolution is a function call in {part.module or 'the model'}, not a module"
-        if _runs_again(inside, part.module):
+        if _runs_again(model, inside, part.module):
             return f"its layer {part.module} runs more than once"
         modules[stage] = part.module
     taps = []
     stages: tuple[Stage, ...] = ("expand", "depthwise")
     for stage in stages:
-        tap = _tap(inside, entry, stage)
+        tap = _tap(model, inside, entry, stage)
         if isinstance(tap, str):
             return tap
         taps.append(tap)
@@ -92,23 +92,25 @@ def _only(parts: Iterable[Part], module: str, own: list[Part]) -> bool:
     return all(part.graph_node in nodes for part in _under(parts, module))
 
 
-def _runs_again(parts: Iterable[Part], module: str) -> bool:
-    return any(part.call for part in parts if part.module == module)
+def _runs_again(model: nn.Module, parts: Iterable[Part], module: str) -> bool:
+    """Whether a module is called more than once, perhaps under another name."""
+    own = model.get_submodule(module)
+    return len({(part.module, part.call) for part in parts if model.get_submodule(part.module) is own}) > 1
 
 
-def _tap(parts: list[Part], entry: LedgerEntry, stage: Stage) -> Tap | str:
+def _tap(model: nn.Module, parts: list[Part], entry: LedgerEntry, stage: Stage) -> Tap | str:
     """Where a stage's pre-activation can be read: after its last linear module or before its activation module."""
     activation = entry.by_role(f"{stage}_activation")
     linear = [part for part in _stage_parts(entry, stage) if not part.role.endswith("_activation")]
     last = linear[-1]
-    if _runs_again(parts, last.module):
+    if _runs_again(model, parts, last.module):
         return f"its layer {last.module} runs more than once"
     if _only(parts, last.module, linear):
         return Tap(last.module, before=False)
     where = last.module or "the model"
     if activation is None or not activation.module.startswith(f"{last.module}."):
         return f"its {last.role.replace('_', ' ')} is a function call in {where}, not a module"
-    if not _only(parts, activation.module, [activation]) or _runs_again(parts, activation.module):
+    if not _only(parts, activation.module, [activation]) or _runs_again(model, parts, activation.module):
         return f"its activation {activation.module} also runs elsewhere"
     return Tap(activation.module, before=True)
 
