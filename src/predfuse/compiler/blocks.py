@@ -66,32 +66,38 @@ def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
     """Quantise the factors of a block to int16.
 
     Middle channel ``m`` of expand and depthwise gets the scales that use its 16 bits, and the column ``m`` of project
-    their inverse. Biases share their channel's scale, made coarser for all channels alike by what an input may exceed
-    1 (an activation of int16 reaches ``2**(15 - input_bits)``) and two bits; channels whose biases are larger still
-    get coarser scales.
+    their inverse. Biases share their channel's scale, made coarser for all channels alike by as many bits as the
+    channel with the largest bias needs, but at most by what an input may exceed 1 (an activation of int16 reaches
+    ``2**(15 - input_bits)``) and two bits. Channels whose biases are larger still get coarser scales.
     """
     expand, depthwise, project = (
         array.astype(np.float64) for array in (block.expand_weight, block.depthwise_weight, block.project_weight)
     )
     expand_bias, depthwise_bias = block.expand_bias.astype(np.float64), block.depthwise_bias.astype(np.float64)
-    reach = max(0, 17 - input_bits)
-    inner_reach = 15 + reach
     # A middle channel without a path from the input contributes its depthwise bias only.
     reached = (expand.any(axis=1) | (expand_bias != 0)) & depthwise.any(axis=(1, 2))
     expand, expand_bias = expand * reached[:, None], expand_bias * reached
     depthwise = depthwise * reached[:, None, None]
+    largest_reach = max(0, 17 - input_bits)
 
-    first = weight_exponents(np.maximum(np.abs(expand).max(axis=1), np.ldexp(np.abs(expand_bias), -reach)), FACTOR_BITS)
+    first = weight_exponents(np.abs(expand).max(axis=1), FACTOR_BITS)
+    limit = weight_exponents(np.abs(expand_bias), FACTOR_BITS)
+    reach = _common_reach(first, limit, expand.any(axis=1) & (expand_bias != 0), largest_reach)
+    first = _bounded(first, limit + reach, expand.any(axis=1), expand_bias != 0)
+
     second = weight_exponents(np.abs(depthwise).max(axis=(1, 2)), FACTOR_BITS)
-    largest_bias = np.ldexp(np.abs(depthwise_bias), np.where(reached, first, 0) - inner_reach)
-    limit = weight_exponents(largest_bias, FACTOR_BITS)
-    # The bias decides alone where nothing else does.
-    second = np.where(reached, np.where(largest_bias > 0, np.minimum(second, limit), second), limit)
+    limit = weight_exponents(np.abs(depthwise_bias), FACTOR_BITS) - first + PRODUCT_SHIFT
+    second_reach = _common_reach(second, limit, reached & (depthwise_bias != 0), largest_reach)
+    second = _bounded(second, limit + second_reach, reached, depthwise_bias != 0)
+    inner_reach = PRODUCT_SHIFT + second_reach
     both = first + second
 
-    middle_of_group = both.reshape(block.groups, -1)
-    columns = np.repeat(middle_of_group, block.out_channels // block.groups, axis=0)  # [O, M/groups]
-    balanced = np.ldexp(project, -columns)
+    def by_output(middle: Array) -> Array:
+        """Values of the middle channels as those of the columns of project, ``[O, M/groups]``."""
+        return np.repeat(middle.reshape(block.groups, -1), block.out_channels // block.groups, axis=0)
+
+    # Channels that contribute nothing have no scale to balance, and must not decide about that of the others.
+    balanced = np.ldexp(project, -by_output(both)) * by_output(reached | (depthwise_bias != 0))
     outer = weight_exponents(np.abs(balanced).max(axis=1), FACTOR_BITS)
 
     def integers(values: Array, exponents: Array) -> Array:
@@ -106,6 +112,24 @@ def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
         groups=block.groups,
     )
     return ScaledFactors(factors, outer, reach, inner_reach)
+
+
+def _common_reach(weights: Array, biases: Array, live: Array, largest: int) -> int:
+    """Bits by which biases must be coarser than weights, so that no live channel's weights lose precision to its bias.
+
+    Args:
+        weights: ``[M]`` exponents that suit the weights.
+        biases: ``[M]`` exponents that suit the biases.
+        live: ``[M]`` channels that have both.
+        largest: Never more than this.
+    """
+    return min(max(int(np.max(weights - biases, where=live, initial=0)), 0), largest)
+
+
+def _bounded(weights: Array, biases: Array, has_weights: Array, has_biases: Array) -> Array:
+    """``[M]`` exponents that suit both weights and biases, or the one a channel has; 0 for neither."""
+    both: Array = np.where(has_biases, np.minimum(weights, biases), weights)
+    return np.where(has_weights, both, np.where(has_biases, biases, 0))
 
 
 def smallest_shifts(products: SparseLists, start: Array, weight_bits: int, sum_bits: int) -> Array:

@@ -495,8 +495,8 @@ class Program:
             raise InputError(where, f"input_fraction_bits is {self.input_fraction_bits}", "compile the network again")
         if not self.nodes:
             raise InputError(where, "has no layers", "compile the network again")
-        self._check_scales()
         self.shapes()
+        self._check_scales()
 
     def shapes(self) -> dict[str, Shape]:
         """Output shape of every node (and of ``"input"``).
@@ -521,7 +521,7 @@ class Program:
         """Nodes that hand values on or align them must agree with the scales of what they read."""
         scales = {INPUT: self.input_fraction_bits}
         for node in self.nodes:
-            read = [scales.get(source, 0) for source in node.inputs]
+            read = [scales[source] for source in node.inputs]
             wanted = [node.fraction_bits] * len(read)
             if isinstance(node, IntegerConcat):
                 wanted = [node.fraction_bits + int(bits) for bits in node.shift]

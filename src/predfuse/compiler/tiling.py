@@ -86,6 +86,9 @@ def _cut(size: int, step: int) -> tuple[Span, ...]:
 
 def _reach(span: Span, size: int, kernel: int, stride: int, before: int) -> Span:
     """Input pixels inside the image that the windows of output pixels ``span`` reach."""
-    first = min(max(span.start * stride - before, 0), size)
-    last = min(max((span.stop - 1) * stride - before + kernel, first), size)
-    return Span(first, last)
+    # Windows wholly before or behind the image reach nothing of it.
+    first = max(span.start, (before - kernel) // stride + 1)
+    last = min(span.stop - 1, (size - 1 + before) // stride)
+    if first > last:
+        return Span(0, 0)
+    return Span(max(first * stride - before, 0), min(last * stride - before + kernel, size))
