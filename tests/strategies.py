@@ -113,7 +113,7 @@ def bottlenecks(
         inputs=(source,),
         expand_weight=sparse_array(rng, (middle, channels // groups), density, integer) * scale,
         expand_bias=sparse_array(rng, (middle,), shift_density, integer),
-        depthwise_weight=sparse_array(rng, (middle, kernel, kernel), density, integer),
+        depthwise_weight=sparse_array(rng, (middle, kernel, kernel), density, integer) * scale,
         depthwise_bias=sparse_array(rng, (middle,), shift_density, integer),
         project_weight=sparse_array(rng, (outputs, middle // groups), density, integer),
         project_bias=sparse_array(rng, (outputs,), shift_density, integer),

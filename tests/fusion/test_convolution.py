@@ -129,7 +129,7 @@ def test_first_stage_shift_stays_inside_the_image() -> None:
 def test_padding_wider_than_the_used_image() -> None:
     """With a stride above the image size the last window may end before the image begins."""
     rng = np.random.default_rng(6)
-    case = BlockCase(_block(rng, stride=3, padding=(4, 0, 4, 0)), rng.normal(size=(4, 1, 1)))
+    case = BlockCase(_block(rng, stride=6, padding=(4, 0, 4, 0)), rng.normal(size=(4, 3, 3)))
     masks = random_masks(rng, case)
     fused = fuse(case.block)
     wanted = fused_convolution_reference(fused, case.x, *masks)

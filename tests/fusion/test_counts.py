@@ -23,7 +23,7 @@ from predfuse.fusion.counts import (
 )
 from predfuse.fusion.execute import run_network
 from predfuse.fusion.weights import fuse
-from predfuse.ir import Bottleneck, Conv, Linear, Network, Pool
+from predfuse.ir import Add, Bottleneck, Conv, Linear, Network, Pool
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "reference" / "ics21" / "fusionet_cifar10.csv"
 
@@ -88,13 +88,18 @@ def test_plain_layers_count_as_known() -> None:
     nodes = (
         Conv("conv1", ("input",), weight, np.zeros(4), stride=2, padding=(1, 1, 1, 1), groups=2),
         Pool("pool", ("conv1",)),
-        Linear("FC1", ("pool",), np.ones((5, 4)), np.zeros(5)),
+        Add("add", ("pool", "pool", "pool")),
+        Pool("window", ("conv1",), "average", 2, 2),
+        Pool("max", ("conv1",), "max", 2, 2),
+        Linear("FC1", ("add",), np.ones((5, 4)), np.zeros(5)),
     )
-    conv, pool, fc = count_network(Network("plain", (2, 8, 8), nodes)).layers
+    conv, pool, add, window, largest, fc = count_network(Network("plain", (2, 8, 8), nodes)).layers
     assert (conv.dense.multiplications, conv.dense.additions) == (4 * 9 * 16, 4 * 9 * 16)
     assert (conv.pruned.multiplications, conv.pruned.weights, conv.dense.weights) == (3 * 9 * 16, 27, 36)
     assert conv.fused == conv.dense and conv.nonzero is None
     assert (pool.dense.multiplications, pool.dense.additions) == (0, 4 * 16)
+    assert (add.dense.multiplications, add.dense.additions, add.fused.additions) == (0, 2 * 4, 2 * 4)
+    assert (window.dense.additions, largest.dense.additions) == (4 * 4 * 4, 0)
     assert pool.multiplication_reduction == 1.0
     assert (fc.dense.multiplications, fc.dense.biases) == (20, 5)
 

@@ -65,7 +65,7 @@ def quantise_input(predictor: Predictor, x: Array, fraction_bits: int | None = N
     limit = max(-predictor.input_min, predictor.input_max) + 1
     integers = x.astype(np.int64)
     if shift >= 0:
-        shifted = np.right_shift(integers, min(shift, 63))
+        shifted = np.right_shift(integers, shift)
     else:
         shifted = np.left_shift(np.clip(integers, -limit, limit), min(-shift, 32))
     return np.clip(shifted, predictor.input_min, predictor.input_max)
