@@ -1,0 +1,147 @@
+"""Predictors for a network that is at hand as a graph only: fitted block by block, tuned layer by layer, no labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from predfuse.errors import InputError
+from predfuse.export.module import NetworkModule, PlainBlock, to_module
+from predfuse.ir import INPUT, Array, Bottleneck, Network
+from predfuse.predictor.initialise import fit_predictor
+from predfuse.predictor.layerwise import block_loss
+from predfuse.predictor.prepare import PrepareConfig
+from predfuse.predictor.ternary import TernaryPredictor
+
+LARGEST_TENSOR = 1 << 24
+"""Values of one pre-activation held at once; fewer images are used where a block needs more."""
+
+
+def prepare_network(
+    network: Network,
+    images: Array,
+    config: PrepareConfig | None = None,
+    *,
+    steps: int = 0,
+    learning_rate: float = 0.02,
+    batch_size: int = 32,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> Network:
+    """Give the blocks of a network predictors, fitted on images under the true masks.
+
+    Args:
+        network: The network; predictors it has are replaced. Its weights stay as they are, so that accuracy with
+            predicted masks is what the predictors alone can keep: training recovers more (``predfuse train``, or a
+            loop of your own after :func:`predfuse.predictor.prepare.prepare`).
+        images: ``[N, C, H, W]``, normalised floats.
+        config: Bits and which blocks; ``allow_unsupported`` does not matter here.
+        steps: Layer-wise tuning: Adam steps in which every predictor learns the true signs of its own block.
+        learning_rate: Of those steps, falling to 0 along half a cosine.
+        batch_size: Images of one step.
+        seed: Of the order of the images.
+        progress: Called with the loss after every step.
+
+    Raises:
+        InputError: A named block does not exist, no block at all, images that do not fit, or an unsupported operation.
+    """
+    config = config or PrepareConfig()
+    chosen = _chosen(network, config)
+    module = to_module(network, "plain").requires_grad_(False)
+    tensors = _tensors(network, images)
+    predictors = {block.name: _empty(block, config.bits) for block in chosen}
+    budget = _largest_batch(network, chosen)
+    for block, plain, x in _walk(module, chosen, tensors[:budget]):
+        weights = plain.expand_weight, plain.depthwise_weight
+        fit_predictor(predictors[block.name], *weights, x, *plain.pre_activations(x))
+    if steps:
+        _tune(module, chosen, predictors, tensors, steps, learning_rate, min(batch_size, budget), seed, progress)
+    replaced = {
+        block.name: dataclasses.replace(block, predictor=predictors[block.name].to_integers()) for block in chosen
+    }
+    return dataclasses.replace(
+        network.replace_nodes(**replaced), metadata={**network.metadata, "stage": "prepared", "layerwise_steps": steps}
+    )
+
+
+def _chosen(network: Network, config: PrepareConfig) -> list[Bottleneck]:
+    blocks = list(network.bottlenecks())
+    names = [block.name for block in blocks]
+    if not blocks:
+        raise InputError(f"network {network.name}", "has no expand-depthwise-project block", "choose another network")
+    for name in config.blocks or ():
+        if name not in names:
+            raise InputError(f"network {network.name}", f"has no block {name!r}", f"use some of {', '.join(names)}")
+    return [block for block in blocks if config.blocks is None or block.name in config.blocks]
+
+
+def _tensors(network: Network, images: Array) -> Tensor:
+    if images.ndim != 4 or images.shape[1:] != tuple(network.input_shape) or not len(images):
+        shape, wanted = ("x".join(map(str, sizes)) for sizes in (images.shape, network.input_shape))
+        raise InputError("images", f"have shape {shape}, network {network.name} expects Nx{wanted}", "resize them")
+    if images.dtype.kind != "f":
+        raise InputError("images", f"have type {images.dtype}", "normalise them first")
+    return torch.from_numpy(images).float()
+
+
+def _empty(block: Bottleneck, bits: int) -> TernaryPredictor:
+    return TernaryPredictor(
+        block.middle_channels, block.group_channels, block.kernel, block.stride, block.groups, bits, block.padding
+    )
+
+
+def _largest_batch(network: Network, blocks: list[Bottleneck]) -> int:
+    shapes = network.shapes()
+    largest = max(block.middle_channels * shapes[block.inputs[0]][1] * shapes[block.inputs[0]][2] for block in blocks)
+    return max(1, LARGEST_TENSOR // largest)
+
+
+def _walk(
+    module: NetworkModule, blocks: list[Bottleneck], x: Tensor
+) -> Iterator[tuple[Bottleneck, PlainBlock, Tensor]]:
+    """Every chosen block with its module and its input, while the network runs under the true masks."""
+    wanted = {block.name: block for block in blocks}
+    values = {INPUT: x}
+    with torch.no_grad():
+        for name, sources, layer in zip(module.names, module.sources, module.nodes, strict=True):
+            inputs = [values[source] for source in sources]
+            if name in wanted:
+                assert isinstance(layer, PlainBlock)
+                yield wanted[name], layer, inputs[0]
+            values[name] = layer(*inputs)
+
+
+def _tune(
+    module: NetworkModule,
+    blocks: list[Bottleneck],
+    predictors: dict[str, TernaryPredictor],
+    images: Tensor,
+    steps: int,
+    learning_rate: float,
+    batch_size: int,
+    seed: int,
+    progress: Callable[[float], None] | None,
+) -> None:
+    parameters = [parameter for predictor in predictors.values() for parameter in predictor.parameters()]
+    optimizer = torch.optim.Adam(parameters, learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    generator = torch.Generator().manual_seed(seed)
+    order: list[int] = []
+    for _ in range(steps):
+        while len(order) < batch_size:
+            order += torch.randperm(len(images), generator=generator).tolist()
+        batch, order = images[order[:batch_size]], order[batch_size:]
+        optimizer.zero_grad()
+        total = 0.0
+        for block, plain, x in _walk(module, blocks, batch):
+            with torch.enable_grad():
+                loss = block_loss(predictors[block.name], x, *(t.detach() for t in plain.pre_activations(x)))
+                loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        optimizer.step()
+        schedule.step()
+        if progress is not None:
+            progress(total)

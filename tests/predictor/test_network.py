@@ -1,0 +1,109 @@
+"""Predictors for networks that are at hand as graphs only, in Python and on the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from predfuse import models
+from predfuse.errors import InputError
+from predfuse.fusion.execute import run_network
+from predfuse.ir import Network
+from predfuse.ir_io import load_network, save_network
+from predfuse.predictor.initialise import insert_predictors
+from predfuse.predictor.network import prepare_network
+from predfuse.predictor.prepare import PrepareConfig
+
+OPTIONS = {"stage_blocks": (1, 1), "stage_middle": (32, 48), "stage_channels": (8, 8), "input_shape": (1, 14, 14)}
+
+
+def small() -> Network:
+    return models.network("fusionet-s", options=OPTIONS)
+
+
+def images(count: int = 16) -> np.ndarray:
+    """Images of patches, for neighbouring pixels of real ones are alike."""
+    patches = np.random.default_rng(0).normal(size=(count, 1, 5, 5))
+    return np.kron(patches, np.ones((3, 3)))[:, :, :14, :14]
+
+
+def wrong_shares(network: Network) -> list[float]:
+    blocks = run_network(network, images(8), "predicted").blocks
+    return [stage.false_on_share + stage.false_off_share for b in blocks for stage in (b.expand, b.depthwise)]
+
+
+def test_untuned_predictors_are_those_of_the_module() -> None:
+    model = models.build("fusionet-s", **OPTIONS)
+    insert_predictors(model, torch.from_numpy(images()).float())
+    for wanted, got in zip(
+        models.to_network(model).bottlenecks(), prepare_network(small(), images()).bottlenecks(), strict=True
+    ):
+        assert wanted.predictor is not None and got.predictor is not None
+        assert wanted.predictor.input_exponent == got.predictor.input_exponent
+        # Folded weights are rounded: a ternary weight or an offset on an edge may differ.
+        assert (wanted.predictor.expand != got.predictor.expand).mean() < 0.01
+        assert np.abs(wanted.predictor.expand_offset - got.predictor.expand_offset).max() <= 1
+        np.testing.assert_array_equal(wanted.predictor.shift, got.predictor.shift)
+
+
+def test_tuning_needs_no_labels_and_makes_fewer_errors() -> None:
+    losses: list[float] = []
+    network = small()
+    fitted = prepare_network(network, images(32))
+    tuned = prepare_network(network, images(32), steps=40, batch_size=16, progress=losses.append)
+    assert len(losses) == 40 and np.mean(losses[-8:]) < 0.97 * np.mean(losses[:8])
+    assert np.mean(wrong_shares(tuned)) < 0.9 * np.mean(wrong_shares(fitted)) < 0.25
+    assert tuned.metadata["stage"] == "prepared" and tuned.metadata["layerwise_steps"] == 40
+    for before, after in zip(network.bottlenecks(), tuned.bottlenecks(), strict=True):
+        np.testing.assert_array_equal(before.expand_weight, after.expand_weight)
+    again = prepare_network(network, images(32), steps=40, batch_size=16)
+    for left, right in zip(tuned.bottlenecks(), again.bottlenecks(), strict=True):
+        assert left.predictor is not None and right.predictor is not None
+        np.testing.assert_array_equal(left.predictor.depthwise_offset, right.predictor.depthwise_offset)
+
+
+def test_blocks_can_be_chosen_and_large_ones_take_fewer_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = prepare_network(small(), images(), PrepareConfig(bits=3, blocks=("b2",)))
+    first, second = network.bottlenecks()
+    assert first.predictor is None and second.predictor is not None and second.predictor.hidden_max == 7
+    wide = prepare_network(small(), images(4))
+    monkeypatch.setattr("predfuse.predictor.network.LARGEST_TENSOR", 4 * 32 * 7 * 7)
+    narrow = prepare_network(small(), np.concatenate([images(4), 100 * images(4)]))
+    for left, right in zip(wide.bottlenecks(), narrow.bottlenecks(), strict=True):
+        assert left.predictor is not None and right.predictor is not None
+        assert left.predictor.input_exponent == right.predictor.input_exponent
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(InputError, match=r"network fusionet-s: has no block 'b7'; use some of b1, b2"):
+        prepare_network(small(), images(), PrepareConfig(blocks=("b7",)))
+    with pytest.raises(InputError, match=r"images: have shape 16x1x14x7, network fusionet-s expects Nx1x14x14"):
+        prepare_network(small(), images()[..., :7])
+    with pytest.raises(InputError, match=r"images: have type uint8; normalise them first"):
+        prepare_network(small(), images().astype(np.uint8))
+    plain = Network("plain", (1, 14, 14), small().nodes[:2])
+    with pytest.raises(InputError, match="network plain: has no expand-depthwise-project block"):
+        prepare_network(plain, images())
+
+
+def test_the_command_writes_a_network_that_compiles_and_exports(tmp_path: Path) -> None:
+    source, output = tmp_path / "small.safetensors", tmp_path / "prepared.safetensors"
+    save_network(small(), source)
+    command = [sys.executable, "-m", "predfuse", "prepare", str(source), "-o", str(output)]
+    options = ["--images", "random", "-n", "8", "--steps", "2", "--check", "2", "--block", "b1", "--json", "-"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert [block["name"] for block in summary["blocks"]] == ["b1"]
+    assert 0 <= summary["blocks"][0]["depthwise_false_off_share"] < 0.5
+    first, second = load_network(output).bottlenecks()
+    assert first.predictor is not None and second.predictor is None
+
+    done = subprocess.run([*command, "--images", "nowhere"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("predfuse: error: ") and done.stderr.count("\n") == 1
