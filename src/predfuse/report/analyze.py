@@ -17,7 +17,7 @@ from predfuse.report.page import Chart, Page, Part, Section, Table, Tile, Tiles
 from predfuse.report.terminal import count, percent, ratio, table
 from predfuse.trace.ledger import Ledger, short_source
 
-SHAPE_HEADINGS = ("block", "channels", "image", "window", "groups", "exp.", "even", "pruned", "fusion")
+SHAPE_HEADINGS = ("block", "channels", "image", "window", "groups", "exp.", "even", "pruned", "gains")
 OPERATION_HEADINGS = ("block", "dense", "pruned", "fused", "dense", "pruned", "fused")
 CYCLE_HEADINGS = ("block", "dense", "sparse", "Archon", "of dense", "of sparse")
 MACHINE_HEADINGS = ("machine", "network", "cycles", "ms", "uJ")
@@ -62,9 +62,8 @@ def _image(shape: tuple[int, int, int]) -> str:
 
 
 def verdict(block: BlockAnalysis) -> str:
-    """Multiplications of the unpruned block per fused one, as gain or loss."""
-    reduction = block.counts.multiplication_reduction
-    return f"gains {reduction:.2f}x" if block.gains else f"loses {1 / reduction:.2f}x"
+    """Whether fusion saves multiplications, and how many of the unpruned block there are per fused one."""
+    return f"{'yes' if block.gains else 'no'} {block.counts.multiplication_reduction:.2f}x"
 
 
 def operation_rows(analysis: Analysis) -> list[list[str]]:

@@ -37,3 +37,7 @@ _REASONS = {
 def reason_for(operation: str) -> str:
     """Why ``operation`` (``aten.silu``) is unsupported."""
     return _REASONS.get(operation, f"{operation} is not an operation of these networks")
+
+
+class NotSupportedError(Exception):
+    """An operation cannot be expressed in a network; the message is the reason."""
