@@ -218,7 +218,7 @@ class Bottleneck(Node):
         y[o,p] = project_bias[o] + sum_m project_weight[o,m] u[m,p]               (groups on c, m, o alike)
 
     then ``y = shuffle(y, shuffle_groups)`` and, with ``residual``, ``y + x``. Outside the image ``h`` is 0. With a
-    predictor the activations are replaced by its masks: ``h = mask1 * a``, ``u = mask2 * d``.
+    predictor the activations are replaced by its masks: ``h = mask1 * a``, ``u = mask2 * d`` (all on for ``linear``).
 
     Attributes:
         expand_weight: ``[M, C/groups]``.
