@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from predfuse.accelerators.spec import AcceleratorSpec, EyerissSpec
+from predfuse.accelerators.structures import structure_areas_um2
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def area_items(spec: AcceleratorSpec) -> tuple[AreaItem, ...]:
         AreaItem("zero multiplexers", pes, part.zero_muxes),
         AreaItem("reconfiguration multiplexers", pes, part.reconfiguration_muxes),
         AreaItem("index decoders", 1, part.decoders),
+        *(AreaItem(name, 1, each) for name, each in structure_areas_um2(spec).items()),
         AreaItem("difference of the published sum", 1, part.published_difference),
         AreaItem("global buffer", 1, part.global_buffer),
         AreaItem("mask buffer", 1, part.mask_buffer, in_total=False),

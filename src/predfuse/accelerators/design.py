@@ -23,7 +23,11 @@ class StructureArea(Part):
     sram_bank: Area
     """Fixed part of one SRAM bank (um2)."""
     sram_bit: Area
-    """One SRAM bit (um2)."""
+    """One bit of a banked SRAM (um2)."""
+    narrow_sram_bit: Area
+    """One bit of a small SRAM 16 bits wide (um2), everything included."""
+    regfile: Area
+    """Fixed part of one 16-bit register file (um2)."""
     regfile_bit: Area
     """One bit of a register file (um2)."""
     flip_flop: Area
@@ -39,6 +43,10 @@ class StructureArea(Part):
 class StructureEnergy(Part):
     """Energy of one action of the optional structures (pJ each)."""
 
+    sram_access: Energy
+    """Fixed part of one 64-bit access of a banked SRAM (pJ)."""
+    sram_access_per_bank_bit: Energy
+    """What every bit of its bank adds to an access (pJ)."""
     factor_multiplication: Energy
     """One product of two factors of a fused weight (pJ)."""
     register_word: Energy

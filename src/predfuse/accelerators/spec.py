@@ -71,8 +71,8 @@ class ArchonPe(Part):
     """20-bit adders: fused weights added in a cycle (count)."""
     adder_split: Count
     """Narrow additions one adder makes in predictor mode (count); ``adders * adder_split`` ternary ones a cycle."""
-    mask_sram_depth: Count
-    """Words of 16 mask bits held (count)."""
+    mask_sram_depth: Annotated[int, Field(ge=0, le=1 << 32)]
+    """Words of 16 mask bits held (count); 0 where gates come from the mask buffer."""
 
     @property
     def predictor_lanes(self) -> int:

@@ -48,10 +48,10 @@ def why_not_fused(item: WorkItem, spec: ArchonSpec) -> str:
     if not item.fusable:
         return item.note or "not an expand, depthwise, project block"
     expand = item.operations[0]
-    for limit, what in (
-        (1 << spec.fused_index_bits, f"fused_index_bits {spec.fused_index_bits}"),
-        (spec.pe.mask_sram_depth * WORD_BITS, f"pe.mask_sram_depth {spec.pe.mask_sram_depth}"),
-    ):
+    limits = [(1 << spec.fused_index_bits, f"fused_index_bits {spec.fused_index_bits}")]
+    if spec.design.gates == "private":
+        limits.append((spec.pe.mask_sram_depth * WORD_BITS, f"pe.mask_sram_depth {spec.pe.mask_sram_depth}"))
+    for limit, what in limits:
         if expand.group_outputs > limit:
             return f"{expand.group_outputs} middle channels per group, {what} allows {limit}"
     return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -103,7 +104,7 @@ def _row_bits(on: Array, stride: int, top: int, left: int, height: int, width: i
 
 
 @njit(cache=True, nogil=True)
-def _cut(row: Array, start: int, count: int) -> int:
+def _cut(row: Array, start: int, count: int) -> Any:
     """Bits ``start .. start + count`` of a row of words, as one word."""
     word, shift = start >> 6, np.uint64(start & 63)
     low = row[word] >> shift
@@ -115,7 +116,7 @@ def _cut(row: Array, start: int, count: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _ones(word: int) -> int:
+def ones(word: Any) -> Any:
     """Bits set in a 64-bit word."""
     x = np.uint64(word)
     x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
@@ -148,7 +149,7 @@ def _fill(
             if word == 0:
                 continue
             second_any[tile, channel] = True
-            second_count[channel] += _ones(word)
+            second_count[channel] += ones(word)
             for tap_row in range(kernel):
                 for tap_column in range(kernel):
                     both = np.uint64(0)
@@ -159,4 +160,4 @@ def _fill(
                     if both != 0:
                         tap = tap_row * kernel + tap_column
                         both_any[tile, channel, tap] = True
-                        both_count[channel, tap] += _ones(both)
+                        both_count[channel, tap] += ones(both)

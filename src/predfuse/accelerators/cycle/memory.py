@@ -34,7 +34,7 @@ class Step:
         predicts_ahead: Its prediction runs beside the main work of the step before.
         waits: It needs the results of the step before (a new layer): nothing but loads may run ahead.
         reads_stores: Its loads read what earlier steps stored.
-        stage: Of the layer, for traces.
+        stage: Of the layer.
     """
 
     layer: str
@@ -75,15 +75,17 @@ class Timeline:
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Cycles of one layer.
+    """Cycles of one stage of one layer.
 
     Attributes:
-        layer: Its name.
+        layer: Name of the layer.
+        stage: Of the layer.
         compute_cycles: With endless bandwidth.
         stall_cycles: What waiting for the DRAM adds.
     """
 
     layer: str
+    stage: str
     compute_cycles: int
     stall_cycles: int
 
@@ -113,14 +115,13 @@ def schedule(steps: Sequence[Step], dram_bits_per_cycle: int | None) -> Timeline
 
 
 def layer_times(steps: Sequence[Step], real: Timeline) -> list[LayerTime]:
-    """Cycles of every layer, in order; steps of a layer follow each other, and its first one ``waits``.
+    """Cycles of every stage of every layer, in order; its steps follow each other, and the first one ``waits``.
 
-    A layer lasts from the end of the one before to the end of its last main work, the last layer to its last store.
+    A stage lasts from the end of the one before to the end of its last main work, the last one to its last store.
     """
     ideal = schedule(steps, None)
-    ends = [
-        index for index, step in enumerate(steps) if index + 1 == len(steps) or steps[index + 1].layer != step.layer
-    ]
+    keys = [(step.layer, step.stage) for step in steps]
+    ends = [index for index, key in enumerate(keys) if index + 1 == len(keys) or keys[index + 1] != key]
     times = []
     before_ideal = before_real = 0
     for index in ends:
@@ -128,7 +129,7 @@ def layer_times(steps: Sequence[Step], real: Timeline) -> list[LayerTime]:
         end_ideal = ideal.end if last else int(ideal.main[index, 1])
         end_real = real.end if last else int(real.main[index, 1])
         compute = end_ideal - before_ideal
-        times.append(LayerTime(steps[index].layer, compute, end_real - before_real - compute))
+        times.append(LayerTime(*keys[index], compute, end_real - before_real - compute))
         before_ideal, before_real = end_ideal, end_real
     return times
 

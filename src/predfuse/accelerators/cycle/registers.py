@@ -1,10 +1,13 @@
 """Timing of lane registers: the gate words of a pass are loaded beside the lanes, then all its lists run from there.
 
-A pass holds the middle channels that connect one input channel and one tap (``W1[m,c]`` and ``D[m,k]`` not zero) to the
-outputs of a slice; its lists differ in the output channel only. The compiler gives every channel of a pass to a lane so
-that the channels of a list lie in different lanes, as far as possible: a list takes as many cycles as it has channels in
-one lane. Gate words travel from the gate memory to the lanes once per pass instead of once per entry, the next pass
-while the lists of this one run (two sets of registers).
+A pass holds the middle channels that connect one input channel and one tap (``W1[m,c]`` and ``D[m,k]`` not zero) to
+the outputs of a slice; its lists differ in the output channel only. The compiler gives every channel of a pass to a
+lane so that the channels of a list lie in different lanes, as far as possible: a list takes as many cycles as it has
+channels in one lane. Gate words travel from the gate memory to the lanes once per pass instead of once per entry, the
+next pass while the lists of this one run (two sets of registers).
+
+Bias sums need no product with an input, so that one pass may mix taps: its members are gate words, (channel, tap) for
+the expand biases and (channel) for the depthwise ones.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from predfuse.accelerators.cycle.gates import _ones
+from predfuse.accelerators.cycle.gates import ones
+from predfuse.accelerators.cycle.work import BlockWork
 from predfuse.errors import InputError
 from predfuse.ir import Array
 
@@ -83,6 +87,42 @@ class PassTimes:
         return int(self.load_cycles[0] + beside + self.list_cycles[-1])
 
 
+def group_passes(work: BlockWork, group: int, slice_outputs: int, capacity: int) -> Passes:
+    """All passes of a group: for every slice of outputs, for every input channel, for every tap; then the bias sums.
+
+    Args:
+        work: The block.
+        group: Which group.
+        slice_outputs: Outputs whose partial sums the PEs hold at once, at most 64.
+        capacity: Members a pass may have.
+    """
+    channels = slice(group * work.group_middle, (group + 1) * work.group_middle)
+    expand, depthwise = work.expand[channels], work.depthwise[channels]
+    expand_bias, depthwise_bias = work.expand_bias[channels], work.depthwise_bias[channels]
+    project = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
+    members: list[Array] = []
+    bits: list[Array] = []
+    for first in range(0, work.group_outputs, slice_outputs):
+        rows = project[first : first + slice_outputs]
+        outputs = np.zeros(work.group_middle, np.uint64)
+        for output, row in enumerate(rows):
+            outputs |= row.astype(np.uint64) << np.uint64(output)
+        read = outputs != 0
+        passes = [
+            np.flatnonzero(expand[:, column] & depthwise[:, tap] & read)
+            for column in range(work.group_channels)
+            for tap in range(work.taps)
+        ]
+        passes.append(np.nonzero(depthwise & (expand_bias & read)[:, None])[0])
+        passes.append(np.flatnonzero(depthwise_bias & read))
+        members += passes
+        bits += [outputs[part] for part in passes]
+    lengths = np.array([len(part) for part in members])
+    # A pass without members is not begun.
+    indptr = np.concatenate(([0], np.cumsum(lengths[lengths > 0])))
+    return split_passes(Passes(indptr, np.concatenate(members), np.concatenate(bits)), capacity)
+
+
 def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
     """Give the members of every pass to lanes and count the cycles.
 
@@ -137,7 +177,7 @@ def _time_passes(
         start, stop = indptr[index], indptr[index + 1]
         per_bank[:] = 0
         for member in range(start, stop):
-            slots = max(1, (_ones(outputs[member]) + row_words - 1) // row_words)
+            slots = max(1, (ones(outputs[member]) + row_words - 1) // row_words)
             per_bank[channel[member] % banks] += slots
             load_slots[index] += slots
         load_cycles[index] = max((load_slots[index] + loads - 1) // loads, per_bank.max())
@@ -158,7 +198,7 @@ def _place(outputs: Array, lanes: int, registers: int) -> Array:
     lane = np.full(members, -1, np.int64)
     degree = np.zeros(members, np.int64)
     for member in range(members):
-        degree[member] = _ones(outputs[member])
+        degree[member] = ones(outputs[member])
     order = np.argsort(-degree, kind="mergesort")
     longest = np.zeros(64, np.int64)
     bits = np.zeros(64, np.int64)

@@ -1,0 +1,141 @@
+"""Archon at cycle fidelity: a network made ready once, then run for the masks of one image after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from predfuse.accelerators.archon.paper import MAIN, why_not_fused
+from predfuse.accelerators.cycle.block import plan_block, working_words
+from predfuse.accelerators.cycle.elementwise import STREAM_BITS, plan_elementwise
+from predfuse.accelerators.cycle.gates import gates
+from predfuse.accelerators.cycle.groups import GroupPlan, charged_work, plan_groups
+from predfuse.accelerators.cycle.layerwise import plan_layerwise
+from predfuse.accelerators.cycle.places import Place, Places
+from predfuse.accelerators.cycle.plain import plan_plain
+from predfuse.accelerators.cycle.plan import LayerPlan
+from predfuse.accelerators.cycle.run import CycleRun, run_plans
+from predfuse.accelerators.cycle.work import BlockWork, block_work
+from predfuse.accelerators.parts import WORD_BITS
+from predfuse.accelerators.result import LedgerEntry
+from predfuse.accelerators.spec import ArchonSpec
+from predfuse.accelerators.workload import EXPAND_OR_LAYER, WorkItem, Workload, stage_of, workload
+from predfuse.compiler.tiling import Tile
+from predfuse.errors import InputError
+from predfuse.ir import Add, Array, Bottleneck, Network, Node, Pool
+
+Masks = Mapping[str, tuple[Array, Array]]
+"""Mask 1 ``[M, H, W]`` and mask 2 ``[M, P, Q]`` of one image by block."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedBlock:
+    """A fused block, ready for any image."""
+
+    work: BlockWork
+    groups: tuple[GroupPlan, ...]
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedNetwork:
+    """A network on an Archon, ready for any image: lists ordered, channels given to lanes, maps given a place.
+
+    Attributes:
+        network: The network.
+        spec: The machine.
+        workload: Its convolutions.
+        blocks: The fused blocks by name.
+        places: Where the feature maps are.
+        reasons: Why a block is not fused, by name.
+    """
+
+    network: Network
+    spec: ArchonSpec
+    workload: Workload
+    blocks: Mapping[str, PreparedBlock]
+    places: Places
+    reasons: Mapping[str, str]
+
+
+def prepare(network: Network, spec: ArchonSpec) -> PreparedNetwork:
+    """Make a network ready: the slow part, as a compiler would do it once.
+
+    Args:
+        network: Blocks with a predictor are fused, the others run as plain layers.
+        spec: The machine.
+
+    Raises:
+        InputError: A block has too many fused weights.
+    """
+    shapes, work = network.shapes(), workload(network)
+    blocks: dict[str, PreparedBlock] = {}
+    reasons: dict[str, str] = {}
+    reserved: dict[str, int] = {}
+    for node, item in zip(network.nodes, work.items, strict=True):
+        reserved[node.name] = 2 * STREAM_BITS // WORD_BITS
+        if not isinstance(node, Bottleneck):
+            continue
+        reason = "has no predictor" if node.predictor is None else why_not_fused(item, spec)
+        if reason:
+            reasons[node.name] = reason
+            continue
+        block = charged_work(block_work(node, shapes[node.inputs[0]]), spec)
+        tiles = block.tiles(spec.design.tile_rows, spec.design.tile_columns)
+        prepared = PreparedBlock(block, plan_groups(block, spec), tiles)
+        blocks[node.name] = prepared
+        if spec.design.predictor_order == "tile":
+            reserved[node.name] = working_words(block, prepared.groups, tiles, spec)
+    return PreparedNetwork(network, spec, work, blocks, Places.plan(network, spec, reserved), reasons)
+
+
+def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
+    """One image.
+
+    Args:
+        prepared: From :func:`prepare`.
+        masks: Of every fused block.
+
+    Raises:
+        InputError: Masks of a fused block are missing or do not fit it, or a buffer is too small.
+    """
+    plans: list[LayerPlan] = []
+    ledger: list[LedgerEntry] = []
+    for node, item in zip(prepared.network.nodes, prepared.workload.items, strict=True):
+        place = prepared.places.of(node)
+        if node.name in prepared.blocks:
+            if node.name not in masks:
+                raise InputError(f"layer {node.name}", "has no masks", "run the network with its predicted masks")
+            plans.append(_plan_fused(prepared.blocks[node.name], item, masks[node.name], prepared.spec, place))
+            ledger.append(LedgerEntry(node.name, "fused"))
+            continue
+        ledger.append(LedgerEntry(node.name, "plain", prepared.reasons.get(node.name, "")))
+        if item.operations:
+            plans += _plan_operations(node, item, prepared, place)
+        elif isinstance(node, Pool | Add) and prepared.spec.elementwise == "charged":
+            stage = stage_of(node.name)
+            plans.append(
+                plan_elementwise(node, MAIN if stage == EXPAND_OR_LAYER else stage, prepared.spec, prepared.places)
+            )
+    return run_plans(prepared.network.name, prepared.spec, plans, tuple(ledger))
+
+
+def _plan_fused(
+    block: PreparedBlock, item: WorkItem, masks: tuple[Array, Array], spec: ArchonSpec, place: Place
+) -> LayerPlan:
+    found = gates(block.work, masks[0], masks[1], block.tiles)
+    if spec.design.predictor_order == "layer":
+        return plan_layerwise(item, block.work, block.groups, found, block.tiles, spec, place)
+    return plan_block(block.work, block.groups, found, block.tiles, spec, place)
+
+
+def _plan_operations(node: Node, item: WorkItem, prepared: PreparedNetwork, place: Place) -> list[LayerPlan]:
+    """The convolutions of a node one after the other."""
+    operations = item.operations
+    alone = len(operations) == 1 and operations[0].stage == EXPAND_OR_LAYER and item.node == item.layer
+    plans = []
+    for index, operation in enumerate(operations):
+        before, after = operation.channels * operation.in_pixels, operation.outputs * operation.out_pixels
+        inside = prepared.places.inside(place, index, len(operations), before, after)
+        plans.append(plan_plain(operation, prepared.spec, inside, MAIN if alone else operation.stage))
+    return plans

@@ -1,0 +1,193 @@
+"""A fused block tile by tile: predictions on chip, fused weights broadcast or generated, one multiplication a list.
+
+Items are a group of channels on a tile of output pixels, group by group, so that the weights of a group are fetched
+once. :mod:`predfuse.accelerators.cycle.layerwise` is the published order instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from predfuse.accelerators.archon.paper import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND
+from predfuse.accelerators.cycle.block_actions import block_actions, ternary_additions
+from predfuse.accelerators.cycle.broadcast import NO_BANKS, Sequencer
+from predfuse.accelerators.cycle.elementwise import stream_bits
+from predfuse.accelerators.cycle.gates import Gates
+from predfuse.accelerators.cycle.groups import GroupPlan
+from predfuse.accelerators.cycle.items import Item, keeps_weights, plan_item
+from predfuse.accelerators.cycle.lists import tile_cycles
+from predfuse.accelerators.cycle.memory import Step
+from predfuse.accelerators.cycle.places import Place
+from predfuse.accelerators.cycle.plan import LayerPlan, StagePlan, split_step
+from predfuse.accelerators.cycle.predictor import channels_at_once
+from predfuse.accelerators.cycle.work import BlockWork
+from predfuse.accelerators.parts import WORD_BITS
+from predfuse.accelerators.spec import ArchonSpec
+from predfuse.compiler.tiling import Tile
+from predfuse.ir import Array
+
+
+def sequencer(spec: ArchonSpec) -> Sequencer:
+    """The sequencer of broadcast lists a machine has."""
+    design = spec.design
+    return Sequencer(
+        lanes=spec.pe.adders,
+        shared=design.shared_lists,
+        granule=design.lane_granule,
+        banks=spec.mask_buffer.banks if design.gates == "banked" else NO_BANKS,
+        ports=design.gate_ports,
+        skips_entries=design.skip in ("entries", "lists"),
+        skips_lists=design.skip == "lists",
+    )
+
+
+def plan_block(
+    work: BlockWork, groups: Sequence[GroupPlan], gates: Gates, tiles: Sequence[Tile], spec: ArchonSpec, place: Place
+) -> LayerPlan:
+    """Steps and actions of a block for the masks of one image.
+
+    Args:
+        work: The block, as charged (:func:`predfuse.accelerators.cycle.groups.charged_work`).
+        groups: Its groups.
+        gates: Of the image.
+        tiles: That cover the output.
+        spec: The machine.
+        place: Where its feature maps are.
+    """
+    items = [
+        [plan_item(work, plan, tile, index == 0, len(tiles), spec, place) for index, tile in enumerate(tiles)]
+        for plan in groups
+    ]
+    sent = [_sent_cycles(work, group, plan, gates, len(tiles), spec) for group, plan in enumerate(groups)]
+    steps: list[Step] = []
+    main_cycles = 0
+    words_before = 0
+    double = _double_buffered(work, groups, items, spec, place)
+    for plan, row, cycles in zip(groups, items, sent, strict=True):
+        kept = keeps_weights(plan, len(tiles), spec, place)
+        for index, item in enumerate(row):
+            main = max(int(cycles[index]), -(-item.accesses // spec.global_buffer.banks)) + spec.design.fill_cycles
+            fill = _fill_cycles(plan, index == 0 or not kept, spec)
+            main_cycles += fill + main
+            step = Step(
+                layer=work.name,
+                load_bits=item.load_bits,
+                store_bits=item.store_bits,
+                predict_cycles=item.predict.cycles,
+                main_cycles=fill + main,
+                loads_ahead=double,
+                predicts_ahead=spec.design.predictor == "dedicated"
+                and words_before + plan.gate_words <= spec.mask_buffer.depth,
+                waits=not steps,
+                reads_stores=not steps and not place.input_on_chip,
+            )
+            words_before = plan.gate_words
+            steps += [step] if kept else _streamed(step, plan, fill, place)
+    return LayerPlan(work.name, tuple(steps), _stages(work, groups, items, gates, spec, main_cycles))
+
+
+def _streamed(step: Step, plan: GroupPlan, fill_cycles: int, place: Place) -> list[Step]:
+    """A step whose weights are used up as they arrive: what the predictor needs, what fills memories, the rest."""
+    rest = plan.weight_bits - min(plan.weight_bits, plan.fill_words * WORD_BITS)
+    first = replace(step, load_bits=step.load_bits - plan.weight_bits, main_cycles=0, store_bits=0, loads_ahead=True)
+    after = replace(step, predict_cycles=0, predicts_ahead=False, waits=False, reads_stores=False, loads_ahead=True)
+    fill = replace(after, load_bits=plan.weight_bits - rest, main_cycles=fill_cycles, store_bits=0)
+    main = replace(after, load_bits=rest, main_cycles=step.main_cycles - fill_cycles)
+    return [first, fill, *split_step(main, stream_bits(place.free_words))]
+
+
+def working_words(work: BlockWork, groups: Sequence[GroupPlan], tiles: Sequence[Tile], spec: ArchonSpec) -> int:
+    """Global buffer a block wants for itself: two tiles of one group, and its weights twice (16-bit words)."""
+    pixels = max(tile.input_pixels for tile in tiles)
+    out = max(tile.pixels for tile in tiles)
+    tile_words = work.group_channels * pixels + work.group_outputs * out * (2 if work.residual else 1)
+    weights = 0
+    if spec.design.weights != "dram" and len(tiles) > 1:
+        weights = max(plan.weight_bits + plan.predictor_bits for plan in groups) // WORD_BITS
+    return min(2 * (tile_words + weights), spec.global_buffer.words)
+
+
+def _double_buffered(
+    work: BlockWork, groups: Sequence[GroupPlan], items: Sequence[Sequence[Item]], spec: ArchonSpec, place: Place
+) -> bool:
+    """Whether the next item's data fits beside that of the present one (streamed lists always come in parts)."""
+    kept = [
+        plan.weight_bits + plan.predictor_bits for plan in groups if keeps_weights(plan, len(items[0]), spec, place)
+    ]
+    tile_bits = max(
+        work.group_channels * item.input_pixels * WORD_BITS * (not place.input_on_chip)
+        + work.group_outputs * item.pixels * WORD_BITS * (not place.output_on_chip)
+        for row in items
+        for item in row
+    )
+    return 2 * (max(kept, default=0) + tile_bits) <= place.free_words * WORD_BITS
+
+
+def _sent_cycles(work: BlockWork, group: int, plan: GroupPlan, gates: Gates, tiles: int, spec: ArchonSpec) -> Array:
+    if plan.times is not None:
+        return np.full(tiles, plan.times.cycles)
+    assert plan.lists is not None
+    return tile_cycles(work, group, plan.lists, gates, sequencer(spec))
+
+
+def _fill_cycles(plan: GroupPlan, first: bool, spec: ArchonSpec) -> int:
+    """Cycles to move factors into the memories beside the lanes, all banks of the global buffer at once."""
+    words = plan.fill_words * first + plan.refill_words * (plan.slices - 1)
+    return -(-words // (spec.global_buffer.banks * spec.global_buffer.width_bits // WORD_BITS))
+
+
+def _stages(
+    work: BlockWork,
+    groups: Sequence[GroupPlan],
+    items: Sequence[Sequence[Item]],
+    gates: Gates,
+    spec: ArchonSpec,
+    main_cycles: int,
+) -> tuple[StagePlan, ...]:
+    own = spec.design.structures
+    every = [item for row in items for item in row]
+    ternary_expand, ternary_depthwise = ternary_additions(work, groups, items)
+    rates = (spec.array.pes * spec.pe.predictor_lanes,) * 2
+    units = (spec.array.pes,) * 2
+    if spec.design.predictor == "dedicated" and own is not None:
+        positions = spec.design.tile_rows * spec.design.tile_columns
+        rates = (
+            own.predictor_units * own.predictor_inputs,
+            positions * own.predictor_taps * channels_at_once(work, own),
+        )
+        units = (own.predictor_units, positions)
+    lists = len(work.project) * work.group_channels * work.taps * work.out_shape[1] * work.out_shape[2]
+    expand, depthwise, main = block_actions(work, groups, items, gates, spec)
+    tiles = len(items[0])
+    return (
+        StagePlan(
+            PREDICT_EXPAND,
+            ternary_expand,
+            rates[0],
+            expand,
+            f"one pixel of a tile and its halo a unit, {tiles} tiles",
+            units[0],
+            sum(item.predict.expand_cycles for item in every),
+        ),
+        StagePlan(
+            PREDICT_DEPTHWISE,
+            ternary_depthwise,
+            rates[1],
+            depthwise,
+            "one output pixel a unit",
+            units[1],
+            sum(item.predict.depthwise_cycles for item in every),
+        ),
+        StagePlan(
+            MAIN,
+            lists,
+            spec.array.pes,
+            main,
+            f"{spec.design.parallel_lists} lists a pixel at once, {work.groups} groups of {tiles} tiles",
+            spec.array.pes,
+            main_cycles,
+        ),
+    )

@@ -1,0 +1,109 @@
+"""Area and energy of an Archon's structures from their sizes, by the rules behind its specification.
+
+Rules, all fitted to the published table (``docs/archon.md``): a banked SRAM costs a fixed part and a part per bit for
+every bank, its access likewise; a register file a fixed part and a part per bit; everything else so much per bit.
+"""
+
+from __future__ import annotations
+
+from predfuse.accelerators.design import Structures
+from predfuse.accelerators.parts import WORD_BITS
+from predfuse.accelerators.spec import ArchonSpec, Buffer
+
+GATE_BITS = 64
+TERNARY_SUM_BITS = 6
+"""Mean width of the adders in a tree of 24 four-bit terms: 12 of 5 bits, 6 of 6, 3 of 7, 2 of 8 (bits)."""
+OFFSET_BITS = 12
+"""Width of an offset and of what it is added to (bits)."""
+
+
+def sram_area_um2(buffer: Buffer, own: Structures) -> float:
+    """A banked SRAM (um2)."""
+    bits = buffer.depth * buffer.width_bits
+    return buffer.banks * own.area_um2.sram_bank + bits * own.area_um2.sram_bit
+
+
+def sram_access_pj(bank_bits: float, own: Structures) -> float:
+    """One 64-bit read of a bank (pJ)."""
+    return own.energy_pj.sram_access + bank_bits * own.energy_pj.sram_access_per_bank_bit
+
+
+def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
+    """Area of every structure the published machine does not have (um2), by name."""
+    design, own = spec.design, spec.design.structures
+    if own is None:
+        return {}
+    area, lanes, parallel = own.area_um2, spec.pe.adders, design.parallel_lists
+    load_bits = GATE_BITS + WORD_BITS * (own.project_row_words + 2)
+    areas: dict[str, float] = {}
+    if design.gates == "registers":
+        row_bits = own.project_row_words * WORD_BITS
+        banks = spec.mask_buffer.banks
+        held = own.lane_registers * (load_bits + GATE_BITS)  # and which outputs the channel has
+        chosen = own.lane_registers * (GATE_BITS + 2 * WORD_BITS) + row_bits
+        areas["project memory"] = banks * area.sram_bank + own.project_memory_words * WORD_BITS * area.sram_bit
+        areas["tap memory"] = own.tap_memory_words * WORD_BITS * area.narrow_sram_bit
+        areas["column buffers"] = 2 * own.column_buffer_words * WORD_BITS * area.narrow_sram_bit
+        areas["lane registers"] = lanes * 2 * held * area.regfile_bit
+        areas["load network"] = own.channel_loads * lanes * load_bits * area.mux_bit
+        areas["lane selectors"] = lanes * parallel * chosen * area.mux_bit
+        areas["input planes"] = 2 * own.input_plane_pixels * WORD_BITS * area.flip_flop
+    elif design.weights == "generated":
+        # Factors in small memories, one for every lane.
+        words = own.project_memory_words + own.tap_memory_words + 2 * own.column_buffer_words
+        areas["factor memories"] = words * WORD_BITS * area.narrow_sram_bit
+    if design.gates == "banked":
+        areas["gate crossbar"] = lanes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
+    if design.weights == "generated":
+        areas["fused-weight multipliers"] = lanes * parallel * 2 * area.multiplier
+    if design.predictor == "dedicated":
+        positions = design.tile_rows * design.tile_columns
+        term = TERNARY_SUM_BITS * area.adder_bit + (spec.activation_bits + 1) * area.mux_bit
+        offset = OFFSET_BITS * area.adder_bit
+        unit = own.predictor_inputs * (term + spec.activation_bits * area.flip_flop) + own.predictor_channels * offset
+        second = own.predictor_channels * (own.predictor_taps * term + offset)
+        plane = own.predictor_channels * own.hidden_plane_pixels * spec.activation_bits * area.flip_flop
+        areas["predictor, first stage"] = own.predictor_units * unit
+        areas["predictor, second stage"] = positions * second
+        areas["hidden planes"] = 2 * plane
+        areas["gate formers"] = positions * own.predictor_channels * own.predictor_taps * area.mux_bit
+    return areas
+
+
+def sized(spec: ArchonSpec) -> ArchonSpec:
+    """The specification with the areas and energies its sizes imply.
+
+    Lanes, register files, buffers and the mask buffer are resized; what does not depend on a size stays as it is.
+    """
+    own = spec.design.structures
+    if own is None:
+        return spec
+    area, lanes, pe = own.area_um2, spec.pe.adders, spec.pe
+    psum_bits = pe.psum_regfile_words * WORD_BITS
+    areas = spec.area_um2.model_copy(
+        update={
+            "psum_regfile": area.regfile + psum_bits * area.regfile_bit,
+            # The input registers and one pipeline register behind the adders.
+            "ifmap_regfile": (pe.ifmap_regfile_words * WORD_BITS + 20) * area.flip_flop,
+            "zero_muxes": lanes * 20 * area.mux_bit,
+            "global_buffer": sram_area_um2(spec.global_buffer, own),
+            "mask_buffer": sram_area_um2(spec.mask_buffer, own),
+        }
+    )
+    read = sram_access_pj(spec.mask_buffer.depth * spec.mask_buffer.width_bits / spec.mask_buffer.banks, own)
+    buffer_read = sram_access_pj(
+        spec.global_buffer.depth * spec.global_buffer.width_bits / spec.global_buffer.banks, own
+    )
+    row_bits = own.project_memory_words * WORD_BITS / spec.mask_buffer.banks
+    wide = max(1, own.project_row_words * WORD_BITS // GATE_BITS)
+    energies = spec.energy_pj.model_copy(
+        update={
+            "mask_buffer_read": read,
+            "mask_buffer_write": read,
+            "global_buffer_read": buffer_read,
+            "global_buffer_write": buffer_read,
+        }
+    )
+    prices = own.energy_pj.model_copy(update={"project_row": wide * sram_access_pj(row_bits / wide, own)})
+    design = spec.design.model_copy(update={"structures": own.model_copy(update={"energy_pj": prices})})
+    return spec.model_copy(update={"area_um2": areas, "energy_pj": energies, "design": design})
