@@ -233,6 +233,8 @@ def _concat(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> V
 
 def _mean(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
     view = lowering.view(arguments["self"])
+    if view.members is None and not view.in_order and view.channel_order() is not None:
+        view = lowering.whole(arguments["self"])  # the mean of shuffled channels needs the shuffle
     return view.mean(list(arguments.get("dim") or []), bool(arguments.get("keepdim")))
 
 
