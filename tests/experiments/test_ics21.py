@@ -19,7 +19,7 @@ from predfuse.accelerators.workload import workload
 from predfuse.experiments.ics21 import NETWORKS, Reproduction, reproduce
 from predfuse.experiments.published_figures import published
 from predfuse.models import network
-from predfuse.report.ics21 import render_report
+from predfuse.report.ics21 import energy_difference_table, render_report
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "ics21"
 PUBLISHED_CASES = [
@@ -199,3 +199,24 @@ def test_shipped_figures_are_those_of_the_reference_tables(name: str) -> None:
     for row in rows:
         key = (network_of(row["accelerator"]), row["layer"], row["accelerator"], row["stage"])
         assert shipped[key] == (int(row["cycles"]) if row["cycles"] else None, float(row["energy_uJ"]))
+
+
+def test_the_documentation_states_what_comes_out(result: Reproduction) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "ics21.md").read_text(encoding="utf-8")
+    for total in result.totals:
+        if total.published_cycles is not None and total.published_energy_uj is not None:
+            cells = [f"{cycles:,}" for cycles in (total.published_cycles, total.cycles, total.corrected_cycles)]
+            assert f"| {total.network} on {total.accelerator} | {' | '.join(cells)} |" in text
+            cells = [f"{total.published_energy_uj:,.2f}", f"{total.energy_uj:,.2f}"]
+            ratio = f"{total.energy_uj / total.published_energy_uj:.3f}"
+            assert f"| {total.network} on {total.accelerator} | {' | '.join(cells)} | {ratio} |" in text
+    for row in energy_difference_table(result)[1]:
+        name, published_uj, ours_uj, _, share = row
+        if (
+            name.startswith(("mobilenetv2-fused, ", "fusionet, ", "mobilenetv2 on dense, depth"))
+            and ", main" not in name
+        ):
+            assert f"| {name} | {published_uj} | {ours_uj} | {share[:-1]} % |" in text
+    for headline in (result.headline["mobilenetv2-fused"], result.headline["fusionet"]):
+        assert f"{headline.model_sparse_speedup:.2f}x" in text
+        assert f"{headline.corrected['all']['dense_speedup']:.2f}x" in text

@@ -87,12 +87,12 @@ def headline_table(result: Reproduction) -> tuple[list[str], list[list[str]]]:
             ]
         )
         if headline.sparse_cycles_from == "published":
-            rows.append(["  our sparse weights", "", "", f"{headline.model_sparse_speedup:.2f}x", "", "model"])
+            rows.append(["- our sparse weights", "", "", f"{headline.model_sparse_speedup:.2f}x", "", "model"])
         names = [name.removesuffix(CIFAR100_SUFFIX) for name in (network, headline.against)]
         for layer, speedups in headline.corrected.items():
             if layer == "all" and not any(slip.network in names for slip in result.slips):
                 continue
-            what = "  all slips corrected" if layer == "all" else f"  {layer} corrected"
+            what = "- all slips corrected" if layer == "all" else f"- {layer} corrected"
             dense, sparse = (f"{speedups[key]:.2f}x" for key in ("dense_speedup", "sparse_speedup"))
             source = "model" if layer == "all" else headline.sparse_cycles_from
             rows.append([what, dense, "", sparse, "", source])
