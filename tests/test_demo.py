@@ -305,3 +305,19 @@ def test_shipped_networks_do_what_the_project_promises() -> None:
     assert metadata["vanilla"]["test_accuracy"] >= 0.92
     assert metadata["pruned"]["test_accuracy"] >= metadata["vanilla"]["test_accuracy"] - 0.005
     assert metadata["fused"]["test_accuracy"] >= metadata["vanilla"]["test_accuracy"] - 0.01
+
+
+def test_machines_are_compared_from_the_very_checkpoints(result: demo.DemoResult) -> None:
+    machines = demo.as_json(result)["machines"]
+    assert machines["fidelity"] == "paper"
+    assert [machines[role]["accelerator"] for role in ("dense", "sparse", "fused")] == [
+        "eyeriss-dense",
+        "eyeriss-sparse",
+        "archon-ics21",
+    ]
+    for role in ("dense", "sparse"):
+        assert machines[f"{role}_speedup"] == machines[role]["total_cycles"] / machines["fused"]["total_cycles"]
+    pruned_ratio = machines["sparse"]["total_cycles"] / machines["dense"]["total_cycles"]
+    assert 0.2 < pruned_ratio < 1
+    html = render(page(result))
+    assert "Accelerators, paper fidelity" in html and f"{machines['fused']['total_cycles']:,}" in html

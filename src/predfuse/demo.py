@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from predfuse import data
+from predfuse.accelerators.compare import Comparison, compare_paper
 from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.fusion.counts import LayerCounts, NetworkCounts, Operations, count_network, multiplication_reductions
@@ -110,6 +111,7 @@ class DemoResult:
         counts: Operations of the predicted network, all ways of executing it, from the masks of these images.
         rival_counts: Operations of the pruned competitor.
         published_reductions: Dense multiplications per fused one of every block of the published FusioNet.
+        machines: The competitor dense and pruned on machines made for that, the fusible network on Archon.
     """
 
     dataset: Dataset
@@ -120,6 +122,7 @@ class DemoResult:
     counts: NetworkCounts
     rival_counts: NetworkCounts
     published_reductions: dict[str, float]
+    machines: Comparison
 
     @property
     def fused_max_abs_difference(self) -> float:
@@ -267,6 +270,7 @@ def run_demo(
         counts=count_network(run.predicted.network, variants["fused"].result),
         rival_counts=count_network(rival.pruned.network, rival_variants["pruned"].result),
         published_reductions=multiplication_reductions(models.network("fusionet")),
+        machines=compare_paper(rival.vanilla.network, rival.pruned.network, run.predicted.network),
     )
 
 
@@ -334,6 +338,7 @@ def as_json(result: DemoResult) -> dict[str, Any]:
             },
         },
         "published_fusionet_multiplication_reduction": result.published_reductions,
+        "machines": result.machines.as_json(),
         "seconds": {name: variant.seconds for name, variant in result.variants.items()},
     }
 

@@ -23,11 +23,14 @@ from predfuse.report import charts
 from predfuse.report.demo_tables import (
     ACCURACY_HEADINGS,
     BLOCK_HEADINGS,
+    MACHINE_HEADINGS,
+    MACHINE_NOTE,
     accuracy_rows,
     all_additions,
     block_rows,
     data_title,
     difference,
+    machine_rows,
     network_name,
     operation_entries,
     operation_headings,
@@ -56,6 +59,7 @@ def page(result: DemoResult) -> Page:
             _operations(result),
             _blocks(result),
             _survivors(result),
+            _machines(result),
             _masks(result),
             _published(result),
             *_training(result),
@@ -220,6 +224,29 @@ def _error_table(blocks: Sequence[BlockStatistics]) -> Table:
             )
     headings = ("stage", "on", "truly on", "false on, of the truly off", "false off, of the truly on")
     return Table(headings, rows)
+
+
+def _machines(result: DemoResult) -> Section:
+    machines = result.machines
+    names = {"dense": machines.dense, "pruned": machines.sparse}
+    labels = [
+        f"{network_name(result)} on {machines.fused.result.accelerator} over {rival_name(result)} {state} on"
+        f" {contender.result.accelerator}"
+        for state, contender in names.items()
+    ]
+    bars = charts.ratio_bars(
+        [f"{label}{suffix}" for label in labels for suffix in ("", ", equal area")],
+        [
+            machines.dense_speedup,
+            machines.dense_speedup_at_equal_area,
+            machines.sparse_speedup,
+            machines.sparse_speedup_at_equal_area,
+        ],
+        ["green", "grey", "blue", "grey"],
+        "speed-up",
+    )
+    rows = Table(MACHINE_HEADINGS, machine_rows(result), text_columns=frozenset((0, 1)))
+    return Section("Accelerators, paper fidelity", [MACHINE_NOTE, Chart(bars), rows])
 
 
 def _masks(result: DemoResult) -> Section:

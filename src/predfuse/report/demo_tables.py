@@ -8,7 +8,7 @@ from rich.text import Text
 
 from predfuse.demo import DemoResult, Variant, VariantName, block_counts, rival_name, wilson_interval
 from predfuse.fusion.counts import Operations
-from predfuse.report.terminal import count, percent, ratio, table
+from predfuse.report.terminal import count, percent, ratio, table, text_columns
 
 HOW: dict[VariantName, str] = {
     "vanilla": "plain, every weight",
@@ -157,6 +157,34 @@ def pruned_comparison(result: DemoResult) -> str:
     )
 
 
+MACHINE_HEADINGS = ("network", "machine", "cycles", "speed-up", "equal area", "uJ")
+MACHINE_NOTE = (
+    "Speed-up: of the fused network over this row. Closed-form model of the paper: it leaves out list lengths, idle lanes, halos, bias sums and memory stalls, which"
+    " all count against fusion."
+)
+
+
+def machine_rows(result: DemoResult) -> list[list[str]]:
+    """Network, machine, cycles per image, how much faster the fused network is, the same at equal area, energy."""
+    machines = result.machines
+    contenders = (
+        (machines.dense, machines.dense_speedup, machines.dense_speedup_at_equal_area),
+        (machines.sparse, machines.sparse_speedup, machines.sparse_speedup_at_equal_area),
+        (machines.fused, 1.0, 1.0),
+    )
+    return [
+        [
+            f"{contender.result.network} {state}",
+            contender.result.accelerator,
+            f"{contender.result.total_cycles:,}",
+            f"{speedup:.2f}x",
+            f"{at_equal_area:.2f}x",
+            f"{contender.result.total_energy_uj:,.0f}",
+        ]
+        for state, (contender, speedup, at_equal_area) in zip(("dense", "pruned", "fused"), contenders, strict=True)
+    ]
+
+
 def terminal(result: DemoResult) -> Group:
     """What the command prints."""
     images = f"{len(result.dataset):,} test images of {data_title(result)}"
@@ -176,7 +204,8 @@ def terminal(result: DemoResult) -> Group:
             short_blocks,
             block_rows(result),
         ),
-        *(Text(line) for line in lines),
+        text_columns(table("Accelerators, paper fidelity, per image", MACHINE_HEADINGS, machine_rows(result)), 1),
+        *(Text(line) for line in (MACHINE_NOTE, *lines)),
     )
 
 
