@@ -45,5 +45,6 @@ def export(
     size = output.stat().st_size
     typer.echo(
         f"{output}: {network.name}, {form}, {size:,} bytes; worst layer {check.worst_layer} off by "
-        f"{check.worst_error:.1e} of its largest value, output by {check.output_error:.1e} ({check.images} images)"
+        f"{check.worst_error:.1e} of its largest value, output by {check.output_error:.1e} "
+        f"({check.agreeing} of {check.images} images within 1e-4)"
     )

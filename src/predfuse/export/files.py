@@ -99,7 +99,7 @@ def _export_torch(network: Network, path: Path, form: Form, images: Array | None
         what = f"the exported program is off by {error:.1e}, more than {TOLERANCE:.0e}"
         raise PredfuseError(f"network {network.name}: {what}")
     write_atomically(path, lambda temporary: _write_bytes(temporary, archive.getvalue()))
-    return ExportCheck(len(given), network.output, error, error)
+    return ExportCheck(len(given), network.output, error, error, len(given))
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
