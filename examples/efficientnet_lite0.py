@@ -58,9 +58,8 @@ def main() -> None:
 
     with torch.no_grad():
         original = network(image)[0].numpy()
-    print(
-        f"logits: fused differs from PyTorch by {np.abs(fused.logits[0] - original).max() / np.abs(original).max():.1e}"
-    )
+    error = np.abs(fused.logits[0] - original).max() / np.abs(original).max()
+    print(f"logits: fused differs from PyTorch by {error:.1e}")
     scores = np.exp(fused.logits[0] - fused.logits[0].max())
     for label in scores.argsort()[:-4:-1]:
         print(f"{scores[label] / scores.sum():.0%} class {label} {SOME_CLASSES.get(int(label), '')}")

@@ -122,13 +122,14 @@ def _not_depthwise(draft: Draft) -> str:
 
 def _read_elsewhere(draft: Draft, reads: dict[str, list[Draft]], counts: Counter[str]) -> str:
     """Why the output of a layer inside a block cannot vanish; empty if it can."""
-    others = reads.get(draft.name, [])[1:]
-    if others and any(isinstance(reader.node, Unsupported) for reader in reads[draft.name]):
+    found = reads.get(draft.name, [])
+    others = found[1:]
+    if others and any(isinstance(reader.node, Unsupported) for reader in found):
         return f"no block: squeeze-and-excitation or another gate reads {draft.name} inside it"
     if others:
         return f"no block: {others[0].name} also reads {draft.name} inside it"
-    if counts[draft.name] > len(reads.get(draft.name, [])):
-        return f"no block: {draft.name} inside it is an output of the network"
+    if found and counts[draft.name] > len(found):
+        return f"no block: the network returns {draft.name} inside it"
     return ""
 
 

@@ -266,7 +266,7 @@ def _call(node: GraphNode, values: dict[str, Any]) -> Any:
 
     arguments = tree_map(_wide_type, torch.fx.map_arg(node.args, value_of))
     keywords = tree_map(_wide_type, torch.fx.map_arg(node.kwargs, value_of))
-    return node.target(*arguments, **keywords)  # type: ignore[operator]
+    return tree_map(_widened, node.target(*arguments, **keywords))  # type: ignore[operator]
 
 
 def _wide_type(argument: Any) -> Any:
