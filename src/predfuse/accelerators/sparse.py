@@ -67,7 +67,7 @@ def sparse_stage(operation: Operation, spec: EyerissSpec, tile_macs: int | None 
     counts = nonzeros_per_tile(operation, mapping)
     cycles = int(counts.max(axis=1).sum()) * mapping.pixel_passes
     nonzeros = int(counts.sum())
-    actions = _skip_zeros(mapping, operation, nonzeros, spec)
+    actions = skip_zeros(mapping.actions, operation, mapping, nonzeros, spec)
     multiplications = nonzeros * operation.out_pixels
     return StageResult(
         layer=operation.layer,
@@ -83,8 +83,8 @@ def sparse_stage(operation: Operation, spec: EyerissSpec, tile_macs: int | None 
     )
 
 
-def _skip_zeros(mapping: Mapping, operation: Operation, nonzeros: int, spec: EyerissSpec) -> Actions:
-    dense = mapping.actions
+def skip_zeros(dense: Actions, operation: Operation, mapping: Mapping, nonzeros: int, spec: EyerissSpec) -> Actions:
+    """What is left of the dense actions of a layer with so many weights that are not zero."""
     density = nonzeros / operation.weights
     stored = min(1.0, density * (WORD_BITS + spec.weight_index_bits) / WORD_BITS)
     # Every weight fetched is written into the PEs of all columns of outputs.

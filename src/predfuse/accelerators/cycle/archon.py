@@ -11,7 +11,7 @@ from predfuse.accelerators.cycle.elementwise import STREAM_BITS, plan_elementwis
 from predfuse.accelerators.cycle.gates import gates
 from predfuse.accelerators.cycle.groups import GroupPlan, charged_work, plan_groups
 from predfuse.accelerators.cycle.layerwise import plan_layerwise
-from predfuse.accelerators.cycle.places import Place, Places
+from predfuse.accelerators.cycle.places import Place, Places, part
 from predfuse.accelerators.cycle.plain import plan_plain
 from predfuse.accelerators.cycle.plan import LayerPlan
 from predfuse.accelerators.cycle.run import CycleRun, run_plans
@@ -22,7 +22,7 @@ from predfuse.accelerators.spec import ArchonSpec
 from predfuse.accelerators.workload import EXPAND_OR_LAYER, WorkItem, Workload, stage_of, workload
 from predfuse.compiler.tiling import Tile
 from predfuse.errors import InputError
-from predfuse.ir import Add, Array, Bottleneck, Network, Node, Pool
+from predfuse.ir import Add, Array, Bottleneck, Network, Pool
 
 Masks = Mapping[str, tuple[Array, Array]]
 """Mask 1 ``[M, H, W]`` and mask 2 ``[M, P, Q]`` of one image by block."""
@@ -86,7 +86,8 @@ def prepare(network: Network, spec: ArchonSpec) -> PreparedNetwork:
         blocks[node.name] = prepared
         if spec.design.predictor_order == "tile":
             reserved[node.name] = working_words(block, prepared.groups, tiles, spec)
-    return PreparedNetwork(network, spec, work, blocks, Places.plan(network, spec, reserved), reasons)
+    places = Places.plan(network, spec, reasons, reserved)
+    return PreparedNetwork(network, spec, work, blocks, places, reasons)
 
 
 def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
@@ -102,8 +103,8 @@ def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
     plans: list[LayerPlan] = []
     ledger: list[LedgerEntry] = []
     for node, item in zip(prepared.network.nodes, prepared.workload.items, strict=True):
-        place = prepared.places.of(node)
         if node.name in prepared.blocks:
+            place = prepared.places.of(node.name)
             if node.name not in masks:
                 raise InputError(f"layer {node.name}", "has no masks", "run the network with its predicted masks")
             plans.append(_plan_fused(prepared.blocks[node.name], item, masks[node.name], prepared.spec, place))
@@ -111,7 +112,7 @@ def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
             continue
         ledger.append(LedgerEntry(node.name, "plain", prepared.reasons.get(node.name, "")))
         if item.operations:
-            plans += _plan_operations(node, item, prepared, place)
+            plans += _plan_operations(item, prepared)
         elif isinstance(node, Pool | Add) and prepared.spec.elementwise == "charged":
             stage = stage_of(node.name)
             plans.append(
@@ -129,13 +130,14 @@ def _plan_fused(
     return plan_block(block.work, block.groups, found, block.tiles, spec, place)
 
 
-def _plan_operations(node: Node, item: WorkItem, prepared: PreparedNetwork, place: Place) -> list[LayerPlan]:
+def _plan_operations(item: WorkItem, prepared: PreparedNetwork) -> list[LayerPlan]:
     """The convolutions of a node one after the other."""
-    operations = item.operations
-    alone = len(operations) == 1 and operations[0].stage == EXPAND_OR_LAYER and item.node == item.layer
-    plans = []
-    for index, operation in enumerate(operations):
-        before, after = operation.channels * operation.in_pixels, operation.outputs * operation.out_pixels
-        inside = prepared.places.inside(place, index, len(operations), before, after)
-        plans.append(plan_plain(operation, prepared.spec, inside, MAIN if alone else operation.stage))
-    return plans
+    if len(item.operations) == 1:
+        operation = item.operations[0]
+        alone = operation.stage == EXPAND_OR_LAYER and item.node == item.layer
+        place = prepared.places.of(item.node)
+        return [plan_plain(operation, prepared.spec, place, MAIN if alone else operation.stage)]
+    return [
+        plan_plain(operation, prepared.spec, prepared.places.of(part(item.node, index)), operation.stage)
+        for index, operation in enumerate(item.operations)
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from predfuse.accelerators.cycle.memory import Step
 from predfuse.accelerators.cycle.places import Places
 from predfuse.accelerators.cycle.plan import LayerPlan, StagePlan, split_step
+from predfuse.accelerators.cycle.transfers import buffer_cycles
 from predfuse.accelerators.energy import Actions
 from predfuse.accelerators.parts import WORD_BITS
 from predfuse.accelerators.spec import AcceleratorSpec, ArchonSpec
@@ -17,7 +18,7 @@ STREAM_BITS = 1 << 14
 
 def plan_elementwise(node: Node, stage: str, spec: AcceleratorSpec, places: Places) -> LayerPlan:
     """Every word of every input is read and added once, one a PE and cycle."""
-    place, input_words, output_words = places.of(node), places.input_words(node), places.words(node.name)
+    place, input_words, output_words = places.of(node.name), places.input_words(node), places.layers[node.name].words
     near, width = spec.array_words_per_access, spec.global_buffer.width_bits
     load = 0 if place.input_on_chip else input_words * WORD_BITS
     store = 0 if place.output_on_chip else output_words * WORD_BITS
@@ -31,8 +32,7 @@ def plan_elementwise(node: Node, stage: str, spec: AcceleratorSpec, places: Plac
     )
     if isinstance(spec, ArchonSpec):
         actions += Actions(additions=input_words)
-    accesses = actions.global_buffer_reads + actions.global_buffer_writes
-    cycles = max(-(-input_words // spec.array.pes), -(-int(accesses) // spec.global_buffer.banks))
+    cycles = max(-(-input_words // spec.array.pes), buffer_cycles(actions, spec))
     step = Step(
         layer=layer_of(node.name),
         load_bits=load,

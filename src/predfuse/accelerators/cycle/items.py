@@ -93,7 +93,7 @@ def plan_item(
     kept = keeps_weights(plan, tiles, spec, place)
     fetched = plan.predictor_bits + plan.weight_bits if first or not kept else 0
     inputs = channels * tile.input_pixels * WORD_BITS if not place.input_on_chip else 0
-    residual = outputs * tile.pixels * WORD_BITS if work.residual and not place.input_on_chip else 0
+    residual = outputs * tile.pixels * WORD_BITS if work.residual and not place.residual_on_chip else 0
     results = outputs * tile.pixels * WORD_BITS if not place.output_on_chip else 0
     words, capacity = plan.gate_words, spec.mask_buffer.depth * spec.mask_buffer.width_bits // 64
     spilled = max(0, words - capacity) if spec.design.gates != "private" else 0

@@ -17,9 +17,9 @@ from predfuse.accelerators.cycle.groups import GroupPlan
 from predfuse.accelerators.cycle.lists import tile_cycles
 from predfuse.accelerators.cycle.memory import Step
 from predfuse.accelerators.cycle.places import Place
-from predfuse.accelerators.cycle.plain import on_chip
 from predfuse.accelerators.cycle.plan import LayerPlan, StagePlan, divide, split_step
 from predfuse.accelerators.cycle.predictor import layer_predict_time
+from predfuse.accelerators.cycle.transfers import on_chip
 from predfuse.accelerators.cycle.work import BlockWork, bias_entries, list_entries
 from predfuse.accelerators.energy import Actions
 from predfuse.accelerators.parts import WORD_BITS

@@ -100,15 +100,15 @@ def _fill_lists(
             read = np.flatnonzero(project[output])
             for column in range(columns if kind == 0 else 1):
                 for tap in range(1 if kind == 2 else taps):
-                    for m in read:
+                    for local in read:
                         if kind == 0:
-                            present = expand[m, column] and depthwise[m, tap]
+                            present = expand[local, column] and depthwise[local, tap]
                         elif kind == 1:
-                            present = expand_bias[m] and depthwise[m, tap]
+                            present = expand_bias[local] and depthwise[local, tap]
                         else:
-                            present = depthwise_bias[m]
+                            present = depthwise_bias[local]
                         if present:
-                            channel[entry] = m
+                            channel[entry] = local
                             tap_of[entry] = tap if kind < 2 else taps
                             entry += 1
                     row += 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -27,6 +28,7 @@ class Step:
     Attributes:
         layer: Name of the layer it belongs to.
         load_bits: Read from the DRAM before it.
+        late_bits: Also read, but only once the step before is done (its place is still in use).
         store_bits: Written to the DRAM after it.
         predict_cycles: Of a predictor of its own, before the main work.
         main_cycles: Of the array.
@@ -39,6 +41,7 @@ class Step:
 
     layer: str
     load_bits: int = 0
+    late_bits: int = 0
     store_bits: int = 0
     predict_cycles: int = 0
     main_cycles: int = 0
@@ -102,13 +105,15 @@ def schedule(steps: Sequence[Step], dram_bits_per_cycle: int | None) -> Timeline
     """
     if dram_bits_per_cycle is not None and dram_bits_per_cycle < 1:
         raise InputError("dram_bits_per_cycle", f"is {dram_bits_per_cycle}", "use 1 or more")
-    amounts = np.array([(s.load_bits, s.store_bits, s.predict_cycles, s.main_cycles) for s in steps], np.int64)
+    amounts = np.array(
+        [(s.load_bits, s.late_bits, s.store_bits, s.predict_cycles, s.main_cycles) for s in steps], np.int64
+    )
     flags = np.array([(s.loads_ahead, s.predicts_ahead, s.waits, s.reads_stores) for s in steps], np.bool_)
-    amounts, flags = amounts.reshape(len(steps), 4), flags.reshape(len(steps), 4)
+    amounts, flags = amounts.reshape(len(steps), 5), flags.reshape(len(steps), 4)
     if dram_bits_per_cycle is None:
-        amounts[:, :2] = 0
+        amounts[:, :3] = 0
     else:
-        amounts[:, :2] = -(-amounts[:, :2] // dram_bits_per_cycle)
+        amounts[:, :3] = -(-amounts[:, :3] // dram_bits_per_cycle)
     times = [np.zeros((len(steps), 2), np.int64) for _ in range(4)]
     _schedule(amounts, flags, *times)
     return Timeline(*times)
@@ -140,35 +145,38 @@ def _schedule(amounts: Array, flags: Array, load: Array, predict: Array, main: A
     stored = -1  # last step whose store is on the channel
     steps = len(amounts)
     for step in range(steps):
+        ahead, late, _, predict_cycles, main_cycles = amounts[step]
         loads_ahead, predicts_ahead, waits, reads_stores = flags[step]
         done = main[step - 1, 1] if step >= 1 else 0
         done_before = main[step - 2, 1] if step >= 2 else 0
         # The store before the last comes before this load, the last one after it unless this load reads it.
         while stored < step - (1 if reads_stores else 2):
             stored += 1
-            store[stored, 0] = max(channel, main[stored, 1])
-            store[stored, 1] = store[stored, 0] + amounts[stored, 1]
-            if amounts[stored, 1] > 0:
-                channel = store[stored, 1]
-        free = done_before if loads_ahead else done
-        load[step, 0] = max(channel, free) if amounts[step, 0] > 0 else free
-        load[step, 1] = load[step, 0] + amounts[step, 0]
-        if amounts[step, 0] > 0:
+            channel = _transfer(store, stored, main[stored, 1], amounts[stored, 2], channel)
+        channel = _transfer(load, step, done_before if loads_ahead else done, ahead, channel)
+        if late > 0:
+            load[step, 1] = max(channel, done, load[step, 1]) + late
             channel = load[step, 1]
-        ready = load[step, 1]
-        if predicts_ahead and not waits:
-            ready = max(ready, done_before)
-            if step >= 1:
-                ready = max(ready, predict[step - 1, 1])
-        else:
+        ready = max(load[step, 1], done_before)
+        if not predicts_ahead or waits:
             ready = max(ready, done)
+        elif step >= 1:
+            ready = max(ready, predict[step - 1, 1])
         predict[step, 0] = ready
-        predict[step, 1] = ready + amounts[step, 2]
+        predict[step, 1] = ready + predict_cycles
         main[step, 0] = max(predict[step, 1], done)
-        main[step, 1] = main[step, 0] + amounts[step, 3]
+        main[step, 1] = main[step, 0] + main_cycles
     while stored < steps - 1:
         stored += 1
-        store[stored, 0] = max(channel, main[stored, 1])
-        store[stored, 1] = store[stored, 0] + amounts[stored, 1]
-        if amounts[stored, 1] > 0:
-            channel = store[stored, 1]
+        channel = _transfer(store, stored, main[stored, 1], amounts[stored, 2], channel)
+
+
+@njit(cache=True, nogil=True)
+def _transfer(times: Array, step: int, earliest: Any, cycles: Any, channel: Any) -> Any:
+    """Enter a transfer that begins when it may and the channel is free; when the channel is free again."""
+    if cycles == 0:
+        times[step] = earliest
+        return channel
+    times[step, 0] = max(channel, earliest)
+    times[step, 1] = times[step, 0] + cycles
+    return times[step, 1]

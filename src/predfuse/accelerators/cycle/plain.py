@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from predfuse.accelerators.archon.paper import MAIN, plain_stage
 from predfuse.accelerators.cycle.elementwise import stream_bits
 from predfuse.accelerators.cycle.memory import Step
 from predfuse.accelerators.cycle.places import Place
 from predfuse.accelerators.cycle.plan import LayerPlan, StagePlan, divide, split_step
+from predfuse.accelerators.cycle.transfers import buffer_cycles, on_chip
 from predfuse.accelerators.energy import Actions
 from predfuse.accelerators.parts import WORD_BITS
-from predfuse.accelerators.spec import AcceleratorSpec, ArchonSpec
+from predfuse.accelerators.spec import ArchonSpec
 from predfuse.accelerators.workload import Operation
 
 
@@ -53,9 +52,8 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
     inputs = operation.channels * operation.in_pixels * WORD_BITS
     outputs = operation.outputs * operation.out_pixels * WORD_BITS
     actions = on_chip(actions, inputs * place.input_on_chip, outputs * place.output_on_chip, spec)
-    accesses = actions.global_buffer_reads + actions.global_buffer_writes
     if design.plain_layers != "even":
-        cycles = max(cycles, -(-int(accesses) // spec.global_buffer.banks))
+        cycles = max(cycles, buffer_cycles(actions, spec))
     once = weight_bits if kept else 0
     loads = divide(round(actions.dram_read_bits) - once, tiles)
     stores = divide(round(actions.dram_written_bits), tiles)
@@ -76,15 +74,3 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
         steps += split_step(step, most)
     row = StagePlan(stage, operation.macs, spec.array.pes, actions, mapping, spec.array.pes, cycles)
     return LayerPlan(operation.layer, tuple(steps), (row,))
-
-
-def on_chip(actions: Actions, input_bits: int, output_bits: int, spec: AcceleratorSpec) -> Actions:
-    """The same layer with maps of so many bits never leaving the global buffer."""
-    width = spec.global_buffer.width_bits
-    return replace(
-        actions,
-        dram_read_bits=actions.dram_read_bits - input_bits,
-        dram_written_bits=actions.dram_written_bits - output_bits,
-        global_buffer_writes=actions.global_buffer_writes - input_bits / width,
-        global_buffer_reads=actions.global_buffer_reads - output_bits / width,
-    )

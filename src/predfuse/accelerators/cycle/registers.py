@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 
 from predfuse.accelerators.cycle.gates import ones
+from predfuse.accelerators.cycle.placement import place
 from predfuse.accelerators.cycle.work import BlockWork
 from predfuse.errors import InputError
 from predfuse.ir import Array
@@ -157,10 +158,6 @@ def split_passes(passes: Passes, capacity: int) -> Passes:
     return Passes(np.append(starts, passes.indptr[-1]), passes.channel, passes.outputs)
 
 
-SWEEPS = 4
-"""How often the compiler goes through the channels of a pass to find each a better lane."""
-
-
 @njit(cache=True, nogil=True)
 def _time_passes(
     indptr: Array,
@@ -181,65 +178,8 @@ def _time_passes(
             per_bank[channel[member] % banks] += slots
             load_slots[index] += slots
         load_cycles[index] = max((load_slots[index] + loads - 1) // loads, per_bank.max())
-        lane = _place(outputs[start:stop], lanes, registers)
+        lane = place(outputs[start:stop], lanes, registers)
         list_cycles[index] = _list_cycles(outputs[start:stop], lane, lanes, parallel)
-
-
-@njit(cache=True, nogil=True)
-def _place(outputs: Array, lanes: int, registers: int) -> Array:
-    """``[members]`` the lane of every member: as few cycles over all lists as found, at most ``registers`` a lane.
-
-    Greedy, members of most outputs first, each where it makes the lists least longer; then every member in turn is
-    taken out and put where it is best, a few times over.
-    """
-    members = outputs.size
-    load = np.zeros((lanes, 64), np.int64)  # members of output o in a lane
-    held = np.zeros(lanes, np.int64)
-    lane = np.full(members, -1, np.int64)
-    degree = np.zeros(members, np.int64)
-    for member in range(members):
-        degree[member] = ones(outputs[member])
-    order = np.argsort(-degree, kind="mergesort")
-    longest = np.zeros(64, np.int64)
-    bits = np.zeros(64, np.int64)
-    for sweep in range(1 + SWEEPS):
-        for member in order:
-            count = 0
-            for output in range(64):
-                if (outputs[member] >> np.uint64(output)) & np.uint64(1):
-                    bits[count] = output
-                    count += 1
-            old = lane[member]
-            if old >= 0:
-                held[old] -= 1
-                for index in range(count):
-                    load[old, bits[index]] -= 1
-                    longest[bits[index]] = load[:, bits[index]].max()
-            best, best_growth, best_meets = -1, 1 << 60, 1 << 60
-            for candidate in range(lanes):
-                if held[candidate] == registers:
-                    continue
-                growth = meets = 0  # cycles the lists get longer, and entries met in this lane
-                for index in range(count):
-                    output = bits[index]
-                    growth += load[candidate, output] + 1 > longest[output]
-                    meets += load[candidate, output]
-                tie = growth == best_growth and meets == best_meets
-                if (
-                    growth < best_growth
-                    or (growth == best_growth and meets < best_meets)
-                    or (tie and held[candidate] < held[best])
-                ):
-                    best, best_growth, best_meets = candidate, growth, meets
-            lane[member] = best
-            held[best] += 1
-            for index in range(count):
-                output = bits[index]
-                load[best, output] += 1
-                longest[output] = max(longest[output], load[best, output])
-        if sweep == 0 and longest.max() <= 1:
-            break
-    return lane
 
 
 @njit(cache=True, nogil=True)

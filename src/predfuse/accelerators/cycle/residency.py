@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from predfuse.ir import INPUT
 
-from predfuse.ir import INPUT, Network
+
+@dataclass(frozen=True)
+class LayerMaps:
+    """The maps of one layer.
+
+    Attributes:
+        name: Of the layer and of the map it makes.
+        sources: Maps it reads.
+        words: Size of its map (16-bit words).
+        reserved_words: Buffer it needs for its tiles and weights (16-bit words).
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    words: int
+    reserved_words: int
 
 
 @dataclass(frozen=True)
@@ -16,39 +31,30 @@ class Residency:
 
     Attributes:
         maps: Names of the feature maps that never leave the chip.
-        words: Words of such maps alive while a node runs, its input and output included, by node (16-bit words).
+        words: Words of such maps alive while a layer runs, its input and output included, by layer (16-bit words).
     """
 
     maps: frozenset[str]
     words: Mapping[str, int]
 
 
-def plan_residency(network: Network, capacity_words: int, reserved_words: Mapping[str, int]) -> Residency:
+def plan_residency(layers: Sequence[LayerMaps], capacity_words: int) -> Residency:
     """Keep every map that fits, in the order they are made, beside what the layers need for themselves.
 
     The network's input comes from the DRAM and its output goes there.
 
     Args:
-        network: The network.
+        layers: In order; maps nobody reads are outputs.
         capacity_words: Of the global buffer (16-bit words).
-        reserved_words: What each node needs for its tiles and weights, by node (16-bit words).
     """
-    order = {node.name: index for index, node in enumerate(network.nodes)}
-    last_use = {
-        source: max(order[node.name] for node in network.nodes if source in node.inputs)
-        for source in {source for node in network.nodes for source in node.inputs} - {INPUT}
-    }
-    shapes = network.shapes()
-    free = [capacity_words - reserved_words.get(node.name, 0) for node in network.nodes]
-    alive = [0] * len(network.nodes)
+    last_use = {source: index for index, layer in enumerate(layers) for source in layer.sources if source != INPUT}
+    alive = [0] * len(layers)
     maps = set()
-    for node in network.nodes:
-        if node.name not in last_use:
-            continue
-        words = int(np.prod(shapes[node.name]))
-        span = range(order[node.name], last_use[node.name] + 1)
-        if all(alive[index] + words <= free[index] for index in span):
-            maps.add(node.name)
-            for index in span:
-                alive[index] += words
-    return Residency(frozenset(maps), {node.name: alive[order[node.name]] for node in network.nodes})
+    for index, layer in enumerate(layers):
+        span = range(index, last_use.get(layer.name, -1) + 1)
+        room = all(alive[at] + layer.words + layers[at].reserved_words <= capacity_words for at in span)
+        if len(span) and room:
+            maps.add(layer.name)
+            for at in span:
+                alive[at] += layer.words
+    return Residency(frozenset(maps), {layer.name: words for layer, words in zip(layers, alive, strict=True)})

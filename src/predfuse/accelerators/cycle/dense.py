@@ -1,0 +1,21 @@
+"""The dense machine: a cycle for every multiplication of a PE, those beyond the edge of a layer included."""
+
+from __future__ import annotations
+
+from predfuse.accelerators.energy import Actions
+from predfuse.accelerators.mapping import Mapping
+from predfuse.accelerators.workload import Operation
+
+
+def dense_cycles(candidate: Operation, operation: Operation, mapping: Mapping) -> tuple[int, Actions]:
+    """Cycles of the array and what it does.
+
+    Args:
+        candidate: The layer, rounded up.
+        operation: The layer as it is.
+        mapping: Of ``candidate``.
+
+    Returns:
+        Cycles, and actions in which PEs beyond the edge do nothing.
+    """
+    return mapping.cycles, mapping.actions.scaled(operation.macs / candidate.macs)
