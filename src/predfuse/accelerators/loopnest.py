@@ -124,12 +124,12 @@ class Accesses:
 
 def _refills(loops: list[tuple[bool, Ints]], moving: Ints | npt.NDArray[np.bool_]) -> Ints:
     """Product of the loops that cause refills, innermost first; ``moving`` says whether an inner loop moves data."""
-    moving = np.asarray(moving, dtype=bool)
-    product = np.ones(moving.shape, dtype=np.int64)
+    moves: npt.NDArray[np.bool_] = np.array(moving, dtype=bool)
+    product = np.ones(moves.shape, dtype=np.int64)
     for relevant, bound in loops:
         if relevant:
-            moving = moving | (bound > 1)
-        product = product * np.where(moving, bound, 1)
+            moves |= bound > 1
+        np.multiply(product, bound, out=product, where=moves)
     return product
 
 

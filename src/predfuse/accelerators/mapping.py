@@ -124,17 +124,23 @@ def spatial_mappings(operation: Operation, rows: int, columns: int) -> tuple[Spa
 def _spatial(m: int, c: int, q: int, s: int, rows: int, columns: int) -> tuple[Spatial, ...]:
     # A kernel wider than the array is high is folded; its remaining columns are worked through in the PE.
     s_rows = max(d for d in divisors(s) if d <= rows)
+    left = rows // s_rows
+    most = (0, 0)
     found: list[Spatial] = []
-    for q_columns in divisors(q):
-        for m_columns in divisors(m):
-            if q_columns * m_columns > columns:
-                continue
-            for m_rows in divisors(m // m_columns):
-                for c_rows in divisors(c):
-                    if s_rows * m_rows * c_rows <= rows:
+    for q_columns in _divisors_up_to(q, columns):
+        for m_columns in _divisors_up_to(m, columns // q_columns):
+            for m_rows in _divisors_up_to(m // m_columns, left):
+                for c_rows in _divisors_up_to(c, left // m_rows):
+                    pes = (m_columns * q_columns * s_rows * m_rows * c_rows, q_columns)
+                    if pes > most:
+                        most, found = pes, []
+                    if pes == most:
                         found.append(Spatial(m_columns, q_columns, s_rows, m_rows, c_rows))
-    most = max((spatial.pes, spatial.q_columns) for spatial in found)
-    return tuple(spatial for spatial in found if (spatial.pes, spatial.q_columns) == most)
+    return tuple(found)
+
+
+def _divisors_up_to(number: int, limit: int) -> list[int]:
+    return [divisor for divisor in divisors(number) if divisor <= limit]
 
 
 @lru_cache(maxsize=4096)
