@@ -88,14 +88,14 @@ class Advice:
     """What would make a losing block gain, each change by itself and everything else left as it is.
 
     Attributes:
-        middle: Fewest channels inside.
+        middle: Fewest channels inside, a multiple of the groups.
         groups: Fewest groups; None if no number of groups the channels allow is enough.
-        ends: Most input channels (outputs in proportion); None if even one is too many.
+        ends: Most input and output channels, in proportion; None if even one per group is too many.
     """
 
     middle: int
     groups: int | None
-    ends: int | None
+    ends: tuple[int, int] | None
 
     def text(self, shape: BlockShape) -> str:
         """One line."""
@@ -103,8 +103,8 @@ class Advice:
         if self.groups is not None:
             options.append(f"use {self.groups} groups instead of {shape.groups}")
         if self.ends is not None:
-            outputs = max(shape.outputs * self.ends // shape.channels, 1)
-            options.append(f"narrow the ends from {shape.channels}-{shape.outputs} to {self.ends}-{outputs} channels")
+            channels, outputs = self.ends
+            options.append(f"narrow the ends from {shape.channels}-{shape.outputs} to {channels}-{outputs} channels")
         return ", or ".join(options)
 
 
@@ -115,15 +115,16 @@ def advise(shape: BlockShape) -> Advice | None:
     common = math.gcd(shape.channels, math.gcd(shape.middle, shape.outputs))
     groups = (g for g in range(shape.groups + 1, common + 1) if common % g == 0)
     enough = (g for g in groups if dataclasses.replace(shape, groups=g).gains())
-    return Advice(math.floor(shape.break_even_middle()) + 1, next(enough, None), _narrower_ends(shape))
+    middle = (math.floor(shape.break_even_middle() / shape.groups) + 1) * shape.groups
+    return Advice(middle, next(enough, None), _narrower_ends(shape))
 
 
-def _narrower_ends(shape: BlockShape) -> int | None:
-    """Most input channels, a multiple of the groups, at which the block gains."""
+def _narrower_ends(shape: BlockShape) -> tuple[int, int] | None:
+    """Most input and output channels, multiples of the groups, at which the block gains."""
     for channels in range(shape.channels - shape.groups, 0, -shape.groups):
         outputs = max(shape.outputs * channels // shape.channels // shape.groups, 1) * shape.groups
         if dataclasses.replace(shape, channels=channels, outputs=outputs).gains():
-            return channels
+            return channels, outputs
     return None
 
 

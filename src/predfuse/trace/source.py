@@ -55,7 +55,9 @@ def load_module(reference: str, weights: Path | None = None) -> nn.Module:
         if not callable(target):
             raise InputError(where, f"is a {type(target).__name__}", "name a function that returns a torch.nn.Module")
         try:
-            model = target()
+            with torch.random.fork_rng(devices=[]):  # random weights are the same on every run
+                torch.manual_seed(0)
+                model = target()
         except PredfuseError:
             raise
         except Exception as error:
