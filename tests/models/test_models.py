@@ -116,15 +116,21 @@ def test_lowering_computes_the_same(name: str) -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_lowering_of_a_predicted_network_computes_the_same() -> None:
+@pytest.mark.parametrize("linear", [None, "expand_activation", "depthwise_activation"])
+def test_lowering_of_a_predicted_network_computes_the_same(linear: str | None) -> None:
     model = small("fusionet").double().eval()
     randomise_statistics(model)
+    if linear is not None:
+        for _, block in model.bottlenecks():
+            setattr(block, linear, "linear")
     images = np.random.default_rng(0).normal(size=(4, *model.input_shape))
     insert_predictors(model, torch.from_numpy(images))
     model.double()
     network = models.to_network(model)
     assert all(isinstance(node.predictor, object) for node in network.nodes if isinstance(node, Bottleneck))
     expected = model(torch.from_numpy(images)).detach().numpy()
+    with torch.no_grad():
+        np.testing.assert_allclose(model(torch.from_numpy(images)).numpy(), expected, rtol=1e-9, atol=1e-9)
     got = np.stack([scores(network, image) for image in images])
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 

@@ -105,17 +105,28 @@ class BottleneckUnit(nn.Module):
         if self.predictor is None:
             hidden = activate(self.expand_norm(self.expand(x)), self.expand_activation)
             hidden = activate(self.depthwise_norm(self.depthwise(hidden)), self.depthwise_activation)
-        elif not torch.is_grad_enabled():
-            expand_mask, depthwise_mask = self.predictor.masks(x)
-            hidden = self.expand_norm(self.expand(x)).mul_(expand_mask)
-            hidden = self.depthwise_norm(self.depthwise(hidden)).mul_(depthwise_mask)
         else:
-            expand_score, depthwise_score = self.predictor(x)
-            widths = self.predictor.expand_width, self.predictor.depthwise_width
-            hidden = gate(self.expand_norm(self.expand(x)), expand_score, widths[0])
-            hidden = gate(self.depthwise_norm(self.depthwise(hidden)), depthwise_score, widths[1])
+            hidden = self._gated(x, self.predictor)
         y = shuffle_channels(self.project_norm(self.project(hidden)), self.shuffle_groups)
         return y + x if self.residual else y
+
+    def _gated(self, x: Tensor, predictor: TernaryPredictor) -> Tensor:
+        """What project reads under the predicted masks; a linear activation has no gate."""
+        if torch.is_grad_enabled():
+            expand_score, depthwise_score = predictor(x)
+            hidden = self.expand_norm(self.expand(x))
+            if self.expand_activation != "linear":
+                hidden = gate(hidden, expand_score, predictor.expand_width)
+            hidden = self.depthwise_norm(self.depthwise(hidden))
+            if self.depthwise_activation != "linear":
+                hidden = gate(hidden, depthwise_score, predictor.depthwise_width)
+            return hidden
+        expand_mask, depthwise_mask = predictor.masks(x)
+        hidden = self.expand_norm(self.expand(x))
+        if self.expand_activation != "linear":
+            hidden = hidden.mul_(expand_mask)
+        hidden = self.depthwise_norm(self.depthwise(hidden))
+        return hidden if self.depthwise_activation == "linear" else hidden.mul_(depthwise_mask)
 
     def pre_activations(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the two activations see, ``a`` and ``d``, each ``[N, M, H, W]``, under the true masks."""
