@@ -33,7 +33,7 @@ lint: $(INSTALLED) ## Ruff and mypy
 	@$(BIN)/mypy --no-error-summary
 
 test: lint ## Lint, then all tests
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 bench: $(INSTALLED) ## Time the predicted and the fused forward pass
 	@$(BIN)/predfuse bench

@@ -159,8 +159,8 @@ def pruned_comparison(result: DemoResult) -> str:
 
 MACHINE_HEADINGS = ("network", "machine", "cycles", "speed-up", "equal area", "uJ")
 MACHINE_NOTE = (
-    "Speed-up: of the fused network over this row. Closed-form model of the paper: it leaves out list lengths, idle lanes, halos, bias sums and memory stalls, which"
-    " all count against fusion."
+    "Speed-up: of the fused network over this row. Closed-form model of the paper: it leaves out list lengths, idle"
+    " lanes, halos, bias sums and memory stalls, which all count against fusion."
 )
 
 
