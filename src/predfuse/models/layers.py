@@ -114,7 +114,7 @@ class BottleneckUnit(nn.Module):
         """What project reads under the predicted masks; a linear activation has no gate."""
         if torch.is_grad_enabled():
             expand_score, depthwise_score = predictor(x)
-            hidden = self.expand_norm(self.expand(x))
+            hidden: Tensor = self.expand_norm(self.expand(x))
             if self.expand_activation != "linear":
                 hidden = gate(hidden, expand_score, predictor.expand_width)
             hidden = self.depthwise_norm(self.depthwise(hidden))
