@@ -108,6 +108,8 @@ class ArchonDesign(Part):
     """PEs per pixel: lists multiplied in one cycle (count)."""
     shared_lists: Count
     """Lists whose entries a PE can add in one cycle (count); 1 leaves lanes behind the end of a list idle."""
+    lanes: Count | None = None
+    """Entries of a list sent in a cycle (count); null: one per adder of a PE. More than that is an idealisation."""
     lane_granule: Count
     """A list begins at a multiple of this many lanes (count)."""
     weights: Literal["dram", "buffer", "generated"]

@@ -251,6 +251,11 @@ class ArchonSpec(CommonSpec):
     area_um2: ArchonArea
     """Area per part."""
 
+    @property
+    def lanes(self) -> int:
+        """Entries of a list sent in a cycle (count)."""
+        return self.design.lanes or self.pe.adders
+
 
 AcceleratorSpec: TypeAlias = EyerissSpec | ArchonSpec
 

@@ -34,7 +34,7 @@ def sequencer(spec: ArchonSpec) -> Sequencer:
     """The sequencer of broadcast lists a machine has."""
     design = spec.design
     return Sequencer(
-        lanes=spec.pe.adders,
+        lanes=spec.lanes,
         shared=design.shared_lists,
         granule=design.lane_granule,
         banks=spec.mask_buffer.banks if design.gates == "banked" else NO_BANKS,

@@ -89,7 +89,7 @@ def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
         return _with_registers(plan, work, group, spec, own)
     banks = spec.mask_buffer.banks if design.gates == "banked" else NO_BANKS
     empty = design.skip == "nothing"
-    return replace(plan, lists=group_lists(work, group, biases=True, empty=empty, lanes=spec.pe.adders, banks=banks))
+    return replace(plan, lists=group_lists(work, group, biases=True, empty=empty, lanes=spec.lanes, banks=banks))
 
 
 def _with_registers(plan: GroupPlan, work: BlockWork, group: int, spec: ArchonSpec, own: Structures) -> GroupPlan:
@@ -98,9 +98,9 @@ def _with_registers(plan: GroupPlan, work: BlockWork, group: int, spec: ArchonSp
     size = min(sums, SLICE_LIMIT, work.group_outputs)
     while size > 1 and project_memory_words(outputs, size, own.project_row_words) > own.project_memory_words:
         size = -(-size // 2)
-    passes = group_passes(work, group, size, spec.pe.adders * own.lane_registers)
+    passes = group_passes(work, group, size, spec.lanes * own.lane_registers)
     lanes = LaneRegisters(
-        lanes=spec.pe.adders,
+        lanes=spec.lanes,
         registers=own.lane_registers,
         parallel_lists=spec.design.parallel_lists,
         loads=own.channel_loads,

@@ -157,7 +157,8 @@ def _schedule(amounts: Array, flags: Array, load: Array, predict: Array, main: A
         if late > 0:
             load[step, 1] = max(channel, done, load[step, 1]) + late
             channel = load[step, 1]
-        ready = max(load[step, 1], done_before)
+        # A step that loads nothing waits for no buffer.
+        ready = max(load[step, 1] if ahead + late > 0 else 0, done_before)
         if not predicts_ahead or waits:
             ready = max(ready, done)
         elif step >= 1:

@@ -1,4 +1,4 @@
-"""Giving the channels of a pass to lanes so that the channels of a list lie in different lanes.
+"""Giving the channels of a pass to lanes so that the channels of a list lie in different lanes, and to banks.
 
 A list takes as many cycles as it has channels in its fullest lane, so that the best placement colours the graph of
 channels that meet in a list. Done by the compiler, once: greedy, then tabu search from the lists that are too long.
@@ -112,7 +112,7 @@ def _search(outputs: Array, lists: Array, degree: Array, lane: Array, load: Arra
             candidate = slot[source, index]
             if not (outputs[candidate] >> np.uint64(output)) & np.uint64(1):
                 continue
-            leaving = 0
+            leaving: Any = 0
             for term in range(degree[candidate]):
                 leaving -= 2 * load[lists[candidate, term], source] - 1
             for other in range(lanes):
@@ -200,3 +200,47 @@ def _next(state: Any) -> Any:
     state ^= state >> np.uint64(7)
     state ^= state << np.uint64(17)
     return state
+
+
+@njit(cache=True, nogil=True)
+def assign_banks(indptr: Array, channel: Array, channels: int, banks: int) -> Array:
+    """``[channels]`` a bank for every channel: those of a pass in different banks, as far as possible.
+
+    Channels of most passes first, each into the bank where it meets fewest of its passes; banks fill evenly.
+
+    Args:
+        indptr: ``[passes + 1]``; pass ``i`` has the channels ``channel[indptr[i]:indptr[i + 1]]``.
+        channel: ``[members]``.
+        channels: How many there are.
+        banks: How many there are.
+    """
+    passes = indptr.size - 1
+    often = np.zeros(channels + 1, np.int64)
+    for member in channel:
+        often[member + 1] += 1
+    first = np.cumsum(often)
+    filled = first[:-1].copy()
+    of_channel = np.empty(channel.size, np.int64)  # passes of every channel
+    for index in range(passes):
+        for member in range(indptr[index], indptr[index + 1]):
+            of_channel[filled[channel[member]]] = index
+            filled[channel[member]] += 1
+    load = np.zeros((passes, banks), np.int64)
+    held = np.zeros(banks, np.int64)
+    capacity = (channels + banks - 1) // banks
+    bank = np.zeros(channels, np.int64)
+    for member in np.argsort(-often[1:], kind="mergesort"):
+        best, best_meets = -1, 1 << 60
+        for candidate in range(banks):
+            if held[candidate] == capacity:
+                continue
+            meets = 0
+            for index in range(first[member], first[member + 1]):
+                meets += load[of_channel[index], candidate] ** 2
+            if meets < best_meets or (meets == best_meets and held[candidate] < held[best]):
+                best, best_meets = candidate, meets
+        bank[member] = best
+        held[best] += 1
+        for index in range(first[member], first[member + 1]):
+            load[of_channel[index], best] += 1
+    return bank

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 
 from predfuse.accelerators.cycle.gates import ones
-from predfuse.accelerators.cycle.placement import place
+from predfuse.accelerators.cycle.placement import assign_banks, place
 from predfuse.accelerators.cycle.work import BlockWork
 from predfuse.errors import InputError
 from predfuse.ir import Array
@@ -34,7 +34,7 @@ class LaneRegisters:
         parallel_lists: Lists in progress: multipliers per pixel; output ``o`` belongs to multiplier ``o % parallel``.
         loads: Channels loaded in one cycle.
         row_words: Project weights loaded with a channel; a channel with more takes further loads.
-        banks: Of the gate memory, channel ``m`` in bank ``m % banks``; a bank delivers one channel a cycle.
+        banks: Of the gate memory; a bank delivers one channel a cycle. The compiler chooses every channel's.
     """
 
     lanes: int
@@ -136,9 +136,11 @@ def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
         what = f"a pass has {members.max()} channels, the lanes hold {lanes.lanes * lanes.registers}"
         raise InputError("lane registers", what, "split the pass")
     result = PassTimes(*(np.zeros(count, np.int64) for _ in range(3)))
+    channels = int(passes.channel.max(initial=-1)) + 1
+    bank = assign_banks(passes.indptr, passes.channel, channels, lanes.banks)
     _time_passes(
         passes.indptr,
-        passes.channel,
+        bank[passes.channel],
         passes.outputs,
         (lanes.lanes, lanes.registers, lanes.parallel_lists, lanes.loads, lanes.row_words, lanes.banks),
         result.list_cycles,
@@ -161,7 +163,7 @@ def split_passes(passes: Passes, capacity: int) -> Passes:
 @njit(cache=True, nogil=True)
 def _time_passes(
     indptr: Array,
-    channel: Array,
+    bank: Array,
     outputs: Array,
     sizes: tuple[int, int, int, int, int, int],
     list_cycles: Array,
@@ -175,7 +177,7 @@ def _time_passes(
         per_bank[:] = 0
         for member in range(start, stop):
             slots = max(1, (ones(outputs[member]) + row_words - 1) // row_words)
-            per_bank[channel[member] % banks] += slots
+            per_bank[bank[member]] += slots
             load_slots[index] += slots
         load_cycles[index] = max((load_slots[index] + loads - 1) // loads, per_bank.max())
         lane = place(outputs[start:stop], lanes, registers)

@@ -1,0 +1,159 @@
+"""Lane registers and lists against slow versions that walk through every cycle and every fused weight."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import SEEDS, BlockCase, bottlenecks
+
+from predfuse.accelerators.cycle.broadcast import NO_BANKS
+from predfuse.accelerators.cycle.lists import group_lists
+from predfuse.accelerators.cycle.placement import assign_banks, place
+from predfuse.accelerators.cycle.registers import LaneRegisters, Passes, group_passes, pass_times, split_passes
+from predfuse.accelerators.cycle.work import BlockWork, bias_entries, block_work, list_entries
+from predfuse.errors import InputError
+from predfuse.fusion.weights import fuse
+from predfuse.ir import Array
+
+
+def slow_lists(members: list[set[int]], lane: list[int], parallel: int) -> int:
+    """Send the lists of a pass: every cycle each multiplier takes one entry per lane of its present list."""
+    outputs = sorted(set().union(*members)) if members else []
+    waiting = [
+        [[lane[m] for m, read in enumerate(members) if output in read] for output in outputs if output % parallel == i]
+        for i in range(parallel)
+    ]
+    cycles = 0
+    while any(waiting):
+        cycles += 1
+        for lists in waiting:
+            if not lists:
+                continue
+            for sent in set(lists[0]):
+                lists[0].remove(sent)
+            if not lists[0]:
+                lists.pop(0)
+    return cycles
+
+
+def slow_loads(banks: list[int], loads: int) -> int:
+    """Load channels: every cycle up to ``loads``, at most one from a bank, the fullest banks first."""
+    left, cycles = Counter(banks), 0
+    while left.total():
+        cycles += 1
+        for bank, _ in left.most_common(loads):
+            left[bank] -= 1
+        left = +left
+    return cycles
+
+
+def random_passes(rng: np.random.Generator, passes: int, channels: int, outputs: int) -> Passes:
+    lengths = rng.integers(1, channels + 1, passes)
+    channel = [np.sort(rng.choice(channels, length, replace=False)) for length in lengths]
+    words = [int(rng.integers(1, 1 << outputs)) for _ in range(lengths.sum())]
+    return Passes(np.concatenate(([0], np.cumsum(lengths))), np.concatenate(channel), np.array(words, np.uint64))
+
+
+@given(SEEDS, st.integers(1, 6), st.integers(1, 8), st.integers(1, 3), st.integers(1, 4), st.integers(1, 6))
+def test_pass_times(seed: int, passes: int, lanes: int, parallel: int, loads: int, banks: int) -> None:
+    rng = np.random.default_rng(seed)
+    case = random_passes(rng, passes, channels=10, outputs=7)
+    sizes = LaneRegisters(lanes, -(-10 // lanes), parallel, loads, 2, banks)
+    times = pass_times(case, sizes)
+    bank = assign_banks(case.indptr, case.channel, 10, banks)
+    assert np.bincount(bank, minlength=banks).max() <= -(-10 // banks)
+    expected_lists, expected_loads = [], []
+    for index in range(passes):
+        span = slice(case.indptr[index], case.indptr[index + 1])
+        members = [{o for o in range(7) if int(word) >> o & 1} for word in case.outputs[span]]
+        lane = place(case.outputs[span], sizes.lanes, sizes.registers)
+        assert np.bincount(lane).max() <= sizes.registers
+        expected_lists.append(slow_lists(members, lane.tolist(), parallel))
+        slots = [
+            b for b, read in zip(bank[case.channel[span]], members, strict=True) for _ in range(-(-len(read) // 2))
+        ]
+        expected_loads.append(slow_loads([int(b) for b in slots], loads))
+        assert times.load_slots[index] == len(slots)
+    assert times.list_cycles.tolist() == expected_lists
+    assert times.load_cycles.tolist() == expected_loads
+    # Two sets of registers: while the lists of a pass run, the next is loaded; both sets change hands together.
+    clock = expected_loads[0]
+    for index in range(passes):
+        clock += max(expected_lists[index], expected_loads[index + 1] if index + 1 < passes else 0)
+    assert times.cycles == clock
+
+
+def test_placement_finds_a_colouring() -> None:
+    # Twelve channels, each in one of the lists 3i, 3i+1, 3i+2 with the two beside it: four lanes of three suffice.
+    words = np.array([0b111 << (3 * (i // 3)) for i in range(12)], np.uint64)
+    lane = place(words, 3, 4)
+    assert all(len(set(lane[i : i + 3].tolist())) == 3 for i in range(0, 12, 3))
+
+
+def test_search_is_better_than_greedy() -> None:
+    rng = np.random.default_rng(3)
+    words = np.array(
+        [sum(1 << int(o) for o in np.flatnonzero(rng.random(24) < 0.2)) or 1 for _ in range(52)], np.uint64
+    )
+    lane = place(words, 16, 4)
+
+    def cycles(lane: Array) -> int:
+        lists = [[lane[m] for m in range(52) if int(words[m]) >> o & 1] for o in range(24)]
+        return sum(max(Counter(members).values(), default=0) for members in lists)
+
+    in_order = np.arange(52) % 16
+    fewest = sum(-(-sum(int(word) >> o & 1 for word in words) // 16) for o in range(24))
+    assert cycles(lane) <= fewest + 3 < cycles(in_order)
+
+
+@given(bottlenecks(), st.integers(1, 4), st.booleans())
+def test_lists_are_those_of_the_fused_weights(case: BlockCase, slice_outputs: int, keep_empty: bool) -> None:
+    work = block_work(case.block, case.x.shape)  # type: ignore[arg-type]
+    fused = fuse(case.block)
+    entries, biases = list_entries(work), bias_entries(work)
+    for group in range(work.groups):
+        lists = group_lists(work, group, biases=True, empty=keep_empty, lanes=4, banks=NO_BANKS)
+        first = group * work.group_outputs
+        rows = [
+            (
+                fused.weights,
+                first * work.group_channels * work.taps,
+                work.group_outputs * work.group_channels * work.taps,
+            ),
+            (fused.expand_bias, first * work.taps, work.group_outputs * work.taps),
+            (fused.depthwise_bias, first, work.group_outputs),
+        ]
+        expected = []
+        for part, (source, start, count) in enumerate(rows):
+            for row in range(start, start + count):
+                channels = source.channel[source.indptr[row] : source.indptr[row + 1]] - group * work.group_middle
+                if len(channels) or (keep_empty and part == 0):
+                    expected.append(channels.tolist())
+        sent = [lists.channel[a:b].tolist() for a, b in zip(lists.indptr[:-1], lists.indptr[1:], strict=True)]
+        assert sent == expected
+        span = slice(group * work.group_middle, (group + 1) * work.group_middle)
+        assert len(lists.channel) == entries[span].sum() + biases[0][span].sum() + biases[1][span].sum()
+        assert lists.weight_entries == entries[span].sum()
+        _check_passes(work, group, slice_outputs, len(lists.channel))
+
+
+def _check_passes(work: BlockWork, group: int, slice_outputs: int, entries: int) -> None:
+    passes = group_passes(work, group, slice_outputs, capacity=3)
+    assert sum(int(word).bit_count() for word in passes.outputs) == entries
+    assert np.diff(passes.indptr).max(initial=0) <= 3
+    assert passes.indptr[-1] == len(passes.channel) == len(passes.outputs)
+
+
+def test_split_passes_evenly() -> None:
+    passes = Passes(np.array([0, 7, 9]), np.arange(9), np.ones(9, np.uint64))
+    assert split_passes(passes, 3).indptr.tolist() == [0, 2, 4, 7, 9]
+
+
+def test_refuses_more_channels_than_registers() -> None:
+    passes = Passes(np.array([0, 5]), np.arange(5), np.ones(5, np.uint64))
+    with pytest.raises(InputError, match="a pass has 5 channels, the lanes hold 4"):
+        pass_times(passes, LaneRegisters(2, 2, 1, 1, 1, 1))
