@@ -22,8 +22,14 @@ def require_writable(path: Path) -> None:
         raise InputError(str(path), "is a folder, not a file", "name a file in it")
     if not parent.is_dir():
         raise InputError(str(path), f"the folder {parent} does not exist", "create it or choose another path")
-    if not os.access(parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    if path.exists() and not os.access(path, os.W_OK):
         raise InputError(str(path), "cannot be written", "choose another path or change its permissions")
+    try:  # permissions alone do not tell: the file system may be read-only or refuse new files
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=parent)
+    except OSError as error:
+        raise InputError(str(path), f"cannot be written ({error.strerror})", "choose another path") from error
+    os.close(handle)
+    Path(name).unlink()
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
