@@ -11,6 +11,7 @@ import traced_modules as styles
 from torch import Tensor, nn
 
 from predfuse import models
+from predfuse.accelerators import load_spec, simulate
 from predfuse.errors import InputError, PredfuseError
 from predfuse.fusion.execute import run_network
 from predfuse.ir import Conv, Unsupported
@@ -132,3 +133,14 @@ def test_networks_with_gaps_are_saved_but_not_run(tmp_path) -> None:  # type: ig
     assert [gap.operation for gap in gaps] == ["aten.sigmoid", "aten.mul"]
     with pytest.raises(InputError, match=r"layer excite.sigmoid: cannot be run .*a sigmoid"):
         run_network(loaded, np.zeros((1, 4, 6, 6)))
+
+
+def test_networks_with_gaps_are_simulated_only_where_allowed() -> None:
+    network = trace(styles.SqueezeExciteBlock(), torch.randn(1, 4, 6, 6), allow_unsupported=True).network
+    spec = load_spec("eyeriss-dense")
+    with pytest.raises(InputError, match=r"layer excite.sigmoid: a sigmoid has no 0/1 mask"):
+        simulate(network, spec)
+    result = simulate(network, spec, allow_unsupported=True)
+    statuses = {entry.node: entry.status for entry in result.ledger}
+    assert [node for node, status in statuses.items() if status == "unsupported"] == ["excite.sigmoid", "excite.mul"]
+    assert result.total_cycles > 0

@@ -67,6 +67,8 @@ def simulate_workload(
 
 
 def _run(item: WorkItem, spec: AcceleratorSpec, tiles: Tiles) -> tuple[Status, str, tuple[StageResult, ...]]:
+    if item.unsupported:
+        raise InputError(f"layer {item.node}", item.unsupported, "replace it, or list it with allow_unsupported")
     if not item.operations:
         return "plain", item.note, ()
     if not isinstance(spec, ArchonSpec):

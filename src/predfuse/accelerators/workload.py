@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from predfuse.accelerators.windows import Window
-from predfuse.ir import Array, Bottleneck, Conv, Linear, Network, Node, Shape
+from predfuse.ir import Array, Bottleneck, Conv, Linear, Network, Node, Shape, Unsupported
 
 EXPAND_OR_LAYER = "expand_or_layer"
 """Stage of a plain layer, and of the first 1x1 convolution of a block, as the published tables call it."""
@@ -98,12 +98,14 @@ class WorkItem:
         operations: Its convolutions in order; empty where it has no multiplications.
         fusable: Whether they are an expand, depthwise, project block that predicted masks make linear.
         note: Why it is not fusable or costs nothing in the published model.
+        unsupported: Why no machine can run it; empty if they can.
     """
 
     node: str
     operations: tuple[Operation, ...]
     fusable: bool = False
     note: str = ""
+    unsupported: str = ""
 
     @property
     def layer(self) -> str:
@@ -171,6 +173,8 @@ def _item(node: Node, into: Shape, out: Shape) -> WorkItem:
         return WorkItem(node.name, (Operation(layer, stage, inputs, outputs, 1, point, point, weight),))
     if isinstance(node, Bottleneck):
         return _block(node, into, out)
+    if isinstance(node, Unsupported):
+        return WorkItem(node.name, (), unsupported=node.reason)
     return WorkItem(
         node.name, (), note=f"{type(node).__name__.lower()}: no multiplications, not in the published model"
     )
