@@ -15,7 +15,7 @@ from typing import Any
 from predfuse.accelerators import SimulationResult, load_spec, prune_blocks, simulate
 from predfuse.accelerators.pruning import DEPTHWISE_DENSITY, POINTWISE_DENSITY
 from predfuse.fusion.counts import LayerCounts, NetworkCounts, Survivors, count_network
-from predfuse.ir import Bottleneck, Network, Node, Shape
+from predfuse.ir import Bottleneck, Network, Node, Shape, Unsupported
 from predfuse.trace.ledger import Ledger
 
 DENSE, SPARSE, FUSED = "eyeriss-dense", "eyeriss-sparse", "archon-ics21"
@@ -209,6 +209,11 @@ class Analysis:
     results: dict[str, SimulationResult]
 
     @property
+    def unsupported(self) -> tuple[str, ...]:
+        """Layers that no machine runs and no figure counts."""
+        return tuple(node.name for node in self.network.nodes if isinstance(node, Unsupported))
+
+    @property
     def gaining(self) -> tuple[BlockAnalysis, ...]:
         """Blocks in which fusion saves multiplications."""
         return tuple(block for block in self.blocks if block.gains)
@@ -236,6 +241,7 @@ class Analysis:
             },
             "blocks": [block.as_json() for block in self.blocks],
             "gaining": [block.name for block in self.gaining],
+            "unsupported": list(self.unsupported),
             "losing": [block.name for block in self.blocks if not block.gains],
             "cycles": {
                 form: {
@@ -274,6 +280,8 @@ def analyze(
     ledger: Ledger | None = None,
     pointwise: float = POINTWISE_DENSITY,
     depthwise: float = DEPTHWISE_DENSITY,
+    *,
+    allow_unsupported: bool = False,
 ) -> Analysis:
     """Say what fusion would buy, block by block.
 
@@ -294,17 +302,13 @@ def analyze(
     gated = dataclasses.replace(pruned, nodes=tuple(_gated(node) for node in pruned.nodes))
     forms = {"dense": network, "sparse": pruned, "fused": gated}
     results = {
-        form: simulate(forms[form], load_spec(machine), allow_unsupported=ledger is not None and _has_gaps(ledger))
+        form: simulate(forms[form], load_spec(machine), allow_unsupported=allow_unsupported)
         for form, machine in MACHINES.items()
     }
     counts = _combined(count_network(network), count_network(pruned, survivors=SURVIVORS))
     return Analysis(
         network, ledger, counts, pointwise, depthwise, _blocks(network, counts, results, pointwise, depthwise), results
     )
-
-
-def _has_gaps(ledger: Ledger) -> bool:
-    return bool(ledger.unsupported)
 
 
 def _gated(node: Node) -> Node:

@@ -61,7 +61,7 @@ def analyze_command(
 
     with Console(stderr=True).status(f"Analyzing {source}"):
         network, ledger = open_source(source, weights, input_shape, allow_unsupported=allow_unsupported)
-        analysis = analyze(network, ledger, pointwise, depthwise)
+        analysis = analyze(network, ledger, pointwise, depthwise, allow_unsupported=allow_unsupported)
     document = json.dumps(analysis.as_json(), indent=2) + "\n"
     if to_stdout:
         typer.echo(document, nl=False)

@@ -121,14 +121,20 @@ def summary(analysis: Analysis) -> str:
 
 def notes(analysis: Analysis) -> list[str]:
     """What the figures assume."""
-    return [
+    result = [
         f"Pruned: every block keeps its largest weights, {percent(analysis.pointwise, 0)} of the 1x1 and "
         f"{percent(analysis.depthwise, 0)} of the depthwise ones (untrained: this says nothing about accuracy).",
         f"Fused additions assume that {percent(SURVIVORS.expand, 0)} of the gates of either stage are open.",
-        "Fused multiplications do not depend on pruning or on the channels inside; break-even is against the unpruned "
-        "block.",
+        "Fused multiplications depend neither on pruning nor on the channels inside.",
         "Cycles are the published closed forms (fidelity paper): no stalls, no list lengths, no halos.",
     ]
+    if any(
+        "relu6" in (block.expand_activation, block.depthwise_activation) for block in analysis.network.bottlenecks()
+    ):
+        result.append("On Archon a predicted ReLU6 is a gate like a ReLU: nothing is clamped at 6.")
+    if analysis.unsupported:
+        result.append(f"Not counted, because unsupported: {', '.join(analysis.unsupported)}.")
+    return result
 
 
 def advice_rows(analysis: Analysis) -> list[list[str]]:
