@@ -28,6 +28,8 @@ class StructureArea(Part):
     """One bit of a small SRAM 16 bits wide (um2), everything included."""
     regfile: Area
     """Fixed part of one 16-bit register file (um2)."""
+    mask_sram_bit: Area
+    """One bit of a PE's mask SRAM (um2)."""
     regfile_bit: Area
     """One bit of a register file (um2)."""
     flip_flop: Area
@@ -47,6 +49,10 @@ class StructureEnergy(Part):
     """Fixed part of one 64-bit access of a banked SRAM (pJ)."""
     sram_access_per_bank_bit: Energy
     """What every bit of its bank adds to an access (pJ)."""
+    regfile_access: Energy
+    """Fixed part of one access of a 16-bit register file (pJ)."""
+    regfile_access_per_word: Energy
+    """What every word of it adds to an access (pJ)."""
     factor_multiplication: Energy
     """One product of two factors of a fused weight (pJ)."""
     register_word: Energy

@@ -11,6 +11,9 @@ from predfuse.accelerators.parts import WORD_BITS
 from predfuse.accelerators.spec import ArchonSpec, Buffer
 
 GATE_BITS = 64
+ADDER_BITS = 20
+MASK_GATE_BITS = 160
+"""AND gates per lane in a PE with masks of its own (bits): 2,419.2 um2 published for six lanes."""
 TERNARY_SUM_BITS = 6
 """Mean width of the adders in a tree of 24 four-bit terms: 12 of 5 bits, 6 of 6, 3 of 7, 2 of 8 (bits)."""
 OFFSET_BITS = 12
@@ -26,6 +29,11 @@ def sram_area_um2(buffer: Buffer, own: Structures) -> float:
 def sram_access_pj(bank_bits: float, own: Structures) -> float:
     """One 64-bit read of a bank (pJ)."""
     return own.energy_pj.sram_access + bank_bits * own.energy_pj.sram_access_per_bank_bit
+
+
+def regfile_access_pj(words: int, own: Structures) -> float:
+    """One 16-bit read or write of a register file (pJ)."""
+    return own.energy_pj.regfile_access + words * own.energy_pj.regfile_access_per_word
 
 
 def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
@@ -71,39 +79,51 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
 
 
 def sized(spec: ArchonSpec) -> ArchonSpec:
-    """The specification with the areas and energies its sizes imply.
+    """The specification with the areas and energies its sizes and choices imply.
 
-    Lanes, register files, buffers and the mask buffer are resized; what does not depend on a size stays as it is.
+    The rules give the published areas back for the published sizes. A machine without ``structures`` stays as it is.
     """
     own = spec.design.structures
     if own is None:
         return spec
-    area, lanes, pe = own.area_um2, spec.pe.adders, spec.pe
-    psum_bits = pe.psum_regfile_words * WORD_BITS
+    area, design, lanes = own.area_um2, spec.design, spec.pe.adders
+    registers, private, shared = design.gates == "registers", design.gates == "private", design.predictor == "shared"
+    input_bits = spec.pe.ifmap_regfile_words * WORD_BITS
+    inputs = min(input_bits * area.flip_flop, area.regfile + input_bits * area.regfile_bit)
     areas = spec.area_um2.model_copy(
         update={
-            "psum_regfile": area.regfile + psum_bits * area.regfile_bit,
-            # The input registers and one pipeline register behind the adders.
-            "ifmap_regfile": (pe.ifmap_regfile_words * WORD_BITS + 20) * area.flip_flop,
-            "zero_muxes": lanes * 20 * area.mux_bit,
+            "psum_regfile": area.regfile + spec.pe.psum_regfile_words * WORD_BITS * area.regfile_bit,
+            # Without FIFOs one pipeline register behind the adders takes their place.
+            "ifmap_regfile": inputs + (ADDER_BITS * area.flip_flop if registers else 0),
+            "adder": ADDER_BITS * area.adder_bit,
+            "fifo": 0 if registers else WORD_BITS * area.flip_flop,
+            "mask_sram": spec.pe.mask_sram_depth * WORD_BITS * area.mask_sram_bit,
+            "mask_gates": MASK_GATE_BITS * lanes * area.mux_bit if private else 0,
+            "zero_muxes": ADDER_BITS * lanes * area.mux_bit,
+            "reconfiguration_muxes": spec.pe.adder_split * ADDER_BITS * lanes * area.mux_bit if shared else 0,
             "global_buffer": sram_area_um2(spec.global_buffer, own),
             "mask_buffer": sram_area_um2(spec.mask_buffer, own),
+            "published_difference": 0,
         }
     )
-    read = sram_access_pj(spec.mask_buffer.depth * spec.mask_buffer.width_bits / spec.mask_buffer.banks, own)
-    buffer_read = sram_access_pj(
-        spec.global_buffer.depth * spec.global_buffer.width_bits / spec.global_buffer.banks, own
-    )
-    row_bits = own.project_memory_words * WORD_BITS / spec.mask_buffer.banks
-    wide = max(1, own.project_row_words * WORD_BITS // GATE_BITS)
+    gate_access = sram_access_pj(_bank_bits(spec.mask_buffer), own)
+    buffer_access = sram_access_pj(_bank_bits(spec.global_buffer), own)
     energies = spec.energy_pj.model_copy(
         update={
-            "mask_buffer_read": read,
-            "mask_buffer_write": read,
-            "global_buffer_read": buffer_read,
-            "global_buffer_write": buffer_read,
+            "psum_regfile_read": regfile_access_pj(spec.pe.psum_regfile_words, own),
+            "psum_regfile_write": regfile_access_pj(spec.pe.psum_regfile_words, own),
+            "mask_buffer_read": gate_access,
+            "mask_buffer_write": gate_access,
+            "global_buffer_read": buffer_access,
+            "global_buffer_write": buffer_access,
         }
     )
-    prices = own.energy_pj.model_copy(update={"project_row": wide * sram_access_pj(row_bits / wide, own)})
-    design = spec.design.model_copy(update={"structures": own.model_copy(update={"energy_pj": prices})})
-    return spec.model_copy(update={"area_um2": areas, "energy_pj": energies, "design": design})
+    wide = max(1, own.project_row_words * WORD_BITS // GATE_BITS)  # 64-bit memories side by side
+    row_bits = own.project_memory_words * WORD_BITS / spec.mask_buffer.banks / wide
+    prices = own.energy_pj.model_copy(update={"project_row": wide * sram_access_pj(row_bits, own)})
+    sized_design = design.model_copy(update={"structures": own.model_copy(update={"energy_pj": prices})})
+    return spec.model_copy(update={"area_um2": areas, "energy_pj": energies, "design": sized_design})
+
+
+def _bank_bits(buffer: Buffer) -> float:
+    return buffer.depth * buffer.width_bits / buffer.banks
