@@ -129,7 +129,7 @@ def test_command_writes_table_json_and_page(tmp_path: Path) -> None:
     json_path, report = tmp_path / "a.json", tmp_path / "a.html"
     source = ("traced_modules:Shared", "--input", "1,3,16,16")
     stdout, _ = run("analyze", *source, "--json", str(json_path), "--report", str(report))
-    assert "Shared: 2 of 2 blocks gain" in stdout
+    assert ":Shared: 2 of 2 blocks gain" in stdout
     document = json.loads(json_path.read_text())
     assert [block["name"] for block in document["blocks"]] == ["block", "block@1"]
     block = document["blocks"][0]

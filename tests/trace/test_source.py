@@ -105,7 +105,11 @@ def test_input_shapes_are_four_positive_numbers(text: str) -> None:
 def test_sources_of_every_kind(folder: Path) -> None:
     network, ledger = open_source("user_models:small", None, "2,3,5,5")
     assert ledger is not None
-    assert (network.name, network.input_shape, [entry.name for entry in ledger]) == ("small", (3, 5, 5), ["0"])
+    assert (network.name, network.input_shape, [entry.name for entry in ledger]) == (
+        "user_models:small",
+        (3, 5, 5),
+        ["0"],
+    )
     assert open_source("fusionet-s")[1] is None
     with pytest.raises(InputError, match="needs an input shape"):
         trace_reference("user_models:small")

@@ -21,6 +21,7 @@ SHAPE_HEADINGS = ("block", "channels", "image", "window", "groups", "exp.", "eve
 OPERATION_HEADINGS = ("block", "dense", "pruned", "fused", "dense", "pruned", "fused")
 CYCLE_HEADINGS = ("block", "dense", "sparse", "Archon", "of dense", "of sparse")
 MACHINE_HEADINGS = ("machine", "network", "cycles", "ms", "uJ")
+ADVICE_HEADINGS = ("block", "wider inside", "more groups", "narrower ends")
 LEDGER_HEADINGS = ("node", "kind", "status", "why", "source")
 BLOCK_CAPTION = (
     "channels: input-inside-output; window: depthwise kernel/stride; exp.: channels inside per input channel; even: "
@@ -138,8 +139,16 @@ def notes(analysis: Analysis) -> list[str]:
 
 
 def advice_rows(analysis: Analysis) -> list[list[str]]:
-    """What would make each losing block gain."""
-    return [[block.name, block.advice_text] for block in analysis.blocks if not block.gains]
+    """What would make each losing block gain, each change by itself: channels inside, groups, channels at the ends."""
+    rows = []
+    for block in analysis.blocks:
+        shape, advice = block.shape, block.advice
+        if advice is None:
+            continue
+        ends = "-" if advice.ends is None else f"{shape.channels}-{shape.outputs} to {advice.ends[0]}-{advice.ends[1]}"
+        groups = "-" if advice.groups is None else f"{shape.groups} to {advice.groups}"
+        rows.append([block.name, f"{shape.middle} to {advice.middle}", groups, ends])
+    return rows
 
 
 def ledger_rows(ledger: Ledger, everything: bool = True) -> list[list[str]]:
@@ -177,9 +186,7 @@ def terminal(analysis: Analysis) -> Group:
     parts.append(table("Machines", MACHINE_HEADINGS, machine_rows(analysis)))
     advice = advice_rows(analysis)
     if advice:
-        parts.append(Text("What would make the losing blocks gain, each change by itself:", style="bold"))
-        parts += [Text(f"  {name}: {text}") for name, text in advice]
-        parts.append(Text(""))
+        parts.append(table("What would make a losing block gain, each change by itself", ADVICE_HEADINGS, advice))
     if analysis.ledger is not None:
         parts += ledger_lines(analysis.ledger, everything=False)
         parts.append(Text(""))
@@ -228,7 +235,7 @@ def _sections(analysis: Analysis) -> Iterator[Section]:
     advice = advice_rows(analysis)
     if advice:
         text = "Each change by itself, everything else left as it is, makes the block gain."
-        yield Section("What to change", [text, Table(("block", "change"), advice, text_columns=frozenset((0, 1)))])
+        yield Section("What to change", [text, Table(ADVICE_HEADINGS, advice)])
     if analysis.ledger is not None:
         entries = Table(LEDGER_HEADINGS, ledger_rows(analysis.ledger), text_columns=frozenset(range(5)))
         yield Section("Ledger", [f"Every node of the network: {ledger_summary(analysis.ledger)}.", entries])
@@ -258,9 +265,8 @@ def _block_parts(analysis: Analysis) -> list[Part]:
         Table(
             SHAPE_HEADINGS,
             shape_rows(analysis),
-            "Feature maps are channels x rows x columns.",
-            frozenset(),
-            text_columns,
+            BLOCK_CAPTION,
+            text_columns=text_columns,
         ),
     ]
 

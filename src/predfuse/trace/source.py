@@ -152,8 +152,7 @@ def trace_reference(
         raise InputError(f"source {reference!r}", "needs an input shape", "give --input, e.g. --input 1,3,224,224")
     sizes = parse_shape(shape)
     model = load_module(reference, weights)
-    name = reference.rpartition(":")[2]
-    return trace(model, example_input(model, sizes), allow_unsupported=allow_unsupported, name=name)
+    return trace(model, example_input(model, sizes), allow_unsupported=allow_unsupported, name=reference)
 
 
 def open_source(
