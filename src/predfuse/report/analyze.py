@@ -133,6 +133,11 @@ def notes(analysis: Analysis) -> list[str]:
         "relu6" in (block.expand_activation, block.depthwise_activation) for block in analysis.network.bottlenecks()
     ):
         result.append("On Archon a predicted ReLU6 is a gate like a ReLU: nothing is clamped at 6.")
+    reasons: dict[str, list[str]] = {}
+    for block in analysis.blocks:
+        if block.archon != "fused":
+            reasons.setdefault(block.archon, []).append(block.name)
+    result += [f"Plain on Archon: {', '.join(names)} ({reason})." for reason, names in reasons.items()]
     if analysis.unsupported:
         result.append(f"Not counted, because unsupported: {', '.join(analysis.unsupported)}.")
     return result
