@@ -60,6 +60,12 @@ def test_unusable_models_and_examples_are_refused_in_one_line(module: nn.Module,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+def test_compiled_modules_are_refused() -> None:
+    with pytest.raises(InputError, match="is compiled by TorchScript; give the torch"):
+        trace(torch.jit.script(nn.Conv2d(3, 4, 1)), torch.randn(1, 3, 4, 4))
+
+
 def test_weights_that_are_no_numbers_are_refused_by_layer() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
     with torch.no_grad():
@@ -77,6 +83,21 @@ def test_the_module_is_left_as_it_was() -> None:
     assert (module.training, module.expand_norm.training, module.dropout.training) == (True, False, True)
     for name, tensor in module.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
+class ReturnsDictionary(ReturnsTwo):
+    def forward(self, x: Tensor) -> dict[str, list[Tensor]]:  # type: ignore[override]
+        return {"scores": [self.conv(x)]}
+
+
+def test_one_tensor_may_be_returned_in_a_container() -> None:
+    result = trace(ReturnsDictionary(), torch.randn(2, 3, 4, 4, requires_grad=True))
+    assert [entry.kind for entry in result.ledger] == ["conv"]
+
+
+def test_modules_in_float64_with_one_channel() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).double()
+    assert trace(module, torch.randn(3, 1, 4, 4).double()).verification.output_error < 1e-14  # type: ignore[operator]
 
 
 def test_half_precision_modules_are_judged_by_their_own_rounding() -> None:

@@ -148,6 +148,8 @@ def quiet() -> Iterator[None]:
 
 def _export(module: nn.Module, example: Tensor) -> ExportedProgram:
     where = f"model {type(module).__name__}"
+    if isinstance(module, torch.jit.ScriptModule):
+        raise InputError(where, "is compiled by TorchScript", "give the torch.nn.Module it was made from")
     shape = "x".join(map(str, example.shape))
     try:
         with quiet(), torch.no_grad():

@@ -25,6 +25,7 @@ _REASONS = {
     "aten.layer_norm": "a layer norm depends on the image it normalises and cannot be folded",
     "aten.group_norm": "a group norm depends on the image it normalises and cannot be folded",
     "aten.instance_norm": "an instance norm depends on the image it normalises and cannot be folded",
+    "wrap_with_autocast": "a torch.autocast block, which changes types on the way; take it out of forward",
     "aten.conv_transpose2d": "a transposed convolution",
     "aten.conv1d": "a one-dimensional convolution",
     "aten.conv3d": "a three-dimensional convolution",
