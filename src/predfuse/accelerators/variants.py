@@ -30,7 +30,9 @@ def variant(spec: ArchonSpec, changes: Mapping[str, Any], name: str | None = Non
         InputError: An unknown field, a value out of range, or choices that cannot go together.
     """
     if spec.design.structures is None:
-        raise InputError(f"{spec.file}: design.structures", "is missing", "give it: its prices say what a variant costs")
+        raise InputError(
+            f"{spec.file}: design.structures", "is missing", "give it: its prices say what a variant costs"
+        )
     document = spec.model_dump(mode="json")
     for field, value in changes.items():
         _set(document, field, value, spec)

@@ -16,7 +16,13 @@ def chrome_trace(run: CycleRun) -> dict[str, Any]:
     """The trace as plain values for a JSON file: one complete event per step and track, empty ones left out."""
     result, timeline = run.result, run.timeline
     events: list[dict[str, Any]] = [
-        {"name": "process_name", "ph": "M", "pid": 1, "tid": 0, "args": {"name": f"{result.network} on {result.accelerator}"}}
+        {
+            "name": "process_name",
+            "ph": "M",
+            "pid": 1,
+            "tid": 0,
+            "args": {"name": f"{result.network} on {result.accelerator}"},
+        }
     ]
     for track, name in enumerate(_TRACKS):
         events.append({"name": "thread_name", "ph": "M", "pid": 1, "tid": track, "args": {"name": name}})
