@@ -79,7 +79,7 @@ class Structures(Part):
     column_buffer_words: Count
     """Expand weights of one input channel held (16-bit words), twice."""
     load_bits: Count
-    """Bits of an instruction that loads a channel: its place in the column buffer, lane and register (bits)."""
+    """Bits of an instruction that loads a channel: its lane. Which channels a pass has, the bits of their taps say."""
     input_plane_pixels: Count
     """Input pixels of one channel held in registers, shifted from tap to tap (count), twice; larger tiles are read
     from the global buffer anew for every tap."""

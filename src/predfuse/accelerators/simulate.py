@@ -44,7 +44,7 @@ def simulate(
         InputError: Unknown fidelity, or a layer the machine cannot run.
     """
     if fidelity != PAPER:
-        raise InputError("fidelity", f"is {fidelity!r}", f"use {PAPER}")
+        raise InputError("fidelity", f"is {fidelity!r}", f"use {PAPER}, or simulate_cycles for cycle fidelity")
     return simulate_workload(workload(network), spec, allow_unsupported=allow_unsupported, tiles=tiles)
 
 

@@ -32,12 +32,12 @@ def compile_command(
             "(default: what the network was trained on).",
         ),
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", help="How many calibration images.")] = 128,
+    count: Annotated[int, typer.Option("--count", "-n", help="How many calibration images.")] = 256,
     resize: Annotated[bool, typer.Option("--resize", help="Crop and resample pictures to the network's size.")] = False,
     weight_bits: Annotated[int, typer.Option(help="Bits of weights and of fused weights, with sign.")] = 16,
     sum_bits: Annotated[int, typer.Option(help="Bits of the adders of fused weights, with sign.")] = 20,
     accumulator_bits: Annotated[int, typer.Option(help="Bits of the widest accumulator, with sign.")] = 48,
-    margin: Annotated[float, typer.Option(help="Headroom over the largest calibration value (factor).")] = 1.5,
+    margin: Annotated[float, typer.Option(help="Headroom over the largest calibration value (factor).")] = 1.125,
     require_fused: Annotated[
         bool, typer.Option("--require-fused", help="Refuse networks with a block that has no predictor.")
     ] = False,

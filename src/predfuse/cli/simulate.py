@@ -12,7 +12,9 @@ from predfuse.sources import HELP
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from predfuse.accelerators import SimulationResult
+    from predfuse.accelerators import AcceleratorSpec, SimulationResult
+    from predfuse.accelerators.cycle.run import CycleRun
+    from predfuse.ir import Network
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +27,14 @@ def simulate(
     accelerator: Annotated[
         str, typer.Option("--accelerator", "-a", help="Shipped accelerator (see predfuse accelerators) or YAML file.")
     ],
-    fidelity: Annotated[str, typer.Option(help="paper: the published closed forms.")] = "paper",
+    fidelity: Annotated[
+        str, typer.Option(help="paper: the published closed forms. cycle: real weights, real masks, stalls.")
+    ] = "paper",
+    images: Annotated[
+        str | None,
+        typer.Option(help="Images whose masks fused blocks take, at cycle fidelity: data set, folder or file."),
+    ] = None,
+    index: Annotated[int, typer.Option("--index", help="Which of the images, from 0.")] = 0,
     prune: Annotated[
         bool,
         typer.Option("--prune", help="First prune blocks by magnitude: 20 % of 1x1, 30 % of depthwise weights stay."),
@@ -36,6 +45,9 @@ def simulate(
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Also write the result as JSON; - writes JSON alone.")
     ] = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Also write when everything happens, for ui.perfetto.dev.")
+    ] = None,
 ) -> None:
     """Cycles, utilisation and energy of one image, per layer and stage, with a ledger of every node."""
     import json
@@ -44,17 +56,29 @@ def simulate(
 
     from predfuse.accelerators import load_spec, prune_blocks
     from predfuse.accelerators import simulate as simulate_network
+    from predfuse.errors import InputError
     from predfuse.files import require_writable, write_text_atomically
     from predfuse.sources import load_source
 
     to_stdout = json_path == Path("-")
-    if json_path is not None and not to_stdout:
-        require_writable(json_path)
+    for path in (None if to_stdout else json_path, trace):
+        if path is not None:
+            require_writable(path)
+    if trace is not None and fidelity != "cycle":
+        raise InputError("--trace", f"needs cycle fidelity, not {fidelity}", "add --fidelity cycle")
     spec = load_spec(accelerator)
     network = load_source(source)
     if prune:
         network = prune_blocks(network)
-    result = simulate_network(network, spec, fidelity, allow_unsupported=allow_unsupported)
+    if fidelity == "cycle":
+        run = _run_cycles(network, spec, images, index)
+        result = run.result
+        if trace is not None:
+            from predfuse.accelerators.cycle.trace import chrome_trace
+
+            write_text_atomically(trace, json.dumps(chrome_trace(run)) + "\n")
+    else:
+        result = simulate_network(network, spec, fidelity, allow_unsupported=allow_unsupported)
     text = json.dumps(result.as_json(), indent=2) + "\n"
     if to_stdout:
         typer.echo(text, nl=False)
@@ -62,7 +86,26 @@ def simulate(
     _print(result, Console())
     if json_path is not None:
         write_text_atomically(json_path, text)
-        typer.echo(f"wrote {json_path}")
+    for path in (json_path, trace):
+        if path is not None:
+            typer.echo(f"wrote {path}")
+
+
+def _run_cycles(network: Network, spec: AcceleratorSpec, images: str | None, index: int) -> CycleRun:
+    """Cycle fidelity for one of the images."""
+    from predfuse.accelerators.cycle.simulate import simulate_cycles
+    from predfuse.compiler.calibrate import normalise
+    from predfuse.errors import InputError
+    from predfuse.machine.images import load_images
+
+    if images is None:
+        return simulate_cycles(network, spec)[0]
+    if index < 0:
+        raise InputError("--index", f"is {index}", "use 0 or more")
+    found = load_images(images, network.input_shape, index + 1)
+    if len(found.images) <= index:
+        raise InputError("--index", f"is {index}, {images} holds {len(found.images)} images", "use a smaller one")
+    return simulate_cycles(network, spec, normalise(network, found.images[index : index + 1]))[0]
 
 
 def _print(result: SimulationResult, console: Console) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from predfuse.compiler.arithmetic import round_half_up
+from predfuse.compiler.dead import without_dead_gates
 from predfuse.compiler.options import CompileOptions
 from predfuse.compiler.products import (
     Factors,
@@ -24,6 +25,8 @@ from predfuse.compiler.products import (
 )
 from predfuse.compiler.program import (
     ACCUMULATOR_LIMIT,
+    BIAS_FACTOR_BITS,
+    FACTOR_BITS,
     PRODUCT_SHIFT,
     SHIFT_LIMIT,
     SUM_LIMIT,
@@ -40,7 +43,8 @@ from predfuse.errors import InputError
 from predfuse.fusion.weights import SparseLists
 from predfuse.ir import Array, Bottleneck
 
-FACTOR_BITS = 16
+TYPICAL_INPUT_BITS = 11
+"""Inputs of 11 bits (a sixteenth of the range) count as typical where the precision of biases is weighed."""
 LARGEST_EXPONENT = 14
 """Largest power of two a bias sum is multiplied with: the constant input ``2**14`` fits an int16 activation."""
 
@@ -65,10 +69,10 @@ class ScaledFactors:
 def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
     """Quantise the factors of a block to int16.
 
-    Middle channel ``m`` of expand and depthwise gets the scales that use its 16 bits, and the column ``m`` of project
-    their inverse. Biases share their channel's scale, made coarser for all channels alike by as many bits as the
-    channel with the largest bias needs, but at most by what an input may exceed 1 (an activation of int16 reaches
-    ``2**(15 - input_bits)``) and two bits. Channels whose biases are larger still get coarser scales.
+    Middle channel ``m`` of expand and depthwise gets scales that use its 16 bits, and the column ``m`` of project
+    their inverse. A channel whose bias exceeds its weights times a typical input gets the scale that suits the bias, so
+    that a row of project is as precise for biases as for weights. The biases themselves have 24 bits and share their
+    channel's scale but for one power of two per block.
     """
     expand, depthwise, project = (
         array.astype(np.float64) for array in (block.expand_weight, block.depthwise_weight, block.project_weight)
@@ -78,18 +82,17 @@ def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
     reached = (expand.any(axis=1) | (expand_bias != 0)) & depthwise.any(axis=(1, 2))
     expand, expand_bias = expand * reached[:, None], expand_bias * reached
     depthwise = depthwise * reached[:, None, None]
-    largest_reach = max(0, 17 - input_bits)
+    typical = TYPICAL_INPUT_BITS - input_bits  # a typical input, as a power of two
 
+    largest = np.abs(expand_bias)
     first = weight_exponents(np.abs(expand).max(axis=1), FACTOR_BITS)
-    limit = weight_exponents(np.abs(expand_bias), FACTOR_BITS)
-    reach = _common_reach(first, limit, expand.any(axis=1) & (expand_bias != 0), largest_reach)
-    first = _bounded(first, limit + reach, expand.any(axis=1), expand_bias != 0)
+    first = _bounded(first, weight_exponents(largest, FACTOR_BITS) + typical, expand.any(axis=1), largest > 0)
+    reach = _reach(first - weight_exponents(largest, BIAS_FACTOR_BITS), largest > 0)
 
+    largest = np.ldexp(np.abs(depthwise_bias), first - PRODUCT_SHIFT)
     second = weight_exponents(np.abs(depthwise).max(axis=(1, 2)), FACTOR_BITS)
-    limit = weight_exponents(np.abs(depthwise_bias), FACTOR_BITS) - first + PRODUCT_SHIFT
-    second_reach = _common_reach(second, limit, reached & (depthwise_bias != 0), largest_reach)
-    second = _bounded(second, limit + second_reach, reached, depthwise_bias != 0)
-    inner_reach = PRODUCT_SHIFT + second_reach
+    second = _bounded(second, weight_exponents(largest, FACTOR_BITS) + typical, reached, largest > 0)
+    inner_reach = PRODUCT_SHIFT + _reach(second - weight_exponents(largest, BIAS_FACTOR_BITS), largest > 0)
     both = first + second
 
     def by_output(middle: Array) -> Array:
@@ -101,29 +104,27 @@ def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
     outer = weight_exponents(np.abs(balanced).max(axis=1), FACTOR_BITS)
 
     def integers(values: Array, exponents: Array) -> Array:
-        return np.rint(np.ldexp(values, exponents)).astype(np.int16)
+        return np.rint(np.ldexp(values, exponents)).astype(np.int32)
 
     factors = Factors(
-        project=integers(balanced, outer[:, None]),
-        expand=integers(expand, first[:, None]),
+        project=integers(balanced, outer[:, None]).astype(np.int16),
+        expand=integers(expand, first[:, None]).astype(np.int16),
         expand_bias=integers(expand_bias, first - reach),
-        depthwise=integers(depthwise, second[:, None, None]),
+        depthwise=integers(depthwise, second[:, None, None]).astype(np.int16),
         depthwise_bias=integers(depthwise_bias, both - inner_reach),
         groups=block.groups,
     )
     return ScaledFactors(factors, outer, reach, inner_reach)
 
 
-def _common_reach(weights: Array, biases: Array, live: Array, largest: int) -> int:
-    """Bits by which biases must be coarser than weights, so that no live channel's weights lose precision to its bias.
+def _reach(excess: Array, live: Array) -> int:
+    """Bits by which all biases must be coarser than weights (finer if negative) for the largest one to fit.
 
     Args:
-        weights: ``[M]`` exponents that suit the weights.
-        biases: ``[M]`` exponents that suit the biases.
-        live: ``[M]`` channels that have both.
-        largest: Never more than this.
+        excess: ``[M]`` how much finer than its bias allows a channel's scale is.
+        live: ``[M]`` channels that have a bias.
     """
-    return min(max(int(np.max(weights - biases, where=live, initial=0)), 0), largest)
+    return int(np.max(excess, where=live, initial=FACTOR_BITS - BIAS_FACTOR_BITS))
 
 
 def _bounded(weights: Array, biases: Array, has_weights: Array, has_biases: Array) -> Array:
@@ -180,6 +181,7 @@ def quantise_block(block: Bottleneck, input_bits: int, output_bits: int, options
     if not 0 <= predictor_shift <= SHIFT_LIMIT:
         what = f"its predictor reads steps of 2**{predictor.input_exponent}, its input has steps of 2**{-input_bits}"
         raise InputError(f"layer {block.name}", what, "retrain the predictor or rescale the weights before it")
+    block = without_dead_gates(block)
     scaled = scale_factors(block, input_bits)
     products = factor_products(block.name, scaled.factors)
     widths = (options.weight_bits, options.sum_bits)

@@ -26,7 +26,7 @@ class CompileOptions:
     weight_bits: int = 16
     sum_bits: int = 20
     accumulator_bits: int = 48
-    margin: float = 1.5
+    margin: float = 1.125
     require_fused: bool = False
     layout: Layout = field(default_factory=Layout)
 

@@ -19,7 +19,7 @@ MAX_ENTRIES = 40_000_000
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """The int16 factors of a block's fused weights (see :class:`predfuse.compiler.program.FusedBlock`).
+    """The integer factors of a block's fused weights (see :class:`predfuse.compiler.program.FusedBlock`).
 
     Attributes:
         project: ``[O, M/groups]``.
@@ -40,7 +40,7 @@ class Factors:
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """Unrounded fused weights and bias entries of a block, each below ``2**30``.
+    """Unrounded fused weights, up to ``2**30``, and bias entries, up to ``2**39``, of a block (int64).
 
     Attributes:
         weights: Row ``(o * Cg + c) * K + k``.
@@ -78,7 +78,7 @@ def _lists(name: str, factors: Factors, expand: Array, depthwise: Array, shift: 
         what = f"has {entries:,} fused weights, more than {MAX_ENTRIES:,}"
         raise InputError(f"layer {name}", what, "prune it")
     indptr = np.concatenate(([0], np.cumsum(counts)))
-    channel, value = np.empty(entries, np.int32), np.empty(entries, np.int32)
+    channel, value = np.empty(entries, np.int32), np.empty(entries, np.int64)
     _fill_products(*arguments, indptr[:-1].copy(), channel, value)
     return SparseLists(indptr, channel, value)
 

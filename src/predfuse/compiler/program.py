@@ -36,6 +36,10 @@ ACCUMULATOR_LIMIT = 63
 """Widest accumulator (bits, with sign), so that 64-bit arithmetic never wraps."""
 SUM_LIMIT = 31
 """Widest sum of fused weights (bits, with sign)."""
+FACTOR_BITS = 16
+"""Factors of fused weights (bits, with sign)."""
+BIAS_FACTOR_BITS = 24
+"""Biases among the factors (bits, with sign): their size varies more between channels than that of the weights."""
 PRODUCT_SHIFT = 15
 """Right shift after the first product of two factors of a fused weight."""
 
@@ -191,9 +195,9 @@ class FusedBlock(IntegerNode):
 
     Attributes:
         expand: ``[M, C/groups]`` int16.
-        expand_bias: ``[M]`` int16.
+        expand_bias: ``[M]`` int32, of 24 bits.
         depthwise: ``[M, k, k]`` int16.
-        depthwise_bias: ``[M]`` int16.
+        depthwise_bias: ``[M]`` int32, of 24 bits.
         project: ``[O, M/groups]`` int16.
         weight_shift: ``[O]`` int8.
         expand_bias_shift: ``[O]`` int8.
@@ -252,7 +256,11 @@ class FusedBlock(IntegerNode):
             "project": (outputs, middle // self.groups if self.groups > 0 else 0),
         }
         for label, shape in shapes.items():
-            _require_array(self.name, label, getattr(self, label), np.int16, shape)
+            dtype = np.int32 if label.endswith("bias") else np.int16
+            _require_array(self.name, label, getattr(self, label), dtype, shape)
+        for label in ("expand_bias", "depthwise_bias"):
+            largest = (1 << (BIAS_FACTOR_BITS - 1)) - 1
+            _require_range(self.name, label, getattr(self, label), -largest - 1, largest)
         _require_array(self.name, "output_bias", self.output_bias, np.int64, (outputs,))
         limits = {"shift": SHIFT_LIMIT, "expand_bias_exponent": 14, "depthwise_bias_exponent": 14}
         limits |= dict.fromkeys(("weight_shift", "expand_bias_shift", "depthwise_bias_shift"), SHIFT_LIMIT)

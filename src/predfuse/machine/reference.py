@@ -57,7 +57,7 @@ def run_image(program: Program, image: Array) -> ImageRecord:
 
 def _require_width(name: str, label: str, values: Array, bits: int) -> None:
     if (values < -(1 << (bits - 1))).any() or (values >= 1 << (bits - 1)).any():
-        raise PredfuseError(f"layer {name}: a {label} exceeds the {bits} bits the program declares")
+        raise PredfuseError(f"layer {name}: {label} exceeds the {bits} bits the program declares")
 
 
 def _finish(node: IntegerConv | IntegerAdd, accumulator: Array, shift: Array | int) -> tuple[Array, int]:

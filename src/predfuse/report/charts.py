@@ -194,3 +194,59 @@ def intervals(
     margin = 0.1 * (max(ends) - min(ends)) + 0.001
     figure.update_yaxes(title=y_title, tickformat=".0%", range=[min(ends) - margin, max(ends) + margin])
     return _finish(figure, 300, scattermode="group", scattergap=0.7)
+
+
+def stacked_bars(labels: Sequence[str], series: Mapping[str, tuple[Sequence[float], str]], unit: str) -> Any:
+    """Horizontal bars, each the sum of its parts, the first label on top.
+
+    Args:
+        labels: One per bar.
+        series: Values per label and colour (a key of :data:`COLOURS`), by name.
+        unit: Title of the value axis.
+    """
+    figure = go.Figure(
+        [
+            go.Bar(
+                name=name,
+                x=list(values),
+                y=list(labels),
+                orientation="h",
+                marker_color=COLOURS[colour],
+                hovertemplate="%{y}: %{x:,.4g} " + unit + "<extra>" + name + "</extra>",
+            )
+            for name, (values, colour) in series.items()
+        ]
+    )
+    figure.update_xaxes(title=unit, exponentformat="SI")
+    figure.update_yaxes(autorange="reversed")
+    _finish(figure, 120 + 28 * len(labels), barmode="stack")
+    return figure
+
+
+def points(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[str], str]], x_title: str, y_title: str
+) -> Any:
+    """Markers with a text each on hovering.
+
+    Args:
+        series: x values, y values, texts and colour (a key of :data:`COLOURS`) by name.
+        x_title: Title of the horizontal axis.
+        y_title: Title of the vertical axis.
+    """
+    figure = go.Figure(
+        [
+            go.Scatter(
+                name=name,
+                x=list(x),
+                y=list(y),
+                mode="markers",
+                text=list(texts),
+                marker={"color": COLOURS[colour], "size": 10, "line": {"color": "white", "width": 1}},
+                hovertemplate="%{text}<br>%{x:,.4g}, %{y:,.4g}<extra></extra>",
+            )
+            for name, (x, y, texts, colour) in series.items()
+        ]
+    )
+    figure.update_xaxes(title=x_title)
+    figure.update_yaxes(title=y_title, rangemode="tozero")
+    return _finish(figure, 380)

@@ -23,7 +23,7 @@ class SlowMachine:
     def __post_init__(self) -> None:
         stored = -1
         for index, step in enumerate(self.steps):
-            while stored < index - (1 if step.reads_stores else 2):
+            while stored < index - (1 if step.reads_stores else max(2, step.load_lag)):
                 stored += 1
                 self._queue("store", stored, self.steps[stored].store_bits)
             self._queue("load", index, step.load_bits)
@@ -91,7 +91,7 @@ class SlowMachine:
     def _may_transfer(self, kind: str, index: int, done: list[int | None]) -> bool:
         if kind == "store":
             return done[index] is not None
-        lag = 2 if kind == "load" and self.steps[index].loads_ahead else 1
+        lag = self.steps[index].load_lag if kind == "load" else 1
         return index < lag or done[index - lag] is not None
 
     def _may_predict(
@@ -102,8 +102,9 @@ class SlowMachine:
             return False
         if index == 0:
             return True
-        if step.predicts_ahead and not step.waits:
-            return predicted[index - 1] is not None and (index < 2 or done[index - 2] is not None)
+        if step.predict_lag > 1 and not step.waits:
+            before = index - step.predict_lag
+            return predicted[index - 1] is not None and (before < 0 or done[before] is not None)
         return done[index - 1] is not None
 
 
@@ -116,8 +117,8 @@ STEPS = st.lists(
         store_bits=st.integers(0, 9),
         predict_cycles=st.integers(0, 4),
         main_cycles=st.integers(0, 6),
-        loads_ahead=st.booleans(),
-        predicts_ahead=st.booleans(),
+        load_lag=st.integers(1, 4),
+        predict_lag=st.integers(1, 4),
         waits=st.booleans(),
         reads_stores=st.booleans(),
     ),
@@ -151,10 +152,10 @@ def test_compute_and_stall_make_up_every_layer(layers: list[list[Step]], bits: i
 
 
 def test_double_buffers_hide_the_shorter_of_load_and_work() -> None:
-    steps = [Step("a", load_bits=10, main_cycles=7, loads_ahead=True) for _ in range(4)]
+    steps = [Step("a", load_bits=10, main_cycles=7, load_lag=2) for _ in range(4)]
     assert schedule(steps, 1).end == 4 * 10 + 7
     assert schedule(steps, 2).end == 5 + 4 * 7
-    alone = [replace(step, loads_ahead=False) for step in steps]
+    alone = [replace(step, load_lag=1) for step in steps]
     assert schedule(alone, 2).end == 4 * (5 + 7)
 
 

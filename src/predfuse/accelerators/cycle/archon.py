@@ -20,6 +20,7 @@ from predfuse.accelerators.parts import WORD_BITS
 from predfuse.accelerators.result import LedgerEntry
 from predfuse.accelerators.spec import ArchonSpec
 from predfuse.accelerators.workload import EXPAND_OR_LAYER, WorkItem, Workload, stage_of, workload
+from predfuse.compiler.program import Program
 from predfuse.compiler.tiling import Tile
 from predfuse.errors import InputError
 from predfuse.ir import Add, Array, Bottleneck, Network, Pool
@@ -58,17 +59,19 @@ class PreparedNetwork:
     reasons: Mapping[str, str]
 
 
-def prepare(network: Network, spec: ArchonSpec) -> PreparedNetwork:
+def prepare(network: Network, spec: ArchonSpec, program: Program | None = None) -> PreparedNetwork:
     """Make a network ready: the slow part, as a compiler would do it once.
 
     Args:
         network: Blocks with a predictor are fused, the others run as plain layers.
         spec: The machine.
+        program: The network compiled; its integer factors then say which weights are not zero.
 
     Raises:
         InputError: A block has too many fused weights.
     """
     shapes, work = network.shapes(), workload(network)
+    compiled = {} if program is None else {node.name: node for node in program.fused_blocks()}
     blocks: dict[str, PreparedBlock] = {}
     reasons: dict[str, str] = {}
     reserved: dict[str, int] = {}
@@ -80,7 +83,7 @@ def prepare(network: Network, spec: ArchonSpec) -> PreparedNetwork:
         if reason:
             reasons[node.name] = reason
             continue
-        block = charged_work(block_work(node, shapes[node.inputs[0]]), spec)
+        block = charged_work(block_work(compiled.get(node.name, node), shapes[node.inputs[0]]), spec)
         tiles = block.tiles(spec.design.tile_rows, spec.design.tile_columns)
         prepared = PreparedBlock(block, plan_groups(block, spec), tiles)
         blocks[node.name] = prepared

@@ -14,7 +14,7 @@ import numpy as np
 from predfuse.accelerators.archon.paper import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND
 from predfuse.accelerators.cycle.block_actions import block_actions, ternary_additions
 from predfuse.accelerators.cycle.broadcast import NO_BANKS, Sequencer
-from predfuse.accelerators.cycle.elementwise import stream_bits
+from predfuse.accelerators.cycle.elementwise import STREAM_BITS, stream_bits
 from predfuse.accelerators.cycle.gates import Gates
 from predfuse.accelerators.cycle.groups import GroupPlan
 from predfuse.accelerators.cycle.items import Item, keeps_weights, plan_item
@@ -63,7 +63,7 @@ def plan_block(
     ]
     sent = [_sent_cycles(work, group, plan, gates, len(tiles), spec) for group, plan in enumerate(groups)]
     steps: list[Step] = []
-    main_cycles = 0
+    main_cycles = before = 0  # sub-steps of the item before
     words_before = 0
     double = _double_buffered(work, groups, items, spec, place)
     for plan, row, cycles in zip(groups, items, sent, strict=True):
@@ -72,58 +72,74 @@ def plan_block(
             main = max(int(cycles[index]), -(-item.accesses // spec.global_buffer.banks)) + spec.design.fill_cycles
             fill = _fill_cycles(plan, index == 0 or not kept, spec)
             main_cycles += fill + main
+            both = spec.design.predictor == "dedicated" and words_before + plan.gate_words <= spec.mask_buffer.depth
             step = Step(
                 layer=work.name,
                 load_bits=item.load_bits,
                 store_bits=item.store_bits,
                 predict_cycles=item.predict.cycles,
                 main_cycles=fill + main,
-                loads_ahead=double,
-                predicts_ahead=spec.design.predictor == "dedicated"
-                and words_before + plan.gate_words <= spec.mask_buffer.depth,
+                load_lag=2 if (double[0] if index == 0 else double[1]) else 1,
+                predict_lag=before + 1 if both else 1,
                 waits=not steps,
                 reads_stores=not steps and not place.input_on_chip,
             )
             words_before = plan.gate_words
-            steps += [step] if kept else _streamed(step, plan, fill, place)
+            parts = [step] if kept else _streamed(step, plan, fill, before, place)
+            before = len(parts)
+            steps += parts
     return LayerPlan(work.name, tuple(steps), _stages(work, groups, items, gates, spec, main_cycles))
 
 
-def _streamed(step: Step, plan: GroupPlan, fill_cycles: int, place: Place) -> list[Step]:
-    """A step whose weights are used up as they arrive: what the predictor needs, what fills memories, the rest."""
-    rest = plan.weight_bits - min(plan.weight_bits, plan.fill_words * WORD_BITS)
-    first = replace(step, load_bits=step.load_bits - plan.weight_bits, main_cycles=0, store_bits=0, loads_ahead=True)
-    after = replace(step, predict_cycles=0, predicts_ahead=False, waits=False, reads_stores=False, loads_ahead=True)
-    fill = replace(after, load_bits=plan.weight_bits - rest, main_cycles=fill_cycles, store_bits=0)
-    main = replace(after, load_bits=rest, main_cycles=step.main_cycles - fill_cycles)
-    return [first, fill, *split_step(main, stream_bits(place.free_words))]
+def _streamed(step: Step, plan: GroupPlan, fill_cycles: int, before: int, place: Place) -> list[Step]:
+    """A step whose weights are used up as they arrive: what the predictor needs, what fills memories, the rest.
+
+    Where there is room, the first two arrive while the item before, ``before`` steps, still works.
+    """
+    part_bits = stream_bits(place.free_words)
+    fill_bits = min(plan.weight_bits, plan.fill_words * WORD_BITS)
+    first_bits = step.load_bits - plan.weight_bits
+    room = first_bits + fill_bits + 2 * part_bits <= place.free_words * WORD_BITS
+    early = max(1, before) if room else 1
+    first = replace(step, load_bits=first_bits, main_cycles=0, store_bits=0, load_lag=early)
+    after = replace(step, predict_cycles=0, predict_lag=1, waits=False, reads_stores=False)
+    fill = replace(after, load_bits=fill_bits, main_cycles=fill_cycles, store_bits=0, load_lag=early)
+    rest = replace(
+        after, load_bits=plan.weight_bits - fill_bits, main_cycles=step.main_cycles - fill_cycles, load_lag=2
+    )
+    return [first, fill, *split_step(rest, part_bits)]
 
 
 def working_words(work: BlockWork, groups: Sequence[GroupPlan], tiles: Sequence[Tile], spec: ArchonSpec) -> int:
-    """Global buffer a block wants for itself: two tiles of one group, and its weights twice (16-bit words)."""
+    """Global buffer a block wants for itself (16-bit words): two tiles of one group, the weights of two groups where
+    tiles share them, else what arrives before it is used."""
     pixels = max(tile.input_pixels for tile in tiles)
     out = max(tile.pixels for tile in tiles)
     tile_words = work.group_channels * pixels + work.group_outputs * out * (2 if work.residual else 1)
-    weights = 0
-    if spec.design.weights != "dram" and len(tiles) > 1:
-        weights = max(plan.weight_bits + plan.predictor_bits for plan in groups) // WORD_BITS
-    return min(2 * (tile_words + weights), spec.global_buffer.words)
+    largest = max(plan.predictor_bits for plan in groups)
+    if spec.design.weights == "dram":
+        weights = largest // WORD_BITS
+    elif len(tiles) > 1:
+        weights = 2 * max(plan.weight_bits + plan.predictor_bits for plan in groups) // WORD_BITS
+    else:
+        weights = largest // WORD_BITS + max(plan.fill_words for plan in groups)
+    return min(2 * tile_words + weights + 2 * STREAM_BITS // WORD_BITS, spec.global_buffer.words)
 
 
 def _double_buffered(
     work: BlockWork, groups: Sequence[GroupPlan], items: Sequence[Sequence[Item]], spec: ArchonSpec, place: Place
-) -> bool:
-    """Whether the next item's data fits beside that of the present one (streamed lists always come in parts)."""
-    kept = [
-        plan.weight_bits + plan.predictor_bits for plan in groups if keeps_weights(plan, len(items[0]), spec, place)
-    ]
+) -> tuple[bool, bool]:
+    """Whether a group's first item, and any other, may load while the item before still uses the buffer."""
+    tiles = len(items[0])
+    kept = [plan.weight_bits + plan.predictor_bits for plan in groups if keeps_weights(plan, tiles, spec, place)]
     tile_bits = max(
         work.group_channels * item.input_pixels * WORD_BITS * (not place.input_on_chip)
         + work.group_outputs * item.pixels * WORD_BITS * (not place.output_on_chip)
         for row in items
         for item in row
     )
-    return 2 * (max(kept, default=0) + tile_bits) <= place.free_words * WORD_BITS
+    free, most = place.free_words * WORD_BITS, max(kept, default=0)
+    return 2 * (most + tile_bits) <= free, most + 2 * tile_bits <= free
 
 
 def _sent_cycles(work: BlockWork, group: int, plan: GroupPlan, gates: Gates, tiles: int, spec: ArchonSpec) -> Array:

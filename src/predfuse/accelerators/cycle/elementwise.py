@@ -38,7 +38,7 @@ def plan_elementwise(node: Node, stage: str, spec: AcceleratorSpec, places: Plac
         load_bits=load,
         store_bits=store,
         main_cycles=cycles,
-        loads_ahead=True,
+        load_lag=2,
         waits=True,
         reads_stores=not place.input_on_chip,
         stage=stage,

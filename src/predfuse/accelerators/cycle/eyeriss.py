@@ -166,7 +166,7 @@ def _steps(
             late_bits=weights[index] * (not doubled.weights) + inputs[index] * (not doubled.buffer),
             store_bits=stores[index],
             main_cycles=works[index],
-            loads_ahead=True,
+            load_lag=2,
             waits=index == 0,
             reads_stores=index == 0 and not place.input_on_chip,
             stage=operation.stage,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +36,8 @@ class GroupPlan:
         refill_words: Moved there for every slice of every tile, if there is more than one (16-bit words).
         times: Of its passes, where gates are in registers.
         members: Channels loaded for a tile (count), where gates are in registers.
+        far_reads: Factors that a tile reads from the global buffer because the memories beside the lanes are too small
+            for all of them (count).
         lists: As sent, where they are broadcast.
     """
 
@@ -49,6 +52,7 @@ class GroupPlan:
     refill_words: int
     times: PassTimes | None = None
     members: int = 0
+    far_reads: int = 0
     lists: GroupLists | None = None
 
 
@@ -107,7 +111,9 @@ def _with_registers(plan: GroupPlan, work: BlockWork, group: int, spec: ArchonSp
         row_words=own.project_row_words,
         banks=spec.mask_buffer.banks,
     )
-    taps = int(work.depthwise[group * work.group_middle : (group + 1) * work.group_middle].sum())
+    span = slice(group * work.group_middle, (group + 1) * work.group_middle)
+    taps, column = int(work.depthwise[span].sum()), int(work.expand[span].sum(axis=0).max())
+    far = _beyond(taps, own.tap_memory_words) + _beyond(column, own.column_buffer_words)
     project_words = project_memory_words(outputs, size, own.project_row_words)
     slices = -(-work.group_outputs // size)
     return replace(
@@ -118,7 +124,13 @@ def _with_registers(plan: GroupPlan, work: BlockWork, group: int, spec: ArchonSp
         refill_words=project_words if slices > 1 else 0,
         times=pass_times(passes, lanes),
         members=len(passes.channel),
+        far_reads=math.ceil(far * len(passes.channel)),
     )
+
+
+def _beyond(words: int, memory_words: int) -> float:
+    """Share of ``words`` that a memory does not hold."""
+    return max(0, words - memory_words) / words if words else 0.0
 
 
 def project_memory_words(outputs: Array, size: int, row_words: int) -> int:

@@ -138,4 +138,4 @@ def _weight_reads(plan: GroupPlan, spec: ArchonSpec) -> int:
     if plan.times is None or own is None:
         return -(-plan.weight_bits // width)
     columns = plan.slices * plan.expand_words * COLUMN_ENTRY_BITS
-    return -(-columns // width) - (-plan.members * own.load_bits // width)
+    return -(-columns // width) - (-plan.members * own.load_bits // width) + plan.far_reads

@@ -151,7 +151,7 @@ def _even_steps(
             load_bits=loads[index],
             store_bits=stores[index],
             main_cycles=works[index],
-            loads_ahead=True,
+            load_lag=2,
             waits=index == 0,
             reads_stores=index == 0 and not input_on_chip,
             stage=stage,

@@ -1,8 +1,9 @@
 """Time of a sequence of steps that share one DRAM channel, one predictor and one array.
 
 A step loads its data, predicts (fused blocks only), runs its main work and stores its results. Loads of a step run
-beside the work of the step before where the buffers hold both; predictions likewise. The channel serves transfers in
-the order load 0, load 1, store 0, load 2, store 1, ...; a step that reads back what earlier steps stored waits for it.
+beside the work of steps before it where the buffers hold both; predictions likewise. The channel serves transfers one
+after the other: the loads in order, a store before the loads that have to wait for its step, but behind the load of
+the very next step unless that reads back what was stored.
 
 ``compute_cycles`` is the time the same steps take with a channel of endless bandwidth, ``stall_cycles`` what the real
 channel adds, so that ``compute_cycles + stall_cycles = total_cycles`` exactly, for every layer and for the whole.
@@ -32,8 +33,8 @@ class Step:
         store_bits: Written to the DRAM after it.
         predict_cycles: Of a predictor of its own, before the main work.
         main_cycles: Of the array.
-        loads_ahead: Its data is loaded while the step before works (a second buffer holds it).
-        predicts_ahead: Its prediction runs beside the main work of the step before.
+        load_lag: It may load once the main work so many steps before is done; 2 where two buffers take turns.
+        predict_lag: It may predict once the main work so many steps before is done, and the prediction before.
         waits: It needs the results of the step before (a new layer): nothing but loads may run ahead.
         reads_stores: Its loads read what earlier steps stored.
         stage: Of the layer.
@@ -45,8 +46,8 @@ class Step:
     store_bits: int = 0
     predict_cycles: int = 0
     main_cycles: int = 0
-    loads_ahead: bool = False
-    predicts_ahead: bool = False
+    load_lag: int = 1
+    predict_lag: int = 1
     waits: bool = False
     reads_stores: bool = False
     stage: str = "main"
@@ -108,14 +109,14 @@ def schedule(steps: Sequence[Step], dram_bits_per_cycle: int | None) -> Timeline
     amounts = np.array(
         [(s.load_bits, s.late_bits, s.store_bits, s.predict_cycles, s.main_cycles) for s in steps], np.int64
     )
-    flags = np.array([(s.loads_ahead, s.predicts_ahead, s.waits, s.reads_stores) for s in steps], np.bool_)
-    amounts, flags = amounts.reshape(len(steps), 5), flags.reshape(len(steps), 4)
+    rules = np.array([(s.load_lag, s.predict_lag, s.waits, s.reads_stores) for s in steps], np.int64)
+    amounts, rules = amounts.reshape(len(steps), 5), rules.reshape(len(steps), 4)
     if dram_bits_per_cycle is None:
         amounts[:, :3] = 0
     else:
         amounts[:, :3] = -(-amounts[:, :3] // dram_bits_per_cycle)
     times = [np.zeros((len(steps), 2), np.int64) for _ in range(4)]
-    _schedule(amounts, flags, *times)
+    _schedule(amounts, rules, *times)
     return Timeline(*times)
 
 
@@ -140,29 +141,28 @@ def layer_times(steps: Sequence[Step], real: Timeline) -> list[LayerTime]:
 
 
 @njit(cache=True, nogil=True)
-def _schedule(amounts: Array, flags: Array, load: Array, predict: Array, main: Array, store: Array) -> None:
+def _schedule(amounts: Array, rules: Array, load: Array, predict: Array, main: Array, store: Array) -> None:
     channel = 0
     stored = -1  # last step whose store is on the channel
     steps = len(amounts)
     for step in range(steps):
         ahead, late, _, predict_cycles, main_cycles = amounts[step]
-        loads_ahead, predicts_ahead, waits, reads_stores = flags[step]
+        load_lag, predict_lag, waits, reads_stores = rules[step]
         done = main[step - 1, 1] if step >= 1 else 0
-        done_before = main[step - 2, 1] if step >= 2 else 0
-        # The store before the last comes before this load, the last one after it unless this load reads it.
-        while stored < step - (1 if reads_stores else 2):
+        free = main[step - load_lag, 1] if step >= load_lag else 0
+        while stored < step - (1 if reads_stores else max(load_lag, 2)):
             stored += 1
             channel = _transfer(store, stored, main[stored, 1], amounts[stored, 2], channel)
-        channel = _transfer(load, step, done_before if loads_ahead else done, ahead, channel)
+        channel = _transfer(load, step, free, ahead, channel)
         if late > 0:
             load[step, 1] = max(channel, done, load[step, 1]) + late
             channel = load[step, 1]
         # A step that loads nothing waits for no buffer.
-        ready = max(load[step, 1] if ahead + late > 0 else 0, done_before)
-        if not predicts_ahead or waits:
+        ready = load[step, 1] if ahead + late > 0 else 0
+        if predict_lag == 1 or waits:
             ready = max(ready, done)
         elif step >= 1:
-            ready = max(ready, predict[step - 1, 1])
+            ready = max(ready, predict[step - 1, 1], main[step - predict_lag, 1] if step >= predict_lag else 0)
         predict[step, 0] = ready
         predict[step, 1] = ready + predict_cycles
         main[step, 0] = max(predict[step, 1], done)

@@ -66,7 +66,7 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
             load_bits=loads[index] + (once if index == 0 else 0),
             store_bits=stores[index],
             main_cycles=works[index],
-            loads_ahead=True,
+            load_lag=2,
             waits=index == 0,
             reads_stores=index == 0 and not place.input_on_chip,
             stage=stage,

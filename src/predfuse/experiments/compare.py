@@ -1,0 +1,350 @@
+"""Compact networks on a dense machine, the same pruned on a sparse one, fused networks on Archon, side by side.
+
+Two sets of networks. ``shipped``: the trained checkpoints of the package on the shipped test images, the fused network
+compiled to integers and run by the integer machine, whose masks the cycles come from. ``published``: the full-size
+networks of ICS 2021, calibrated on real images but not trained, so that no accuracy is stated.
+
+At ``cycle`` fidelity the dense and sparse machines also stand with as many PEs as ``archon`` has, and with as many as
+its area holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from predfuse.accelerators.area import total_area_um2
+from predfuse.accelerators.cycle.archon import Masks, prepare, run_archon
+from predfuse.accelerators.cycle.eyeriss import run_eyeriss
+from predfuse.accelerators.cycle.run import CYCLE, CycleRun
+from predfuse.accelerators.cycle.simulate import MeanCosts, mean_costs, predicted_masks
+from predfuse.accelerators.result import SimulationResult
+from predfuse.accelerators.simulate import PAPER, simulate
+from predfuse.accelerators.spec import AcceleratorSpec, EyerissSpec, load_spec
+from predfuse.compiler.program import Program
+from predfuse.errors import InputError
+from predfuse.experiments.calibrated import calibrated, without_shifts
+from predfuse.ir import Network
+
+NetworkSet = Literal["shipped", "published"]
+Fidelity = Literal["paper", "cycle"]
+SETS: tuple[NetworkSet, ...] = ("shipped", "published")
+FIDELITIES: tuple[Fidelity, ...] = (PAPER, CYCLE)  # type: ignore[assignment]
+
+DENSE, SPARSE, PUBLISHED_ARCHON, ARCHON = "eyeriss-dense", "eyeriss-sparse", "archon-ics21", "archon"
+COMPILE_IMAGES = 32
+"""Images the scales of the integer program are chosen on."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One network to be run.
+
+    Attributes:
+        network: The network.
+        label: What it is called.
+        accuracy: On the images, 0..1; None where it was not trained.
+        masks: Of every image, where blocks are fused.
+        program: Compiled, where the masks are those of the integer machine.
+    """
+
+    network: Network
+    label: str
+    accuracy: float | None
+    masks: tuple[Masks, ...] = ()
+    program: Program | None = None
+
+    @property
+    def survivors(self) -> tuple[float, float] | None:
+        """Mean share of the activations of both stages that the masks let through; None without masks."""
+        if not self.masks:
+            return None
+        return tuple(  # type: ignore[return-value]
+            float(
+                sum(int(np.count_nonzero(pair[stage])) for masks in self.masks for pair in masks.values())
+                / sum(pair[stage].size for masks in self.masks for pair in masks.values())
+            )
+            for stage in (0, 1)
+        )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One network on one machine.
+
+    Attributes:
+        role: ``dense``, ``sparse`` or ``fused``.
+        scale: ``as published``, ``shipped``, ``equal PEs`` or ``equal area``.
+        contender: The network.
+        spec: The machine.
+        costs: Of one image, the mean over all.
+        result: Of the first image, by layer and stage.
+        run: Of the first image, with its timeline; None at ``paper`` fidelity.
+    """
+
+    role: str
+    scale: str
+    contender: Contender
+    spec: AcceleratorSpec
+    costs: MeanCosts
+    result: SimulationResult
+    run: CycleRun | None = None
+
+    @property
+    def area_um2(self) -> float:
+        """Of the whole machine, the mask buffer included (um2)."""
+        return total_area_um2(self.spec, with_mask_buffer=True)
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """Everything a comparison measured.
+
+    Attributes:
+        networks: Which set.
+        fidelity: ``paper`` or ``cycle``.
+        images: Images run.
+        source: What they are.
+        machines: In order; the first is the dense machine, the second the sparse one, both as published.
+        notes: What the reader must know.
+    """
+
+    networks: NetworkSet
+    fidelity: Fidelity
+    images: int
+    source: str
+    machines: tuple[Machine, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def dense(self) -> Machine:
+        """The dense machine as published."""
+        return self.machines[0]
+
+    @property
+    def sparse(self) -> Machine:
+        """The sparse machine as published."""
+        return self.machines[1]
+
+    @property
+    def best(self) -> Machine:
+        """The fused network on the best machine for it: the first on ``archon``, else on the published one."""
+        fused = [machine for machine in self.machines if machine.role == "fused"]
+        return next((machine for machine in fused if machine.spec.name == ARCHON), fused[0])
+
+    def speedup(self, machine: Machine, over: Machine) -> float:
+        """Cycles of ``over`` per cycle of ``machine``."""
+        return over.costs.total_cycles / machine.costs.total_cycles
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, every number with its unit in the name."""
+        return {
+            "networks": self.networks,
+            "fidelity": self.fidelity,
+            "images": self.images,
+            "image_source": self.source,
+            **self._ratios(self.best),
+            "machines": [self._machine(machine) for machine in self.machines],
+            "notes": list(self.notes),
+        }
+
+    def _ratios(self, machine: Machine) -> dict[str, float]:
+        return {
+            "speedup_over_dense": self.speedup(machine, self.dense),
+            "speedup_over_sparse": self.speedup(machine, self.sparse),
+            "energy_ratio_to_dense": machine.costs.energy_uj / self.dense.costs.energy_uj,
+        }
+
+    def _machine(self, machine: Machine) -> dict[str, Any]:
+        survivors = machine.contender.survivors
+        return {
+            "network": machine.contender.label,
+            "accelerator": machine.spec.name,
+            "fidelity": self.fidelity,
+            "role": machine.role,
+            "scale": machine.scale,
+            "accuracy": machine.contender.accuracy,
+            "total_cycles": machine.costs.total_cycles,
+            "compute_cycles": machine.costs.compute_cycles,
+            "stall_cycles": machine.costs.stall_cycles,
+            "fastest_image_cycles": machine.costs.fastest_cycles,
+            "slowest_image_cycles": machine.costs.slowest_cycles,
+            "milliseconds": machine.spec.milliseconds(machine.costs.total_cycles),
+            "energy_uj": machine.costs.energy_uj,
+            "area_um2": machine.area_um2,
+            "pes": machine.spec.array.pes,
+            "survivors_expand": survivors[0] if survivors else None,
+            "survivors_depthwise": survivors[1] if survivors else None,
+            **self._ratios(machine),
+            "cycles_by_stage": stage_cycles(machine.result),
+            "energy_by_component_uj": {name: pj * 1e-6 for name, pj in machine.result.energy_pj.items()},
+        }
+
+
+def stage_cycles(result: SimulationResult) -> dict[str, int]:
+    """Compute cycles by stage, and all stalls."""
+    cycles: dict[str, int] = {}
+    for row in result.rows:
+        cycles[row.stage] = cycles.get(row.stage, 0) + row.compute_cycles
+    return {**cycles, "stall": result.stall_cycles}
+
+
+def compare(
+    networks: NetworkSet = "shipped",
+    fidelity: Fidelity = "cycle",
+    images: int = 100,
+    *,
+    root: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> CompareResult:
+    """Run the comparison.
+
+    Args:
+        networks: ``shipped`` or ``published``.
+        fidelity: ``paper`` or ``cycle``; at ``paper`` fidelity only the published machines stand.
+        images: How many test images; the published networks take at most a few.
+        root: Where data sets lie.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: An unknown set or fidelity, or a checkpoint that is not there.
+    """
+    for name, value, known in (("networks", networks, SETS), ("fidelity", fidelity, FIDELITIES)):
+        if value not in known:
+            raise InputError(name, f"is {value!r}", f"use {' or '.join(known)}")
+    if images < 1:
+        raise InputError("images", f"is {images}", "use 1 or more")
+    say = progress or (lambda text: None)
+    if networks == "shipped":
+        contenders, source, count, notes = _shipped(images, say)
+    else:
+        contenders, source, count, notes = _published(min(images, 4), root, say)
+    rivals, fused = contenders[:2], contenders[2:]
+    machines = [
+        _run(role, "as published", contender, load_spec(name), fidelity, say)
+        for role, contender, name in zip(("dense", "sparse"), rivals, (DENSE, SPARSE), strict=True)
+    ]
+    for name, scale in ((PUBLISHED_ARCHON, "as published"), (ARCHON, "shipped")):
+        if name == ARCHON and fidelity == PAPER:
+            continue  # its closed forms would leave out all it was designed for
+        machines += [_run("fused", scale, contender, load_spec(name), fidelity, say) for contender in fused]
+    if fidelity == CYCLE:
+        machines += _scaled(rivals, say)
+    return CompareResult(networks, fidelity, count, source, tuple(machines), notes)
+
+
+def _run(
+    role: str, scale: str, contender: Contender, spec: AcceleratorSpec, fidelity: Fidelity, say: Callable[[str], None]
+) -> Machine:
+    say(f"{contender.label} on {spec.name}")
+    if fidelity == PAPER:
+        result = simulate(contender.network, spec)
+        total = result.total_cycles
+        costs = MeanCosts(1, result.compute_cycles, result.stall_cycles, result.total_energy_uj, total, total)
+        return Machine(role, scale, contender, spec, costs, result)
+    if isinstance(spec, EyerissSpec):
+        runs = [run_eyeriss(contender.network, spec)]
+    else:
+        prepared = prepare(contender.network, spec, contender.program)
+        runs = [run_archon(prepared, masks) for masks in contender.masks]
+    return Machine(role, scale, contender, spec, mean_costs(runs), runs[0].result, runs[0])
+
+
+def _scaled(rivals: Sequence[Contender], say: Callable[[str], None]) -> Iterator[Machine]:
+    archon = load_spec(ARCHON)
+    area = total_area_um2(archon, with_mask_buffer=True)
+    for role, contender, name in zip(("dense", "sparse"), rivals, (DENSE, SPARSE), strict=True):
+        spec = load_spec(name)
+        assert isinstance(spec, EyerissSpec)
+        for scale, pes in (("equal PEs", archon.array.pes), ("equal area", pes_in_area(spec, area))):
+            machines = [_run(role, scale, contender, grid, "cycle", say) for grid in grids(spec, pes)]
+            yield min(machines, key=lambda machine: machine.costs.total_cycles * machine.costs.energy_uj)
+
+
+def grids(spec: EyerissSpec, pes: int) -> list[EyerissSpec]:
+    """The machine with as many PEs as whole columns make of ``pes``, in grids of its rows and of one row less."""
+    found = []
+    for rows in (spec.array.rows, spec.array.rows - 1):
+        columns = max(1, pes // rows)
+        array = spec.array.model_copy(update={"rows": rows, "columns": columns})
+        found.append(spec.model_copy(update={"name": f"{spec.name}-{rows}x{columns}", "array": array}))
+    return found
+
+
+def pes_in_area(spec: EyerissSpec, area_um2: float) -> int:
+    """PEs that fit ``area_um2`` beside the machine's global buffer.
+
+    Raises:
+        InputError: The area does not even hold the buffer and one row.
+    """
+    each = (total_area_um2(spec) - spec.area_um2.global_buffer) / spec.array.pes
+    pes = int((area_um2 - spec.area_um2.global_buffer) // each)
+    if pes < spec.array.rows:
+        raise InputError("area", f"{area_um2:,.0f} um2 do not hold {spec.name}", "give more")
+    return pes
+
+
+def _shipped(images: int, say: Callable[[str], None]) -> tuple[list[Contender], str, int, tuple[str, ...]]:
+    from predfuse.compiler.compile import compile_network
+    from predfuse.demo import SHIPPED_RIVAL, SHIPPED_RUN, demo_images, load_run, normalise, shipped_run
+    from predfuse.fusion.execute import run_network
+    from predfuse.machine.fast import FastMachine
+    from predfuse.machine.run import to_integers
+
+    run = load_run(shipped_run(SHIPPED_RUN), predictor=True)
+    rival = load_run(shipped_run(SHIPPED_RIVAL), predictor=False)
+    assert run.predicted is not None
+    dataset = demo_images(run, images)
+    contenders = []
+    for checkpoint in (rival.vanilla, rival.pruned):
+        say(f"accuracy of {checkpoint.network.name}, {checkpoint.stage}")
+        inputs = normalise(checkpoint.network, dataset.images)
+        accuracy = run_network(checkpoint.network, inputs, statistics=False).accuracy(dataset.labels)
+        label = f"{checkpoint.network.name}, {checkpoint.stage}"
+        contenders.append(Contender(checkpoint.network, label, accuracy))
+    network = run.predicted.network
+    say(f"compiling {network.name}")
+    calibration = demo_images(run, COMPILE_IMAGES).images
+    program = compile_network(network, calibration)
+    machine = FastMachine(program)
+    say(f"running {network.name} in integers")
+    integers, _ = to_integers(program, dataset.images)
+    records = [machine.run_image(image, keep=()) for image in integers]
+    scores = np.stack([record.values[program.output.name].ravel() for record in records])
+    accuracy = float((scores.argmax(axis=1) == dataset.labels).mean())
+    masks = tuple(record.masks for record in records)
+    contenders.append(Contender(network, f"{network.name}, {run.predicted.stage}", accuracy, masks, program))
+    source = f"{dataset.name} test images"
+    note = f"accuracy of {network.name} is that of its integer program; masks and cycles are those of the same run"
+    return contenders, source, len(dataset), (note,)
+
+
+def _published(
+    images: int, root: Path | None, say: Callable[[str], None]
+) -> tuple[list[Contender], str, int, tuple[str, ...]]:
+    from predfuse import models
+    from predfuse.accelerators.pruning import prune_blocks
+
+    rival = models.network("mobilenetv2")
+    contenders = [
+        Contender(rival, "mobilenetv2", None),
+        Contender(prune_blocks(rival), "mobilenetv2, pruned", None),
+    ]
+    source = ""
+    for name in ("fusionet", "mobilenetv2-fused"):
+        say(f"calibrating {name}")
+        made = calibrated(name, images, root=root)
+        source = made.source
+        for network, label in ((made.network, name), (without_shifts(made.network), f"{name}, shifts pruned")):
+            say(f"masks of {label}")
+            contenders.append(Contender(network, label, None, tuple(predicted_masks(network, made.images))))
+    notes = (
+        "networks are calibrated on real images, not trained: weights initialised and pruned by magnitude to 20 % "
+        "(1x1) and 30 % (depthwise), batch norms and predictors fitted; hence no accuracy",
+        "'shifts pruned': the same network without the shifts of its blocks' batch norms, so that it has no bias sums",
+    )
+    return contenders, source, images, notes
