@@ -1,7 +1,6 @@
 """Microarchitecture of an Archon: what its lists, gates, predictor and buffers may do in a cycle.
 
-Used at ``cycle`` fidelity. Every choice is one field; ``predfuse study`` sweeps them. ``docs/archon.md`` draws the
-structures and says why the shipped ``archon`` has the ones it has.
+Used at ``cycle`` fidelity. Every choice is one field; ``predfuse study`` sweeps them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Area and energy of an Archon's structures from their sizes, by the rules behind its specification.
 
-Rules, all fitted to the published table (``docs/archon.md``): a banked SRAM costs a fixed part and a part per bit for
+Rules, all fitted to the published table of ``archon-ics21``: a banked SRAM costs a fixed part and a part per bit for
 every bank, its access likewise; a register file a fixed part and a part per bit; everything else so much per bit.
 """
 

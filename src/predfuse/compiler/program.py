@@ -2,7 +2,7 @@
 
 Every tensor is int16 and stands for ``integer * 2**-fraction_bits``. Every layer follows one rule: an exact
 accumulator, ``round_half_up(accumulator / 2**shift)``, the activation, saturation to int16 (counted). What each layer
-accumulates stands in its docstring; ``docs/program.md`` describes the whole, and the file.
+accumulates stands in its docstring.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Programs as files: one safetensors file, the layers as JSON in its metadata, one tensor per array.
 
-The format is described in ``docs/program.md``. Tensor ``b1.project`` is the field ``project`` of layer ``b1``.
+Tensor ``b1.project`` is the field ``project`` of layer ``b1``.
 """
 
 from __future__ import annotations
