@@ -117,6 +117,10 @@ class SimulationResult:
         """Energy of one image (uJ)."""
         return sum(row.total_energy_uj for row in self.rows)
 
+    def actions_total(self, name: str) -> float:
+        """How often one action happens; see :class:`predfuse.accelerators.energy.Actions`."""
+        return sum(row.actions.as_dict()[name] for row in self.rows)
+
     def layer_cycles(self) -> dict[str, int]:
         """Cycles by layer."""
         cycles: dict[str, int] = {}

@@ -53,13 +53,17 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         areas["tap memory"] = own.tap_memory_words * WORD_BITS * area.narrow_sram_bit
         areas["column buffers"] = 2 * own.column_buffer_words * WORD_BITS * area.narrow_sram_bit
         areas["lane registers"] = lanes * 2 * held * area.regfile_bit
-        areas["load network"] = own.channel_loads * lanes * load_bits * area.mux_bit
+        # Banks to lanes directly, or over as many buses as there are loads in a cycle.
+        points = min(banks * lanes, own.channel_loads * (banks + lanes))
+        areas["load network"] = points * load_bits * area.mux_bit
         areas["lane selectors"] = lanes * parallel * chosen * area.mux_bit
         areas["input planes"] = 2 * own.input_plane_pixels * WORD_BITS * area.flip_flop
     elif design.weights == "generated":
         # Factors in small memories, one for every lane.
         words = own.project_memory_words + own.tap_memory_words + 2 * own.column_buffer_words
         areas["factor memories"] = words * WORD_BITS * area.narrow_sram_bit
+    if design.gates != "private":
+        areas["gate write network"] = own.gate_writes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
     if design.gates == "banked":
         areas["gate crossbar"] = lanes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
     if design.weights == "generated":

@@ -55,7 +55,12 @@ def random_passes(rng: np.random.Generator, passes: int, channels: int, outputs:
     lengths = rng.integers(1, channels + 1, passes)
     channel = [np.sort(rng.choice(channels, length, replace=False)) for length in lengths]
     words = [int(rng.integers(1, 1 << outputs)) for _ in range(lengths.sum())]
-    return Passes(np.concatenate(([0], np.cumsum(lengths))), np.concatenate(channel), np.array(words, np.uint64))
+    return Passes(
+        np.concatenate(([0], np.cumsum(lengths))),
+        np.concatenate(channel),
+        np.array(words, np.uint64),
+        np.zeros(passes, bool),
+    )
 
 
 @given(SEEDS, st.integers(1, 6), st.integers(1, 8), st.integers(1, 3), st.integers(1, 4), st.integers(1, 6))
@@ -149,11 +154,11 @@ def _check_passes(work: BlockWork, group: int, slice_outputs: int, entries: int)
 
 
 def test_split_passes_evenly() -> None:
-    passes = Passes(np.array([0, 7, 9]), np.arange(9), np.ones(9, np.uint64))
+    passes = Passes(np.array([0, 7, 9]), np.arange(9), np.ones(9, np.uint64), np.zeros(2, bool))
     assert split_passes(passes, 3).indptr.tolist() == [0, 2, 4, 7, 9]
 
 
 def test_refuses_more_channels_than_registers() -> None:
-    passes = Passes(np.array([0, 5]), np.arange(5), np.ones(5, np.uint64))
+    passes = Passes(np.array([0, 5]), np.arange(5), np.ones(5, np.uint64), np.zeros(1, bool))
     with pytest.raises(InputError, match="a pass has 5 channels, the lanes hold 4"):
         pass_times(passes, LaneRegisters(2, 2, 1, 1, 1, 1))

@@ -65,9 +65,8 @@ def _on_shared_adders(additions: int, operands: int, spec: ArchonSpec) -> Action
 def _main(work: BlockWork, groups: Sequence[GroupPlan], items: Items, gates: Gates, spec: ArchonSpec) -> Actions:
     every, tiles = [item for row in items for item in row], len(items[0])
     pixels = sum(item.pixels for item in items[0])
-    lists = len(work.project) * work.group_channels * work.taps * pixels
+    lists, bias_lists = (pixels * sum(counts) for counts in zip(*((p.products, p.sums) for p in groups), strict=True))
     first, second = bias_entries(work)
-    bias_lists = pixels * len(work.project) * (work.taps * bool(first.any()) + bool(second.any()))
     survivors = int(((list_entries(work) + first) * gates.both_count).sum() + (second * gates.second_count).sum())
     sent = sum(plan.entries for plan in groups) * pixels
     main = Actions(

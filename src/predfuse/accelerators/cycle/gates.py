@@ -161,3 +161,12 @@ def _fill(
                         tap = tap_row * kernel + tap_column
                         both_any[tile, channel, tap] = True
                         both_count[channel, tap] += ones(both)
+
+
+@njit(cache=True, nogil=True)
+def count_ones(words: Array) -> Array:
+    """Bits set in every 64-bit word, int64."""
+    counts = np.empty(words.size, np.int64)
+    for index in range(words.size):
+        counts[index] = ones(words[index])
+    return counts

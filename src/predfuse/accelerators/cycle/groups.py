@@ -28,6 +28,8 @@ class GroupPlan:
         channels: Middle channels predicted (count).
         gate_words: Gate words a tile has (count).
         entries: Entries of all its lists (count).
+        products: Weight lists it multiplies for a pixel, those divided among passes once for each (count).
+        sums: Bias lists it adds for a pixel (count).
         slices: Slices its outputs are worked through in (count).
         weight_bits: Fused weights, or their factors and the instructions that load them, as stored (bits).
         predictor_bits: Ternary weights, offsets and shifts, as stored (bits).
@@ -44,6 +46,8 @@ class GroupPlan:
     channels: int
     gate_words: int
     entries: int
+    products: int
+    sums: int
     slices: int
     weight_bits: int
     predictor_bits: int
@@ -81,6 +85,8 @@ def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
         channels=channels,
         gate_words=int(gated.sum() + (work.depthwise_bias[span] & live).sum()),
         entries=entries,
+        products=0,
+        sums=0,
         slices=1,
         weight_bits=factors if generated else entries * (WORD_BITS + spec.fused_index_bits),
         predictor_bits=channels * ((work.group_channels + work.taps) * spec.ternary_bits + channel_bits),
@@ -93,7 +99,8 @@ def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
         return _with_registers(plan, work, group, spec, own)
     banks = spec.mask_buffer.banks if design.gates == "banked" else NO_BANKS
     empty = design.skip == "nothing"
-    return replace(plan, lists=group_lists(work, group, biases=True, empty=empty, lanes=spec.lanes, banks=banks))
+    lists = group_lists(work, group, biases=True, empty=empty, lanes=spec.lanes, banks=banks)
+    return replace(plan, products=lists.weight_lists, sums=len(lists.indptr) - 1 - lists.weight_lists, lists=lists)
 
 
 def _with_registers(plan: GroupPlan, work: BlockWork, group: int, spec: ArchonSpec, own: Structures) -> GroupPlan:
@@ -122,6 +129,8 @@ def _with_registers(plan: GroupPlan, work: BlockWork, group: int, spec: ArchonSp
         weight_bits=plan.weight_bits + len(passes.channel) * own.load_bits,
         fill_words=min(taps, own.tap_memory_words) + project_words,
         refill_words=project_words if slices > 1 else 0,
+        products=passes.lists[0],
+        sums=passes.lists[1],
         times=pass_times(passes, lanes),
         members=len(passes.channel),
         far_reads=math.ceil(far * len(passes.channel)),

@@ -25,12 +25,14 @@ class GroupLists:
         channel: ``[entries]`` int64 middle channel within the group.
         tap: ``[entries]`` int64; ``taps`` stands for entries gated by mask 2 alone.
         weight_entries: Entries of the weight lists, which come first.
+        weight_lists: How many of those there are.
     """
 
     indptr: Array
     channel: Array
     tap: Array
     weight_entries: int
+    weight_lists: int
 
 
 def group_lists(work: BlockWork, group: int, *, biases: bool, empty: bool, lanes: int, banks: int) -> GroupLists:
@@ -61,7 +63,8 @@ def group_lists(work: BlockWork, group: int, *, biases: bool, empty: bool, lanes
     weight_lists = work.group_outputs * work.group_channels * work.taps
     kept = lengths > 0
     kept[:weight_lists] |= empty
-    return GroupLists(np.concatenate(([0], np.cumsum(lengths[kept]))), channel, tap, weight_entries)
+    kept_lists = np.concatenate(([0], np.cumsum(lengths[kept])))
+    return GroupLists(kept_lists, channel, tap, weight_entries, int(kept[:weight_lists].sum()))
 
 
 def tile_cycles(work: BlockWork, group: int, lists: GroupLists, gates: Gates, sequencer: Sequencer) -> Array:

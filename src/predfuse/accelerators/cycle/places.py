@@ -9,7 +9,7 @@ import numpy as np
 
 from predfuse.accelerators.cycle.residency import LayerMaps, Residency, plan_residency
 from predfuse.accelerators.spec import AcceleratorSpec
-from predfuse.ir import Bottleneck, Concat, Network, Node, Shuffle
+from predfuse.ir import INPUT, Bottleneck, Concat, Network, Node, Shuffle
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,13 @@ class Places:
         spec: The machine.
         layers: Every layer by name; of a block run as three layers ``part(name, 0)`` to ``part(name, 2)``.
         residency: Which maps stay.
+        network_input_words: Size of the network's input (16-bit words).
     """
 
     spec: AcceleratorSpec
     layers: Mapping[str, LayerMaps]
     residency: Residency
+    network_input_words: int
 
     @classmethod
     def plan(
@@ -79,7 +81,7 @@ class Places:
             ]
             made[node.name] = (names[2],)
         residency = plan_residency(layers, spec.global_buffer.words)
-        return cls(spec, {layer.name: layer for layer in layers}, residency)
+        return cls(spec, {layer.name: layer for layer in layers}, residency, int(np.prod(network.input_shape)))
 
     def of(self, name: str) -> Place:
         """The maps of one layer; several inputs count as on chip if all are."""
@@ -94,8 +96,11 @@ class Places:
         )
 
     def input_words(self, node: Node) -> int:
-        """Size of all inputs of a node whose inputs are layers (16-bit words)."""
-        return sum(self.layers[source].words for source in self.layers[node.name].sources)
+        """Size of all inputs of a node (16-bit words)."""
+        return sum(
+            self.network_input_words if source == INPUT else self.layers[source].words
+            for source in self.layers[node.name].sources
+        )
 
 
 def part(name: str, index: int) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from predfuse.accelerators.cycle.gates import ones
+from predfuse.accelerators.cycle.gates import count_ones, ones
 from predfuse.accelerators.cycle.placement import assign_banks, place
 from predfuse.accelerators.cycle.work import BlockWork
 from predfuse.errors import InputError
@@ -58,11 +58,21 @@ class Passes:
         indptr: ``[passes + 1]``; pass ``i`` has the members ``indptr[i]:indptr[i + 1]``.
         channel: ``[members]`` middle channel within the group.
         outputs: ``[members]`` uint64, bit ``o`` set where the project weight of output ``o`` of the slice is not zero.
+        biases: ``[passes]`` bool, whether it only adds bias sums, which need no multiplication.
     """
 
     indptr: Array
     channel: Array
     outputs: Array
+    biases: Array
+
+    @property
+    def lists(self) -> tuple[int, int]:
+        """Lists of the weights and of the biases; a list divided among passes counts in each."""
+        if not len(self.channel):
+            return 0, 0
+        present = count_ones(np.bitwise_or.reduceat(self.outputs, self.indptr[:-1]))
+        return int(present[~self.biases].sum()), int(present[self.biases].sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +113,7 @@ def group_passes(work: BlockWork, group: int, slice_outputs: int, capacity: int)
     project = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
     members: list[Array] = []
     bits: list[Array] = []
+    biases: list[bool] = []
     for first in range(0, work.group_outputs, slice_outputs):
         rows = project[first : first + slice_outputs]
         outputs = np.zeros(work.group_middle, np.uint64)
@@ -118,10 +129,13 @@ def group_passes(work: BlockWork, group: int, slice_outputs: int, capacity: int)
         passes.append(np.flatnonzero(depthwise_bias & read))
         members += passes
         bits += [outputs[part] for part in passes]
+        biases += [False] * (len(passes) - 2) + [True] * 2
     lengths = np.array([len(part) for part in members])
     # A pass without members is not begun.
-    indptr = np.concatenate(([0], np.cumsum(lengths[lengths > 0])))
-    return split_passes(Passes(indptr, np.concatenate(members), np.concatenate(bits)), capacity)
+    begun = lengths > 0
+    indptr = np.concatenate(([0], np.cumsum(lengths[begun])))
+    passes_of_group = Passes(indptr, np.concatenate(members), np.concatenate(bits), np.array(biases)[begun])
+    return split_passes(passes_of_group, capacity)
 
 
 def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
@@ -157,7 +171,7 @@ def split_passes(passes: Passes, capacity: int) -> Passes:
     owner = np.repeat(np.arange(len(members)), parts)
     index = np.arange(len(owner)) - np.repeat(np.cumsum(parts) - parts, parts)
     starts = passes.indptr[:-1][owner] + index * members[owner] // parts[owner]
-    return Passes(np.append(starts, passes.indptr[-1]), passes.channel, passes.outputs)
+    return Passes(np.append(starts, passes.indptr[-1]), passes.channel, passes.outputs, passes.biases[owner])
 
 
 @njit(cache=True, nogil=True)

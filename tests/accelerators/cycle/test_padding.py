@@ -1,0 +1,57 @@
+"""Sizes rounded up for the dense and sparse machines, against every way of spreading a layer over the PEs."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from predfuse.accelerators.cycle.padding import padded
+from predfuse.accelerators.mapping import spatial_mappings
+from predfuse.accelerators.windows import Window
+from predfuse.accelerators.workload import Operation
+
+
+def operation(m: int, c: int, q: int, s: int, groups: int) -> Operation:
+    weight = np.arange(1, m * groups * c * s * s + 1, dtype=float).reshape(m * groups, c, s, s)
+    window = Window(q, q, s, 1, s // 2)
+    return Operation("b1", "expand_or_layer", c * groups, m * groups, groups, window, window, weight)
+
+
+def turns(layer: Operation, rows: int, columns: int) -> int:
+    """Multiplications of a PE in use, over kernel height and output rows."""
+    spatial = spatial_mappings(layer, rows, columns)[0]
+    return layer.macs // layer.groups // spatial.pes // layer.rows.out // layer.rows.kernel
+
+
+@given(
+    st.integers(1, 13), st.integers(1, 13), st.integers(1, 9), st.sampled_from((1, 3)), st.integers(1, 2),
+    st.integers(3, 9), st.integers(1, 8),
+)  # fmt: skip
+def test_the_fewest_cycles_are_among_them(m: int, c: int, q: int, s: int, groups: int, rows: int, columns: int) -> None:
+    layer = operation(m, c, q, s, groups)
+    if layer.is_depthwise:
+        return
+    found = padded(layer, rows, columns)
+    fewest = min(
+        -(-q // q_columns) * -(-m // (m_columns * m_rows)) * -(-c // c_rows)
+        for q_columns, m_columns, m_rows, c_rows in itertools.product(
+            range(1, columns + 1), range(1, columns + 1), range(1, rows + 1), range(1, rows + 1)
+        )
+        if q_columns * m_columns <= columns and s * m_rows * c_rows <= rows
+    )
+    assert min(turns(candidate, rows, columns) for candidate in found) == fewest
+    assert found[0] is layer
+    for candidate in found:
+        assert candidate.weight is not None and layer.weight is not None
+        assert candidate.weight.shape == (candidate.outputs, candidate.group_channels, s, s)
+        assert np.sort(candidate.weight[candidate.weight != 0]).tolist() == layer.weight.ravel().tolist()
+
+
+def test_depthwise_channels_are_rounded_as_outputs() -> None:
+    window = Window(8, 8, 3, 1, 1)
+    layer = Operation("b1", "depthwise", 10, 10, 10, window, window, np.ones((10, 1, 3, 3)))
+    wider = [candidate for candidate in padded(layer, 9, 8) if candidate.outputs == 12]
+    assert wider and all(candidate.is_depthwise and candidate.weight[10:].sum() == 0 for candidate in wider)
