@@ -58,17 +58,17 @@ LADDER: tuple[tuple[str, Mapping[str, Any]], ...] = (
 """Choices from the published machine to the shipped one; every row keeps those above it."""
 
 SWEEP: Mapping[str, Sequence[Any]] = {
-    "pe.adders": (8, 10, 12, 16, 18, 20),
+    "pe.adders": (8, 10, 14, 16, 20),
     "design.parallel_lists": (1, 3, 4),
-    "design.structures.lane_registers": (3, 4, 6),
-    "design.structures.channel_loads": (4, 6, 8, 12, 16),
+    "design.structures.lane_registers": (4, 5, 8),
+    "design.structures.channel_loads": (4, 8),
     "design.structures.project_row_words": (2, 8),
     "design.structures.predictor_units": (36, 50, 64),
-    "design.structures.predictor_inputs": (8, 24, 32, 48),
-    "design.structures.predictor_channels": (1, 3, 4),
+    "design.structures.predictor_inputs": (8, 16, 48),
+    "design.structures.predictor_channels": (2, 3),
     "design.structures.input_plane_pixels": (1,),
-    "mask_buffer.banks": (8, 32),
-    "mask_buffer.depth": (1280, 3328, 5120),
+    "mask_buffer.banks": (7, 28),
+    "mask_buffer.depth": (1666, 2380, 4760),
     "global_buffer.banks": (4, 6, 12, 16, 25),
     "dram_bits_per_cycle": (64, 128, 256, 1024),
 }

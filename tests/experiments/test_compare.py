@@ -1,0 +1,118 @@
+"""The comparison on the shipped networks: its JSON, its report, machines of equal size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from accelerators.cycle.machines import eyeriss
+from typer.testing import CliRunner
+
+from predfuse.accelerators.area import total_area_um2
+from predfuse.accelerators.spec import load_spec
+from predfuse.cli import app
+from predfuse.errors import InputError
+from predfuse.experiments.compare import CompareResult, compare, grids, pes_in_area
+from predfuse.report.compare import kind_cycles, render_report
+
+KEYS = {
+    "network",
+    "accelerator",
+    "fidelity",
+    "accuracy",
+    "total_cycles",
+    "compute_cycles",
+    "stall_cycles",
+    "energy_uj",
+    "area_um2",
+}
+
+
+@pytest.fixture(scope="module")
+def result() -> CompareResult:
+    return compare("shipped", "cycle", images=3)
+
+
+def test_json(result: CompareResult) -> None:
+    document = json.loads(json.dumps(result.as_json()))
+    assert {"speedup_over_dense", "speedup_over_sparse", "energy_ratio_to_dense"} <= document.keys()
+    for machine in document["machines"]:
+        assert machine.keys() >= KEYS
+        assert machine["fidelity"] == "cycle" and 0 <= machine["accuracy"] <= 1
+        assert machine["total_cycles"] == machine["compute_cycles"] + machine["stall_cycles"]
+        assert sum(machine["cycles_by_stage"].values()) == pytest.approx(machine["total_cycles"], rel=0.02)
+    assert [m["accelerator"] for m in document["machines"][:4]] == [
+        "eyeriss-dense",
+        "eyeriss-sparse",
+        "archon-ics21",
+        "archon",
+    ]
+    best = document["machines"][3]
+    dense = document["machines"][0]
+    assert document["speedup_over_dense"] == dense["total_cycles"] / best["total_cycles"] > 3
+    assert document["energy_ratio_to_dense"] == best["energy_uj"] / dense["energy_uj"] < 0.3
+
+
+def test_masks_come_from_the_integer_machine(result: CompareResult) -> None:
+    survivors = result.best.contender.survivors
+    assert survivors is not None and all(0.1 < share < 0.9 for share in survivors)
+    assert len(result.best.contender.masks) == 3
+    assert result.best.contender.program is not None
+
+
+def test_machines_of_equal_size(result: CompareResult) -> None:
+    archon_area = total_area_um2(load_spec("archon"), with_mask_buffer=True)
+    for machine in result.machines:
+        if machine.scale == "equal area":
+            assert machine.area_um2 <= archon_area
+        if machine.scale == "equal PEs":
+            assert machine.spec.array.pes <= load_spec("archon").array.pes
+            assert machine.costs.total_cycles < result.dense.costs.total_cycles
+    spec = eyeriss("eyeriss-dense")
+    assert pes_in_area(spec, total_area_um2(spec)) == spec.array.pes
+    assert [grid.array.pes for grid in grids(spec, 108)] == [108, 104]
+    with pytest.raises(InputError, match="do not hold eyeriss-dense"):
+        pes_in_area(spec, 1_000_000)
+
+
+def test_report(result: CompareResult) -> None:
+    html = render_report(result)
+    assert "archon-ics21" in html and "waiting for predictions" in html
+    for machine in result.machines:
+        assert sum(kind_cycles(machine).values()) == machine.result.total_cycles
+
+
+def test_paper_fidelity_has_the_published_machines_only() -> None:
+    result = compare("shipped", "paper", images=1)
+    assert [machine.spec.name for machine in result.machines] == ["eyeriss-dense", "eyeriss-sparse", "archon-ics21"]
+    assert all(machine.costs.stall_cycles == 0 for machine in result.machines)
+    assert "paper fidelity" in render_report(result)
+
+
+def test_command(tmp_path: Path) -> None:
+    paths = {name: tmp_path / name for name in ("out.json", "page.html", "trace.json")}
+    options = ["--json", "out.json", "--report", "page.html", "--trace", "trace.json"]
+    arguments = ["compare", "-n", "1", *(str(paths.get(option, option)) for option in options)]
+    ran = CliRunner().invoke(app, arguments)
+    assert ran.exit_code == 0, ran.output
+    assert "speed" in ran.output
+    assert json.loads(paths["out.json"].read_text())["images"] == 1
+    assert json.loads(paths["trace.json"].read_text())["traceEvents"]
+    assert paths["page.html"].stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "--networks", "all"], "networks: is 'all'; use shipped or published"),
+        (["compare", "--fidelity", "rtl"], "fidelity: is 'rtl'; use paper or cycle"),
+        (["compare", "-n", "0"], "images: is 0"),
+        (["compare", "--fidelity", "paper", "--trace", "t.json"], "--trace: needs cycle fidelity"),
+        (["compare", "--json", "/nowhere/x.json"], "does not exist"),
+    ],
+)
+def test_mistakes(arguments: list[str], message: str) -> None:
+    ran = CliRunner().invoke(app, arguments)
+    assert isinstance(ran.exception, InputError)
+    assert message in str(ran.exception)
