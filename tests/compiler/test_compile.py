@@ -102,18 +102,34 @@ def test_calibration_sees_the_largest_value_of_every_layer(small: tuple[Network,
     assert calibration.largest[INPUT] == np.abs(images).max() and calibration.images == 8
 
 
-def test_pixels_are_exact_whatever_the_calibration_images() -> None:
-    """All 256 pixel values fit the input scale, also those no calibration image holds."""
+def _pixels(shape: tuple[int, int, int], count: int = 2) -> Array:
+    return np.random.default_rng(5).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def test_pixels_are_whole_steps_and_floats_are_read_the_same() -> None:
+    """No pixel value is rounded more than another; normalised floats of the pixels give the very integers."""
     network = dataclasses.replace(models.network("fusionet-s"), mean=(0.3, 0.5, 0.1), std=(0.3, 0.2, 0.5))
-    program = compile_network(network, np.full((1, 3, 32, 32), 77, np.uint8))
-    values = (np.arange(256) / 255 - np.array(network.mean)[:, None]) / np.array(network.std)[:, None]
+    pixels = _pixels((3, 32, 32))
+    program = compile_network(network, pixels[:1])
+    steps = np.diff(program.input_table.astype(int), axis=1)
+    assert (steps == steps[:, :1]).all() and steps.min() >= 64
+    from_pixels = run_program(program, pixels, keep=[INPUT])
+    from_floats = run_program(program, normalise(network, pixels), keep=[INPUT])
+    np.testing.assert_array_equal(from_pixels.values[INPUT], from_floats.values[INPUT])
+    assert from_pixels.saturations[INPUT] == from_floats.saturations[INPUT] == 0
+    expected = run_network(network, normalise(network, pixels), "true", statistics=False).logits
+    found = from_pixels.scores * 2.0**-from_pixels.fraction_bits
+    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-3 * np.abs(expected).max())
+
+
+def test_images_that_no_convolution_reads_keep_a_power_of_two() -> None:
+    classifier = Linear("FC1", (INPUT,), np.random.default_rng(0).normal(size=(3, 48)), np.zeros(3))
+    network = Network("n", (3, 4, 4), (classifier,), mean=(0.5,) * 3, std=(0.25,) * 3)
+    program = compile_network(network, _pixels((3, 4, 4)))
+    assert program.input_gain == ()
+    values = (np.arange(256) / 255 - 0.5) / 0.25
     step = 2.0**-program.input_fraction_bits
-    np.testing.assert_allclose(program.input_table * step, values, rtol=0, atol=step / 2)
-    pixels = np.arange(256, dtype=np.uint8)
-    images = np.stack([np.resize(pixels + channel, (32, 32)) for channel in range(3)])[None].astype(np.uint8)
-    kept = run_program(program, images, keep=[INPUT])
-    expected = np.rint(normalise(network, images) / step)
-    assert np.abs(kept.values[INPUT] - expected).max() <= 1 and kept.saturations[INPUT] == 0
+    np.testing.assert_allclose(program.input_table[0] * step, values, rtol=0, atol=step / 2)
 
 
 def test_unusable_images_and_weights_are_refused(small: tuple[Network, Array]) -> None:

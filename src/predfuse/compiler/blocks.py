@@ -34,6 +34,8 @@ from predfuse.compiler.program import (
 )
 from predfuse.compiler.quantise import (
     COARSEST_SHIFT,
+    NEAREST,
+    Rounding,
     quantise_bias,
     require_accumulator,
     require_fraction_bits,
@@ -162,7 +164,9 @@ def smallest_shifts(products: SparseLists, start: Array, weight_bits: int, sum_b
         shift += too_wide
 
 
-def quantise_block(block: Bottleneck, input_bits: int, output_bits: int, options: CompileOptions) -> FusedBlock:
+def quantise_block(
+    block: Bottleneck, input_bits: int, output_bits: int, options: CompileOptions, rounding: Rounding = NEAREST
+) -> FusedBlock:
     """A predicted block in integers.
 
     Args:
@@ -170,6 +174,7 @@ def quantise_block(block: Bottleneck, input_bits: int, output_bits: int, options
         input_bits: Fraction bits of its input.
         output_bits: Fraction bits its output should have; fewer where the accumulator does not resolve them.
         options: Widths.
+        rounding: Of its input and output.
 
     Raises:
         InputError: No predictor, a predictor finer than the input, too many fused weights, or widths that do not fit.
@@ -182,6 +187,8 @@ def quantise_block(block: Bottleneck, input_bits: int, output_bits: int, options
         what = f"its predictor reads steps of 2**{predictor.input_exponent}, its input has steps of 2**{-input_bits}"
         raise InputError(f"layer {block.name}", what, "retrain the predictor or rescale the weights before it")
     block = without_dead_gates(block)
+    if rounding.input_half:
+        block = _with_half_steps(block, input_bits)
     scaled = scale_factors(block, input_bits)
     products = factor_products(block.name, scaled.factors)
     widths = (options.weight_bits, options.sum_bits)
@@ -230,7 +237,12 @@ def quantise_block(block: Bottleneck, input_bits: int, output_bits: int, options
         depthwise_bias_exponent=np.where(has_depthwise, depthwise_gain + depthwise_shift - weight_shift, 0).astype(
             np.int8
         ),
-        output_bias=quantise_bias(block.name, block.project_bias.astype(np.float64), accumulator_scale),
+        output_bias=quantise_bias(
+            block.name,
+            block.project_bias.astype(np.float64),
+            accumulator_scale,
+            np.ldexp(_half_steps(block, input_bits - output_bits, rounding), shift),
+        ),
         shift=shift.astype(np.int8),
         weight_bits=options.weight_bits,
         sum_bits=SUM_LIMIT,
@@ -247,6 +259,25 @@ def quantise_block(block: Bottleneck, input_bits: int, output_bits: int, options
         residual_shift=input_bits - output_bits if block.residual else 0,
     )
     return _size(layer, products, options)
+
+
+def _with_half_steps(block: Bottleneck, input_bits: int) -> Bottleneck:
+    """The block for an input that is half a step larger than its integers say.
+
+    Only channels that have an expand bias anyway allow for it: a bias that was trained away stays away.
+    """
+    halves = block.expand_weight.sum(axis=1) * 2.0 ** (-input_bits - 1)
+    return replace(block, expand_bias=block.expand_bias + np.where(block.expand_bias != 0, halves, 0))
+
+
+def _half_steps(block: Bottleneck, residual_shift: int, rounding: Rounding) -> float:
+    """What is added to the output before the residual, in steps of the output.
+
+    The half step of the residual's input is added where it is not lost in the alignment: shifting right by rounding
+    to nearest adds it by itself.
+    """
+    residual = 2.0 ** (-residual_shift - 1) if block.residual and rounding.input_half and residual_shift <= 0 else 0.0
+    return residual - (0.5 if rounding.down else 0.0)
 
 
 def _filled(lists: SparseLists, silent: Array) -> Array:

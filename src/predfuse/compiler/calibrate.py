@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from predfuse.compiler.pixels import pixel_table
 from predfuse.errors import InputError
 from predfuse.fusion.execute import plan_network, run_plan
 from predfuse.ir import INPUT, Array, Bottleneck, Network
@@ -18,22 +18,25 @@ class Calibration:
     """Largest magnitudes over the calibration images.
 
     Attributes:
-        largest: By node name and for ``"input"``; of a block with a residual, the larger of its sum and of what it
-            adds to its input.
+        channels: ``[C]`` by node name and for ``"input"``; of a block with a residual, the larger of its sum and of
+            what it adds to its input.
         images: How many images were run.
     """
 
-    largest: dict[str, float]
+    channels: dict[str, Array]
     images: int
 
+    @property
+    def largest(self) -> dict[str, float]:
+        """The largest over all channels."""
+        return {name: float(values.max()) for name, values in self.channels.items()}
 
-def pixel_table(network: Network) -> Array:
-    """Normalised value ``[C, 256]`` float64 of every 8-bit pixel value: ``(pixel / 255 - mean) / std``."""
-    channels = network.input_shape[0]
-    mean = np.array(network.mean or (0.0,) * channels)[:, None]
-    std = np.array(network.std or (1.0,) * channels)[:, None]
-    table: Array = (np.arange(256) / 255 - mean) / std
-    return table
+    def scaled(self, gains: dict[str, Array]) -> Calibration:
+        """Of the same network with channels larger by powers of two, ``[C]`` per node."""
+        channels = {
+            name: np.ldexp(values, gains[name]) if name in gains else values for name, values in self.channels.items()
+        }
+        return Calibration(channels, self.images)
 
 
 def normalise(network: Network, images: Array) -> Array:
@@ -66,17 +69,17 @@ def calibrate(network: Network, images: Array, progress: Callable[[int], None] |
     """
     names = [node.name for node in network.nodes]
     plan = plan_network(network, "predicted")
-    largest = dict.fromkeys([INPUT, *names], 0.0)
+    channels = {name: np.zeros(shape[0]) for name, shape in network.shapes().items()}
     for image in images:
         outputs = run_plan(plan, image[None], statistics=False, keep=names, progress=progress).outputs
         outputs[INPUT] = image[None]
         for name, values in outputs.items():
-            largest[name] = max(largest[name], float(np.abs(values).max()))
+            channels[name] = np.maximum(channels[name], np.abs(values).max(axis=(0, 2, 3)))
         for node in network.nodes:
             if isinstance(node, Bottleneck) and node.residual:
-                added = float(np.abs(outputs[node.name] - outputs[node.inputs[0]]).max())
-                largest[node.name] = max(largest[node.name], added)
+                added = np.abs(outputs[node.name] - outputs[node.inputs[0]]).max(axis=(0, 2, 3))
+                channels[node.name] = np.maximum(channels[node.name], added)
         for name in names:
-            if not math.isfinite(largest[name]):
+            if not np.isfinite(channels[name]).all():
                 raise InputError(f"layer {name}", "gives NaN or infinite values", "retrain or repair the weights")
-    return Calibration(largest, len(images))
+    return Calibration(channels, len(images))

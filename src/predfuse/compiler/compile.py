@@ -10,10 +10,13 @@ import numpy as np
 
 from predfuse.compiler.arithmetic import saturate
 from predfuse.compiler.blocks import quantise_block
-from predfuse.compiler.calibrate import Calibration, calibrate, normalise, pixel_table
+from predfuse.compiler.calibrate import Calibration, calibrate, normalise
+from predfuse.compiler.equalise import channel_gains, equalise
 from predfuse.compiler.options import CompileOptions
+from predfuse.compiler.pixels import fold_pixel_scale, pixel_scale, pixel_table
 from predfuse.compiler.program import IntegerShuffle, Program, ProgramNode
 from predfuse.compiler.quantise import (
+    Rounding,
     fraction_bits_for,
     quantise_add,
     quantise_concat,
@@ -52,15 +55,24 @@ def compile_network(
         _require_predictors(network)
     unfolded = unfold_unpredicted(network)
     calibration = calibrate(unfolded, normalise(network, images), progress)
+    gains = channel_gains(unfolded, calibration.channels)
+    unfolded, calibration = equalise(unfolded, gains), calibration.scaled(gains)
     input_bits = _input_bits(network, images, calibration, options)
-    table, _ = saturate(np.floor(np.ldexp(pixel_table(network), input_bits) + 0.5).astype(np.int64))
+    pixels = pixel_scale(unfolded, input_bits) if images.dtype == np.uint8 else None
+    if pixels is not None:
+        unfolded, table = fold_pixel_scale(unfolded, pixels), pixels.table
+    else:
+        table, _ = saturate(np.floor(np.ldexp(pixel_table(network), input_bits) + 0.5).astype(np.int64))
 
     shapes = unfolded.shapes()
     scales = {INPUT: input_bits}
+    largest = calibration.largest
     nodes: list[ProgramNode] = []
+    down = rounded_down(unfolded)
     for node in unfolded.nodes:
-        wanted = fraction_bits_for(node.name, calibration.largest[node.name], options.margin)
-        compiled = _compile_node(node, shapes, scales, wanted, options)
+        wanted = fraction_bits_for(node.name, largest[node.name], options.margin)
+        rounding = Rounding(input_half=node.inputs[0] in down, down=node.name in down)
+        compiled = _compile_node(node, shapes, scales, wanted, options, rounding)
         scales[node.name] = compiled.fraction_bits
         nodes.append(compiled)
     return Program(
@@ -68,6 +80,7 @@ def compile_network(
         input_shape=(int(network.input_shape[0]), int(network.input_shape[1]), int(network.input_shape[2])),
         input_fraction_bits=input_bits,
         input_table=table,
+        input_gain=() if pixels is None else tuple(float(gain) for gain in pixels.gain),
         nodes=tuple(nodes),
         layout=options.layout,
         labels=network.labels,
@@ -78,6 +91,26 @@ def compile_network(
             **(facts or {}),
         },
     )
+
+
+def rounded_down(network: Network) -> set[str]:
+    """Layers whose output is rounded down (see :class:`predfuse.compiler.quantise.Rounding`).
+
+    Those that a predictor reads, unless other layers than blocks and convolutions read them too, or their activation
+    makes exact zeros.
+    """
+    readers: dict[str, list[Node]] = {node.name: [] for node in network.nodes}
+    for node in network.nodes:
+        for source in node.inputs:
+            if source != INPUT:
+                readers[source].append(node)
+    return {
+        node.name
+        for node in network.nodes
+        if isinstance(node, Bottleneck) or (isinstance(node, Conv) and node.activation == "linear")
+        if all(isinstance(reader, Bottleneck | Conv) for reader in readers[node.name])
+        if any(isinstance(reader, Bottleneck) for reader in readers[node.name])
+    }
 
 
 def _plain(options: CompileOptions) -> dict[str, Any]:
@@ -101,15 +134,20 @@ def _input_bits(network: Network, images: Array, calibration: Calibration, optio
 
 
 def _compile_node(
-    node: Node, shapes: dict[str, Shape], scales: dict[str, int], wanted: int, options: CompileOptions
+    node: Node,
+    shapes: dict[str, Shape],
+    scales: dict[str, int],
+    wanted: int,
+    options: CompileOptions,
+    rounding: Rounding,
 ) -> ProgramNode:
     """One node, its output scaled to ``wanted`` fraction bits where it can choose."""
     source = node.inputs[0]
     bits = scales[source]
     if isinstance(node, Conv):
-        return quantise_conv(node, bits, wanted, options)
+        return quantise_conv(node, bits, wanted, options, rounding)
     if isinstance(node, Bottleneck):
-        return quantise_block(node, bits, wanted, options)
+        return quantise_block(node, bits, wanted, options, rounding)
     if isinstance(node, Linear):
         return quantise_linear(node, shapes[source], bits, wanted, options)
     if isinstance(node, Pool):

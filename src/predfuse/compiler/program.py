@@ -480,6 +480,8 @@ class Program:
         layout: Tiles and list order of the fused blocks.
         labels: Class names, may be empty.
         metadata: JSON-able facts: source network, calibration, options.
+        input_gain: Per channel: the int16 form of a normalised value ``x`` is
+            ``round_half_up(x * gain * 2**input_fraction_bits)``, saturated. Empty for gains of 1.
     """
 
     name: str
@@ -490,6 +492,7 @@ class Program:
     layout: Layout = field(default_factory=Layout)
     labels: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    input_gain: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"program {self.name}"
@@ -501,6 +504,9 @@ class Program:
             raise InputError(where, what, "compile the network again")
         if abs(self.input_fraction_bits) > FRACTION_LIMIT:
             raise InputError(where, f"input_fraction_bits is {self.input_fraction_bits}", "compile the network again")
+        gains = self.input_gain
+        if gains and (len(gains) != self.input_shape[0] or not np.isfinite(gains).all() or min(gains) <= 0):
+            raise InputError(where, f"input gain is {gains}", "give one finite value above 0 per channel")
         if not self.nodes:
             raise InputError(where, "has no layers", "compile the network again")
         self.shapes()

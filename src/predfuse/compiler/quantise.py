@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -47,13 +48,34 @@ def quantise_weights(weight: Array, exponents: Array) -> Array:
     return np.rint(np.ldexp(weight, exponents.reshape(spread))).astype(np.int16)
 
 
-def quantise_bias(name: str, bias: Array, exponents: Array) -> Array:
-    """``rint(bias * 2**exponents)`` as int64.
+@dataclass(frozen=True)
+class Rounding:
+    """How a layer treats the half steps that rounding down leaves behind.
+
+    A tensor that a predictor reads is rounded down, not to nearest: rounding down twice, to int16 and then to the
+    predictor's steps, is rounding down once, so that the predictor sees what it would see of the unrounded value. Such
+    an integer stands for ``(integer + 1/2) * 2**-fraction_bits`` in the mean, which the layers reading it allow for.
+    Both are constants that go into biases.
+
+    Attributes:
+        input_half: The input was rounded down.
+        down: The output is rounded down.
+    """
+
+    input_half: bool = False
+    down: bool = False
+
+
+NEAREST = Rounding()
+
+
+def quantise_bias(name: str, bias: Array, exponents: Array, offset: Array | float = 0.0) -> Array:
+    """``rint(bias * 2**exponents + offset)`` as int64.
 
     Raises:
         InputError: Beyond 62 bits.
     """
-    scaled = np.rint(np.ldexp(bias, exponents))
+    scaled = np.rint(np.ldexp(bias, exponents) + offset)
     if np.abs(scaled).max() >= BIAS_LIMIT:
         what = f"bias {np.abs(bias).max():.3g} overflows its accumulator"
         raise InputError(f"layer {name}", what, "rescale the layer or use fewer weight bits")
@@ -101,7 +123,9 @@ def ceiling_of(activation: Activation, fraction_bits: int) -> int:
     return min(round(math.ldexp(6, fraction_bits)), 1 << 31) if activation == "relu6" else 0
 
 
-def quantise_conv(conv: Conv, input_bits: int, output_bits: int, options: CompileOptions) -> IntegerConv:
+def quantise_conv(
+    conv: Conv, input_bits: int, output_bits: int, options: CompileOptions, rounding: Rounding = NEAREST
+) -> IntegerConv:
     """A plain convolution in integers.
 
     Args:
@@ -109,6 +133,7 @@ def quantise_conv(conv: Conv, input_bits: int, output_bits: int, options: Compil
         input_bits: Fraction bits of its input.
         output_bits: Fraction bits its output should have; fewer where the accumulator does not resolve them.
         options: Widths.
+        rounding: Of its input and output.
 
     Raises:
         InputError: The accumulator does not fit.
@@ -123,7 +148,9 @@ def quantise_conv(conv: Conv, input_bits: int, output_bits: int, options: Compil
     )
     shift = (input_bits + exponents - output_bits).astype(np.int8)
     integers = quantise_weights(weight, exponents)
-    integer_bias = quantise_bias(conv.name, bias, input_bits + exponents)
+    halves = integers.reshape(len(integers), -1).sum(axis=1, dtype=np.int64) / 2 if rounding.input_half else 0.0
+    offset = halves - (np.ldexp(0.5, shift) if rounding.down else 0.0)
+    integer_bias = quantise_bias(conv.name, bias, input_bits + exponents, offset)
     needed = conv_bits(integers, integer_bias, shift)
     return IntegerConv(
         name=conv.name,

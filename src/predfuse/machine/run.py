@@ -73,7 +73,8 @@ def to_integers(program: Program, images: Array) -> tuple[Array, int]:
         raise InputError("images", f"have type {images.dtype}", "use uint8 pixels or normalised floats")
     if not np.isfinite(images).all():
         raise InputError("images", "hold NaN or infinite values", "repair the images")
-    scaled = np.floor(np.ldexp(images.astype(np.float64), program.input_fraction_bits) + 0.5)
+    gain = np.array(program.input_gain or (1.0,) * wanted[0])[:, None, None]
+    scaled = np.floor(np.ldexp(images.astype(np.float64) * gain, program.input_fraction_bits) + 0.5)
     return saturate(np.clip(scaled, -(2.0**40), 2.0**40).astype(np.int64))
 
 
