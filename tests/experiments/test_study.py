@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from predfuse.accelerators.cycle.archon import prepare, run_archon
+from predfuse.accelerators.cycle.simulate import predicted_masks
 from predfuse.accelerators.spec import load_spec
 from predfuse.accelerators.variants import variant
 from predfuse.cli import app
@@ -37,7 +39,7 @@ def test_study(result: Study) -> None:
     parts = [p.part for p in result.points]
     assert parts.count("ladder") == len(LADDER)
     assert [p.label for p in result.points if p.part == "sweep"] == [
-        f"design.structures.lane_registers {value}" for value in SWEEP["design.structures.lane_registers"]
+        f"lane_registers {value}" for value in SWEEP["design.structures.lane_registers"]
     ]
     assert parts[0] == "published" and parts.count("shipped") == 1
     by_part = {p.part: p for p in result.points}
@@ -57,7 +59,13 @@ def test_ladder_begins_with_the_published_machine(result: Study) -> None:
         assert getattr(rung, part) == getattr(published, part), part
     same = {"structures"}
     assert rung.design.model_dump(exclude=same) == published.design.model_dump(exclude=same)  # type: ignore[union-attr]
-    assert result.points[1].total_cycles <= result.points[0].total_cycles
+    made = calibrated("fusionet-s", 1)
+    (masks,) = predicted_masks(made.network, made.images)
+    runs = [run_archon(prepare(made.network, spec), masks).result for spec in (published, rung)]  # type: ignore[arg-type]
+    assert runs[0].layer_cycles() == runs[1].layer_cycles()
+    assert runs[0].total_energy_uj == pytest.approx(runs[1].total_energy_uj, rel=0.01)
+    assert result.points[1].total_cycles <= result.points[0].total_cycles == runs[0].total_cycles
+    assert result.points[1].area_um2 == pytest.approx(result.points[0].area_um2, rel=1e-3)
 
 
 def test_every_swept_value_is_a_possible_machine() -> None:

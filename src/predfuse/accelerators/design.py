@@ -52,6 +52,12 @@ class StructureEnergy(Part):
     """Fixed part of one access of a 16-bit register file (pJ)."""
     regfile_access_per_word: Energy
     """What every word of it adds to an access (pJ)."""
+    fifo_access: Energy
+    """One entry pushed into or popped from a PE's FIFO, or its pipeline register (pJ)."""
+    mask_sram_read: Energy
+    """16 mask bits read from a PE's mask SRAM (pJ)."""
+    mask_sram_write: Energy
+    """16 mask bits written into a PE's mask SRAM (pJ)."""
     factor_multiplication: Energy
     """One product of two factors of a fused weight (pJ)."""
     register_word: Energy

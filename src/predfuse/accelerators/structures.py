@@ -32,8 +32,10 @@ def sram_access_pj(bank_bits: float, own: Structures) -> float:
 
 
 def regfile_access_pj(words: int, own: Structures) -> float:
-    """One 16-bit read or write of a register file (pJ)."""
-    return own.energy_pj.regfile_access + words * own.energy_pj.regfile_access_per_word
+    """One 16-bit read or write of a register file (pJ), of a few words no less than of a plain register."""
+    return max(
+        own.energy_pj.register_word, own.energy_pj.regfile_access + words * own.energy_pj.regfile_access_per_word
+    )
 
 
 def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
@@ -114,8 +116,14 @@ def sized(spec: ArchonSpec) -> ArchonSpec:
     buffer_access = sram_access_pj(_bank_bits(spec.global_buffer), own)
     energies = spec.energy_pj.model_copy(
         update={
+            "ifmap_regfile_read": regfile_access_pj(spec.pe.ifmap_regfile_words, own),
+            "ifmap_regfile_write": regfile_access_pj(spec.pe.ifmap_regfile_words, own),
             "psum_regfile_read": regfile_access_pj(spec.pe.psum_regfile_words, own),
             "psum_regfile_write": regfile_access_pj(spec.pe.psum_regfile_words, own),
+            "fifo_push": own.energy_pj.fifo_access,
+            "fifo_pop": 0 if registers else own.energy_pj.fifo_access,
+            "mask_sram_read": own.energy_pj.mask_sram_read if private else 0,
+            "mask_sram_write": own.energy_pj.mask_sram_write if private else 0,
             "mask_buffer_read": gate_access,
             "mask_buffer_write": gate_access,
             "global_buffer_read": buffer_access,

@@ -76,8 +76,8 @@ def study(
         write_text_atomically(json_path, text)
     console = Console()
     parts = [study_table(result, ("published", "ladder", "shipped"), LADDER_CAPTION)]
-    if any(point.part == "sweep" for point in result.points):
-        parts.append(study_table(result, ("shipped", "sweep"), SWEEP_CAPTION))
+    if any(point.part in ("sweep", "bandwidth") for point in result.points):
+        parts.append(study_table(result, ("shipped", "sweep", "bandwidth"), SWEEP_CAPTION))
     for shown in (*parts, front_table(result)):
         console.print(narrow(table(shown.caption, shown.headings, shown.rows, sorted(shown.strong_rows))))
     console.print(f"{result.network}, {result.images} image(s): {result.source}", highlight=False)

@@ -22,11 +22,12 @@ from predfuse.ir import Array, Network
 
 BASE = "archon"
 PUBLISHED = "archon-ics21"
+BANDWIDTH = "dram_bits_per_cycle"
 
 LADDER: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    ("dead channels and empty lists left out", {"design.skip": "empty"}),
+    ("empty lists, dead channels left out", {"design.skip": "empty"}),
     (
-        "predict tile by tile, masks stay on chip",
+        "prediction and masks on chip",
         {
             "design.predictor_order": "tile",
             "design.gates": "banked",
@@ -35,15 +36,15 @@ LADDER: tuple[tuple[str, Mapping[str, Any]], ...] = (
             "mask_buffer.banks": 16,
         },
     ),
-    ("four words an access of the buffer", {"array_words_per_access": 4}),
-    ("lists kept in the buffer where they fit", {"design.weights": "buffer"}),
-    ("fused weights generated from factors", {"design.weights": "generated"}),
-    ("8 banks of buffer instead of 25", {"global_buffer.banks": 8}),
+    ("four words a buffer access", {"array_words_per_access": 4}),
+    ("lists kept in the buffer", {"design.weights": "buffer"}),
+    ("fused weights generated", {"design.weights": "generated"}),
+    ("8 buffer banks instead of 25", {"global_buffer.banks": 8, "global_buffer.depth": 4096}),
     ("14 adders a PE instead of 6", {"pe.adders": 14}),
     ("two lists share a cycle", {"design.shared_lists": 2}),
-    ("entries dead in all PEs skipped", {"design.skip": "entries"}),
+    ("dead entries skipped", {"design.skip": "entries"}),
     (
-        "gates in lane registers instead",
+        "gates in lane registers",
         {
             "design.gates": "registers",
             "design.shared_lists": 1,
@@ -52,7 +53,7 @@ LADDER: tuple[tuple[str, Mapping[str, Any]], ...] = (
             "design.fill_cycles": 8,
         },
     ),
-    ("a predictor of its own", {"design.predictor": "dedicated", "pe.adder_split": 2}),
+    ("predictor of its own", {"design.predictor": "dedicated", "pe.adder_split": 2}),
     ("two lists a pixel at once", {"design.parallel_lists": 2, "pe.psum_regfile_words": 16}),
 )
 """Choices from the published machine to the shipped one; every row keeps those above it."""
@@ -80,7 +81,7 @@ class Point:
     """One machine on one network.
 
     Attributes:
-        part: ``published``, ``ladder``, ``sweep`` or ``shipped``.
+        part: ``published``, ``ladder``, ``shipped``, ``sweep``, or ``bandwidth`` (the shipped machine, another DRAM).
         label: What is different about it.
         total_cycles: Mean over the images.
         stall_cycles: Of them.
@@ -178,7 +179,9 @@ def _machines(fields: Sequence[str]) -> Iterable[tuple[str, str, ArchonSpec, Map
     for field in fields:
         for value in SWEEP[field]:
             if _value(shipped, field) != value:
-                yield "sweep", f"{field} {value}", variant(shipped, {field: value}), {field: value}
+                part = "bandwidth" if field == BANDWIDTH else "sweep"
+                label = f"{field.removeprefix('design.').removeprefix('structures.')} {value}"
+                yield part, label, variant(shipped, {field: value}), {field: value}
 
 
 def first_rung(published: ArchonSpec, shipped: ArchonSpec) -> dict[str, Any]:
@@ -236,7 +239,7 @@ class _Measure:
 
 
 def mark_front(points: Sequence[Point]) -> tuple[Point, ...]:
-    """The same points, those on the Pareto front of cycles, energy and area marked."""
+    """The same points, those on the Pareto front of cycles, energy and area marked; a faster DRAM is no merit."""
 
     def key(point: Point) -> tuple[float, float, float]:
         return point.total_cycles, point.energy_uj, point.area_um2
@@ -245,6 +248,7 @@ def mark_front(points: Sequence[Point]) -> tuple[Point, ...]:
         return any(
             all(a <= b for a, b in zip(key(other), key(point), strict=True)) and key(other) != key(point)
             for other in points
+            if other.part != "bandwidth"
         )
 
-    return tuple(replace(point, on_front=not beaten(point)) for point in points)
+    return tuple(replace(point, on_front=point.part != "bandwidth" and not beaten(point)) for point in points)

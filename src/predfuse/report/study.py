@@ -7,8 +7,8 @@ from predfuse.experiments.study import Point, Study
 from predfuse.report.charts import points
 from predfuse.report.page import Chart, Page, Section, Table, Tile, Tiles, render
 
-PART_COLOURS = {"published": "red", "ladder": "orange", "shipped": "green", "sweep": "grey"}
-HEADINGS = ("machine", "cycles", "stalled", "uJ", "mm2", "no shifts", "front")
+PART_COLOURS = {"published": "red", "ladder": "orange", "shipped": "green", "sweep": "grey", "bandwidth": "sky"}
+HEADINGS = ("machine", "cycles", "stall", "uJ", "mm2", "no shifts", "front")
 
 
 def study_table(study: Study, parts: tuple[str, ...], caption: str) -> Table:
@@ -64,7 +64,7 @@ def render_report(study: Study) -> str:
         ),
         Section("Pareto front", [_front_table(front)]),
         Section("Ladder", [study_table(study, ("published", "ladder", "shipped"), LADDER_CAPTION)]),
-        Section("Sweep", [study_table(study, ("shipped", "sweep"), SWEEP_CAPTION)]),
+        Section("Sweep", [study_table(study, ("shipped", "sweep", "bandwidth"), SWEEP_CAPTION)]),
     ]
     facts = [
         ("network", study.network),
