@@ -78,12 +78,12 @@ def compare(
 
 
 def _print(result: CompareResult, console: Console) -> None:
-    from predfuse.report.compare import breakdown_table, machine_table
+    from predfuse.report.compare import breakdown_table, cost_table, who_table
     from predfuse.report.terminal import narrow, table, text_columns
 
-    for shown in (machine_table(result), breakdown_table(result)):
+    for shown in (who_table(result), cost_table(result), breakdown_table(result)):
         built = table(shown.caption, shown.headings, shown.rows, sorted(shown.strong_rows))
-        console.print(narrow(text_columns(built, *(place for place in shown.text_columns if place))))
+        console.print(narrow(text_columns(built, *shown.text_columns)))
     best = result.best
     console.print(
         f"{best.contender.label} on {best.spec.name}: {result.speedup(best, result.dense):.2f}x the speed of dense, "

@@ -57,8 +57,27 @@ def machine_table(result: CompareResult) -> Table:
             ]
         )
     caption = f"One image, {result.fidelity} fidelity; the last columns are speed-ups over dense and sparse"
-    best = frozenset(place for place, machine in enumerate(result.machines) if machine is result.best)
-    return Table(headings, rows, caption, best, frozenset((0, 1)))
+    return Table(headings, rows, caption, _best(result), frozenset((0, 1)))
+
+
+def who_table(result: CompareResult) -> Table:
+    """A numbered row per machine: what runs on it. With :func:`cost_table` the narrow form of :func:`machine_table`."""
+    rows = [
+        [str(number), machine.contender.label, machine.spec.name, machine.scale]
+        for number, machine in enumerate(result.machines, start=1)
+    ]
+    return Table(["", "network", "machine", "size"], rows, "Machines", _best(result), frozenset((1, 2, 3)))
+
+
+def cost_table(result: CompareResult) -> Table:
+    """Costs of the machines of :func:`who_table`, by their numbers."""
+    full = machine_table(result)
+    rows = [[str(number), *row[2:]] for number, row in enumerate(full.rows, start=1)]
+    return Table(["", *full.headings[2:]], rows, full.caption, full.strong_rows, frozenset())
+
+
+def _best(result: CompareResult) -> frozenset[int]:
+    return frozenset(place for place, machine in enumerate(result.machines) if machine is result.best)
 
 
 def kind_cycles(machine: Machine) -> dict[str, int]:
@@ -72,12 +91,12 @@ def kind_cycles(machine: Machine) -> dict[str, int]:
 def breakdown_table(result: CompareResult) -> Table:
     """What the cycles of every machine are spent on."""
     rows = []
-    for machine in result.machines:
+    for number, machine in enumerate(result.machines, start=1):
         kinds, total = kind_cycles(machine), machine.result.total_cycles
-        rows.append([machine.contender.label, machine.spec.name, *(f"{kinds[kind] / total:.1%}" for kind in kinds)])
-    return Table(
-        ["network", "machine", *KIND_COLOURS], rows, "What the cycles are spent on", text_columns=frozenset((0, 1))
-    )
+        shares = [f"{kinds[kind] / total:.1%}" for kind in kinds]
+        rows.append([f"{number}", machine.spec.name, *shares])
+    headings = ["", "machine", *KIND_COLOURS]
+    return Table(headings, rows, "What the cycles are spent on", _best(result), frozenset((1,)))
 
 
 def layer_table(machine: Machine) -> Table:
