@@ -39,3 +39,21 @@ def test_integers_classify_like_floats(checkpoint: str, count: int) -> None:
     assert abs(result.accuracy(shown.labels) - floats.accuracy(shown.labels)) <= 0.003 + 1e-9
     predicted = [block.name for block in network.bottlenecks() if block.predictor is not None]
     assert [block.name for block in program.fused_blocks()] == predicted
+
+
+def test_a_real_image_is_bit_identical_on_both_machines() -> None:
+    network = load_source(str(ZOO / "fashion-mnist-fusionet-s" / "predicted-joint.safetensors"))
+    images = data.load("fashion-mnist-1000", "test").images[:16]
+    program = compile_network(network, images)
+    names = [node.name for node in program.nodes]
+    slow, fast = (
+        run_program(program, images[:1], machine=machine, keep=names, keep_masks=True)
+        for machine in ("reference", "fast")
+    )
+    assert slow.saturations == fast.saturations
+    for name in names:
+        np.testing.assert_array_equal(fast.values[name], slow.values[name])
+    for name, (mask1, mask2) in slow.masks.items():
+        np.testing.assert_array_equal(fast.masks[name][0], mask1)
+        np.testing.assert_array_equal(fast.masks[name][1], mask2)
+        assert 0 < mask1.mean() < 1 and 0 < mask2.mean() < 1
