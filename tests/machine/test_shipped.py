@@ -22,9 +22,9 @@ ZOO = Path(str(resources.files("predfuse") / "zoo"))
     ("checkpoint", "count"),
     [
         ("fashion-mnist-fusionet-s/predicted-joint", 1000),
-        ("fashion-mnist-fusionet-s/pruned", 200),
-        ("fashion-mnist-mobilenetv2-s/vanilla", 200),
-        ("fashion-mnist-mobilenetv2-s/pruned", 200),
+        ("fashion-mnist-fusionet-s/pruned", 100),
+        ("fashion-mnist-mobilenetv2-s/vanilla", 100),
+        ("fashion-mnist-mobilenetv2-s/pruned", 100),
     ],
 )
 def test_integers_classify_like_floats(checkpoint: str, count: int) -> None:

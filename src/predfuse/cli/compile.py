@@ -149,11 +149,11 @@ def describe(node: Any, saturations: int) -> dict[str, Any]:
 
 
 _KINDS = {
-    "IntegerConv": "convolution",
+    "IntegerConv": "conv",
     "FusedBlock": "fused",
-    "IntegerPool": "pooling",
-    "IntegerAdd": "addition",
-    "IntegerConcat": "concatenation",
+    "IntegerPool": "pool",
+    "IntegerAdd": "add",
+    "IntegerConcat": "concat",
     "IntegerShuffle": "shuffle",
 }
 
@@ -162,15 +162,18 @@ def _table(program: Program, result: MachineResult) -> Table:
     from rich.table import Table
 
     rows = [describe(node, result.saturations[node.name]) for node in program.nodes]
-    columns = {"fraction_bits": "fraction", "weight_bits": "weight", "sum_bits": "sum", "accumulator_bits": "accum."}
-    columns |= {"fused_weights": "fused weights", "bias_entries": "bias entries", "saturations": "saturated"}
-    shown = [key for key in columns if any(row[key] is not None for row in rows)]
-    table = Table(title=f"{program.name} in integers", caption="fraction, weight, sum, accum.: bits")
+    fused = any(row["execution"] == "fused" for row in rows)
+    widths = "weight / sum / accum." if fused else "accum."
+    table = Table(title=f"{program.name} in integers")
     table.add_column("layer", no_wrap=True)
-    table.add_column("kind")
-    for key in shown:
-        table.add_column(columns[key], justify="right")
+    table.add_column("kind", no_wrap=True)
+    for heading in ("scale", f"bits: {widths}", *(("fused weights", "biases") if fused else ()), "saturated"):
+        table.add_column(heading, justify="right", no_wrap=not heading.startswith("bits"))
     for row in rows:
-        cells = ["" if row[key] is None else f"{row[key]:,}" for key in shown]
+        keys = ("weight_bits", "sum_bits", "accumulator_bits")
+        bits = " / ".join(str(row[key]) for key in keys if row[key] is not None)
+        lists = ["" if row[key] is None else f"{row[key]:,}" for key in ("fused_weights", "bias_entries")]
+        scale = f"2^{-row['fraction_bits']}"
+        cells = (scale, bits, *(lists if fused else ()), f"{row['saturations']:,}")
         table.add_row(row["name"], _KINDS[row["type"]], *cells)
     return table

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from predfuse.compiler.arithmetic import round_half_up
-from predfuse.compiler.program import HIGHEST, PRODUCT_SHIFT, FusedBlock, accumulator_bits
+from predfuse.compiler.nodes import HIGHEST, PRODUCT_SHIFT, FusedBlock, accumulator_bits
 from predfuse.errors import InputError
 from predfuse.fusion.weights import FusedWeights, SparseLists
 from predfuse.ir import Array

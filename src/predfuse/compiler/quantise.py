@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predfuse.compiler.options import CompileOptions
-from predfuse.compiler.program import (
+from predfuse.compiler.nodes import (
     FRACTION_LIMIT,
     HIGHEST,
     IntegerAdd,
@@ -20,6 +19,7 @@ from predfuse.compiler.program import (
     pool_bits,
     pool_counts,
 )
+from predfuse.compiler.options import CompileOptions
 from predfuse.errors import InputError
 from predfuse.ir import Activation, Add, Array, Concat, Conv, Linear, Pool, Shape
 

@@ -1,4 +1,4 @@
-"""The slow, obvious machine: loops that mirror the docstrings of :mod:`predfuse.compiler.program`.
+"""The slow, obvious machine: loops that mirror the docstrings of :mod:`predfuse.compiler.nodes`.
 
 It makes fused weights from their factors itself, walks through every output pixel, and checks that every sum and
 accumulator keeps to the width the program declares. The fast machine is proven equal to it; nothing else uses it.
