@@ -163,15 +163,15 @@ def _table(program: Program, result: MachineResult) -> Table:
 
     rows = [describe(node, result.saturations[node.name]) for node in program.nodes]
     fused = any(row["execution"] == "fused" for row in rows)
-    widths = "weight / sum / accum." if fused else "accum."
-    table = Table(title=f"{program.name} in integers")
+    widths = "weights / their sums / accumulator" if fused else "accumulator"
+    table = Table(title=f"{program.name} in integers", caption=f"bits: {widths}")
     table.add_column("layer", no_wrap=True)
     table.add_column("kind", no_wrap=True)
-    for heading in ("scale", f"bits: {widths}", *(("fused weights", "biases") if fused else ()), "saturated"):
-        table.add_column(heading, justify="right", no_wrap=not heading.startswith("bits"))
+    for heading in ("scale", "bits", *(("fused weights", "biases") if fused else ()), "saturated"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         keys = ("weight_bits", "sum_bits", "accumulator_bits")
-        bits = " / ".join(str(row[key]) for key in keys if row[key] is not None)
+        bits = "/".join(str(row[key]) for key in keys if row[key] is not None)
         lists = ["" if row[key] is None else f"{row[key]:,}" for key in ("fused_weights", "bias_entries")]
         scale = f"2^{-row['fraction_bits']}"
         cells = (scale, bits, *(lists if fused else ()), f"{row['saturations']:,}")
