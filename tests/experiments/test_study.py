@@ -15,7 +15,7 @@ from predfuse.accelerators.spec import load_spec
 from predfuse.accelerators.variants import variant
 from predfuse.cli import app
 from predfuse.errors import InputError
-from predfuse.experiments.calibrated import calibrated, without_shifts
+from predfuse.experiments.calibrated import calibrated, with_all_shifts, without_shifts
 from predfuse.experiments.study import LADDER, SWEEP, Point, Study, first_rung, mark_front, study
 from predfuse.report.study import render_report
 
@@ -87,6 +87,8 @@ def test_calibration_gives_live_masks_and_no_shifts_on_request() -> None:
     assert all(block.predictor is not None for block in made.network.bottlenecks())
     bare = without_shifts(made.network)
     assert all(not block.expand_bias.any() and not block.depthwise_bias.any() for block in bare.bottlenecks())
+    full = with_all_shifts(made.network)
+    assert all(block.expand_bias.all() and block.depthwise_bias.all() for block in full.bottlenecks())
     density = np.mean([np.count_nonzero(b.expand_weight) / b.expand_weight.size for b in bare.bottlenecks()])
     assert density == pytest.approx(0.2, abs=0.01)
 

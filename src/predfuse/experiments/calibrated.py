@@ -21,6 +21,7 @@ from predfuse.ir import Array, Bottleneck, Network
 log = logging.getLogger(__name__)
 
 CALIBRATION_IMAGES = 16
+SMALL_SHIFT = 1e-3
 FITTING_IMAGES = 4
 """Images the predictors are fitted on; their feature maps are large."""
 
@@ -94,6 +95,25 @@ def calibrated(
         insert_predictors(model, seen[:FITTING_IMAGES])
     network = models.to_network(model, name=name, metadata={"calibrated": source, "seed": seed})
     return Calibrated(network, pixels[CALIBRATION_IMAGES:].astype(np.float64), source)
+
+
+def with_all_shifts(network: Network) -> Network:
+    """The network with a (small) shift in every channel of its blocks, as training leaves them.
+
+    Calibration alone gives none to channels whose weights are all pruned, which then drop out. For cycles: the masks
+    of the network as it was still serve.
+    """
+
+    def shifted(shifts: Array) -> Array:
+        return np.where(shifts == 0, SMALL_SHIFT, shifts)
+
+    def changed(block: Bottleneck) -> Bottleneck:
+        return dataclasses.replace(
+            block, expand_bias=shifted(block.expand_bias), depthwise_bias=shifted(block.depthwise_bias)
+        )
+
+    nodes = tuple(changed(node) if isinstance(node, Bottleneck) else node for node in network.nodes)
+    return dataclasses.replace(network, nodes=nodes)
 
 
 def without_shifts(network: Network) -> Network:

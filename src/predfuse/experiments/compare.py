@@ -27,7 +27,7 @@ from predfuse.accelerators.simulate import PAPER, simulate
 from predfuse.accelerators.spec import AcceleratorSpec, EyerissSpec, load_spec
 from predfuse.compiler.program import Program
 from predfuse.errors import InputError
-from predfuse.experiments.calibrated import calibrated, without_shifts
+from predfuse.experiments.calibrated import calibrated, with_all_shifts, without_shifts
 from predfuse.ir import Network
 
 NetworkSet = Literal["shipped", "published"]
@@ -339,12 +339,18 @@ def _published(
         say(f"calibrating {name}")
         made = calibrated(name, images, root=root)
         source = made.source
-        for network, label in ((made.network, name), (without_shifts(made.network), f"{name}, shifts pruned")):
-            say(f"masks of {label}")
-            contenders.append(Contender(network, label, None, tuple(predicted_masks(network, made.images))))
+        bare = without_shifts(made.network)
+        say(f"masks of {name}")
+        masks = tuple(predicted_masks(made.network, made.images))
+        contenders += [
+            Contender(made.network, name, None, masks),
+            Contender(with_all_shifts(made.network), f"{name}, all shifts", None, masks),
+            Contender(bare, f"{name}, no shifts", None, tuple(predicted_masks(bare, made.images))),
+        ]
     notes = (
         "networks are calibrated on real images, not trained: weights initialised and pruned by magnitude to 20 % "
         "(1x1) and 30 % (depthwise), batch norms and predictors fitted; hence no accuracy",
-        "'shifts pruned': the same network without the shifts of its blocks' batch norms, so that it has no bias sums",
+        "'all shifts': a shift in every channel, dead ones too, as training leaves them: most bias sums there can be",
+        "'no shifts': the shifts of the blocks' batch norms pruned away, so that there are no bias sums",
     )
     return contenders, source, images, notes

@@ -8,6 +8,7 @@ Maps that fit stay in the global buffer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from predfuse.accelerators.cycle.dense import dense_cycles
 from predfuse.accelerators.cycle.elementwise import plan_elementwise
@@ -23,7 +24,8 @@ from predfuse.accelerators.mapping import Mapping, best_mapping
 from predfuse.accelerators.parts import WORD_BITS
 from predfuse.accelerators.result import LedgerEntry
 from predfuse.accelerators.spec import EyerissSpec
-from predfuse.accelerators.workload import Operation, stage_of, workload
+from predfuse.accelerators.windows import Window
+from predfuse.accelerators.workload import EXPAND_OR_LAYER, Operation, stage_of, workload
 from predfuse.errors import InputError
 from predfuse.ir import Add, Bottleneck, Network, Pool
 
@@ -77,7 +79,8 @@ def plan_operation(operation: Operation, spec: EyerissSpec, place: Place, residu
     best: tuple[float, LayerPlan] | None = None
     for candidate in padded(operation, spec.array.rows, spec.array.columns):
         for doubled in (_Doubled(True, True), _Doubled(True, False), _Doubled(False, True), _Doubled(False, False)):
-            mapping = _mapping(candidate, spec, place.free_words, doubled)
+            shape = _shape(candidate.channels, candidate.outputs, candidate.groups, candidate.rows, candidate.columns)
+            mapping = _mapping(shape, spec, place.free_words, doubled)
             if mapping is None:
                 continue
             plan = _plan(candidate, operation, mapping, doubled, spec, place, residual)
@@ -107,19 +110,19 @@ def _with_memories(spec: EyerissSpec, free_words: int, doubled: _Doubled) -> Eye
     return spec.model_copy(update={"pe": pe, "global_buffer": buffer})
 
 
-_MAPPINGS: dict[tuple[object, ...], Mapping | None] = {}
-
-
+@lru_cache(maxsize=4096)
 def _mapping(operation: Operation, spec: EyerissSpec, free_words: int, doubled: _Doubled) -> Mapping | None:
     """The best mapping of a layer of this shape, None if there is none; found once for equal layers."""
-    shape = (operation.channels, operation.outputs, operation.groups, operation.rows, operation.columns)
-    key = (*shape, spec.model_dump_json(), free_words, doubled)
-    if key not in _MAPPINGS:
-        try:
-            _MAPPINGS[key] = best_mapping(operation, _with_memories(spec, free_words, doubled))
-        except InputError:
-            _MAPPINGS[key] = None
-    return _MAPPINGS[key]
+    try:
+        return best_mapping(operation, _with_memories(spec, free_words, doubled))
+    except InputError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _shape(channels: int, outputs: int, groups: int, rows: Window, columns: Window) -> Operation:
+    """One and the same operation for all layers of a shape: a mapping depends on nothing else."""
+    return Operation("layer", EXPAND_OR_LAYER, channels, outputs, groups, rows, columns)
 
 
 def _plan(

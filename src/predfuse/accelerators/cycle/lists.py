@@ -24,14 +24,12 @@ class GroupLists:
         indptr: ``[lists + 1]`` int64.
         channel: ``[entries]`` int64 middle channel within the group.
         tap: ``[entries]`` int64; ``taps`` stands for entries gated by mask 2 alone.
-        weight_entries: Entries of the weight lists, which come first.
-        weight_lists: How many of those there are.
+        weight_lists: How many weight lists there are.
     """
 
     indptr: Array
     channel: Array
     tap: Array
-    weight_entries: int
     weight_lists: int
 
 
@@ -48,7 +46,7 @@ def group_lists(work: BlockWork, group: int, *, biases: bool, empty: bool, lanes
     """
     channels = slice(group * work.group_middle, (group + 1) * work.group_middle)
     project = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
-    indptr, channel, tap, weight_entries = _fill_lists(
+    indptr, channel, tap = _fill_lists(
         project,
         work.expand[channels],
         work.depthwise[channels],
@@ -64,7 +62,7 @@ def group_lists(work: BlockWork, group: int, *, biases: bool, empty: bool, lanes
     kept = lengths > 0
     kept[:weight_lists] |= empty
     kept_lists = np.concatenate(([0], np.cumsum(lengths[kept])))
-    return GroupLists(kept_lists, channel, tap, weight_entries, int(kept[:weight_lists].sum()))
+    return GroupLists(kept_lists, channel, tap, int(kept[:weight_lists].sum()))
 
 
 def tile_cycles(work: BlockWork, group: int, lists: GroupLists, gates: Gates, sequencer: Sequencer) -> Array:
@@ -84,8 +82,8 @@ def tile_cycles(work: BlockWork, group: int, lists: GroupLists, gates: Gates, se
 @njit(cache=True, nogil=True)
 def _fill_lists(
     project: Array, expand: Array, depthwise: Array, expand_bias: Array, depthwise_bias: Array
-) -> tuple[Array, Array, Array, int]:
-    """Index pointers, channels, taps of all lists, and how many entries the weight lists have."""
+) -> tuple[Array, Array, Array]:
+    """Index pointers, channels and taps of all lists."""
     outputs, middle = project.shape
     columns, taps = expand.shape[1], depthwise.shape[1]
     lists = outputs * columns * taps + outputs * taps + outputs
@@ -97,7 +95,6 @@ def _fill_lists(
     channel, tap_of = np.empty(total, np.int64), np.empty(total, np.int64)
     row: Any = 0
     entry: Any = 0
-    weight_entries: Any = 0
     for kind in range(3):
         for output in range(outputs):
             read = np.flatnonzero(project[output])
@@ -116,6 +113,4 @@ def _fill_lists(
                             entry += 1
                     row += 1
                     indptr[row] = entry
-        if kind == 0:
-            weight_entries = entry
-    return indptr, channel, tap_of, weight_entries
+    return indptr, channel, tap_of
