@@ -35,7 +35,13 @@ def config_path(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "threads": 1,
         "checkpoint_seconds": 0,
         "vanilla": {"epochs": 9, "learning_rate": 0.1},
-        "prune": {"epochs": 4, "update_every_steps": 2, "pointwise_sparsity": 0.5, "depthwise_sparsity": 0.4},
+        "prune": {
+            "epochs": 4,
+            "update_every_steps": 2,
+            "pointwise_sparsity": 0.5,
+            "depthwise_sparsity": 0.4,
+            "distillation_weight": 0.5,
+        },
         "predict": {"epochs": 3, "tuning": ["joint", "frozen"], "layerwise_steps": 6, "calibration_images": 16},
     }
     path = tmp_path_factory.mktemp("config") / "config.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import signal
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import torch
 
 from predfuse.errors import InputError
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
-from predfuse.training.config import load_config
+from predfuse.training.config import PredictConfig, load_config
 from predfuse.training.loop import cosine_rate
+from predfuse.training.memory import keep_freed_memory
 from predfuse.training.pruning import cubic_sparsity, keep_largest, prunable_layers
-from predfuse.training.run import Run, network_of
+from predfuse.training.run import Run, cross_entropy, distillation, network_of
 
 STAGES = ("vanilla", "pruned", "layerwise", "predicted-joint", "predicted-frozen")
 
@@ -216,3 +218,26 @@ def test_evaluate_repeats_the_recorded_accuracy(finished: dict[str, Path], tmp_p
     result = CliRunner().invoke(app, ["evaluate", paths[0], "--data", "fashion-mnist-1000"])
     assert isinstance(result.exception, InputError)
     assert "does not fit" in str(result.exception)
+
+
+def test_distillation_pulls_towards_the_teacher(finished: dict[str, Path]) -> None:
+    model, _ = load_checkpoint(finished["vanilla"])
+    twin, _ = load_checkpoint(finished["vanilla"])
+    other, _ = load_checkpoint(finished["pruned"])
+    images, labels = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
+    model.eval()
+    labelled = cross_entropy(0.0)(model, images, labels)
+    config = PredictConfig(distillation_weight=0.25, distillation_temperature=3.0)
+    torch.testing.assert_close(distillation(twin, config)(model, images, labels), 0.75 * labelled)
+
+    teacher, student = (torch.softmax(m.eval()(images) / 3.0, 1) for m in (other, model))
+    divergence = (teacher * (teacher / student).log()).sum(1).mean()
+    loss = distillation(other, config)(model, images, labels)
+    torch.testing.assert_close(loss, 0.75 * labelled + 0.25 * 9 * divergence)
+    loss.backward()
+    assert all(p.grad is None for p in other.parameters())
+    assert any(p.grad is not None for p in model.parameters())
+
+
+def test_freed_memory_is_kept_where_the_allocator_can() -> None:
+    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")

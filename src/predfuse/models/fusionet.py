@@ -27,6 +27,7 @@ def fusionet(
     middle_width: float = 1.0,
     depth: float = 1.0,
     stem_stride: int = 1,
+    stem_depthwise_stride: int = 1,
     groups: int = 4,
     stage_channels: tuple[int, ...] = STAGE_CHANNELS,
     stage_middle: tuple[int, ...] = STAGE_MIDDLE,
@@ -47,6 +48,7 @@ def fusionet(
         middle_width: Factor on the middle channels, likewise.
         depth: Factor on the blocks per stage, rounded, at least 1.
         stem_stride: Stride of the first convolution.
+        stem_depthwise_stride: Stride of the depthwise convolution before the first block.
         groups: Groups of the 1x1 convolutions.
         stage_channels: Input channels of each stage.
         stage_middle: Middle channels of each stage's blocks.
@@ -60,7 +62,7 @@ def fusionet(
     options = {key: value for key, value in locals().items() if key != "architecture"}
     if not len(stage_channels) == len(stage_middle) == len(stage_blocks) or not stage_channels:
         raise InputError("fusionet options", "stage lists differ in length", "give one entry per stage in each")
-    if min(width, middle_width, depth) <= 0 or min(stage_blocks) < 1 or stem_stride < 1:
+    if min(width, middle_width, depth) <= 0 or min(stage_blocks) < 1 or min(stem_stride, stem_depthwise_stride) < 1:
         raise InputError("fusionet options", "a size or factor is not positive", "use values above 0")
 
     def scaled(channels: int, factor: float) -> int:
@@ -72,7 +74,7 @@ def fusionet(
     layers: list[tuple[str, nn.Module]] = [
         ("conv1", ConvUnit(input_shape[0], stem, 3, stem_stride)),
         ("PW1", ConvUnit(stem, stem, groups=groups, shuffle_groups=groups)),
-        ("DW1", ConvUnit(stem, stem, 3, groups=stem, activation="linear")),
+        ("DW1", ConvUnit(stem, stem, 3, stem_depthwise_stride, groups=stem, activation="linear")),
     ]
     number = 0
     for stage, (middle, blocks) in enumerate(zip(stage_middle, stage_blocks, strict=True)):

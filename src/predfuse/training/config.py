@@ -44,7 +44,14 @@ class VanillaConfig(_Strict):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
 
 
-class PruneConfig(VanillaConfig):
+class DistilledConfig(VanillaConfig):
+    """A later stage, which may also learn from the scores of the vanilla network (Hinton 2015, arXiv 1503.02531)."""
+
+    distillation_weight: float = Field(0.0, ge=0, le=1, description="Of the teacher's scores; the labels get the rest.")
+    distillation_temperature: float = Field(2.0, gt=0, description="Softens the scores of both.")
+
+
+class PruneConfig(DistilledConfig):
     """Stage 2: magnitude pruning with a cubic schedule, then recovery at the final sparsity."""
 
     epochs: float = Field(6, gt=0)
@@ -56,7 +63,7 @@ class PruneConfig(VanillaConfig):
     update_every_steps: int = Field(16, gt=0)
 
 
-class PredictConfig(VanillaConfig):
+class PredictConfig(DistilledConfig):
     """Stage 3: the predictor; first layer-wise, then end to end with the main weights frozen or tuned jointly."""
 
     epochs: float = Field(5, gt=0)

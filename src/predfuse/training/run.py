@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,20 +20,51 @@ from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.predictor.layerwise import layerwise_loss
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
-from predfuse.training.config import PredictConfig, PruneConfig, TrainConfig, VanillaConfig, parse_config
+from predfuse.training.config import (
+    DistilledConfig,
+    PredictConfig,
+    PruneConfig,
+    TrainConfig,
+    VanillaConfig,
+    parse_config,
+)
 from predfuse.training.journal import Journal
 from predfuse.training.loop import Stage, Trainer, parameter_groups
+from predfuse.training.memory import keep_freed_memory
 from predfuse.training.parallel import Processes
 from predfuse.training.pruning import Pruner, cubic_sparsity
 
 log = logging.getLogger(__name__)
 
+Loss = Callable[[Cnn, Tensor, Tensor], Tensor]
 
-def cross_entropy(smoothing: float) -> Any:
+
+def cross_entropy(smoothing: float) -> Loss:
     """The end-to-end loss as the stages take it."""
 
     def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
         return nn.functional.cross_entropy(model(images), labels, label_smoothing=smoothing)
+
+    return loss
+
+
+def distillation(teacher: Cnn, config: DistilledConfig) -> Loss:
+    """Cross entropy to the labels, and to the softened scores of ``teacher`` on the same images.
+
+    ``(1 - w) * CE(labels) + w * T^2 * KL(teacher / T || model / T)``, Hinton et al. 2015 (arXiv 1503.02531), section 2.
+    The teacher stays in evaluation mode and is not trained.
+    """
+    teacher.eval().requires_grad_(False)
+    weight, temperature = config.distillation_weight, config.distillation_temperature
+
+    def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            target = nn.functional.log_softmax(teacher(images) / temperature, 1)
+        scores = model(images)
+        soft = nn.functional.log_softmax(scores / temperature, 1)
+        divergence = nn.functional.kl_div(soft, target, reduction="batchmean", log_target=True)
+        labelled = nn.functional.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
+        return (1 - weight) * labelled + weight * temperature**2 * divergence
 
     return loss
 
@@ -49,7 +80,7 @@ def vanilla_stage(trainer: Trainer, model: Cnn, config: VanillaConfig) -> Stage:
     return Stage("vanilla", 1, steps, config, cross_entropy(config.label_smoothing), [_sgd(model, config)])
 
 
-def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig) -> Stage:
+def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss) -> Stage:
     """Magnitude pruning along a cubic schedule, then recovery."""
     steps = trainer.steps(config.epochs)
     ramp = max(1, round(steps * config.ramp_fraction))
@@ -65,7 +96,6 @@ def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig) -> Stage:
         else:
             pruner.apply()
 
-    loss = cross_entropy(config.label_smoothing)
     return Stage(
         "pruned", 2, steps, config, loss, [_sgd(model, config)], after_step=after_step, facts=lambda: _sparsity(pruner)
     )
@@ -94,7 +124,9 @@ def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stag
     return Stage("layerwise", 3, config.layerwise_steps, config, loss, [optimizer], set_mode=lambda model: model.eval())
 
 
-def predict_stage(trainer: Trainer, model: Cnn, config: PredictConfig, tuning: Literal["joint", "frozen"]) -> Stage:
+def predict_stage(
+    trainer: Trainer, model: Cnn, config: PredictConfig, tuning: Literal["joint", "frozen"], loss: Loss
+) -> Stage:
     """End-to-end tuning through the predicted masks.
 
     ``frozen`` trains the predictors and the project batch norms only (as published); ``joint`` everything, the pruned
@@ -118,7 +150,7 @@ def predict_stage(trainer: Trainer, model: Cnn, config: PredictConfig, tuning: L
         4 if tuning == "joint" else 5,
         trainer.steps(config.epochs),
         config,
-        cross_entropy(config.label_smoothing),
+        loss,
         [_sgd(model, config), latents],
         set_mode=set_mode,
         after_step=lambda step: pruner.apply(),
@@ -141,6 +173,7 @@ class Run:
 
     def __init__(self, config: TrainConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
+        keep_freed_memory()
         if config.threads:
             torch.set_num_threads(config.threads)
         self.processes = Processes.join()
@@ -168,8 +201,10 @@ class Run:
         paths = {"vanilla": self._stage(model, "vanilla", lambda m: vanilla_stage(trainer, m, config.vanilla))}
         if config.prune is None:
             return paths
-        prune = config.prune
-        paths["pruned"] = self._stage(self._load(paths["vanilla"]), "pruned", lambda m: prune_stage(trainer, m, prune))
+        prune, vanilla = config.prune, paths["vanilla"]
+        paths["pruned"] = self._stage(
+            self._load(vanilla), "pruned", lambda m: prune_stage(trainer, m, prune, self._loss(prune, vanilla))
+        )
         if config.predict is None:
             return paths
         predict = config.predict
@@ -178,7 +213,9 @@ class Run:
         for tuning in predict.tuning:
             name = f"predicted-{tuning}"
             paths[name] = self._stage(
-                self._load(layerwise), name, lambda m, t=tuning: predict_stage(trainer, m, predict, t)
+                self._load(layerwise),
+                name,
+                lambda m, t=tuning: predict_stage(trainer, m, predict, t, self._loss(predict, vanilla)),
             )
         return paths
 
@@ -189,6 +226,11 @@ class Run:
         if predict.layerwise_steps == 0:
             return self._finish(model, "layerwise", {})
         return self._stage(model, "layerwise", lambda m: layerwise_stage(self.trainer, m, predict))
+
+    def _loss(self, config: DistilledConfig, vanilla: Path) -> Loss:
+        if config.distillation_weight == 0:
+            return cross_entropy(config.label_smoothing)
+        return distillation(self._load(vanilla), config)
 
     def _load(self, path: Path) -> Cnn:
         model, _ = load_checkpoint(path, self.config.network.name)
