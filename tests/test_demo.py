@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from predfuse.data import fashion_mnist, load
 from predfuse.errors import InputError
 from predfuse.fusion.execute import run_network
 from predfuse.predictor.initialise import insert_predictors
+from predfuse.report.compare import headline
 from predfuse.report.demo import page
 from predfuse.report.demo_tables import pruned_comparison, terminal
 from predfuse.report.page import render
@@ -134,6 +136,7 @@ def test_the_better_tuning_is_shown(result: demo.DemoResult) -> None:
 def test_progress_ends_complete(runs: tuple[Path, Path]) -> None:
     seen: dict[str, tuple[int, int]] = {}
     demo.run_demo(*runs, count=2, progress=lambda what, done, total: seen.__setitem__(what, (done, total)), workers=1)
+    assert seen.pop("simulating") == (1, 1)
     assert len(seen) == 6
     assert set(seen.values()) == {(2, 2)}
 
@@ -303,6 +306,20 @@ def test_shipped_networks_do_what_the_project_promises() -> None:
     assert metadata["vanilla"]["test_accuracy"] >= 0.92
     assert metadata["pruned"]["test_accuracy"] >= metadata["vanilla"]["test_accuracy"] - 0.005
     assert metadata["fused"]["test_accuracy"] >= metadata["vanilla"]["test_accuracy"] - 0.01
+
+
+def test_the_simulated_comparison_is_that_of_the_compare_command(result: demo.DemoResult) -> None:
+    document = demo.as_json(result)["comparison"]
+    assert document["fidelity"] == "cycle"
+    assert document["images"] == min(len(result.dataset), demo.SIMULATED_IMAGES)
+    by_accelerator = {machine["accelerator"]: machine for machine in document["machines"]}
+    assert {"eyeriss-dense", "eyeriss-sparse", "archon-ics21", "archon"} <= set(by_accelerator)
+    fused, dense = by_accelerator["archon"], by_accelerator["eyeriss-dense"]
+    assert fused["speedup_over_dense"] == dense["total_cycles"] / fused["total_cycles"]
+    sentence = headline(result.comparison)
+    assert f"{document['speedup_over_dense']:.2f}x the speed of dense" in sentence and "equal area" in sentence
+    html = render(page(result))
+    assert "Accelerators, cycle fidelity" in html and escape(sentence) in html
 
 
 def test_machines_are_compared_from_the_very_checkpoints(result: demo.DemoResult) -> None:

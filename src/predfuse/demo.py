@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from predfuse.fusion.masks import OFF
 from predfuse.fusion.results import ExecutionResult, Mode
 from predfuse.ir import Array, Bottleneck, Network
 
+if TYPE_CHECKING:
+    from predfuse.experiments.compare import CompareResult
+
 VariantName = Literal["vanilla", "pruned", "predicted", "fused"]
 Progress = Callable[[str, int, int], None]
 """Called with what is being run, images done and images in all."""
@@ -36,6 +39,8 @@ Progress = Callable[[str, int, int], None]
 SHIPPED_RUN = "fashion-mnist-fusionet-s"
 SHIPPED_RIVAL = "fashion-mnist-mobilenetv2-s"
 IMAGES = 1000
+SIMULATED_IMAGES = 50
+"""Images the accelerators are simulated on; schedules hardly depend on them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +116,9 @@ class DemoResult:
         counts: Operations of the predicted network, all ways of executing it, from the masks of these images.
         rival_counts: Operations of the pruned competitor.
         published_reductions: Dense multiplications per fused one of every block of the published FusioNet.
-        machines: The competitor dense and pruned on machines made for that, the fusible network on Archon.
+        machines: The competitor dense and pruned on machines made for that, the fusible network on Archon, by the
+            closed forms of the paper.
+        comparison: The same by simulation at cycle fidelity, on the first images only.
     """
 
     dataset: Dataset
@@ -123,6 +130,7 @@ class DemoResult:
     rival_counts: NetworkCounts
     published_reductions: dict[str, float]
     machines: Comparison
+    comparison: CompareResult
 
     @property
     def fused_max_abs_difference(self) -> float:
@@ -163,6 +171,18 @@ def load_run(folder: Path, predictor: bool) -> TrainedRun:
     return TrainedRun(folder, vanilla, pruned, predicted, _read_history(folder / "log.jsonl"))
 
 
+def require_same_data(run: TrainedRun, rival: TrainedRun) -> None:
+    """Check that two training runs can be compared.
+
+    Raises:
+        InputError: They were trained on different data.
+    """
+    data_of_run, data_of_rival = run.vanilla.metadata.get("data"), rival.vanilla.metadata.get("data")
+    if data_of_run != data_of_rival:
+        what = f"was trained on {data_of_rival}, not {data_of_run}"
+        raise InputError(str(rival.folder), what, "compare runs on the same data")
+
+
 def _load_checkpoint(path: Path, architecture: str | None = None) -> Checkpoint:
     from predfuse.training.checkpoint import read_tensors
     from predfuse.training.run import network_of
@@ -182,8 +202,13 @@ def _read_history(path: Path) -> tuple[dict[str, Any], ...]:
     return tuple(line for line in lines if isinstance(line, dict) and "test_accuracy" in line)
 
 
-def demo_images(run: TrainedRun, count: int) -> Dataset:
+def demo_images(run: TrainedRun, count: int, root: Path | None = None) -> Dataset:
     """The first test images of the data set a run was trained on; up to 1,000 of Fashion-MNIST ship with the package.
+
+    Args:
+        run: The run.
+        count: How many images.
+        root: Folder of data sets; default: the usual places.
 
     Raises:
         InputError: The checkpoint does not name its data, or the data is not there.
@@ -193,7 +218,7 @@ def demo_images(run: TrainedRun, count: int) -> Dataset:
         raise InputError(str(run.vanilla.path), "does not say which data it was trained on", "train it again")
     if name == "fashion-mnist" and count <= IMAGES:
         name = "fashion-mnist-1000"
-    return data.load(name, "test", limit=count)
+    return data.load(name, "test", root=None if name == "fashion-mnist-1000" else root, limit=count)
 
 
 def normalise(network: Network, images: Array) -> Array:
@@ -227,9 +252,7 @@ def run_demo(
     if count < 1:
         raise InputError("images", f"is {count}", "use 1 or more")
     run, rival = load_run(run_folder, predictor=True), load_run(rival_folder, predictor=False)
-    if run.vanilla.metadata.get("data") != rival.vanilla.metadata.get("data"):
-        what = f"was trained on {rival.vanilla.metadata.get('data')}, not {run.vanilla.metadata.get('data')}"
-        raise InputError(str(rival_folder), what, "compare runs on the same data")
+    require_same_data(run, rival)
     assert run.predicted is not None
     dataset = demo_images(run, count)
     threads = workers or os.cpu_count() or 1
@@ -261,6 +284,14 @@ def run_demo(
         "vanilla": go("vanilla", rival.vanilla, "true", statistics=False),
         "pruned": go("pruned", rival.pruned, "true", statistics=True),
     }
+    from predfuse.experiments.compare import compare
+
+    simulated = min(count, SIMULATED_IMAGES)
+    if progress is not None:
+        progress("simulating", 0, 1)
+    comparison = compare(images=simulated, run=run_folder, against=rival_folder)
+    if progress is not None:
+        progress("simulating", 1, 1)
     return DemoResult(
         dataset=dataset,
         run=run,
@@ -271,6 +302,7 @@ def run_demo(
         rival_counts=count_network(rival.pruned.network, rival_variants["pruned"].result),
         published_reductions=multiplication_reductions(models.network("fusionet")),
         machines=compare_paper(rival.vanilla.network, rival.pruned.network, run.predicted.network),
+        comparison=comparison,
     )
 
 
@@ -339,6 +371,7 @@ def as_json(result: DemoResult) -> dict[str, Any]:
         },
         "published_fusionet_multiplication_reduction": result.published_reductions,
         "machines": result.machines.as_json(),
+        "comparison": result.comparison.as_json(),
         "seconds": {name: variant.seconds for name, variant in result.variants.items()},
     }
 

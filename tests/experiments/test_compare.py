@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from predfuse.accelerators.area import total_area_um2
 from predfuse.accelerators.spec import load_spec
 from predfuse.cli import app
+from predfuse.demo import SHIPPED_RIVAL, SHIPPED_RUN, shipped_run
 from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult, compare, grids, pes_in_area
 from predfuse.report.compare import kind_cycles, render_report
@@ -116,3 +117,16 @@ def test_mistakes(arguments: list[str], message: str) -> None:
     ran = CliRunner().invoke(app, arguments)
     assert isinstance(ran.exception, InputError)
     assert message in str(ran.exception)
+
+
+def test_runs_replace_the_shipped_networks_only() -> None:
+    folder = shipped_run(SHIPPED_RIVAL)
+    with pytest.raises(InputError, match="without training runs"):
+        compare("published", run=folder)
+    with pytest.raises(InputError, match="holds no predicted"):
+        compare("shipped", run=folder)
+
+
+def test_a_trained_run_of_ones_own_is_compared(result: CompareResult) -> None:
+    again = compare("shipped", "cycle", images=3, run=shipped_run(SHIPPED_RUN), against=shipped_run(SHIPPED_RIVAL))
+    assert again.as_json() == result.as_json()

@@ -33,6 +33,12 @@ def compare(
         Path | None, typer.Option("--trace", help="Also write the best machine's timeline for ui.perfetto.dev.")
     ] = None,
     data_root: Annotated[Path | None, typer.Option("--data", help="Folder of data sets (for CIFAR-10).")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Output folder of predfuse train to fuse instead of the shipped one.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Training run on dense and sparse instead of the shipped one.")
+    ] = None,
 ) -> None:
     """Accuracy, cycles, time, energy and area: compact on dense, pruned on sparse, fused on Archon."""
     import json
@@ -56,6 +62,8 @@ def compare(
             images,
             root=data_root,
             progress=lambda text: status.update(text),
+            run=run,
+            against=against,
         )
     text = json.dumps(result.as_json(), indent=2) + "\n"
     if report is not None:
@@ -78,17 +86,10 @@ def compare(
 
 
 def _print(result: CompareResult, console: Console) -> None:
-    from predfuse.report.compare import breakdown_table, cost_table, who_table
-    from predfuse.report.terminal import narrow, table, text_columns
+    from predfuse.report.compare import breakdown_table, cost_table, headline, terminal_table, who_table
 
     for shown in (who_table(result), cost_table(result), breakdown_table(result)):
-        built = table(shown.caption, shown.headings, shown.rows, sorted(shown.strong_rows))
-        console.print(narrow(text_columns(built, *shown.text_columns)))
-    best = result.best
-    console.print(
-        f"{best.contender.label} on {best.spec.name}: {result.speedup(best, result.dense):.2f}x the speed of dense, "
-        f"{result.speedup(best, result.sparse):.2f}x of sparse, "
-        f"{best.costs.energy_uj / result.dense.costs.energy_uj:.2f} of dense's energy"
-    )
+        console.print(terminal_table(shown))
+    console.print(headline(result), highlight=False)
     for note in result.notes:
         console.print(f"Note: {note}", highlight=False)

@@ -200,6 +200,8 @@ def compare(
     *,
     root: Path | None = None,
     progress: Callable[[str], None] | None = None,
+    run: Path | None = None,
+    against: Path | None = None,
 ) -> CompareResult:
     """Run the comparison.
 
@@ -209,9 +211,12 @@ def compare(
         images: How many test images; the published networks take at most a few.
         root: Where data sets lie.
         progress: Told what is being done.
+        run: Training run of the fused network, in place of the shipped one.
+        against: Training run of the compact network on dense and sparse machines, likewise.
 
     Raises:
-        InputError: An unknown set or fidelity, or a checkpoint that is not there.
+        InputError: An unknown set or fidelity, runs beside published networks or on different data, or a checkpoint
+            that is not there.
     """
     for name, value, known in (("networks", networks, SETS), ("fidelity", fidelity, FIDELITIES)):
         if value not in known:
@@ -220,7 +225,9 @@ def compare(
         raise InputError("images", f"is {images}", "use 1 or more")
     say = progress or (lambda text: None)
     if networks == "shipped":
-        contenders, source, count, notes = _shipped(images, say)
+        contenders, source, count, notes = _trained(run, against, images, root, say)
+    elif run is not None or against is not None:
+        raise InputError("networks", "published networks come without training runs", "leave out one of them")
     else:
         contenders, source, count, notes = _published(min(images, 4), root, say)
     rivals, fused = contenders[:2], contenders[2:]
@@ -288,17 +295,28 @@ def pes_in_area(spec: EyerissSpec, area_um2: float) -> int:
     return pes
 
 
-def _shipped(images: int, say: Callable[[str], None]) -> tuple[list[Contender], str, int, tuple[str, ...]]:
+def _trained(
+    run_folder: Path | None, rival_folder: Path | None, images: int, root: Path | None, say: Callable[[str], None]
+) -> tuple[list[Contender], str, int, tuple[str, ...]]:
     from predfuse.compiler.compile import compile_network
-    from predfuse.demo import SHIPPED_RIVAL, SHIPPED_RUN, demo_images, load_run, normalise, shipped_run
+    from predfuse.demo import (
+        SHIPPED_RIVAL,
+        SHIPPED_RUN,
+        demo_images,
+        load_run,
+        normalise,
+        require_same_data,
+        shipped_run,
+    )
     from predfuse.fusion.execute import run_network
     from predfuse.machine.fast import FastMachine
     from predfuse.machine.run import to_integers
 
-    run = load_run(shipped_run(SHIPPED_RUN), predictor=True)
-    rival = load_run(shipped_run(SHIPPED_RIVAL), predictor=False)
+    run = load_run(run_folder or shipped_run(SHIPPED_RUN), predictor=True)
+    rival = load_run(rival_folder or shipped_run(SHIPPED_RIVAL), predictor=False)
+    require_same_data(run, rival)
     assert run.predicted is not None
-    dataset = demo_images(run, images)
+    dataset = demo_images(run, images, root)
     contenders = []
     for checkpoint in (rival.vanilla, rival.pruned):
         say(f"accuracy of {checkpoint.network.name}, {checkpoint.stage}")
@@ -308,7 +326,7 @@ def _shipped(images: int, say: Callable[[str], None]) -> tuple[list[Contender], 
         contenders.append(Contender(checkpoint.network, label, accuracy))
     network = run.predicted.network
     say(f"compiling {network.name}")
-    calibration = demo_images(run, COMPILE_IMAGES).images
+    calibration = demo_images(run, COMPILE_IMAGES, root).images
     program = compile_network(network, calibration)
     machine = FastMachine(program)
     say(f"running {network.name} in integers")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from rich.table import Table as RichTable
+
 from predfuse import __version__
 from predfuse.experiments.compare import CompareResult, Machine, stage_cycles
 from predfuse.report.charts import grouped_bars, ratio_bars, stacked_bars
 from predfuse.report.page import Chart, Page, Section, Table, Tile, Tiles, render
+from predfuse.report.terminal import narrow, table, text_columns
 
 STAGES = {
     "main": "main work",
@@ -74,6 +77,28 @@ def cost_table(result: CompareResult) -> Table:
     full = machine_table(result)
     rows = [[str(number), *row[2:]] for number, row in enumerate(full.rows, start=1)]
     return Table(["", *full.headings[2:]], rows, full.caption, full.strong_rows, frozenset())
+
+
+def terminal_table(shown: Table) -> RichTable:
+    """A table of this module as the terminal shows it, in 80 columns."""
+    built = table(shown.caption, shown.headings, shown.rows, sorted(shown.strong_rows))
+    return narrow(text_columns(built, *shown.text_columns))
+
+
+def headline(result: CompareResult) -> str:
+    """What the fused network gains over the published machines, and over machines of its own area."""
+    best = result.best
+    ratio = best.costs.energy_uj / result.dense.costs.energy_uj
+    sentence = (
+        f"{_label(best)}: {result.speedup(best, result.dense):.2f}x the speed of dense, "
+        f"{result.speedup(best, result.sparse):.2f}x of sparse, {ratio:.2f} of dense's energy"
+    )
+    equal = {
+        machine.role: result.speedup(best, machine) for machine in result.machines if machine.scale == "equal area"
+    }
+    if equal:
+        sentence += f"; over machines of equal area {equal['dense']:.2f}x and {equal['sparse']:.2f}x"
+    return sentence
 
 
 def _best(result: CompareResult) -> frozenset[int]:

@@ -20,6 +20,7 @@ from predfuse.demo import (
 from predfuse.fusion.results import BlockStatistics, StageStatistics
 from predfuse.ir import Array
 from predfuse.report import charts
+from predfuse.report.compare import ROLE_COLOURS, headline, machine_table
 from predfuse.report.demo_tables import (
     ACCURACY_HEADINGS,
     BLOCK_HEADINGS,
@@ -60,6 +61,7 @@ def page(result: DemoResult) -> Page:
             _blocks(result),
             _survivors(result),
             _machines(result),
+            _simulated(result),
             _masks(result),
             _published(result),
             *_training(result),
@@ -247,6 +249,17 @@ def _machines(result: DemoResult) -> Section:
     )
     rows = Table(MACHINE_HEADINGS, machine_rows(result), text_columns=frozenset((0, 1)))
     return Section("Accelerators, paper fidelity", [MACHINE_NOTE, Chart(bars), rows])
+
+
+def _simulated(result: DemoResult) -> Section:
+    comparison = result.comparison
+    labels = [f"{machine.contender.label} on {machine.spec.name}" for machine in comparison.machines]
+    speedups = [comparison.speedup(machine, comparison.dense) for machine in comparison.machines]
+    colours = [ROLE_COLOURS[machine.role] for machine in comparison.machines]
+    bars = charts.ratio_bars(labels, speedups, colours, "speed-up over the dense machine")
+    images = f"Mean of {comparison.images} images."
+    parts: list[Part] = [headline(comparison), images, Chart(bars), machine_table(comparison), *comparison.notes]
+    return Section("Accelerators, cycle fidelity", parts)
 
 
 def _masks(result: DemoResult) -> Section:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from predfuse.demo import DemoResult, Variant, VariantName, block_counts, rival_name, wilson_interval
 from predfuse.fusion.counts import Operations
+from predfuse.report.compare import cost_table, headline, terminal_table, who_table
 from predfuse.report.terminal import count, percent, ratio, table, text_columns
 
 HOW: dict[VariantName, str] = {
@@ -205,7 +206,9 @@ def terminal(result: DemoResult) -> Group:
             block_rows(result),
         ),
         text_columns(table("Accelerators, paper fidelity, per image", MACHINE_HEADINGS, machine_rows(result)), 1),
-        *(Text(line) for line in (MACHINE_NOTE, *lines)),
+        Text(MACHINE_NOTE),
+        *(terminal_table(shown) for shown in (who_table(result.comparison), cost_table(result.comparison))),
+        *(Text(line) for line in (headline(result.comparison), *lines)),
     )
 
 
