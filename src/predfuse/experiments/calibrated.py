@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +66,13 @@ def real_images(count: int, root: Path | None = None) -> tuple[Array, str]:
 
 
 def calibrated(
-    name: str, images: int = 1, *, predictors: bool = True, seed: int = 0, root: Path | None = None
+    name: str,
+    images: int = 1,
+    *,
+    predictors: bool = True,
+    seed: int = 0,
+    root: Path | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Calibrated:
     """Make a calibrated network.
 
@@ -74,6 +82,7 @@ def calibrated(
         predictors: Whether its blocks get predictors.
         seed: Of the initial weights.
         root: Where data sets lie.
+        options: Of the network's constructor.
     """
     import torch
 
@@ -81,7 +90,7 @@ def calibrated(
     from predfuse.training.pruning import Pruner
 
     pixels, source = real_images(CALIBRATION_IMAGES + images, root)
-    model = models.build(name, seed=seed)
+    model = models.build(name, seed=seed, **(options or {}))
     Pruner(model).prune(0.8, 0.7)
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
