@@ -16,7 +16,7 @@ from predfuse.ir import Bottleneck
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.initialise import initial_predictor, input_exponent, insert_predictors
 from predfuse.predictor.layerwise import layerwise_loss
-from predfuse.predictor.ternary import TernaryPredictor, gate, ternary
+from predfuse.predictor.ternary import TernaryPredictor, _quantise, gate, ternary
 
 
 @st.composite
@@ -86,6 +86,38 @@ def test_ternary_weights_follow_the_published_threshold() -> None:
     assert values.tolist() == [[1, 0, 1, 1], [0, 0, 0, 0]]  # threshold 0.7 * 0.6 = 0.42 in the first filter
     values.mul(torch.arange(8.0).view(2, 4)).sum().backward()
     assert weight.grad is not None and weight.grad.flatten().tolist() == list(range(8))
+
+
+@given(
+    st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=40),
+    st.integers(-2, 3),
+    st.sampled_from([(-8, 7), (0, 15), (0, 3)]),
+)
+def test_quantiser_is_the_obvious_one(values: list[float], exponent: int, bounds: tuple[int, int]) -> None:
+    low, high = bounds
+    x = torch.tensor([*values, *(code * 2.0**-exponent for code in (low - 1, low, high, high + 1))], requires_grad=True)
+    scale = torch.tensor(2.0**exponent)
+    y = _quantise(x, scale, low, high)
+    scaled = x.detach() * scale
+    torch.testing.assert_close(y, scaled.floor().clamp(low, high), rtol=0, atol=0)
+    gradient = torch.linspace(-1, 1, len(x))
+    y.backward(gradient)
+    torch.testing.assert_close(x.grad, gradient * ((scaled >= low) & (scaled < high + 1)) * scale, rtol=0, atol=0)
+
+
+@given(st.lists(st.tuples(st.floats(-9, 9, width=32), st.integers(-6, 6)), min_size=1, max_size=40), st.floats(0.5, 5))
+def test_gate_is_the_obvious_one(pairs: list[tuple[float, int]], half_width: float) -> None:
+    a, score = torch.tensor(pairs).T.clone().view(2, -1, 1, 1)
+    a, score, width = a.clone().requires_grad_(), score.clone().requires_grad_(), torch.tensor(half_width)
+    result = gate(a, score, width)
+    on = (score > 0).float()
+    torch.testing.assert_close(result, (a * on).detach() + 0.0, rtol=0, atol=0)
+    gradient = torch.linspace(-1, 1, len(a)).view_as(a)
+    result.backward(gradient)
+    torch.testing.assert_close(a.grad, gradient * on)
+    torch.testing.assert_close(
+        score.grad, gradient * a.detach() * (1 - score.detach().abs() / width).clamp(min=0) / width
+    )
 
 
 def test_gate_gradients() -> None:

@@ -51,13 +51,17 @@ class _Quantise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
         scaled = x * scale
-        ctx.save_for_backward((scaled >= low) & (scaled < high + 1), scale)
-        return scaled.floor_().clamp_(low, high)
+        ctx.save_for_backward(scaled, scale)
+        ctx.low, ctx.high = low, high
+        return scaled.floor().clamp_(low, high)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        inside, scale = ctx.saved_tensors
-        return gradient * inside * scale, None, None, None
+        scaled, scale = ctx.saved_tensors
+        # one pass for gradient * ((scaled >= low) & (scaled < high + 1)): torch's bounds are both exclusive
+        below_low = float(np.nextafter(np.float32(ctx.low), np.float32(-np.inf)))
+        inside: Tensor = torch.ops.aten.hardtanh_backward(gradient, scaled, below_low, ctx.high + 1)
+        return inside.mul_(scale), None, None, None
 
 
 class _Gate(torch.autograd.Function):
@@ -66,14 +70,20 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, score: Tensor, width: Tensor) -> Tensor:
         ctx.save_for_backward(a, score, width)
-        return a * (score > 0)
+        return _where_positive(a, score)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         a, score, width = ctx.saved_tensors
         inverse = 1 / width
         bump = (score * inverse).abs_().neg_().add_(1).clamp_(min=0).mul_(inverse)
-        return gradient.mul(score > 0), bump.mul_(gradient).mul_(a), None
+        return _where_positive(gradient, score), bump.mul_(gradient).mul_(a), None
+
+
+def _where_positive(x: Tensor, score: Tensor) -> Tensor:
+    """``x * (score > 0)`` in one pass without a mask in between."""
+    result: Tensor = torch.ops.aten.threshold_backward(x, score, 0)
+    return result
 
 
 def gate(a: Tensor, score: Tensor, width: Tensor) -> Tensor:
