@@ -13,13 +13,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from predfuse import data
+from predfuse import data, zoo
 from predfuse.accelerators.compare import Comparison, compare_paper
 from predfuse.data import Dataset
 from predfuse.errors import InputError
@@ -140,21 +139,23 @@ class DemoResult:
 
 def shipped_run(name: str) -> Path:
     """The folder of a training run that ships with the package."""
-    return Path(str(resources.files("predfuse") / "zoo" / name))
+    return zoo.folder(name)
 
 
 def load_run(folder: Path, predictor: bool) -> TrainedRun:
     """Load the checkpoints of a training run.
 
     Args:
-        folder: As ``predfuse train`` leaves it.
+        folder: As ``predfuse train`` leaves it, or the name of a run in the zoo.
         predictor: Whether a predicted stage is needed.
 
     Raises:
         InputError: The folder or a checkpoint is missing, unusable, or of another network than the vanilla one.
     """
+    folder = zoo.folder(folder)
     if not folder.is_dir():
-        raise InputError(str(folder), "is no folder of a training run", "name the output folder of predfuse train")
+        mend = "name the output folder of predfuse train, or one that predfuse zoo lists"
+        raise InputError(str(folder), "is no folder of a training run", mend)
     vanilla = _load_checkpoint(folder / "vanilla.safetensors")
     architecture = str(vanilla.metadata["architecture"])
     pruned = _load_checkpoint(folder / "pruned.safetensors", architecture)

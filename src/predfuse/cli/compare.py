@@ -34,10 +34,11 @@ def compare(
     ] = None,
     data_root: Annotated[Path | None, typer.Option("--data", help="Folder of data sets (for CIFAR-10).")] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="Output folder of predfuse train to fuse instead of the shipped one.")
+        Path | None,
+        typer.Option("--run", help="Output folder of predfuse train, or name in the zoo, of the network to fuse."),
     ] = None,
     against: Annotated[
-        Path | None, typer.Option("--against", help="Training run on dense and sparse instead of the shipped one.")
+        Path | None, typer.Option("--against", help="The same of the compact network on dense and sparse.")
     ] = None,
 ) -> None:
     """Accuracy, cycles, time, energy and area: compact on dense, pruned on sparse, fused on Archon."""

@@ -17,7 +17,7 @@ def demo(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
     report_path: Annotated[Path | None, typer.Option("--report", help="Write a self-contained HTML page.")] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="Output folder of predfuse train to show instead of the shipped one.")
+        Path | None, typer.Option("--run", help="Output folder of predfuse train, or name in the zoo, to show.")
     ] = None,
     against: Annotated[
         Path | None, typer.Option("--against", help="Training run to compare with instead of the shipped one.")

@@ -19,6 +19,7 @@ from predfuse.ir import Network
 from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.predictor.layerwise import layerwise_loss
+from predfuse.provenance import source_commit
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from predfuse.training.config import (
     DistilledConfig,
@@ -266,6 +267,7 @@ class Run:
                 "labels": train.classes,
                 "config": self.config.up_to(name).model_dump(mode="json"),
                 "predfuse": __version__,
+                "commit": source_commit(),
                 "torch": torch.__version__,
                 "processes": self.processes.count,
                 **facts,

@@ -1,0 +1,91 @@
+"""``predfuse zoo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_commands = typer.Typer(help="List the trained networks, check them, or take a finished run in.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group."""
+    app.add_typer(_commands, name="zoo")
+
+
+@_commands.callback(invoke_without_command=True)
+def list_zoo(
+    context: typer.Context,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write all facts as JSON; - prints them.")] = None,
+) -> None:
+    """List the trained networks, check them, or take a finished run in."""
+    if context.invoked_subcommand is not None:
+        return
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from predfuse import zoo
+    from predfuse.files import write_text_atomically
+    from predfuse.report.zoo import run_table, summary_table
+
+    entries = zoo.stages()
+    if json_path is not None:
+        text = json.dumps([asdict(entry) for entry in entries], indent=2) + "\n"
+        if json_path == Path("-"):
+            typer.echo(text, nl=False)
+            return
+        write_text_atomically(json_path, text)
+    console = Console()
+    console.print(run_table(entries))
+    console.print(summary_table(zoo.summaries(entries)))
+    console.print(
+        "A name stands for its folder in compare --run and demo --run; predfuse zoo check verifies checksums."
+    )
+
+
+@_commands.command("check")
+def check() -> None:
+    """Compare every shipped file with its recorded size and SHA-256."""
+    from predfuse import zoo
+    from predfuse.errors import PredfuseError
+
+    wrong = zoo.check()
+    if wrong:
+        raise PredfuseError("; ".join(wrong))
+    shipped = sum(entry.file is not None for entry in zoo.stages())
+    typer.echo(f"{shipped} checkpoints are the ones their cards describe")
+
+
+@_commands.command("table")
+def table(
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Replace the table between the zoo markers of this Markdown file.")
+    ] = None,
+) -> None:
+    """The accuracies as the README shows them, in Markdown."""
+    from predfuse import zoo
+    from predfuse.files import write_text_atomically
+    from predfuse.report.zoo import markdown, with_table
+
+    text = markdown(zoo.summaries(zoo.stages()))
+    if write is None:
+        typer.echo(text, nl=False)
+        return
+    write_text_atomically(write, with_table(write, text))
+
+
+@_commands.command("add")
+def add(
+    run: Annotated[Path, typer.Argument(help="Output folder of predfuse train.", metavar="RUN")],
+    name: Annotated[str, typer.Argument(help="Folder in the zoo.", metavar="NAME")],
+    weights: Annotated[bool, typer.Option(help="Ship the checkpoints too, not the facts alone.")] = True,
+    commit: Annotated[str | None, typer.Option(help="Source of the run, where its checkpoints do not say.")] = None,
+) -> None:
+    """Take a finished training run into the zoo of this checkout."""
+    from predfuse import zoo
+
+    typer.echo(f"wrote {zoo.ship(run, name, weights=weights, commit=commit)}")

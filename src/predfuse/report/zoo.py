@@ -1,0 +1,90 @@
+"""The zoo as tables: in the terminal, and in Markdown between two markers of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from predfuse.errors import InputError
+from predfuse.report.terminal import narrow, percent, table, text_columns
+from predfuse.zoo.catalogue import Stage, Summary
+
+BEGIN, END = "<!-- zoo: made by predfuse zoo table --write -->", "<!-- zoo: end -->"
+
+
+def run_table(entries: Sequence[Stage]) -> Table:
+    """Every run and stage."""
+    rows = [
+        [
+            entry.run,
+            entry.stage,
+            percent(entry.test_accuracy, 2),
+            f"{entry.training_hours:.1f}",
+            f"{entry.file_bytes / 1e3:.0f} kB" if entry.file_bytes is not None else "",
+            entry.sha256[:8] if entry.sha256 is not None else "",
+        ]
+        for entry in entries
+    ]
+    headings = ("run", "stage", "accuracy", "hours", "file", "SHA-256")
+    return narrow(text_columns(table("Trained networks", headings, rows), 1))
+
+
+def summary_table(summaries: Sequence[Summary]) -> Table:
+    """Mean and range over the seeds."""
+    rows = [
+        [s.data, s.network, s.stage, str(s.seeds), percent(s.mean, 2), f"{s.lowest:.2%} to {s.highest:.2%}"]
+        for s in summaries
+    ]
+    headings = ("data", "network", "stage", "seeds", "accuracy", "range")
+    return narrow(text_columns(table("Accuracy over seeds", headings, rows), 1, 2))
+
+
+def markdown(summaries: Sequence[Summary]) -> str:
+    """A row per data set and network: accuracy by stage with its range, seeds and training hours."""
+    lines = [
+        "| data | network | vanilla | pruned | predicted | seeds | hours |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for data, network in dict.fromkeys((s.data, s.network) for s in summaries):
+        own = {s.stage: s for s in summaries if (s.data, s.network) == (data, network)}
+        predicted = [s for stage, s in own.items() if stage.startswith("predicted")]
+        best = max(predicted, key=lambda s: s.mean, default=None)
+        shown = [own.get("vanilla"), own.get("pruned"), best]
+        cells = [_accuracy(s) for s in shown]
+        if best is not None:
+            cells[2] += f" ({best.stage.removeprefix('predicted-')})"
+        last = next(s for s in reversed(shown) if s is not None)
+        lines.append(f"| {data} | `{network}` | {' | '.join(cells)} | {_seeds(shown)} | {last.training_hours:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _seeds(shown: Sequence[Summary | None]) -> str:
+    counts = [s.seeds for s in shown if s is not None]
+    return str(counts[0]) if len(set(counts)) == 1 else ", ".join(map(str, counts))
+
+
+def _accuracy(summary: Summary | None) -> str:
+    if summary is None:
+        return "-"
+    if summary.seeds == 1:
+        return f"{summary.mean:.2%}"
+    return f"{summary.mean:.2%} ({summary.lowest:.2%} to {summary.highest:.2%})"
+
+
+def with_table(path: Path, text: str) -> str:
+    """The contents of a Markdown file with what stands between the markers replaced.
+
+    Raises:
+        InputError: It cannot be read, or lacks the markers.
+    """
+    try:
+        old = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"cannot be read ({error})", "name a Markdown file") from error
+    before, begin, rest = old.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(str(path), "lacks the markers of the zoo's table", f"add the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"

@@ -1,0 +1,10 @@
+"""The trained networks that ship with the package: one folder per training run, and what is known about each.
+
+A folder holds the run's ``config.yaml`` and ``log.jsonl`` as ``predfuse train`` left them, a ``card.json`` with the
+facts of every stage, and the checkpoints of the runs whose weights ship.
+"""
+
+from predfuse.zoo.catalogue import Stage, Summary, check, folder, names, stages, summaries
+from predfuse.zoo.ship import ship
+
+__all__ = ["Stage", "Summary", "check", "folder", "names", "ship", "stages", "summaries"]

@@ -1,0 +1,187 @@
+"""What the zoo holds: facts by run and stage, means over seeds, and whether the files are those the facts are about."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from predfuse.errors import InputError
+from predfuse.files import sha256_of_file
+
+CARD = "card.json"
+RESULTS = "results.csv"
+STAGES = ("vanilla", "pruned", "predicted-joint", "predicted-frozen")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of one training run.
+
+    Attributes:
+        run: Folder of the run in the zoo.
+        data: Data set.
+        network: Registered name.
+        seed: Of initial weights, order and variation of the images.
+        stage: ``vanilla``, ``pruned``, ``predicted-joint`` or ``predicted-frozen``.
+        test_accuracy: On the whole test set, 0..1, no test-time augmentation.
+        test_images: Size of the test set.
+        parameters: Numbers the network holds, predictors and batch norms included.
+        pointwise_sparsity: Share of zero weights in the blocks' 1x1 convolutions; None before pruning.
+        depthwise_sparsity: The same for the depthwise convolutions.
+        epochs: Of this stage alone (the layer-wise steps of the predictors not counted).
+        training_hours: Of this stage alone, on the machine it was trained on.
+        images_per_second: Training speed there, mean over the stage.
+        commit: Source it was trained with; None if not known.
+        file: Checkpoint within the run's folder; None where the weights do not ship.
+        file_bytes: Its size.
+        sha256: Its checksum.
+    """
+
+    run: str
+    data: str
+    network: str
+    seed: int
+    stage: str
+    test_accuracy: float
+    test_images: int
+    parameters: int
+    pointwise_sparsity: float | None
+    depthwise_sparsity: float | None
+    epochs: float
+    training_hours: float
+    images_per_second: float
+    commit: str | None
+    file: str | None
+    file_bytes: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One network at one stage over all its seeds.
+
+    Attributes:
+        data: Data set.
+        network: Registered name.
+        stage: As in :class:`Stage`.
+        seeds: How many runs.
+        mean: Of their test accuracies, 0..1.
+        lowest: Of these.
+        highest: Of these.
+        training_hours: Mean, all stages up to this one together.
+    """
+
+    data: str
+    network: str
+    stage: str
+    seeds: int
+    mean: float
+    lowest: float
+    highest: float
+    training_hours: float
+
+
+def root() -> Path:
+    """The folder of the zoo."""
+    return Path(str(resources.files("predfuse") / "zoo"))
+
+
+def names(where: Path | None = None) -> list[str]:
+    """The runs of the zoo, sorted."""
+    return sorted(card.parent.name for card in (where or root()).glob(f"*/{CARD}"))
+
+
+def folder(name: str | Path) -> Path:
+    """The folder of a run, given as a path or as a name in the zoo; a path that exists comes first."""
+    path = Path(name)
+    if not path.exists() and len(path.parts) == 1 and (root() / path / CARD).is_file():
+        return root() / path
+    return path
+
+
+def stages(where: Path | None = None) -> list[Stage]:
+    """The facts of all runs, by name and stage.
+
+    Raises:
+        InputError: A card is not of this version's form.
+    """
+    base = where or root()
+    return [stage for name in names(base) for stage in _read_card(base / name / CARD)]
+
+
+@cache
+def _field_names() -> frozenset[str]:
+    return frozenset(field.name for field in fields(Stage))
+
+
+def _read_card(path: Path) -> list[Stage]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        if any(set(entry) != _field_names() for entry in entries):
+            raise ValueError("other fields than expected")
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            str(path), f"is no card of a training run ({error})", "make it with predfuse zoo add"
+        ) from error
+    return [Stage(**entry) for entry in entries]
+
+
+def card_text(entries: Sequence[Stage]) -> str:
+    """The card of one run as JSON."""
+    return json.dumps([asdict(entry) for entry in entries], indent=2) + "\n"
+
+
+def results_text(entries: Sequence[Stage]) -> str:
+    """All facts as CSV, one line per run and stage."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Stage)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(entry) for entry in entries)
+    return text.getvalue()
+
+
+def summaries(entries: Sequence[Stage]) -> list[Summary]:
+    """Means and ranges over the seeds, in the order of data, network and stage."""
+    found = []
+    for data, network in sorted({(entry.data, entry.network) for entry in entries}):
+        hours = 0.0
+        for stage in STAGES:
+            runs = [e for e in entries if (e.data, e.network, e.stage) == (data, network, stage)]
+            if not runs:
+                continue
+            accuracies = [entry.test_accuracy for entry in runs]
+            own_hours = sum(entry.training_hours for entry in runs) / len(runs)
+            mean = sum(accuracies) / len(runs)
+            low, high = min(accuracies), max(accuracies)
+            found.append(Summary(data, network, stage, len(runs), mean, low, high, hours + own_hours))
+            if not stage.startswith("predicted"):
+                hours += own_hours  # the tunings are alternatives, both from the pruned network
+    return found
+
+
+def check(where: Path | None = None) -> list[str]:
+    """What is wrong with the files of the zoo, one sentence each; empty if all is as the cards say.
+
+    Every shipped checkpoint must have its card's size and checksum, and ``results.csv`` must be made of the cards.
+    """
+    base = where or root()
+    entries = stages(base)
+    wrong = []
+    for entry in entries:
+        if entry.file is None:
+            continue
+        path = base / entry.run / entry.file
+        if not path.is_file():
+            wrong.append(f"{path} is missing")
+        elif path.stat().st_size != entry.file_bytes or sha256_of_file(path) != entry.sha256:
+            wrong.append(f"{path} is not the file its card describes")
+    results = base / RESULTS
+    if not results.is_file() or results.read_text(encoding="utf-8") != results_text(entries):
+        wrong.append(f"{results} is not made of the cards")
+    return wrong

@@ -1,0 +1,134 @@
+"""Taking a finished training run into the zoo."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from predfuse.errors import InputError
+from predfuse.files import sha256_of_file, write_text_atomically
+from predfuse.zoo.catalogue import CARD, RESULTS, STAGES, Stage, card_text, results_text, root, stages
+
+
+def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = None, where: Path | None = None) -> Path:
+    """Copy a finished run into the zoo and bring ``results.csv`` up to date.
+
+    Args:
+        run: Output folder of ``predfuse train``.
+        name: Folder in the zoo; an older run of that name is replaced.
+        weights: Whether the checkpoints ship, or only configuration, log and facts.
+        commit: Source the run was made with, where its checkpoints do not say.
+        where: The zoo; default: the package's.
+
+    Returns:
+        The run's folder in the zoo.
+
+    Raises:
+        InputError: No such run, a stage of another configuration than the run's, or a log that lacks a stage.
+    """
+    from predfuse.training.config import load_config, parse_config
+
+    base = where or root()
+    if not name or Path(name).name != name:
+        raise InputError(f"name {name!r}", "is no folder name", "use something like cifar10-fusionet-s")
+    config = load_config(run / "config.yaml")
+    config = config.model_copy(update={"data": config.data.model_copy(update={"root": None})})
+    paths = [path for stage in STAGES if (path := run / f"{stage}.safetensors").is_file()]
+    if not paths:
+        raise InputError(str(run), "holds no finished stage", "name the output folder of predfuse train")
+    log = _log(run / "log.jsonl")
+    building = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=base))
+    try:
+        entries = []
+        for path in paths:
+            facts = _copy(path, building / path.name)
+            made_by = parse_config(facts["config"], str(path))
+            if made_by != config.up_to(path.stem):
+                raise InputError(str(path), "was made with another configuration", "ship one run at a time")
+            entries.append(_stage(name, building / path.name, facts, log, config.batch_size, weights, commit))
+        if not weights:
+            for path in paths:
+                (building / path.name).unlink()
+        (building / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        shutil.copyfile(run / "log.jsonl", building / "log.jsonl")
+        (building / CARD).write_text(card_text(entries), encoding="utf-8")
+        building.chmod(0o755)
+        _swap(building, base / name)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    write_text_atomically(base / RESULTS, results_text(stages(base)))
+    return base / name
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put a finished folder in its place, whatever was there."""
+    old = new.with_name(new.name + ".old")
+    if target.exists():
+        target.replace(old)
+    new.replace(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> dict[str, Any]:
+    """Copy a checkpoint without the place its data had; its facts."""
+    from predfuse.training.checkpoint import read_tensors, write_tensors
+
+    tensors, facts = read_tensors(source)
+    facts = {key: value for key, value in facts.items() if key not in ("format", "version")}
+    facts["config"] = {**facts["config"], "data": {**facts["config"]["data"], "root": None}}
+    facts["parameters"] = sum(tensor.numel() for tensor in tensors.values())
+    write_tensors(target, tensors, {key: value for key, value in facts.items() if key != "parameters"})
+    return facts
+
+
+def _stage(
+    run: str,
+    file: Path,
+    facts: Mapping[str, Any],
+    log: list[dict[str, Any]],
+    batch_size: int,
+    weights: bool,
+    commit: str | None,
+) -> Stage:
+    name = str(facts["stage"])
+    own = [entry for entry in log if entry.get("stage") == name]
+    if not own:
+        raise InputError(run, f"its log says nothing about stage {name}", "ship the log the run wrote")
+    seconds, before = 0.0, 0
+    for entry in own:
+        seconds += (entry["step"] - before) * batch_size / entry["images_per_second"]
+        before = entry["step"]
+    return Stage(
+        run=run,
+        data=str(facts["data"]),
+        network=str(facts["architecture"]),
+        seed=int(facts["config"]["seed"]),
+        stage=name,
+        test_accuracy=float(facts["test_accuracy"]),
+        test_images=int(facts["test_images"]),
+        parameters=int(facts["parameters"]),
+        pointwise_sparsity=facts.get("pointwise_sparsity"),
+        depthwise_sparsity=facts.get("depthwise_sparsity"),
+        epochs=float(own[-1]["epoch"]),
+        training_hours=round(seconds / 3600, 3),
+        images_per_second=round(before * batch_size / seconds, 1),
+        commit=facts.get("commit") or commit,
+        file=file.name if weights else None,
+        file_bytes=file.stat().st_size if weights else None,
+        sha256=sha256_of_file(file) if weights else None,
+    )
+
+
+def _log(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise InputError(
+            str(path), "is no log of a training run", "name the output folder of predfuse train"
+        ) from error

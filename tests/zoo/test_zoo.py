@@ -1,0 +1,173 @@
+"""The zoo: shipping a run, what the cards say, and that the shipped files are those they describe."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from predfuse import zoo
+from predfuse.cli import app, main
+from predfuse.demo import load_run
+from predfuse.errors import InputError
+from predfuse.report.zoo import BEGIN, END, markdown, with_table
+from predfuse.training.checkpoint import read_tensors
+from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
+
+README = Path(__file__).parents[2] / "README.md"
+RUN = "fashion-mnist-mobilenetv2-s"
+
+
+@pytest.fixture()
+def elsewhere(tmp_path: Path) -> Path:
+    """An empty zoo."""
+    (tmp_path / "zoo").mkdir()
+    return tmp_path / "zoo"
+
+
+def test_shipped_files_are_those_the_cards_describe() -> None:
+    assert zoo.check() == []
+    entries = zoo.stages()
+    assert {entry.run for entry in entries} == set(zoo.names()) and RUN in zoo.names()
+    for entry in entries:
+        if entry.file is None:
+            continue
+        facts = read_tensors(root() / entry.run / entry.file)[1]
+        assert entry.test_accuracy == facts["test_accuracy"] and entry.stage == facts["stage"]
+        assert entry.file_bytes is not None and entry.file_bytes < 10e6
+        assert facts["config"]["data"]["root"] is None and facts["config"]["seed"] == entry.seed
+
+
+def test_every_predicted_network_lost_little() -> None:
+    """What the zoo claims: points lost to pruning and prediction, means over the seeds."""
+    by_stage = {(s.data, s.network, s.stage): s.mean for s in zoo.summaries(zoo.stages())}
+    for (data, network, stage), accuracy in by_stage.items():
+        vanilla = by_stage[data, network, "vanilla"]
+        if stage == "pruned":
+            assert accuracy >= vanilla - 0.010, (data, network)
+        elif stage == "predicted-joint":
+            assert accuracy >= vanilla - 0.012, (data, network)
+
+
+def test_the_readme_shows_the_zoo() -> None:
+    table = markdown(zoo.summaries(zoo.stages()))
+    assert with_table(README, table) == README.read_text(encoding="utf-8")
+
+
+def test_results_are_one_line_per_stage() -> None:
+    with (root() / RESULTS).open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["run"], line["stage"]) for line in lines] == [(e.run, e.stage) for e in zoo.stages()]
+    assert {len(line["sha256"]) for line in lines if line["file"]} == {64}
+
+
+def test_shipping_again_gives_the_same_files(elsewhere: Path) -> None:
+    target = zoo.ship(root() / RUN, RUN, where=elsewhere)
+    for path in (root() / RUN).iterdir():
+        if path.name != CARD:
+            assert (target / path.name).read_bytes() == path.read_bytes(), path.name
+    ours = [entry for entry in zoo.stages() if entry.run == RUN]
+    assert [entry.sha256 for entry in zoo.stages(elsewhere)] == [entry.sha256 for entry in ours]
+    assert zoo.check(elsewhere) == [] and not list(elsewhere.glob(".*"))
+
+
+def test_facts_ship_without_weights_and_seeds_are_averaged(elsewhere: Path, tmp_path: Path) -> None:
+    zoo.ship(root() / RUN, "first", where=elsewhere)
+    zoo.ship(root() / RUN, "second", weights=False, commit="abc", where=elsewhere)
+    assert sorted(path.name for path in (elsewhere / "second").iterdir()) == [CARD, "config.yaml", "log.jsonl"]
+    assert zoo.check(elsewhere) == []
+    cards = json.loads((elsewhere / "second" / CARD).read_text())
+    assert {entry["commit"] for entry in cards} == {"abc"} and {entry["file"] for entry in cards} == {None}
+    for entry in cards:
+        entry["test_accuracy"] -= 0.01
+    (elsewhere / "second" / CARD).write_text(json.dumps(cards))
+    for summary in zoo.summaries(zoo.stages(elsewhere)):
+        assert summary.seeds == 2
+        assert summary.mean == pytest.approx(summary.highest - 0.005)
+        assert summary.highest - summary.lowest == pytest.approx(0.01)
+    assert "(91.02% to 92.02%)" in markdown(zoo.summaries(zoo.stages(elsewhere)))
+    assert zoo.check(elsewhere) == [f"{elsewhere / RESULTS} is not made of the cards"]
+
+
+def test_hours_of_a_tuning_do_not_count_for_the_other() -> None:
+    facts = dict.fromkeys(Stage.__dataclass_fields__)
+    facts |= {"data": "d", "network": "n", "test_accuracy": 0.5, "training_hours": 1.0}
+    entries = [
+        Stage(**{**facts, "stage": stage}) for stage in ("vanilla", "pruned", "predicted-joint", "predicted-frozen")
+    ]
+    assert [summary.training_hours for summary in zoo.summaries(entries)] == [1, 2, 3, 3]
+
+
+def test_damage_is_found(elsewhere: Path) -> None:
+    folder = zoo.ship(root() / RUN, RUN, where=elsewhere)
+    with (folder / "vanilla.safetensors").open("ab") as file:
+        file.write(b"\0")
+    (folder / "pruned.safetensors").unlink()
+    assert zoo.check(elsewhere) == [
+        f"{folder / 'vanilla.safetensors'} is not the file its card describes",
+        f"{folder / 'pruned.safetensors'} is missing",
+    ]
+    (folder / CARD).write_text('[{"run": "x"}]')
+    with pytest.raises(InputError, match="is no card"):
+        zoo.stages(elsewhere)
+
+
+def test_a_failed_shipping_leaves_the_zoo_as_it_was(elsewhere: Path, tmp_path: Path) -> None:
+    folder = zoo.ship(root() / RUN, RUN, where=elsewhere)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for damage in ("config", "log"):
+        broken = tmp_path / damage
+        shutil.copytree(root() / RUN, broken)
+        if damage == "config":
+            config = yaml.safe_load((broken / "config.yaml").read_text())
+            config["vanilla"]["epochs"] += 1
+            (broken / "config.yaml").write_text(yaml.safe_dump(config))
+        else:
+            (broken / "log.jsonl").write_text("")
+        with pytest.raises(InputError):
+            zoo.ship(broken, RUN, where=elsewhere)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        assert sorted(path.name for path in elsewhere.iterdir()) == [RUN, RESULTS]
+    for run, name in ((tmp_path, "x"), (root() / RUN, "a/b"), (root() / RUN, "")):
+        with pytest.raises(InputError):
+            zoo.ship(run, name, where=elsewhere)
+
+
+def test_names_stand_for_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert zoo.folder(RUN) == root() / RUN and zoo.folder("nothing") == Path("nothing")
+    assert load_run(Path(RUN), predictor=False).vanilla.path.parent == root() / RUN
+    (tmp_path / RUN).mkdir()
+    assert zoo.folder(RUN) == Path(RUN)
+
+
+def test_commands(tmp_path: Path) -> None:
+    runner = CliRunner()
+    listed = runner.invoke(app, ["zoo"], env={"COLUMNS": "80"})
+    assert listed.exit_code == 0 and RUN in listed.output and "…" not in listed.output
+    facts = json.loads(runner.invoke(app, ["zoo", "--json", "-"]).output)
+    assert [entry["run"] for entry in facts] == [entry.run for entry in zoo.stages()]
+    assert "checkpoints are the ones" in runner.invoke(app, ["zoo", "check"]).output
+    assert runner.invoke(app, ["zoo", "table"]).output == markdown(zoo.summaries(zoo.stages()))
+    page = tmp_path / "page.md"
+    page.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
+    assert runner.invoke(app, ["zoo", "table", "--write", str(page)]).exit_code == 0
+    text = page.read_text()
+    assert text.startswith("above\n") and text.endswith("below\n") and "old" not in text and "92.29%" in text
+
+
+def test_a_page_without_markers_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("nothing here\n")
+    monkeypatch.setattr("sys.argv", ["predfuse", "zoo", "table", "--write", str(page)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2 and "lacks the markers" in capsys.readouterr().err
+    assert page.read_text() == "nothing here\n"
