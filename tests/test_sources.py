@@ -11,7 +11,8 @@ from predfuse import models
 from predfuse.errors import InputError
 from predfuse.ir import Network
 from predfuse.ir_io import save_network
-from predfuse.sources import load_source, stored_format
+from predfuse.sources import load_source
+from predfuse.tensor_file import stored_format
 from predfuse.training.checkpoint import save_checkpoint
 
 

@@ -13,10 +13,13 @@ from torch import nn
 import predfuse
 from predfuse import models
 from predfuse.accelerators import load_spec
+from predfuse.accelerators.cycle.archon import prepare, run_archon
+from predfuse.compiler.as_network import integer_network
 from predfuse.compiler.options import CompileOptions
 from predfuse.errors import InputError
 from predfuse.ir import Network
-from predfuse.verbs import integer_network
+from predfuse.machine import reference
+from predfuse.machine.run import to_integers
 
 
 def network() -> Network:
@@ -62,6 +65,29 @@ def test_programs_and_networks_cost_the_same_where_no_weight_rounds_to_zero() ->
         assert of_program.total_cycles > 0
     fused = [entry.node for entry in predfuse.simulate(program).ledger if entry.status == "fused"]
     assert fused == ["b1", "b2"]
+
+
+def test_cycles_of_a_program_come_from_the_masks_of_the_integer_machine() -> None:
+    graph = network()
+    program = predfuse.compile(graph, np.random.default_rng(0).normal(size=(4, *graph.input_shape)))
+    images = np.random.default_rng(1).normal(size=(2, *graph.input_shape)).astype(np.float32)
+    spec = load_spec("archon-ics21")
+    integers, _ = to_integers(program, images[:1])
+    masks = reference.run_image(program, integers[0]).masks
+    expected = run_archon(prepare(integer_network(program), spec, program), masks).result
+    for given in (images, torch.from_numpy(images)):
+        assert predfuse.simulate(program, spec, "cycle", given).as_json() == expected.as_json()
+    assert expected.total_cycles == expected.compute_cycles + expected.stall_cycles > 0
+    fused = [entry.node for entry in expected.ledger if entry.status == "fused"]
+    assert fused == ["b1", "b2"]
+    assert predfuse.simulate(program, "eyeriss-dense", "cycle").total_cycles > 0
+    for what in (program, graph):
+        with pytest.raises(InputError, match="give images"):
+            predfuse.simulate(what, spec, "cycle")
+        with pytest.raises(InputError, match=r"expects|shape"):
+            predfuse.simulate(what, spec, "cycle", images[:, :, :-1])
+    with pytest.raises(InputError, match="allow_unsupported does not apply"):
+        predfuse.simulate(graph, spec, "cycle", images, allow_unsupported=True)
 
 
 def test_a_programs_layers_keep_their_shapes_and_zeros() -> None:

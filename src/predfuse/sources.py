@@ -5,11 +5,11 @@ A registered name, a checkpoint of ``predfuse train`` or a saved network; every 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from predfuse.errors import InputError
 from predfuse.ir import Network
+from predfuse.tensor_file import stored_format
 
 HELP = "Registered network, checkpoint of predfuse train, or saved network."
 """Help text of a SOURCE argument."""
@@ -47,16 +47,3 @@ def _load_file(path: Path) -> Network:
         network: Network = network_of(path)
         return network
     return load_network(path)
-
-
-def stored_format(path: Path) -> str | None:
-    """Format name in the metadata of a safetensors file; None where there is none or the file is no such file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("predfuse", "null"))
-    except (SafetensorError, OSError, ValueError):
-        return None
-    name = header.get("format") if isinstance(header, dict) else None
-    return name if isinstance(name, str) else None

@@ -24,6 +24,9 @@ from predfuse.ir import Array
 METADATA_KEY = "predfuse"
 """The only safetensors metadata key (several would be written in random order)."""
 
+_MENDS = {"predfuse-program": "make a program of it with predfuse compile"}
+"""What to do when a file of another kind is given, by the kind wanted."""
+
 _STORABLE = frozenset(
     (
         "bool",
@@ -95,22 +98,35 @@ def load_tensor_file(path: Path, format_name: str, version: int) -> TensorFile:
         raise InputError(str(path), what, "make or fetch it again") from error
     if METADATA_KEY not in metadata:
         raise InputError(str(path), f"is no {format_name} file", f"give a file with format {format_name}")
+    kind = stored_format(path)
+    if kind is not None and kind != format_name:
+        mend = _MENDS.get(format_name, "give a file of the right kind")
+        raise InputError(str(path), f"holds format {kind!r}, not {format_name!r}", mend)
     try:
         header = json.loads(metadata[METADATA_KEY], parse_constant=_refuse_constant)
-        found, found_version, digest = header["format"], header["version"], header.pop("sha256")
+        found_version, digest = header["version"], header.pop("sha256")
         document = header["document"]
         if not isinstance(document, dict) or set(header) != {"format", "version", "document"}:
             raise ValueError("unexpected fields")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(str(path), "its metadata is corrupt", "make or fetch it again") from error
-    if found != format_name:
-        raise InputError(str(path), f"holds format {found!r}, not {format_name!r}", "give a file of the right kind")
     if found_version != version:
         what = f"has version {found_version!r} of {format_name}, this program reads {version}"
         raise InputError(str(path), what, "make it again with this version of predfuse")
     if digest != _digest(_canonical(header), arrays):
         raise InputError(str(path), "its content does not match its checksum (corrupt)", "make or fetch it again")
     return TensorFile(document, arrays)
+
+
+def stored_format(path: Path) -> str | None:
+    """Format name in the metadata of a safetensors file; None where there is none or the file is no such file."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get(METADATA_KEY, "null"))
+    except (SafetensorError, OSError, ValueError):
+        return None
+    name = header.get("format") if isinstance(header, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _canonical(value: Any) -> str:

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from predfuse.compiler.as_network import integer_network
+from predfuse.compiler.calibrate import normalise
 from predfuse.compiler.compile import compile_network
 from predfuse.compiler.options import CompileOptions
-from predfuse.compiler.program import FusedBlock, IntegerAdd, IntegerConcat, IntegerConv, IntegerPool, Program
+from predfuse.compiler.program import Program
 from predfuse.errors import InputError
-from predfuse.ir import Add, Array, Concat, Conv, Network, Node, Pool, Shuffle
+from predfuse.ir import Array, Network
 from predfuse.predictor.prepare import to_network
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def simulate(
     what: Program | Network,
     accelerator: str | AcceleratorSpec = "archon-ics21",
     fidelity: str = "paper",
+    images: Tensor | Array | None = None,
     **options: Any,
 ) -> SimulationResult:
     """Cycles and energy of one image on an accelerator, per layer and stage, with a ledger of every node.
@@ -72,52 +75,33 @@ def simulate(
     Args:
         what: A program, or a network with its weights.
         accelerator: Name or file of a specification, or one that is loaded.
-        fidelity: See :func:`predfuse.accelerators.simulate`.
-        options: Passed to :func:`predfuse.accelerators.simulate`.
+        fidelity: ``paper`` (closed forms, see :func:`predfuse.accelerators.simulate`) or ``cycle`` (real lists and
+            masks, edges, stalls; see :func:`predfuse.accelerators.cycle.simulate.simulate_cycles`).
+        images: ``[N, C, H, W]`` normalised floats or uint8 pixels; at ``cycle`` fidelity the first gives the masks of
+            fused blocks.
+        options: Passed to :func:`predfuse.accelerators.simulate`, at ``paper`` fidelity.
 
     Raises:
-        InputError: Unknown accelerator or fidelity, or a layer the machine cannot run.
+        InputError: Unknown accelerator or fidelity, images missing, or a layer the machine cannot run.
 
     Example:
-        >>> predfuse.simulate(program, "archon-ics21").total_cycles  # doctest: +SKIP
+        >>> predfuse.simulate(program, "archon", "cycle", images).total_cycles  # doctest: +SKIP
     """
     from predfuse import accelerators
 
     spec = accelerators.load_spec(accelerator) if isinstance(accelerator, str) else accelerator
-    network = what if isinstance(what, Network) else integer_network(what)
-    return accelerators.simulate(network, spec, fidelity, **options)
+    if fidelity != "cycle":
+        network = what if isinstance(what, Network) else integer_network(what)
+        return accelerators.simulate(network, spec, fidelity, **options)
+    if options:
+        raise InputError("simulate", f"{min(options)} does not apply to cycle fidelity", "leave it out")
+    from predfuse.accelerators.cycle.simulate import simulate_cycles, simulate_program
 
-
-def integer_network(program: Program) -> Network:
-    """A program's layers in the terms of :mod:`predfuse.ir`: its shapes, which weights are zero, its predictors.
-
-    The weights are the program's integers, without their scales: it is for counting, not for computing.
-    """
-    return Network(program.name, program.input_shape, tuple(_plain_node(node) for node in program.nodes))
-
-
-def _plain_node(node: Any) -> Node:
-    if isinstance(node, FusedBlock):
-        return node.as_bottleneck()
-    if isinstance(node, IntegerConv):
-        return Conv(
-            node.name,
-            node.inputs,
-            weight=node.weight,
-            bias=node.bias,
-            stride=node.stride,
-            padding=node.padding,
-            dilation=node.dilation,
-            groups=node.groups,
-            activation=node.activation,
-        )
-    if isinstance(node, IntegerPool):
-        return Pool(node.name, node.inputs, node.kind, node.kernel, node.stride, node.padding)
-    if isinstance(node, IntegerAdd):
-        return Add(node.name, node.inputs, node.activation)
-    if isinstance(node, IntegerConcat):
-        return Concat(node.name, node.inputs)
-    return Shuffle(node.name, node.inputs, node.groups)
+    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
+    first = None if array is None else array[:1]
+    if isinstance(what, Program):
+        return simulate_program(what, spec, first)[0].result
+    return simulate_cycles(what, spec, None if first is None else normalise(what, first))[0].result
 
 
 def _example(model: nn.Module, images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from predfuse.cli import app
 from predfuse.demo import SHIPPED_RUN, shipped_run
 from predfuse.errors import InputError
+from predfuse.experiments.compare import COMPILE_IMAGES, compare
 
 PREDICTED = str(next(shipped_run(SHIPPED_RUN).glob("predicted-*.safetensors"), "missing"))
 
@@ -27,6 +28,24 @@ def test_cycles_and_trace(tmp_path: Path) -> None:
     events = json.loads(trace.read_text())["traceEvents"]
     assert max(event.get("ts", 0) + event.get("dur", 0) for event in events) == totals["total_cycles"]
     assert {entry["status"] for entry in document["ledger"]} == {"fused", "plain"}
+
+
+def test_a_compiled_program_is_simulated_as_compare_does_it(tmp_path: Path) -> None:
+    program = tmp_path / "a.program"
+    images = ["--images", "fashion-mnist-1000"]
+    compiled = ["compile", PREDICTED, "-o", str(program), *images, "--count", str(COMPILE_IMAGES)]
+    assert CliRunner().invoke(app, compiled).exit_code == 0
+    ran = CliRunner().invoke(
+        app, ["simulate", str(program), "-a", "archon", "--fidelity", "cycle", *images, "--json", "-"]
+    )
+    assert ran.exit_code == 0, ran.output
+    best = compare("shipped", "cycle", images=1).best
+    totals = json.loads(ran.output)["totals"]
+    assert totals["total_cycles"] == best.result.total_cycles
+    paper = CliRunner().invoke(app, ["simulate", str(program), "-a", "archon-ics21", "--json", "-"])
+    assert json.loads(paper.output)["fidelity"] == "paper"
+    pruned = CliRunner().invoke(app, ["simulate", str(program), "-a", "archon-ics21", "--prune"])
+    assert isinstance(pruned.exception, InputError) and "compiled already" in str(pruned.exception)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_mistakes_are_refused(folder: Path, tmp_path: Path) -> None:
         (("compile", network, "-o", tmp_path / "no" / "p", "--images", "random"), "does not exist"),
         (("compile", program, "-o", out, "--images", "random"), "holds format 'predfuse-program'"),
         (("compile", "nothing", "-o", out), "is neither a registered network nor a file"),
-        (("run", network, images), "holds format 'predfuse-network'"),
+        (("run", network, images), "holds format 'predfuse-network', not 'predfuse-program'; make a program of it"),
         (("run", images, images), "is no predfuse-program file"),
         (("run", program, "fashion-mnist-1000"), "holds images of 1x28x28, expected 1x8x8"),
         (("run", program, images, "--machine", "quick"), "--machine: is 'quick'"),

@@ -35,6 +35,10 @@ def test_arrays_with_and_without_labels(tmp_path: Path, dtype: type[np.generic])
     assert found.images.dtype == dtype and found.labels is not None and found.labels.tolist() == [2, 0]
     save_file({"images": images}, tmp_path / "b.safetensors")
     assert load_images(str(tmp_path / "b.safetensors"), SHAPE).labels is None
+    np.save(tmp_path / "c.npy", images)
+    found = load_images(str(tmp_path / "c.npy"), SHAPE, limit=2)
+    np.testing.assert_array_equal(found.images, images[:2])
+    assert found.images.dtype == dtype and found.labels is None
 
 
 def test_pictures_one_by_one_in_a_folder_and_by_class(tmp_path: Path) -> None:
@@ -91,6 +95,12 @@ def test_unusable_images_are_refused(tmp_path: Path) -> None:
     ):
         save_file(tensors, path)
         refused(path, message)
+    np.save(tmp_path / "a.npy", np.zeros((1, *SHAPE), np.int32))
+    refused(tmp_path / "a.npy", "its images are int32")
+    np.save(tmp_path / "a.npy", np.array([None]), allow_pickle=True)
+    refused(tmp_path / "a.npy", "is no intact .npy file of numbers")
+    (tmp_path / "a.npy").write_bytes(b"")
+    refused(tmp_path / "a.npy", "is no intact .npy file of numbers")
     for limit in (0, -1):
         with pytest.raises(InputError, match=f"limit: is {limit}"):
             load_images("fashion-mnist-1000", (1, 28, 28), limit)

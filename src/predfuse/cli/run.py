@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from predfuse.machine.images import ImageSet
 
 IMAGES_HELP = (
-    "Data set (e.g. fashion-mnist-1000), safetensors file with 'images' [N,C,H,W] (uint8 pixels or normalised floats) "
-    "and perhaps 'labels' [N], image folder, or one picture."
+    "Data set (e.g. fashion-mnist-1000), .npy file of [N,C,H,W] uint8 pixels or normalised floats, safetensors file "
+    "with such 'images' and perhaps 'labels' [N], image folder, or one picture."
 )
 
 

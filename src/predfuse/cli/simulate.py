@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from predfuse.accelerators import AcceleratorSpec, SimulationResult
     from predfuse.accelerators.cycle.run import CycleRun
+    from predfuse.compiler.program import Program
     from predfuse.ir import Network
 
 
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    source: Annotated[str, typer.Argument(help=HELP, metavar="MODEL")],
+    source: Annotated[str, typer.Argument(help=f"{HELP} Or a compiled program.", metavar="MODEL")],
     accelerator: Annotated[
         str, typer.Option("--accelerator", "-a", help="Shipped accelerator (see predfuse accelerators) or YAML file.")
     ],
@@ -56,8 +57,11 @@ def simulate(
 
     from predfuse.accelerators import load_spec, prune_blocks
     from predfuse.accelerators import simulate as simulate_network
+    from predfuse.compiler.as_network import integer_network
+    from predfuse.compiler.program_io import is_program, load_program
     from predfuse.errors import InputError
     from predfuse.files import require_writable, write_text_atomically
+    from predfuse.ir import Network
     from predfuse.sources import load_source
 
     to_stdout = json_path == Path("-")
@@ -67,17 +71,20 @@ def simulate(
     if trace is not None and fidelity != "cycle":
         raise InputError("--trace", f"needs cycle fidelity, not {fidelity}", "add --fidelity cycle")
     spec = load_spec(accelerator)
-    network = load_source(source)
+    what: Network | Program = load_program(Path(source)) if is_program(source) else load_source(source)
     if prune:
-        network = prune_blocks(network)
+        if not isinstance(what, Network):
+            raise InputError("--prune", "a program is compiled already", "prune the network before compiling")
+        what = prune_blocks(what)
     if fidelity == "cycle":
-        run = _run_cycles(network, spec, images, index)
+        run = _run_cycles(what, spec, images, index)
         result = run.result
         if trace is not None:
             from predfuse.accelerators.cycle.trace import chrome_trace
 
             write_text_atomically(trace, json.dumps(chrome_trace(run)) + "\n")
     else:
+        network = what if isinstance(what, Network) else integer_network(what)
         result = simulate_network(network, spec, fidelity, allow_unsupported=allow_unsupported)
     text = json.dumps(result.as_json(), indent=2) + "\n"
     if to_stdout:
@@ -91,21 +98,25 @@ def simulate(
             typer.echo(f"wrote {path}")
 
 
-def _run_cycles(network: Network, spec: AcceleratorSpec, images: str | None, index: int) -> CycleRun:
+def _run_cycles(what: Network | Program, spec: AcceleratorSpec, images: str | None, index: int) -> CycleRun:
     """Cycle fidelity for one of the images."""
-    from predfuse.accelerators.cycle.simulate import simulate_cycles
+    from predfuse.accelerators.cycle.simulate import simulate_cycles, simulate_program
     from predfuse.compiler.calibrate import normalise
+    from predfuse.compiler.program import Program
     from predfuse.errors import InputError
     from predfuse.machine.images import load_images
 
-    if images is None:
-        return simulate_cycles(network, spec)[0]
-    if index < 0:
-        raise InputError("--index", f"is {index}", "use 0 or more")
-    found = load_images(images, network.input_shape, index + 1)
-    if len(found.images) <= index:
-        raise InputError("--index", f"is {index}, {images} holds {len(found.images)} images", "use a smaller one")
-    return simulate_cycles(network, spec, normalise(network, found.images[index : index + 1]))[0]
+    pixels = None
+    if images is not None:
+        if index < 0:
+            raise InputError("--index", f"is {index}", "use 0 or more")
+        found = load_images(images, what.input_shape, index + 1)
+        if len(found.images) <= index:
+            raise InputError("--index", f"is {index}, {images} holds {len(found.images)} images", "use a smaller one")
+        pixels = found.images[index : index + 1]
+    if isinstance(what, Program):
+        return simulate_program(what, spec, pixels)[0]
+    return simulate_cycles(what, spec, None if pixels is None else normalise(what, pixels))[0]
 
 
 def _print(result: SimulationResult, console: Console) -> None:

@@ -13,7 +13,7 @@ from predfuse.compiler.program import NODE_TYPES, IntegerNode, Layout, Program, 
 from predfuse.errors import InputError
 from predfuse.ir import Array
 from predfuse.ir_io import decode_fields, encode_fields, require_fields, typed
-from predfuse.tensor_file import load_tensor_file, save_tensor_file
+from predfuse.tensor_file import load_tensor_file, save_tensor_file, stored_format
 
 FORMAT = "predfuse-program"
 VERSION = 1
@@ -40,6 +40,11 @@ def save_program(program: Program, path: Path) -> None:
         "nodes": [encode_fields(node, node.name, tensors) for node in program.nodes],
     }
     save_tensor_file(path, FORMAT, VERSION, document, tensors)
+
+
+def is_program(path: str | Path) -> bool:
+    """Whether a file says that it holds a program; it may still be damaged."""
+    return stored_format(Path(path)) == FORMAT
 
 
 def load_program(path: Path) -> Program:

@@ -50,8 +50,8 @@ def load_images(
 
     Args:
         source: A data set by name (``folder:PATH`` included), an image folder (with or without one sub-folder per
-            class), one picture, or a safetensors file with a tensor ``images [N, C, H, W]`` of uint8 pixels or
-            normalised floats and perhaps ``labels [N]``.
+            class), one picture, a ``.npy`` file of ``[N, C, H, W]`` uint8 pixels or normalised floats, or a
+            safetensors file with such a tensor ``images`` and perhaps ``labels [N]``.
         shape: ``(C, H, W)`` they must have.
         limit: Only the first so many.
         resize: Crop and resample pictures to ``shape`` (square only); else another size is an error.
@@ -74,7 +74,7 @@ def load_images(
     elif path.suffix.lower() in SUFFIXES and path.is_file():
         result = ImageSet(source, _decode([path], shape, size))
     elif path.is_file():
-        result = _load_arrays(path)
+        result = _load_npy(path) if path.suffix.lower() == ".npy" else _load_arrays(path)
     else:
         names = ", ".join(data.CATALOGUE)
         raise InputError(f"images {source!r}", "is neither a data set nor a file", f"use a file or one of {names}")
@@ -120,7 +120,17 @@ def _load_arrays(path: Path) -> ImageSet:
         raise InputError(str(path), f"cannot be read ({error.strerror})", "check its permissions") from error
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise InputError(str(path), "is no intact safetensors file", "make or fetch it again") from error
-    images, labels = tensors.get("images"), tensors.get("labels")
+    return _as_images(path, tensors.get("images"), tensors.get("labels"))
+
+
+def _load_npy(path: Path) -> ImageSet:
+    try:
+        return _as_images(path, np.load(path, allow_pickle=False), None)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(str(path), "is no intact .npy file of numbers", "make or fetch it again") from error
+
+
+def _as_images(path: Path, images: Array | None, labels: Array | None) -> ImageSet:
     if images is None:
         raise InputError(str(path), "has no tensor 'images'", "store the images under that name")
     if images.ndim != 4 or 0 in images.shape or (images.dtype != np.uint8 and images.dtype.kind != "f"):

@@ -11,9 +11,13 @@ from predfuse.accelerators.cycle.archon import Masks, prepare, run_archon
 from predfuse.accelerators.cycle.eyeriss import run_eyeriss
 from predfuse.accelerators.cycle.run import CycleRun
 from predfuse.accelerators.spec import AcceleratorSpec, EyerissSpec
+from predfuse.compiler.as_network import integer_network
+from predfuse.compiler.program import Program
 from predfuse.errors import InputError
 from predfuse.fusion.execute import plan_network, run_plan
 from predfuse.ir import Array, Network
+from predfuse.machine.fast import FastMachine
+from predfuse.machine.run import to_integers
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,30 @@ def simulate_cycles(network: Network, spec: AcceleratorSpec, images: Array | Non
     if images is None:
         raise InputError(f"network {network.name}", "has fused blocks, whose masks depend on the image", "give images")
     return [run_archon(prepared, masks) for masks in predicted_masks(network, images)]
+
+
+def simulate_program(program: Program, spec: AcceleratorSpec, images: Array | None = None) -> list[CycleRun]:
+    """Run a compiled program at ``cycle`` fidelity: its integer weights, and the masks of the integer machine.
+
+    Args:
+        program: From :func:`predfuse.compiler.compile.compile_network`.
+        spec: The machine.
+        images: ``[N, C, H, W]`` uint8 pixels or normalised floats, needed where blocks are fused on the machine.
+
+    Raises:
+        InputError: Images are needed and missing or do not fit, or a memory of the machine is too small.
+    """
+    network = integer_network(program)
+    if isinstance(spec, EyerissSpec):
+        return [run_eyeriss(network, spec)]
+    prepared = prepare(network, spec, program)
+    if not prepared.blocks:
+        return [run_archon(prepared, {})]
+    if images is None:
+        raise InputError(f"program {program.name}", "has fused blocks, whose masks depend on the image", "give images")
+    machine = FastMachine(program)
+    integers, _ = to_integers(program, images)
+    return [run_archon(prepared, machine.run_image(image, keep=(), keep_masks=True).masks) for image in integers]
 
 
 def predicted_masks(network: Network, images: Array) -> Iterator[Masks]:
