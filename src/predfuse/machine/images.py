@@ -125,9 +125,10 @@ def _load_arrays(path: Path) -> ImageSet:
 
 def _load_npy(path: Path) -> ImageSet:
     try:
-        return _as_images(path, np.load(path, allow_pickle=False), None)
+        images = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(str(path), "is no intact .npy file of numbers", "make or fetch it again") from error
+    return _as_images(path, images, None)
 
 
 def _as_images(path: Path, images: Array | None, labels: Array | None) -> ImageSet:
