@@ -15,7 +15,7 @@ from export_cases import predicted
 
 from predfuse import models
 from predfuse.errors import InputError
-from predfuse.export.arrays import FORMS, Form
+from predfuse.export.arrays import FORMS, Form, default_precision
 from predfuse.export.files import export_network, format_of
 from predfuse.export.module import to_module
 from predfuse.ir import INPUT, Bottleneck, Linear, Network, Pool
@@ -50,7 +50,8 @@ def test_torch_archives_load_again_and_hold_no_pickle(tmp_path: Path, form: Form
     assert check.output_error == 0
     images = torch.randn(5, *network.input_shape, generator=torch.Generator().manual_seed(1))
     loaded = torch.export.load(path).module()
-    assert torch.equal(loaded(images), to_module(network, form)(images))
+    assert loaded(images).dtype == torch.float32
+    assert torch.equal(loaded(images), to_module(network, form, default_precision(form))(images))
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             assert not archive.read(name).startswith((b"\x80\x02", b"PK")), f"{name} is pickled"

@@ -19,7 +19,7 @@ from predfuse.ir import INPUT, Network, Unsupported
 
 
 @given(st.data(), st.sampled_from(FORMS))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_modules_give_what_the_reference_gives(data: st.DataObject, form: Form) -> None:
     network = data.draw(networks())
     if form != "plain" and not has_predictor(network):
@@ -37,7 +37,7 @@ def test_modules_give_what_the_reference_gives(data: st.DataObject, form: Form) 
 
 
 @given(st.data(), st.sampled_from(("predicted", "fused")))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_blocks_give_what_the_reference_gives(data: st.DataObject, form: Form) -> None:
     case: BlockCase = data.draw(bottlenecks(with_predictor=True))
     network = Network("block", case.x.shape, (case.block,))  # type: ignore[arg-type]
@@ -80,3 +80,8 @@ def test_unsupported_operations_are_refused() -> None:
     gate = Unsupported("sigmoid", (INPUT,), "aten.sigmoid", "a sigmoid is no ReLU", (3, 4, 4))
     with pytest.raises(InputError, match=r"layer sigmoid: cannot be exported: a sigmoid is no ReLU; replace this"):
         to_module(Network("gated", (3, 4, 4), (gate,)))
+
+
+def test_unknown_precisions_are_refused() -> None:
+    with pytest.raises(InputError, match=r"precision 'float16': is unknown; use one of float32, float64"):
+        to_module(models.network("fusionet-s"), "plain", "float16")  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -16,8 +16,30 @@ block as one convolution with the sums of its surviving fused weights."""
 
 FORMS: tuple[Form, ...] = get_args(Form)
 
+Precision = Literal["float32", "float64"]
+"""What values and weights are computed in. Predictors round down: where two runtimes' last bits differ, a value may
+fall on another step and change a mask. In float64 that does not happen in practice (see ``docs/export.md``)."""
+
+PRECISIONS: dict[Precision, type[np.floating[Any]]] = {"float32": np.float32, "float64": np.float64}
+
+
+def default_precision(form: Form) -> Precision:
+    """float64 where masks decide, so that every runtime decides alike; float32 elsewhere."""
+    return "float32" if form == "plain" else "float64"
+
+
+def require_precision(precision: str) -> None:
+    """Check the name of a precision.
+
+    Raises:
+        InputError: It is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r}", "is unknown", f"use one of {', '.join(PRECISIONS)}")
+
+
 MAX_FUSED_WEIGHTS = 100_000_000
-"""Most dense fused weights the fused form stores over all blocks (4 bytes each): ONNX files end at 2 GB."""
+"""Most dense fused weights the fused form stores over all blocks (4 or 8 bytes each): ONNX files end at 2 GB."""
 
 EXACT_LIMIT = 2**23
 """Predictor scores below this, plus the half that is added to them, are exact in float32."""
@@ -139,15 +161,15 @@ def gate_arrays(block: Bottleneck) -> GateArrays:
     )
 
 
-def fused_arrays(block: Bottleneck) -> FusedArrays:
-    """The dense fused weights of ``block``, float32 (products in float64)."""
+def fused_arrays(block: Bottleneck, dtype: type[np.floating[Any]] = np.float32) -> FusedArrays:
+    """The dense fused weights of ``block`` (products in float64)."""
     groups, middle, outputs = block.groups, block.middle_channels // block.groups, block.out_channels // block.groups
     extended = np.concatenate((block.expand_weight, block.expand_bias[:, None]), axis=1, dtype=np.float64)
     expand = extended.reshape(groups, middle, -1)
     project = block.project_weight.astype(np.float64).reshape(groups, outputs, middle)
     depthwise = block.depthwise_weight.astype(np.float64).reshape(groups, middle, -1)
     rows = block.out_channels * expand.shape[2]
-    taps = np.empty((block.kernel**2, rows, middle, 1, 1), np.float32)
+    taps = np.empty((block.kernel**2, rows, middle, 1, 1), dtype)
     for tap in range(len(taps)):
         gated = project * depthwise[:, None, :, tap]
         products = gated[:, :, None, :] * expand.swapaxes(1, 2)[:, None]
@@ -155,6 +177,6 @@ def fused_arrays(block: Bottleneck) -> FusedArrays:
     constant = project * block.depthwise_bias.astype(np.float64).reshape(groups, 1, middle)
     return FusedArrays(
         taps=taps,
-        constant=constant.reshape(block.out_channels, middle, 1, 1).astype(np.float32),
-        bias=block.project_bias.astype(np.float32),
+        constant=constant.reshape(block.out_channels, middle, 1, 1).astype(dtype),
+        bias=block.project_bias.astype(dtype),
     )

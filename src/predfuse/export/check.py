@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from predfuse.errors import PredfuseError
-from predfuse.export.arrays import Form
+from predfuse.export.arrays import Form, Precision
 from predfuse.export.graph import require_onnx
-from predfuse.export.module import NetworkModule, to_module
+from predfuse.export.module import GatedBlock, NetworkModule, to_module
 from predfuse.ir import INPUT, Array, Network
 
 if TYPE_CHECKING:
@@ -27,16 +28,20 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class ExportCheck:
-    """How closely onnxruntime agrees with the float64 module.
+    """How closely onnxruntime agrees with the float64 module of the same weights.
 
     Attributes:
-        images: Random images compared.
+        images: Images compared.
         worst_layer: The layer with the largest error, every layer being given the inputs onnxruntime gave it.
         worst_error: That error, relative to the largest magnitude of the layer's output.
-        output_error: The largest error of the network's output, from the images on. A predicted network's float inputs
-            are floored, so that a rounding error of one value in a million may change a code and with it a mask; this
-            error is then larger, though every layer is right.
+        output_error: The largest error of the network's output, from the images on.
         agreeing: Images whose output is within ``TOLERANCE``.
+        changed_images: Images on which onnxruntime decided some gate otherwise. Predictors round down, so that a
+            rounding error of one value in a million may change a code and with it a mask; ``output_error`` is then
+            larger, though every layer is right.
+        changed_gates: How many gates that were.
+        output_error_same_masks: The largest error of the network's output if the module takes onnxruntime's masks; the
+            same as ``output_error`` where none changed.
     """
 
     images: int
@@ -44,6 +49,13 @@ class ExportCheck:
     worst_error: float
     output_error: float
     agreeing: int
+    changed_images: int
+    changed_gates: int
+    output_error_same_masks: float
+
+
+Masks = dict[str, tuple[Tensor, Tensor]]
+"""Both masks of every predicted block ``[N, M, H, W]``, booleans, by the block's name."""
 
 
 def check_images(network: Network, count: int = 2, seed: int = 0) -> Array:
@@ -66,7 +78,9 @@ def relative_error(got: Array, wanted: Array, inputs: float = 0.0) -> float:
     return float(np.abs(got - wanted).max()) / largest
 
 
-def check_onnx(network: Network, form: Form, path: Path, images: Array | None = None) -> ExportCheck:
+def check_onnx(
+    network: Network, form: Form, path: Path, images: Array | None = None, precision: Precision = "float32"
+) -> ExportCheck:
     """Compare the ONNX file at ``path`` with the network it was made from.
 
     Args:
@@ -74,11 +88,12 @@ def check_onnx(network: Network, form: Form, path: Path, images: Array | None = 
         form: The form it was exported in.
         path: The file.
         images: ``[N, C, H, W]``, normalised; random ones if not given.
+        precision: The precision it was exported in.
 
     Raises:
         InputError: ``onnx`` or ``onnxruntime`` is not installed.
-        PredfuseError: The file uses operators outside the standard set, onnxruntime refuses it, or a layer (of a plain
-            network also the output) is off by more than ``TOLERANCE``.
+        PredfuseError: The file uses operators outside the standard set, onnxruntime refuses it, a layer is off by more
+            than ``TOLERANCE``, or the output is, under the masks onnxruntime decided on.
     """
     require_onnx("onnxruntime")
     import onnx
@@ -87,27 +102,78 @@ def check_onnx(network: Network, form: Form, path: Path, images: Array | None = 
     model = onnx.load(path)
     _require_standard(model, network)
     scores = _run(model, network, given)[network.output]
-    model.graph.output.extend(onnx.ValueInfoProto(name=node.name) for node in network.nodes[:-1])
-    module = to_module(network, form).double()
-    errors = _layer_errors(module, _run(model, network, given))
+    module = to_module(network, form, precision).double()
+    compared = [node.output[0] for node in model.graph.node if node.op_type == "Greater"]
+    inner = [*(node.name for node in network.nodes[:-1]), *compared]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
+    values = _run(model, network, given)
+    errors = _layer_errors(module, values)
     worst = max(errors, key=errors.__getitem__)
-    with torch.no_grad():
-        wanted = module(torch.from_numpy(given).double()).numpy()
-    output_errors = [relative_error(got, scores_wanted) for got, scores_wanted in zip(scores, wanted, strict=True)]
-    if form == "plain":
-        _require_close(network.output, max(output_errors))
     _require_close(worst, errors[worst])
-    agreeing = sum(error <= TOLERANCE for error in output_errors)
+    decided = _decided_masks(module, [torch.from_numpy(values[name]) for name in compared])
+    wanted, masks = _forward(module, given)
+    guided, _ = _forward(module, given, decided)
+    same_masks_error = max(_output_errors(scores, guided))
+    _require_close(network.output, same_masks_error)
+    errors_by_image = _output_errors(scores, wanted)
+    changed = _changed_gates(decided, masks, len(given))
+    agreeing = sum(error <= TOLERANCE for error in errors_by_image)
     if agreeing < len(given):
-        what = "%s: rounding changes some masks, the outputs of %d of %d images are off by up to %.1e"
-        log.warning(what, network.name, len(given) - agreeing, len(given), max(output_errors))
-    return ExportCheck(len(given), worst, errors[worst], max(output_errors), agreeing)
+        what = "%s: rounding changes %d gates on %d of %d images, the outputs of %d are off by up to %.1e"
+        figures = (changed.sum(), (changed > 0).sum(), len(given), len(given) - agreeing, max(errors_by_image))
+        log.warning(what, network.name, *figures)
+    return ExportCheck(
+        images=len(given),
+        worst_layer=worst,
+        worst_error=errors[worst],
+        output_error=max(errors_by_image),
+        agreeing=agreeing,
+        changed_images=int((changed > 0).sum()),
+        changed_gates=int(changed.sum()),
+        output_error_same_masks=same_masks_error,
+    )
 
 
 def _require_close(layer: str, error: float) -> None:
     if not error <= TOLERANCE:
         what = f"onnxruntime gives values off by {error:.1e} of the largest, more than {TOLERANCE:.0e}"
         raise PredfuseError(f"layer {layer}: {what}")
+
+
+def _output_errors(scores: Array, wanted: Tensor) -> list[float]:
+    """Relative error of every image's output."""
+    return [relative_error(got, of_image) for got, of_image in zip(scores, wanted.numpy(), strict=True)]
+
+
+def _decided_masks(module: NetworkModule, compared: list[Tensor]) -> Masks:
+    """The masks by block, out of the results of a file's comparisons: only predictors compare, twice a block."""
+    gated = [name for name, layer in zip(module.names, module.nodes, strict=True) if isinstance(layer, GatedBlock)]
+    return {name: (first, second) for name, first, second in zip(gated, compared[::2], compared[1::2], strict=True)}
+
+
+def _forward(module: NetworkModule, images: Array, given: Masks | None = None) -> tuple[Tensor, Masks]:
+    """Output of the module for float32 images, under its own masks or given ones, and its own masks."""
+    values = {INPUT: torch.from_numpy(images).double()}
+    masks: Masks = {}
+    with torch.no_grad():
+        for name, sources, layer in zip(module.names, module.sources, module.nodes, strict=True):
+            inputs = [values[source] for source in sources]
+            if isinstance(layer, GatedBlock):
+                masks[name] = layer.gates(inputs[0])
+                values[name] = layer.gated(inputs[0], *(given or masks)[name])
+            else:
+                values[name] = layer(*inputs)
+    output = values[module.names[-1]]
+    return output.flatten(1) if module.flat else output, masks
+
+
+def _changed_gates(decided: Masks, wanted: Masks, images: int) -> Array:
+    """How many gates of every image differ, ``[N]``."""
+    changed = np.zeros(images, np.int64)
+    for name, pair in decided.items():
+        for got, expected in zip(pair, wanted[name], strict=True):
+            changed += (got != expected).flatten(1).sum(1).numpy()
+    return changed
 
 
 def _layer_errors(module: NetworkModule, values: dict[str, Array]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 
 from predfuse.errors import InputError, PredfuseError
-from predfuse.export.arrays import Form, require_form
+from predfuse.export.arrays import Form, Precision, default_precision, require_form
 from predfuse.export.check import TOLERANCE, ExportCheck, check_images, check_onnx, relative_error
 from predfuse.export.graph import require_onnx, to_onnx
 from predfuse.export.module import to_module
@@ -40,7 +40,12 @@ def format_of(path: Path, given: str | None = None) -> Format:
 
 
 def export_network(
-    network: Network, path: Path, form: Form = "plain", format_name: str | None = None, images: Array | None = None
+    network: Network,
+    path: Path,
+    form: Form = "plain",
+    format_name: str | None = None,
+    images: Array | None = None,
+    precision: Precision | None = None,
 ) -> ExportCheck:
     """Write ``network`` as ONNX or as a ``torch.export`` archive, checked before it is kept.
 
@@ -50,6 +55,8 @@ def export_network(
         form: ``plain``, ``predicted`` or ``fused`` (see :data:`predfuse.export.arrays.Form`).
         format_name: ``onnx`` or ``torch``; by default what the suffix says (``.onnx``, ``.pt2``).
         images: ``[N, C, H, W]``, normalised, to check with; random ones if not given.
+        precision: ``float32`` or ``float64`` within; by default float32 for the plain form and float64 for the others,
+            in which rounding decides masks. Images and scores are float32 in any case.
 
     Returns:
         How closely the file agrees with the network.
@@ -63,23 +70,24 @@ def export_network(
     """
     chosen = format_of(path, format_name)
     require_writable(path)
+    computed_in = precision or default_precision(form)
     if chosen == "torch":
-        return _export_torch(network, path, form, images)
+        return _export_torch(network, path, form, images, computed_in)
     require_onnx("onnxruntime")
-    model = to_onnx(network, form).SerializeToString(deterministic=True)
+    model = to_onnx(network, form, computed_in).SerializeToString(deterministic=True)
     checks: list[ExportCheck] = []
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(model)
-        checks.append(check_onnx(network, form, temporary, images))
+        checks.append(check_onnx(network, form, temporary, images, computed_in))
 
     write_atomically(path, write)
     return checks[0]
 
 
-def _export_torch(network: Network, path: Path, form: Form, images: Array | None) -> ExportCheck:
+def _export_torch(network: Network, path: Path, form: Form, images: Array | None, precision: Precision) -> ExportCheck:
     require_form(network, form)
-    module = to_module(network, form).requires_grad_(False)
+    module = to_module(network, form, precision).requires_grad_(False)
     given = torch.from_numpy(check_images(network) if images is None else images).float()
     # An example of two images: sizes of 1 are taken as constants.
     example = torch.zeros(2, *network.input_shape)
@@ -99,7 +107,7 @@ def _export_torch(network: Network, path: Path, form: Form, images: Array | None
         what = f"the exported program is off by {error:.1e}, more than {TOLERANCE:.0e}"
         raise PredfuseError(f"network {network.name}: {what}")
     write_atomically(path, lambda temporary: _write_bytes(temporary, archive.getvalue()))
-    return ExportCheck(len(given), network.output, error, error, len(given))
+    return ExportCheck(len(given), network.output, error, error, len(given), 0, 0, error)
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from predfuse.export.arrays import Form, fused_arrays, gate_arrays, require_form
+from predfuse.export.arrays import Form, Precision, fused_arrays, gate_arrays, require_form, require_precision
 from predfuse.ir import (
     INPUT,
     Activation,
@@ -30,18 +30,23 @@ from predfuse.ir import (
 )
 
 
-def to_module(network: Network, form: Form = "plain") -> NetworkModule:
-    """The network as a PyTorch module, float32, in evaluation mode.
+def to_module(network: Network, form: Form = "plain", precision: Precision = "float32") -> NetworkModule:
+    """The network as a PyTorch module in evaluation mode.
 
     Args:
         network: What to convert.
         form: ``plain`` ignores predictors; in the other two, blocks without one are executed with their activations.
+        precision: Of its weights and of everything it computes; it gives scores in the type of its images.
 
     Raises:
         InputError: The network cannot take the form (see :func:`predfuse.export.arrays.require_form`).
     """
     require_form(network, form)
-    return NetworkModule(network, form).eval()
+    require_precision(precision)
+    return NetworkModule(network, form).to(_DTYPES[precision]).eval()
+
+
+_DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 
 
 class NetworkModule(nn.Module):
@@ -63,10 +68,11 @@ class NetworkModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores of normalised images ``[N, C, H, W]``."""
-        values = {INPUT: x}
+        weights = (tensor for tensors in (self.parameters(), self.buffers()) for tensor in tensors)
+        values = {INPUT: x.to(next(weights, x).dtype)}
         for name, sources, module in zip(self.names, self.sources, self.nodes, strict=True):
             values[name] = module(*(values[source] for source in sources))
-        output = values[self.names[-1]]
+        output = values[self.names[-1]].to(x.dtype)
         return output.flatten(1) if self.flat else output
 
 
@@ -90,7 +96,7 @@ def _node_module(node: Node, form: Form) -> nn.Module:
 
 
 def _tensor(array: Array) -> Tensor:
-    return torch.from_numpy(np.array(array, np.float32))
+    return torch.from_numpy(np.array(array, np.float64))
 
 
 def _parameter(array: Array) -> nn.Parameter:
@@ -252,15 +258,27 @@ class _Gates(nn.Module):
         return z1 > self.thresholds[0], z2 > self.thresholds[1]
 
 
-class PredictedBlock(PlainBlock):
+class GatedBlock(_Block):
+    """What the two predicted forms share: masks decided by a predictor take the place of activations."""
+
+    gates: _Gates
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gated(x, *self.gates(x))
+
+    def gated(self, x: Tensor, mask1: Tensor, mask2: Tensor) -> Tensor:
+        """The output under given masks."""
+        raise NotImplementedError
+
+
+class PredictedBlock(GatedBlock, PlainBlock):
     """A bottleneck whose only nonlinearity are its predictor's masks."""
 
     def __init__(self, block: Bottleneck) -> None:
         super().__init__(block)
         self.gates = _Gates(block)
 
-    def forward(self, x: Tensor) -> Tensor:
-        mask1, mask2 = self.gates(x)
+    def gated(self, x: Tensor, mask1: Tensor, mask2: Tensor) -> Tensor:
         a = F.conv2d(x, self.expand_weight, self.expand_bias, groups=self.groups)
         h = torch.where(mask1, a, torch.zeros_like(a))
         d = self.windows(h, self.depthwise_weight, self.depthwise_bias)
@@ -268,7 +286,7 @@ class PredictedBlock(PlainBlock):
         return self.finish(F.conv2d(u, self.project_weight, self.project_bias, groups=self.groups), x)
 
 
-class FusedBlock(_Block):
+class FusedBlock(GatedBlock):
     """A bottleneck as one convolution: per tap, sums of the surviving fused weights, each multiplied once.
 
     It shows the fused arithmetic in standard operators. The sums are dense products with 0/1 gates here, which no
@@ -283,12 +301,11 @@ class FusedBlock(_Block):
         super().__init__(block)
         self.gates = _Gates(block)
         self.kernel = block.kernel
-        arrays = fused_arrays(block)
+        arrays = fused_arrays(block, np.float64)
         for name in ("taps", "constant", "bias"):
             self.register_buffer(name, _tensor(getattr(arrays, name)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        mask1, mask2 = self.gates(x)
+    def gated(self, x: Tensor, mask1: Tensor, mask2: Tensor) -> Tensor:
         gates1, gates2 = _pad(mask1.to(x.dtype), self.padding), mask2.to(x.dtype)
         rows, columns = gates2.shape[2:]
         # The shift of the expand batch norm is the weight of one more input per group, which is always 1.
