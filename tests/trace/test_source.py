@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import traced_modules as styles
 from safetensors.torch import save_file
 from torch import nn
 
 from predfuse.errors import InputError
-from predfuse.trace.source import is_reference, load_module, load_weights, open_source, parse_shape, trace_reference
+from predfuse.trace.source import load_module, load_weights
 
 
 @pytest.fixture
@@ -93,33 +92,3 @@ def test_unusable_weight_files_are_refused(tmp_path: Path, name: str, content: b
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         load_weights(nn.Conv2d(3, 4, 1), tmp_path / name)
-
-
-@pytest.mark.parametrize("text", ["1,3,224", "1,3,0,224", "a,b,c,d", "1,3,224,224,1", "1,3,-4,4", ""])
-def test_input_shapes_are_four_positive_numbers(text: str) -> None:
-    assert parse_shape("2,3,8x9") == (2, 3, 8, 9)
-    with pytest.raises(InputError, match="--input"):
-        parse_shape(text)
-
-
-def test_sources_of_every_kind(folder: Path) -> None:
-    network, ledger = open_source("user_models:small", None, "2,3,5,5")
-    assert ledger is not None
-    assert (network.name, network.input_shape, [entry.name for entry in ledger]) == (
-        "user_models:small",
-        (3, 5, 5),
-        ["0"],
-    )
-    assert open_source("fusionet-s")[1] is None
-    with pytest.raises(InputError, match="needs an input shape"):
-        trace_reference("user_models:small")
-    with pytest.raises(InputError, match="--input: applies to package"):
-        open_source("fusionet-s", None, "1,3,32,32")
-    with pytest.raises(InputError, match="neither a registered network nor a file"):
-        open_source("no-such-thing")
-
-
-def test_references_are_told_from_paths() -> None:
-    assert is_reference("a.b:c.d")
-    assert not any(map(is_reference, ("fusionet-s", "./a:b", "a/b.safetensors", ":c", "a:", "C:\\model")))
-    assert isinstance(load_module("traced_modules:Shared"), styles.Shared)

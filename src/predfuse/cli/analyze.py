@@ -7,23 +7,7 @@ from typing import Annotated
 
 import typer
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        help="package.module:function that returns a torch.nn.Module (its code is run), a registered network, a "
-        "checkpoint of predfuse train, or a saved network."
-    ),
-]
-Weights = Annotated[
-    Path | None, typer.Option("--weights", help="State dictionary for package.module:function, safetensors.")
-]
-Input = Annotated[
-    str | None,
-    typer.Option("--input", help="Shape for package.module:function: images,channels,height,width, e.g. 1,3,224,224."),
-]
-AllowUnsupported = Annotated[
-    bool, typer.Option("--allow-unsupported", help="List operations no network can hold instead of failing.")
-]
+from predfuse.cli_options import SOURCE_HELP, AllowUnsupported, Input, Weights, module_options
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def analyze_command(
-    source: Source,
+    source: Annotated[str, typer.Argument(help=SOURCE_HELP)],
     weights: Weights = None,
     input_shape: Input = None,
     allow_unsupported: AllowUnsupported = False,
@@ -56,11 +40,12 @@ def analyze_command(
         if path is not None:
             require_writable(path)
     pointwise, depthwise = _shares(keep)
+    options = module_options(weights, input_shape)
     from predfuse.analyze import analyze
-    from predfuse.trace.source import open_source
+    from predfuse.sources import open_source
 
     with Console(stderr=True).status(f"Analyzing {source}"):
-        network, ledger = open_source(source, weights, input_shape, allow_unsupported=allow_unsupported)
+        network, ledger = open_source(source, options, allow_unsupported=allow_unsupported)
         analysis = analyze(network, ledger, pointwise, depthwise, allow_unsupported=allow_unsupported)
     document = json.dumps(analysis.as_json(), indent=2) + "\n"
     if to_stdout:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from predfuse.sources import HELP
+from predfuse.cli_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compile_command(
-    source: Annotated[str, typer.Argument(help=HELP, metavar="MODEL")],
+    source: Annotated[str, typer.Argument(help=SOURCE_HELP, metavar="MODEL")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Program file to write.")],
     images: Annotated[
         str | None,
@@ -44,6 +44,10 @@ def compile_command(
     tile: Annotated[str, typer.Option(help="Output pixels of a tile, ROWSxCOLUMNS.")] = "8x8",
     lanes: Annotated[int, typer.Option(help="List entries broadcast per cycle.")] = 8,
     banks: Annotated[int, typer.Option(help="Banks of the mask memory.")] = 16,
+    weights: Weights = None,
+    input_shape: Input = None,
+    mean: Mean = "",
+    std: Std = "",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Also write the summary as JSON; - writes JSON alone.")
     ] = None,
@@ -74,7 +78,7 @@ def compile_command(
     options = CompileOptions(
         weight_bits, sum_bits, accumulator_bits, margin, require_fused, Layout(rows, columns, lanes, banks)
     )
-    network = load_source(source)
+    network = load_source(source, module_options(weights, input_shape, mean, std))
     calibration = calibration_images(network, images, count, resize)
     with _progress() as progress:
         task = progress.add_task("calibrate", total=len(calibration.images))

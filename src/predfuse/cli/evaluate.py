@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from predfuse.cli_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from predfuse.ir import Shape
+    from predfuse.sources import ModuleOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -12,15 +22,50 @@ def register(app: typer.Typer) -> None:
     app.command("evaluate")(evaluate)
 
 
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A network to evaluate.
+
+    Attributes:
+        module: From normalised images to scores.
+        name: What the network is called.
+        stage: Of its training; how its blocks run where that is not known.
+        input_shape: ``(C, H, W)``.
+        mean: Per-channel mean of images of 0..1.
+        std: Per-channel divisor after that.
+        classes: How many it tells apart.
+        data: What it was trained on; may be empty.
+    """
+
+    module: nn.Module
+    name: str
+    stage: str
+    input_shape: Shape
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: int
+    data: str
+
+
 def evaluate(
-    checkpoints: list[Path] = typer.Argument(..., help="Checkpoints written by predfuse train."),
-    data: str = typer.Option("", "--data", "-d", help="Data set; default: the one the checkpoint was trained on."),
-    root: Path | None = typer.Option(None, "--root", help="Folder of the data set; default: the usual places."),
-    limit: int | None = typer.Option(None, "--limit", help="Use only the first test images."),
-    size: int | None = typer.Option(None, "--size", help="Side in pixels the pictures of an image folder get."),
-    json_path: Path | None = typer.Option(None, "--json", help="Also write the figures to this file."),
+    sources: Annotated[list[str], typer.Argument(help=SOURCE_HELP, metavar="MODEL...")],
+    data: Annotated[
+        str, typer.Option("--data", "-d", help="Data set; default: the one the network was trained on.")
+    ] = "",
+    root: Annotated[
+        Path | None, typer.Option("--root", help="Folder of the data set; default: the usual places.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Use only the first test images.")] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Side in pixels the pictures of an image folder get.")
+    ] = None,
+    weights: Weights = None,
+    input_shape: Input = None,
+    mean: Mean = "",
+    std: Std = "",
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
 ) -> None:
-    """Accuracy of trained networks on a test set, in PyTorch."""
+    """Accuracy of networks on a test set, in PyTorch; blocks with predictors run with predicted masks."""
     import json
 
     from rich.console import Console
@@ -31,31 +76,70 @@ def evaluate(
 
     if json_path is not None:
         require_writable(json_path)
+    options = module_options(weights, input_shape, mean, std)
     from predfuse import data as datasets
-    from predfuse.training.checkpoint import load_checkpoint
     from predfuse.training.images import Normaliser
     from predfuse.training.loop import accuracy
 
-    table = Table("checkpoint", "network", "stage", "data", "images", "accuracy")
+    table = Table("model", "network", "stage", "data", "images", "accuracy")
     rows = []
-    for path in checkpoints:
-        model, metadata = load_checkpoint(path)
-        name = data or str(metadata["data"])
+    for source in sources:
+        candidate = _candidate(source, options)
+        name = data or candidate.data
+        if not name:
+            raise InputError(source, "does not say what data it was trained on", "name a data set (--data)")
         test = datasets.load(name, "test", root=root, limit=limit, size=size)
-        if test.images.shape[1] != model.input_shape[0] or len(test.classes) != len(metadata["labels"]):
-            raise InputError(str(path), f"does not fit the data {name}", "name data of the same channels and classes")
-        figure = accuracy(model, test, Normaliser(tuple(metadata["mean"]), tuple(metadata["std"])))
+        if test.images.shape[1:] != candidate.input_shape or len(test.classes) != candidate.classes:
+            mend = "name data of the same channels, size and classes"
+            raise InputError(source, f"does not fit the data {name}", mend)
+        if not candidate.mean:
+            raise InputError(source, "does not say how its images are normalised", "give --mean and --std")
+        figure = accuracy(candidate.module, test, Normaliser(candidate.mean, candidate.std))
         rows.append(
             {
-                "checkpoint": str(path),
-                "network": model.architecture,
-                "stage": metadata["stage"],
+                "checkpoint": source,
+                "network": candidate.name,
+                "stage": candidate.stage,
                 "data": name,
                 "images": len(test),
                 "accuracy": figure,
             }
         )
-        table.add_row(str(path), model.architecture, metadata["stage"], name, str(len(test)), f"{figure:.2%}")
+        table.add_row(source, candidate.name, candidate.stage, name, str(len(test)), f"{figure:.2%}")
     Console().print(table)
     if json_path is not None:
         write_text_atomically(json_path, json.dumps(rows, indent=2) + "\n")
+
+
+def _candidate(source: str, options: ModuleOptions) -> Candidate:
+    """A checkpoint as the model that was trained, any other source as the network it stands for."""
+    from predfuse.export.arrays import Form
+    from predfuse.export.module import to_module
+    from predfuse.sources import load_source
+    from predfuse.tensor_file import stored_format
+    from predfuse.training.checkpoint import FORMAT, load_checkpoint
+
+    if stored_format(Path(source)) == FORMAT:
+        model, facts = load_checkpoint(Path(source))
+        return Candidate(
+            module=model,
+            name=model.architecture,
+            stage=facts["stage"],
+            input_shape=model.input_shape,
+            mean=tuple(facts["mean"]),
+            std=tuple(facts["std"]),
+            classes=len(facts["labels"]),
+            data=str(facts.get("data", "")),
+        )
+    network = load_source(source, options)
+    form: Form = "predicted" if any(block.predictor is not None for block in network.bottlenecks()) else "plain"
+    return Candidate(
+        module=to_module(network, form),
+        name=network.name,
+        stage=form,
+        input_shape=network.input_shape,
+        mean=network.mean,
+        std=network.std,
+        classes=network.shapes()[network.output][0],
+        data=str(network.metadata.get("data", "")),
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from predfuse.sources import HELP
+from predfuse.cli_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
 
 if TYPE_CHECKING:
     from predfuse.fusion.results import BlockStatistics
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    source: Annotated[str, typer.Argument(help=HELP)],
+    source: Annotated[str, typer.Argument(help=SOURCE_HELP)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Network file to write.")],
     images: Annotated[
         str | None,
@@ -35,6 +35,10 @@ def prepare(
     blocks: Annotated[list[str] | None, typer.Option("--block", help="Only this block; may be repeated.")] = None,
     steps: Annotated[int, typer.Option(help="Steps in which the predictors learn the true signs.", min=0)] = 200,
     check: Annotated[int, typer.Option(help="Images the table is measured on.", min=1)] = 16,
+    weights: Weights = None,
+    input_shape: Input = None,
+    mean: Mean = "",
+    std: Std = "",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Also write the figures as JSON; - writes JSON alone.")
     ] = None,
@@ -63,7 +67,7 @@ def prepare(
         if path is not None:
             require_writable(path)
     config = PrepareConfig(bits, tuple(blocks) if blocks else None)
-    network = load_source(source)
+    network = load_source(source, module_options(weights, input_shape, mean, std))
     found = calibration_images(network, images, count, resize)
     normalised = normalise(network, found.images)
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from predfuse.sources import HELP
+from predfuse.cli_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    source: Annotated[str, typer.Argument(help=f"{HELP} Or a compiled program.", metavar="MODEL")],
+    source: Annotated[str, typer.Argument(help=f"{SOURCE_HELP} Or a compiled program.", metavar="MODEL")],
     accelerator: Annotated[
         str, typer.Option("--accelerator", "-a", help="Shipped accelerator (see predfuse accelerators) or YAML file.")
     ],
@@ -43,6 +43,10 @@ def simulate(
     allow_unsupported: Annotated[
         bool, typer.Option("--allow-unsupported", help="List layers the machine cannot run instead of failing.")
     ] = False,
+    weights: Weights = None,
+    input_shape: Input = None,
+    mean: Mean = "",
+    std: Std = "",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Also write the result as JSON; - writes JSON alone.")
     ] = None,
@@ -71,7 +75,12 @@ def simulate(
     if trace is not None and fidelity != "cycle":
         raise InputError("--trace", f"needs cycle fidelity, not {fidelity}", "add --fidelity cycle")
     spec = load_spec(accelerator)
-    what: Network | Program = load_program(Path(source)) if is_program(source) else load_source(source)
+    what: Network | Program
+    if is_program(source):
+        what = load_program(Path(source))
+    else:
+        options = module_options(weights, input_shape, mean, std)
+        what = load_source(source, options, allow_unsupported=allow_unsupported)
     if prune:
         if not isinstance(what, Network):
             raise InputError("--prune", "a program is compiled already", "prune the network before compiling")

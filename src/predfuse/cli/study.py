@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from predfuse.sources import HELP
+from predfuse.cli_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
 
 
 def register(app: typer.Typer) -> None:
@@ -17,15 +17,20 @@ def register(app: typer.Typer) -> None:
 
 def study(
     source: Annotated[
-        str, typer.Argument(help=HELP + " A registered name is calibrated on real images first.", metavar="MODEL")
+        str,
+        typer.Argument(help=SOURCE_HELP + " A registered name is calibrated on real images first.", metavar="MODEL"),
     ] = "fusionet",
     images: Annotated[
-        str | None, typer.Option(help="Images for a MODEL that is a file: data set, folder or file.")
+        str | None, typer.Option(help="Images for a MODEL that is a file or function: data set, folder or file.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many images.")] = 1,
     field: Annotated[
         list[str] | None, typer.Option("--field", "-f", help="Only sweep this field; may be repeated; 'none' for none.")
     ] = None,
+    weights: Weights = None,
+    input_shape: Input = None,
+    mean: Mean = "",
+    std: Std = "",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Also write every figure as JSON; - writes JSON alone.")
     ] = None,
@@ -60,9 +65,9 @@ def study(
             made = calibrated(source, limit, root=data_root)
             network, pixels, pictures = made.network, made.images, f"{made.source}; calibrated, not trained"
         else:
-            network = load_source(source)
+            network = load_source(source, module_options(weights, input_shape, mean, std))
             if images is None:
-                raise InputError("--images", "are missing", "name the images a stored network is to be run on")
+                raise InputError("--images", "are missing", "name the images the network is to be run on")
             found = load_images(images, network.input_shape, limit)
             pixels, pictures = normalise(network, found.images), found.name
         result = run_study(network, pixels, pictures, fields, progress=lambda label: status.update(label))

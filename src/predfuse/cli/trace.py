@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from predfuse.cli.analyze import AllowUnsupported, Input, Weights
+from predfuse.cli_options import AllowUnsupported, Input, Mean, Std, Weights, module_options
 
 
 def register(app: typer.Typer) -> None:
@@ -22,36 +22,32 @@ def trace_command(
     ] = None,
     weights: Weights = None,
     input_shape: Input = None,
-    mean: Annotated[str, typer.Option("--mean", help="Per-channel mean of the images it takes, 0..1.")] = "",
-    std: Annotated[str, typer.Option("--std", help="Per-channel divisor after that.")] = "",
+    mean: Mean = "",
+    std: Std = "",
     allow_unsupported: AllowUnsupported = False,
 ) -> None:
     """Turn a PyTorch model into a network, verify it, list what became of every layer, and save it."""
-    import dataclasses
-
     from rich.console import Console
 
+    from predfuse.errors import InputError
     from predfuse.files import require_writable
     from predfuse.report.analyze import ledger_lines, ledger_summary
 
     if output is not None:
         require_writable(output)
     from predfuse.ir_io import save_network
-    from predfuse.trace.source import trace_reference
+    from predfuse.sources import is_reference, open_source
 
+    if not is_reference(source):
+        what = "is no reference to a function"
+        raise InputError(
+            f"source {source!r}", what, "write package.module:function; other sources are networks already"
+        )
+    options = module_options(weights, input_shape, mean, std)
     with Console(stderr=True).status(f"Tracing {source}"):
-        traced = trace_reference(source, weights, input_shape, allow_unsupported=allow_unsupported)
-        network = dataclasses.replace(traced.network, mean=_floats("--mean", mean), std=_floats("--std", std))
-    Console().print(*ledger_lines(traced.ledger), sep="\n")
+        network, ledger = open_source(source, options, allow_unsupported=allow_unsupported)
+    assert ledger is not None
+    Console().print(*ledger_lines(ledger), sep="\n")
     if output is not None:
         save_network(network, output)
-        typer.echo(f"{output}: {len(network.nodes)} nodes, {ledger_summary(traced.ledger)}", err=True)
-
-
-def _floats(option: str, text: str) -> tuple[float, ...]:
-    from predfuse.errors import InputError
-
-    try:
-        return tuple(float(part) for part in text.split(",")) if text else ()
-    except ValueError as error:
-        raise InputError(option, f"is {text!r}", "write numbers with commas between them") from error
+        typer.echo(f"{output}: {len(network.nodes)} nodes, {ledger_summary(ledger)}", err=True)

@@ -95,6 +95,16 @@ class FusedArrays:
     bias: Array
 
 
+def require_form_name(form: str) -> None:
+    """Check the name of a form.
+
+    Raises:
+        InputError: It is unknown.
+    """
+    if form not in FORMS:
+        raise InputError(f"form {form!r}", "is unknown", f"use one of {', '.join(FORMS)}")
+
+
 def require_form(network: Network, form: str) -> None:
     """Check that a network can take a form.
 
@@ -102,8 +112,7 @@ def require_form(network: Network, form: str) -> None:
         InputError: Unknown form, an unsupported operation, no block with a predictor, or too many dense fused weights.
     """
     where = f"network {network.name}"
-    if form not in FORMS:
-        raise InputError(f"form {form!r}", "is unknown", f"use one of {', '.join(FORMS)}")
+    require_form_name(form)
     for node in network.nodes:
         if isinstance(node, Unsupported):
             what = f"cannot be exported: {node.reason}"

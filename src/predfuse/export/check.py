@@ -53,6 +53,20 @@ class ExportCheck:
     changed_gates: int
     output_error_same_masks: float
 
+    def summary(self) -> str:
+        """One line for people."""
+        text = (
+            f"checked on {self.images} images: output off by {self.output_error:.1e} of its largest value, "
+            f"{self.agreeing} of {self.images} within {TOLERANCE:.0e}; worst layer {self.worst_layer} "
+            f"off by {self.worst_error:.1e}"
+        )
+        if not self.changed_gates:
+            return text
+        return (
+            f"{text}; rounding changed {self.changed_gates} gates on {self.changed_images} images, under the same "
+            f"masks the output is off by {self.output_error_same_masks:.1e}"
+        )
+
 
 Masks = dict[str, tuple[Tensor, Tensor]]
 """Both masks of every predicted block ``[N, M, H, W]``, booleans, by the block's name."""

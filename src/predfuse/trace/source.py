@@ -12,21 +12,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from predfuse.errors import InputError, PredfuseError
-from predfuse.ir import Network
-from predfuse.sources import load_source
-from predfuse.trace import Ledger, TraceResult, trace
+from predfuse.sources import is_reference
+from predfuse.trace import TraceResult, trace
 
 CONVERSION = (
     "convert it where you trust it: python -c \"import torch, safetensors.torch as s; d = torch.load('IN', "
     "weights_only=True); s.save_file({k: v.clone().contiguous() for k, v in d.items()}, 'OUT.safetensors')\""
 )
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
-
-
-def is_reference(text: str) -> bool:
-    """Whether ``text`` names a function of a module, ``package.module:function``."""
-    module, colon, function = text.rpartition(":")
-    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *function.split(".")))
 
 
 def load_module(reference: str, weights: Path | None = None) -> nn.Module:
@@ -114,19 +107,6 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(tensors)
 
 
-def parse_shape(text: str) -> tuple[int, int, int, int]:
-    """``1,3,224,224`` as a shape.
-
-    Raises:
-        InputError: It is not four positive whole numbers.
-    """
-    parts = text.replace("x", ",").split(",")
-    sizes = [int(part) for part in parts if part.strip().isdigit()]
-    if len(parts) != 4 or len(sizes) != 4 or min(sizes) < 1:
-        raise InputError("--input", f"is {text!r}", "write images,channels,height,width, e.g. 1,3,224,224")
-    return (sizes[0], sizes[1], sizes[2], sizes[3])
-
-
 def example_input(model: nn.Module, shape: tuple[int, int, int, int], seed: int = 0) -> Tensor:
     """Normally distributed images in the type and on the device of the model's parameters."""
     parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
@@ -135,44 +115,24 @@ def example_input(model: nn.Module, shape: tuple[int, int, int, int], seed: int 
 
 
 def trace_reference(
-    reference: str, weights: Path | None = None, shape: str | None = None, *, allow_unsupported: bool = False
+    reference: str,
+    weights: Path | None = None,
+    shape: tuple[int, int, int, int] | None = None,
+    *,
+    allow_unsupported: bool = False,
 ) -> TraceResult:
     """Load and trace ``package.module:function``.
 
     Args:
         reference: See :func:`load_module`.
         weights: See :func:`load_module`.
-        shape: Input shape as on the command line, ``1,3,224,224``.
+        shape: ``(N, C, H, W)`` of its input.
         allow_unsupported: See :func:`predfuse.trace.trace`.
 
     Raises:
-        InputError: As of :func:`load_module` and :func:`predfuse.trace.trace`, or the shape is missing or no shape.
+        InputError: As of :func:`load_module` and :func:`predfuse.trace.trace`, or the shape is missing.
     """
     if shape is None:
         raise InputError(f"source {reference!r}", "needs an input shape", "give --input, e.g. --input 1,3,224,224")
-    sizes = parse_shape(shape)
     model = load_module(reference, weights)
-    return trace(model, example_input(model, sizes), allow_unsupported=allow_unsupported, name=reference)
-
-
-def open_source(
-    text: str, weights: Path | None = None, shape: str | None = None, *, allow_unsupported: bool = False
-) -> tuple[Network, Ledger | None]:
-    """The network a SOURCE stands for, and the ledger where it was traced.
-
-    Args:
-        text: ``package.module:function``, or what :func:`predfuse.sources.load_source` takes.
-        weights: Only for a function.
-        shape: Only for a function.
-        allow_unsupported: See :func:`predfuse.trace.trace`.
-
-    Raises:
-        InputError: It stands for nothing, an option does not apply, or see :func:`trace_reference`.
-    """
-    if is_reference(text) and not Path(text).is_file():
-        traced = trace_reference(text, weights, shape, allow_unsupported=allow_unsupported)
-        return traced.network, traced.ledger
-    for option, value in (("--weights", weights), ("--input", shape)):
-        if value is not None:
-            raise InputError(option, "applies to package.module:function only", f"leave it out for {text}")
-    return load_source(text), None
+    return trace(model, example_input(model, shape), allow_unsupported=allow_unsupported, name=reference)

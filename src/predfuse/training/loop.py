@@ -259,7 +259,7 @@ class Trainer:
 
 
 @torch.no_grad()
-def accuracy(model: Cnn, data: Dataset, normalise: Normaliser, batch: int = 250) -> float:
+def accuracy(model: nn.Module, data: Dataset, normalise: Normaliser, batch: int = 250) -> float:
     """Fraction of the images classified correctly; the model is left in evaluation mode."""
     model.eval()
     images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
