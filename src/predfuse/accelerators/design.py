@@ -83,6 +83,11 @@ class Structures(Part):
     """Depthwise weights held for one group (16-bit words)."""
     column_buffer_words: Count
     """Expand weights of one input channel held (16-bit words), twice."""
+    map_bits: Count
+    """Bits that say which taps, which outputs and which of two input columns the channels of a group have (bits), kept
+    beside the memories of the weights themselves."""
+    gate_queue_words: Count
+    """Gate words that wait at every bank for a cycle in which it is not read (count)."""
     load_bits: Count
     """Bits of an instruction that loads a channel: its lane. Which channels a pass has, the bits of their taps say."""
     input_plane_pixels: Count
@@ -97,7 +102,8 @@ class Structures(Part):
     predictor_taps: Count
     """Depthwise ternary additions per pixel, channel and cycle (count)."""
     hidden_plane_pixels: Count
-    """First-stage activations of one channel held in registers (count)."""
+    """First-stage activations and masks of one channel held in registers (count), twice; tiles that need more are
+    predicted in parts."""
     gate_writes: Count
     """Gate words written in a cycle (count)."""
     channel_bits: Count

@@ -38,6 +38,11 @@ def regfile_access_pj(words: int, own: Structures) -> float:
     )
 
 
+def _banked_regfiles(bits: int, banks: int, own: Structures) -> float:
+    """So many bits in one register file a bank (um2)."""
+    return banks * own.area_um2.regfile + bits * own.area_um2.regfile_bit
+
+
 def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     """Area of every structure the published machine does not have (um2), by name."""
     design, own = spec.design, spec.design.structures
@@ -53,7 +58,8 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         chosen = own.lane_registers * (GATE_BITS + 2 * WORD_BITS) + row_bits
         areas["project memory"] = banks * area.sram_bank + own.project_memory_words * WORD_BITS * area.sram_bit
         areas["tap memory"] = own.tap_memory_words * WORD_BITS * area.narrow_sram_bit
-        areas["column buffers"] = 2 * own.column_buffer_words * WORD_BITS * area.narrow_sram_bit
+        areas["column buffers"] = 2 * _banked_regfiles(own.column_buffer_words * WORD_BITS, banks, own)
+        areas["weight maps"] = own.map_bits * area.sram_bit
         areas["lane registers"] = lanes * 2 * held * area.regfile_bit
         # Banks to lanes directly, or over as many buses as there are loads in a cycle.
         points = min(banks * lanes, own.channel_loads * (banks + lanes))
@@ -66,6 +72,9 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         areas["factor memories"] = words * WORD_BITS * area.narrow_sram_bit
     if design.gates != "private":
         areas["gate write network"] = own.gate_writes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
+    if design.gates != "private" and design.predictor == "dedicated":
+        queued = own.gate_queue_words * spec.mask_buffer.banks * GATE_BITS
+        areas["gate write queues"] = _banked_regfiles(queued, spec.mask_buffer.banks, own)
     if design.gates == "banked":
         areas["gate crossbar"] = lanes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
     if design.weights == "generated":
@@ -76,7 +85,7 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         offset = OFFSET_BITS * area.adder_bit
         unit = own.predictor_inputs * (term + spec.activation_bits * area.flip_flop) + own.predictor_channels * offset
         second = own.predictor_channels * (own.predictor_taps * term + offset)
-        plane = own.predictor_channels * own.hidden_plane_pixels * spec.activation_bits * area.flip_flop
+        plane = own.predictor_channels * own.hidden_plane_pixels * (spec.activation_bits + 1) * area.flip_flop
         areas["predictor, first stage"] = own.predictor_units * unit
         areas["predictor, second stage"] = positions * second
         areas["hidden planes"] = 2 * plane

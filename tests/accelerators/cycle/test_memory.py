@@ -43,22 +43,25 @@ class SlowMachine:
         working = [step.main_cycles for step in steps]
         done: list[int | None] = [None] * len(steps)
         predicted: list[int | None] = [None] * len(steps)
+        started: list[int | None] = [None] * len(steps)
         clock = 0
         while True:
             moved = True
             while moved:  # what takes no time happens at once
                 moved = False
-                for index, step in enumerate(steps):
+                for index in range(len(steps)):
                     if (
                         predicted[index] is None
                         and predicting[index] == 0
                         and self._may_predict(index, left, done, predicted)
+                        and self._places_are_free(index, clock, started)
                     ):
                         predicted[index], moved = clock, True
                     before = index == 0 or done[index - 1] is not None
+                    if before and predicted[index] is not None and started[index] is None:
+                        started[index] = clock
                     if done[index] is None and predicted[index] is not None and before and working[index] == 0:
                         done[index], moved = clock, True
-                    del step
             if all(end is not None for end in done) and not left:
                 return [end for end in done if end is not None], clock
             # One cycle of everything that may run.
@@ -81,12 +84,19 @@ class SlowMachine:
                     del left[transfer]
             for index in active_predict[:1]:
                 predicting[index] -= 1
-                if predicting[index] == 0:
+                if predicting[index] == 0 and self._places_are_free(index, clock, started):
                     predicted[index] = clock
             for index in active_work[:1]:
                 working[index] -= 1
                 if working[index] == 0:
                     done[index] = clock
+
+    def _places_are_free(self, index: int, clock: int, started: list[int | None]) -> bool:
+        step = self.steps[index]
+        if not step.predict_behind or step.waits or index == 0:
+            return True
+        begun = started[index - 1]
+        return begun is not None and clock >= begun + step.predict_behind
 
     def _may_transfer(self, kind: str, index: int, done: list[int | None]) -> bool:
         if kind == "store":
@@ -119,6 +129,7 @@ STEPS = st.lists(
         main_cycles=st.integers(0, 6),
         load_lag=st.integers(1, 4),
         predict_lag=st.integers(1, 4),
+        predict_behind=st.integers(0, 8),
         waits=st.booleans(),
         reads_stores=st.booleans(),
     ),

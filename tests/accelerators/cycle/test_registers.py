@@ -13,7 +13,16 @@ from strategies import SEEDS, BlockCase, bottlenecks
 from predfuse.accelerators.cycle.broadcast import NO_BANKS
 from predfuse.accelerators.cycle.lists import group_lists
 from predfuse.accelerators.cycle.placement import assign_banks, place
-from predfuse.accelerators.cycle.registers import LaneRegisters, Passes, group_passes, pass_times, split_passes
+from predfuse.accelerators.cycle.registers import (
+    LaneRegisters,
+    Passes,
+    group_passes,
+    member_banks,
+    pass_times,
+    release_cycles,
+    split_passes,
+    split_rows,
+)
 from predfuse.accelerators.cycle.work import BlockWork, bias_entries, block_work, list_entries
 from predfuse.errors import InputError
 from predfuse.fusion.weights import fuse
@@ -59,7 +68,9 @@ def random_passes(rng: np.random.Generator, passes: int, channels: int, outputs:
         np.concatenate(([0], np.cumsum(lengths))),
         np.concatenate(channel),
         np.array(words, np.uint64),
-        np.zeros(passes, bool),
+        np.zeros(lengths.sum(), np.int64),
+        np.arange(passes),
+        np.zeros(passes, np.int64),
     )
 
 
@@ -67,7 +78,7 @@ def random_passes(rng: np.random.Generator, passes: int, channels: int, outputs:
 def test_pass_times(seed: int, passes: int, lanes: int, parallel: int, loads: int, banks: int) -> None:
     rng = np.random.default_rng(seed)
     case = random_passes(rng, passes, channels=10, outputs=7)
-    sizes = LaneRegisters(lanes, -(-10 // lanes), parallel, loads, 2, banks)
+    sizes = LaneRegisters(lanes, -(-10 // lanes), parallel, loads, banks)
     times = pass_times(case, sizes)
     bank = assign_banks(case.indptr, case.channel, 10, banks)
     assert np.bincount(bank, minlength=banks).max() <= -(-10 // banks)
@@ -78,18 +89,18 @@ def test_pass_times(seed: int, passes: int, lanes: int, parallel: int, loads: in
         lane = place(case.outputs[span], sizes.lanes, sizes.registers)
         assert np.bincount(lane).max() <= sizes.registers
         expected_lists.append(slow_lists(members, lane.tolist(), parallel))
-        slots = [
-            b for b, read in zip(bank[case.channel[span]], members, strict=True) for _ in range(-(-len(read) // 2))
-        ]
-        expected_loads.append(slow_loads([int(b) for b in slots], loads))
-        assert times.load_slots[index] == len(slots)
+        expected_loads.append(slow_loads(bank[case.channel[span]].tolist(), loads))
     assert times.list_cycles.tolist() == expected_lists
     assert times.load_cycles.tolist() == expected_loads
+    assert member_banks(case, banks).tolist() == bank[case.channel].tolist()
     # Two sets of registers: while the lists of a pass run, the next is loaded; both sets change hands together.
-    clock = expected_loads[0]
+    clock, ends = expected_loads[0], []
     for index in range(passes):
+        ends.append(clock + expected_lists[index])
         clock += max(expected_lists[index], expected_loads[index + 1] if index + 1 < passes else 0)
-    assert times.cycles == clock
+    assert times.cycles == clock and times.ends.tolist() == ends
+    last = {int(c): ends[i] for i in range(passes) for c in case.channel[case.indptr[i] : case.indptr[i + 1]]}
+    assert release_cycles(case, times, 12).tolist() == sorted([0] * (12 - len(last)) + list(last.values()))
 
 
 def test_placement_finds_a_colouring() -> None:
@@ -148,18 +159,36 @@ def test_lists_are_those_of_the_fused_weights(case: BlockCase, slice_outputs: in
 
 
 def _check_passes(work: BlockWork, group: int, slice_outputs: int, entries: int) -> None:
-    passes = group_passes(work, group, slice_outputs, capacity=3)
+    passes = group_passes(work, group, slice_outputs, row_words=2, capacity=3)
     assert sum(int(word).bit_count() for word in passes.outputs) == entries
+    assert max((int(word).bit_count() for word in passes.outputs), default=0) <= 2
     assert np.diff(passes.indptr).max(initial=0) <= 3
-    assert passes.indptr[-1] == len(passes.channel) == len(passes.outputs)
+    assert passes.indptr[-1] == len(passes.channel) == len(passes.outputs) == len(passes.tap)
+    assert len(passes.column) == len(passes.indptr) - 1
+
+
+@given(st.lists(st.integers(1, (1 << 64) - 1), min_size=1, max_size=20), st.integers(1, 9))
+def test_rows_share_the_outputs_of_a_channel(words: list[int], row_words: int) -> None:
+    count = len(words)
+    indptr = np.array([0, count // 2, count])
+    whole = Passes(indptr, np.arange(count), np.array(words, np.uint64), np.arange(count) % 3, *[np.arange(2)] * 2)
+    rows = split_rows(whole, row_words)
+    for channel, word in enumerate(words):
+        own = [int(part) for part in rows.outputs[rows.channel == channel]]
+        assert sum(own) == word and all(a & b == 0 for i, a in enumerate(own) for b in own[:i])
+        assert len(own) == -(-word.bit_count() // row_words)
+        assert all(0 < part.bit_count() <= row_words for part in own)
+    cut = rows.indptr[1]
+    assert set(rows.channel[:cut].tolist()) == set(range(count // 2)) and rows.indptr[-1] == len(rows.channel)
+    assert (rows.tap == rows.channel % 3).all()
 
 
 def test_split_passes_evenly() -> None:
-    passes = Passes(np.array([0, 7, 9]), np.arange(9), np.ones(9, np.uint64), np.zeros(2, bool))
+    passes = Passes(np.array([0, 7, 9]), np.arange(9), np.ones(9, np.uint64), np.zeros(9, int), *[np.arange(2)] * 2)
     assert split_passes(passes, 3).indptr.tolist() == [0, 2, 4, 7, 9]
 
 
 def test_refuses_more_channels_than_registers() -> None:
-    passes = Passes(np.array([0, 5]), np.arange(5), np.ones(5, np.uint64), np.zeros(1, bool))
-    with pytest.raises(InputError, match="a pass has 5 channels, the lanes hold 4"):
-        pass_times(passes, LaneRegisters(2, 2, 1, 1, 1, 1))
+    passes = Passes(np.array([0, 5]), np.arange(5), np.ones(5, np.uint64), np.zeros(5, int), *[np.arange(1)] * 2)
+    with pytest.raises(InputError, match="a pass has 5 members, the lanes hold 4"):
+        pass_times(passes, LaneRegisters(2, 2, 1, 1, 1))

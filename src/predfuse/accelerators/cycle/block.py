@@ -6,6 +6,7 @@ once. :mod:`predfuse.accelerators.cycle.layerwise` is the published order instea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -64,15 +65,24 @@ def plan_block(
     sent = [_sent_cycles(work, group, plan, gates, len(tiles), spec) for group, plan in enumerate(groups)]
     steps: list[Step] = []
     main_cycles = before = 0  # sub-steps of the item before
-    words_before = 0
+    words_before = main_before = reads_before = delay = 0
     double = _double_buffered(work, groups, items, spec, place)
     for plan, row, cycles in zip(groups, items, sent, strict=True):
         kept = keeps_weights(plan, len(tiles), spec, place)
         for index, item in enumerate(row):
-            main = max(int(cycles[index]), -(-item.accesses // spec.global_buffer.banks)) + spec.design.fill_cycles
+            beside = max(int(cycles[index]), -(-item.accesses // spec.global_buffer.banks))
+            main = beside + item.drain_cycles + spec.design.fill_cycles
             fill = _fill_cycles(plan, index == 0 or not kept, spec)
             main_cycles += fill + main
             both = spec.design.predictor == "dedicated" and words_before + plan.gate_words <= spec.mask_buffer.depth
+            # Gate words wait in queues for a cycle in which their bank is not read.
+            idle = spec.mask_buffer.banks * main_before - reads_before
+            queued = item.predict_parts * plan.gate_words <= idle
+            in_place = (
+                spec.design.predictor == "dedicated" and index > 0 and kept and item.predict_parts == 1 and not both
+            )
+            behind = _behind(plan, item, delay) if in_place and queued else 0
+            both = both and queued
             step = Step(
                 layer=work.name,
                 load_bits=item.load_bits,
@@ -80,15 +90,38 @@ def plan_block(
                 predict_cycles=item.predict.cycles,
                 main_cycles=fill + main,
                 load_lag=2 if (double[0] if index == 0 else double[1]) else 1,
-                predict_lag=before + 1 if both else 1,
+                predict_lag=before + 1 if both else 2 if behind else 1,
+                predict_behind=behind,
                 waits=not steps,
                 reads_stores=not steps and not place.input_on_chip,
             )
-            words_before = plan.gate_words
+            words_before, main_before, reads_before = plan.gate_words, fill + main, plan.members
+            delay = fill + spec.design.fill_cycles + beside - int(cycles[index])
             parts = [step] if kept else _streamed(step, plan, fill, before, place)
             before = len(parts)
             steps += parts
     return LayerPlan(work.name, tuple(steps), _stages(work, groups, items, gates, spec, main_cycles))
+
+
+def _behind(plan: GroupPlan, item: Item, delay: int) -> int:
+    """When a prediction can end that overwrites the gate words of the tile before as its lists release them.
+
+    The gate words of a channel take the places they had in the tile before, and channels are predicted in the order in
+    which they are released. After the nth release all channels from the nth on remain.
+
+    Args:
+        plan: The group, the same for both tiles.
+        item: The tile to be predicted.
+        delay: Cycles the lists of the tile before may be late.
+
+    Returns:
+        Cycles after the main work of the tile before begins; 0 where gates are not in registers.
+    """
+    if plan.release is None or not plan.channels:
+        return 0
+    left = plan.channels - np.arange(plan.channels)
+    per_channel = item.predict.cycles / plan.channels
+    return math.ceil(float((plan.release + left * per_channel).max())) + delay
 
 
 def _streamed(step: Step, plan: GroupPlan, fill_cycles: int, before: int, place: Place) -> list[Step]:

@@ -36,7 +36,9 @@ def block_actions(
     depthwise = Actions(
         ternary_additions=depthwise_additions,
         global_buffer_reads=sum(item.predictor_weight_reads for item in every),
-        mask_buffer_writes=sum(plan.gate_words for plan in groups) * len(items[0]),
+        mask_buffer_writes=sum(
+            plan.gate_words * item.predict_parts for plan, row in zip(groups, items, strict=True) for item in row
+        ),
     )
     inputs = sum(work.group_channels * item.input_pixels for item in every)
     if spec.design.predictor == "dedicated":
@@ -106,11 +108,10 @@ def _from_registers(groups: Sequence[GroupPlan], entries: int, survivors: int, t
     own = spec.design.structures
     assert own is not None  # checked with the specification
     members = sum(plan.members for plan in groups) * tiles
-    rows = sum(int(plan.times.load_slots.sum()) for plan in groups if plan.times is not None) * tiles
-    written = members * (GATE_WORDS + 2) + rows * own.project_row_words
+    written = members * (GATE_WORDS + 2 + own.project_row_words)
     return Actions(
         mask_buffer_reads=members,
-        project_rows=rows,
+        project_rows=members,
         narrow_sram_words=2 * members,
         register_words=written + entries * (GATE_WORDS + 3) + survivors,
     )

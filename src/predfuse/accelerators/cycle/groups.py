@@ -9,7 +9,7 @@ import numpy as np
 
 from predfuse.accelerators.cycle.broadcast import NO_BANKS
 from predfuse.accelerators.cycle.lists import GroupLists, group_lists
-from predfuse.accelerators.cycle.registers import LaneRegisters, PassTimes, group_passes, pass_times
+from predfuse.accelerators.cycle.registers import LaneRegisters, PassTimes, group_passes, pass_times, release_cycles
 from predfuse.accelerators.cycle.work import BlockWork, bias_entries, list_entries
 from predfuse.accelerators.design import Structures
 from predfuse.accelerators.parts import WORD_BITS
@@ -37,9 +37,11 @@ class GroupPlan:
         fill_words: Moved into the memories beside the lanes before the first tile (16-bit words).
         refill_words: Moved there for every slice of every tile, if there is more than one (16-bit words).
         times: Of its passes, where gates are in registers.
-        members: Channels loaded for a tile (count), where gates are in registers.
-        far_reads: Factors that a tile reads from the global buffer because the memories beside the lanes are too small
-            for all of them (count).
+        release: ``[channels]`` when the lists of a tile need the gate words of a channel no longer, ascending (cycles),
+            where gates are in registers.
+        members: Loads for a tile (count), where gates are in registers: a channel with a row of project weights each.
+        far_reads: Factors and maps that a tile reads from the global buffer because the memories beside the lanes are
+            too small for all of them (count).
         lists: As sent, where they are broadcast.
     """
 
@@ -55,6 +57,7 @@ class GroupPlan:
     fill_words: int
     refill_words: int
     times: PassTimes | None = None
+    release: Array | None = None
     members: int = 0
     far_reads: int = 0
     lists: GroupLists | None = None
@@ -109,20 +112,21 @@ def _with_registers(plan: GroupPlan, work: BlockWork, group: int, spec: ArchonSp
     size = min(sums, SLICE_LIMIT, work.group_outputs)
     while size > 1 and project_memory_words(outputs, size, own.project_row_words) > own.project_memory_words:
         size = -(-size // 2)
-    passes = group_passes(work, group, size, spec.lanes * own.lane_registers)
+    passes = group_passes(work, group, size, own.project_row_words, spec.lanes * own.lane_registers)
     lanes = LaneRegisters(
         lanes=spec.lanes,
         registers=own.lane_registers,
         parallel_lists=spec.design.parallel_lists,
         loads=own.channel_loads,
-        row_words=own.project_row_words,
         banks=spec.mask_buffer.banks,
     )
     span = slice(group * work.group_middle, (group + 1) * work.group_middle)
     taps, column = int(work.depthwise[span].sum()), int(work.expand[span].sum(axis=0).max())
-    far = _beyond(taps, own.tap_memory_words) + _beyond(column, own.column_buffer_words)
+    maps = plan.channels * (work.taps + size + 2)  # of taps, outputs, and two columns
+    far = _beyond(taps, own.tap_memory_words) + _beyond(column, own.column_buffer_words) + _beyond(maps, own.map_bits)
     project_words = project_memory_words(outputs, size, own.project_row_words)
     slices = -(-work.group_outputs // size)
+    times = pass_times(passes, lanes)
     return replace(
         plan,
         slices=slices,
@@ -131,7 +135,8 @@ def _with_registers(plan: GroupPlan, work: BlockWork, group: int, spec: ArchonSp
         refill_words=project_words if slices > 1 else 0,
         products=passes.lists[0],
         sums=passes.lists[1],
-        times=pass_times(passes, lanes),
+        times=times,
+        release=release_cycles(passes, times, plan.channels),
         members=len(passes.channel),
         far_reads=math.ceil(far * len(passes.channel)),
     )

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 from predfuse.accelerators.cycle.groups import GroupPlan
 from predfuse.accelerators.cycle.places import Place
-from predfuse.accelerators.cycle.predictor import PredictTime, tile_predict_time
+from predfuse.accelerators.cycle.predictor import (
+    PredictTime,
+    predicted_parts,
+    rectangle_accesses,
+    tile_predict_time,
+)
 from predfuse.accelerators.cycle.work import BlockWork
 from predfuse.accelerators.parts import WORD_BITS
 from predfuse.accelerators.spec import ArchonSpec
@@ -22,11 +27,13 @@ class Item:
 
     Attributes:
         predict: Cycles of its predictions.
+        predict_parts: Parts the predictor takes the tile in; each writes its bits of every gate word (count).
         predict_reads: Input activations read for the predictor (accesses).
         predictor_weight_reads: Its weights read (accesses).
         input_reads: Input activations read for the main work (accesses).
         weight_reads: Fused weights or factors and instructions read (accesses).
         output_writes: Results written (accesses).
+        drain_cycles: In which the array waits for its sums to be written; none if it has room for the next ones.
         residual_reads: What is added to them, read (accesses).
         buffer_writes: Written when data arrives from the DRAM (accesses).
         output_reads: Read when results leave for the DRAM (accesses).
@@ -38,11 +45,13 @@ class Item:
     """
 
     predict: PredictTime
+    predict_parts: int
     predict_reads: int
     predictor_weight_reads: int
     input_reads: int
     weight_reads: int
     output_writes: int
+    drain_cycles: int
     residual_reads: int
     buffer_writes: int
     output_reads: int
@@ -88,8 +97,8 @@ def plan_item(
         place: Where the feature maps are.
     """
     channels, outputs = work.group_channels, work.group_outputs
-    plane = channels * _accesses(tile.input_rows.size, tile.input_columns.size, spec)
-    drained = outputs * _accesses(tile.rows.size, tile.columns.size, spec)
+    plane = channels * rectangle_accesses(tile.input_rows.size, tile.input_columns.size, spec)
+    drained = outputs * rectangle_accesses(tile.rows.size, tile.columns.size, spec)
     kept = keeps_weights(plan, tiles, spec, place)
     fetched = plan.predictor_bits + plan.weight_bits if first or not kept else 0
     inputs = channels * tile.input_pixels * WORD_BITS if not place.input_on_chip else 0
@@ -99,15 +108,20 @@ def plan_item(
     spilled = max(0, words - capacity) if spec.design.gates != "private" else 0
     uses = plan.members if plan.times is not None else plan.entries
     spilled_reads = uses * spilled // words if words else 0
-    width = spec.global_buffer.width_bits
+    width, own = spec.global_buffer.width_bits, spec.design.structures
+    parts = [(tile.input_rows.size, tile.input_columns.size)]
+    if own is not None and spec.design.predictor == "dedicated":
+        parts = predicted_parts(work, tile, own)
     return Item(
         predict=tile_predict_time(work, plan.channels, words, tile, spec),
-        predict_reads=plane,
-        predictor_weight_reads=-(-plan.predictor_bits // width),
+        predict_parts=len(parts),
+        predict_reads=channels * sum(rectangle_accesses(rows, columns, spec) for rows, columns in parts),
+        predictor_weight_reads=len(parts) * -(-plan.predictor_bits // width),
         input_reads=_input_reads(work, plan, tile, plane, spec),
         weight_reads=_weight_reads(plan, spec),
         output_writes=drained,
         residual_reads=drained if work.residual else 0,
+        drain_cycles=0 if _drains_beside(work, plan, spec) else _cycles(drained * (2 if work.residual else 1), spec),
         buffer_writes=-(-(fetched + inputs + residual) // width),
         output_reads=-(-results // width),
         input_pixels=tile.input_pixels,
@@ -118,10 +132,15 @@ def plan_item(
     )
 
 
-def _accesses(rows: int, columns: int, spec: ArchonSpec) -> int:
-    """Accesses for one channel of a rectangle of pixels, whose rows begin anywhere in a word."""
-    words = min(spec.array_words_per_access, spec.global_buffer.width_bits // WORD_BITS)
-    return rows * (-(-(columns + words - 1) // words))
+def _cycles(accesses: int, spec: ArchonSpec) -> int:
+    """Of so many accesses of the global buffer, all banks at once."""
+    return -(-accesses // spec.global_buffer.banks)
+
+
+def _drains_beside(work: BlockWork, plan: GroupPlan, spec: ArchonSpec) -> bool:
+    """Whether the PEs hold the sums of the next slice or tile beside those that are being written."""
+    outputs = -(-work.group_outputs // plan.slices)
+    return 2 * -(-outputs // spec.design.parallel_lists) <= spec.pe.psum_regfile_words
 
 
 def _input_reads(work: BlockWork, plan: GroupPlan, tile: Tile, plane: int, spec: ArchonSpec) -> int:
@@ -130,7 +149,7 @@ def _input_reads(work: BlockWork, plan: GroupPlan, tile: Tile, plane: int, spec:
         return plan.slices * plane
     # The pixels under one tap, for every input channel and tap.
     columns = (tile.columns.size - 1) * work.stride + 1
-    return plan.slices * work.group_channels * work.taps * _accesses(tile.rows.size, columns, spec)
+    return plan.slices * work.group_channels * work.taps * rectangle_accesses(tile.rows.size, columns, spec)
 
 
 def _weight_reads(plan: GroupPlan, spec: ArchonSpec) -> int:

@@ -35,6 +35,8 @@ class Step:
         main_cycles: Of the array.
         load_lag: It may load once the main work so many steps before is done; 2 where two buffers take turns.
         predict_lag: It may predict once the main work so many steps before is done, and the prediction before.
+        predict_behind: Its prediction ends at the earliest so many cycles after the main work of the step before begins
+            (it takes up places that work frees one by one); 0 is no limit.
         waits: It needs the results of the step before (a new layer): nothing but loads may run ahead.
         reads_stores: Its loads read what earlier steps stored.
         stage: Of the layer.
@@ -48,6 +50,7 @@ class Step:
     main_cycles: int = 0
     load_lag: int = 1
     predict_lag: int = 1
+    predict_behind: int = 0
     waits: bool = False
     reads_stores: bool = False
     stage: str = "main"
@@ -107,10 +110,11 @@ def schedule(steps: Sequence[Step], dram_bits_per_cycle: int | None) -> Timeline
     if dram_bits_per_cycle is not None and dram_bits_per_cycle < 1:
         raise InputError("dram_bits_per_cycle", f"is {dram_bits_per_cycle}", "use 1 or more")
     amounts = np.array(
-        [(s.load_bits, s.late_bits, s.store_bits, s.predict_cycles, s.main_cycles) for s in steps], np.int64
+        [(s.load_bits, s.late_bits, s.store_bits, s.predict_cycles, s.main_cycles, s.predict_behind) for s in steps],
+        np.int64,
     )
     rules = np.array([(s.load_lag, s.predict_lag, s.waits, s.reads_stores) for s in steps], np.int64)
-    amounts, rules = amounts.reshape(len(steps), 5), rules.reshape(len(steps), 4)
+    amounts, rules = amounts.reshape(len(steps), 6), rules.reshape(len(steps), 4)
     if dram_bits_per_cycle is None:
         amounts[:, :3] = 0
     else:
@@ -146,7 +150,7 @@ def _schedule(amounts: Array, rules: Array, load: Array, predict: Array, main: A
     stored = -1  # last step whose store is on the channel
     steps = len(amounts)
     for step in range(steps):
-        ahead, late, _, predict_cycles, main_cycles = amounts[step]
+        ahead, late, _, predict_cycles, main_cycles, behind = amounts[step]
         load_lag, predict_lag, waits, reads_stores = rules[step]
         done = main[step - 1, 1] if step >= 1 else 0
         free = main[step - load_lag, 1] if step >= load_lag else 0
@@ -165,6 +169,8 @@ def _schedule(amounts: Array, rules: Array, load: Array, predict: Array, main: A
             ready = max(ready, predict[step - 1, 1], main[step - predict_lag, 1] if step >= predict_lag else 0)
         predict[step, 0] = ready
         predict[step, 1] = ready + predict_cycles
+        if behind > 0 and step >= 1 and not waits:
+            predict[step, 1] = max(predict[step, 1], main[step - 1, 0] + behind)
         main[step, 0] = max(predict[step, 1], done)
         main[step, 1] = main[step, 0] + main_cycles
     while stored < steps - 1:

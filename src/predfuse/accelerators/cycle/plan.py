@@ -105,6 +105,7 @@ def split_step(step: Step, most_bits: int) -> list[Step]:
             store_bits=stores[part],
             predict_cycles=step.predict_cycles if part == 0 else 0,
             predict_lag=step.predict_lag if part == 0 else 1,
+            predict_behind=step.predict_behind if part == 0 else 0,
             waits=step.waits and part == 0,
             reads_stores=step.reads_stores and part == 0,
         )

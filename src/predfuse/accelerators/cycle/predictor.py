@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from predfuse.accelerators.cycle.work import BlockWork
 from predfuse.accelerators.design import Structures
+from predfuse.accelerators.parts import WORD_BITS
 from predfuse.accelerators.spec import ArchonSpec
 from predfuse.compiler.tiling import Tile
 from predfuse.errors import InputError
@@ -59,33 +60,80 @@ def layer_predict_time(work: BlockWork, spec: ArchonSpec) -> PredictTime:
 def tile_predict_time(work: BlockWork, channels: int, gate_words: int, tile: Tile, spec: ArchonSpec) -> PredictTime:
     """One group of one tile, its halo computed again.
 
+    The inputs of a tile are read from the global buffer into the predictor first: it holds one set of them.
+
     Args:
         work: The block.
         channels: Middle channels predicted.
         gate_words: Gate words written.
         tile: Output pixels and the input pixels they need.
         spec: The machine.
+
+    Raises:
+        InputError: A dedicated predictor cannot even hold the inputs of one output pixel.
     """
+    own = spec.design.structures
     if spec.design.predictor == "shared":
         lanes, pes = spec.pe.predictor_lanes, spec.array.pes
         pixels = spec.design.tile_rows * spec.design.tile_columns
         share = _ceil(channels, pes // pixels)
         expand = _ceil(tile.input_pixels, pixels) * dot_product_cycles(share, work.group_channels, lanes)
+        expand += _input_cycles(work, tile.input_rows.size, tile.input_columns.size, spec)
         depthwise = dot_product_cycles(share, work.taps, lanes)
-        if spec.design.structures is not None:
-            depthwise = max(depthwise, _ceil(gate_words, spec.design.structures.gate_writes))
+        if own is not None:
+            depthwise = max(depthwise, _ceil(gate_words, own.gate_writes))
         return PredictTime(expand + spec.design.fill_cycles, depthwise)
-    own = spec.design.structures
     assert own is not None  # checked with the specification
-    if tile.input_pixels > own.hidden_plane_pixels:
-        what = f"is {own.hidden_plane_pixels}, layer {work.name} has tiles of {tile.input_pixels} input pixels"
-        raise InputError("design.structures.hidden_plane_pixels", what, f"use {tile.input_pixels} or more")
-    at_once = channels_at_once(work, own)
-    rounds = _ceil(channels, at_once)
-    expand = rounds * _ceil(tile.input_pixels, own.predictor_units) * _ceil(work.group_channels, own.predictor_inputs)
-    # The second stage follows one round behind and writes gate words as it goes.
-    second = max(rounds * _ceil(work.taps, own.predictor_taps), _ceil(gate_words, own.gate_writes))
-    return PredictTime(expand + spec.design.fill_cycles, max(0, second - expand))
+    parts = predicted_parts(work, tile, own)
+    rounds = _ceil(channels, channels_at_once(work, own))
+    reading = sum(_input_cycles(work, rows, columns, spec) for rows, columns in parts) + spec.design.fill_cycles
+    pixel_rounds = sum(_ceil(rows * columns, own.predictor_units) for rows, columns in parts)
+    first = rounds * pixel_rounds * _ceil(work.group_channels, own.predictor_inputs)
+    # The second stage follows one round behind and writes gate words as it goes, those of a part in part.
+    second = len(parts) * max(rounds * _ceil(work.taps, own.predictor_taps), _ceil(gate_words, own.gate_writes))
+    return PredictTime(reading + first, max(0, second - first))
+
+
+def _input_cycles(work: BlockWork, rows: int, columns: int, spec: ArchonSpec) -> int:
+    """Cycles to read a rectangle of every input channel of a group from the global buffer."""
+    return _ceil(work.group_channels * rectangle_accesses(rows, columns, spec), spec.global_buffer.banks)
+
+
+def rectangle_accesses(rows: int, columns: int, spec: ArchonSpec) -> int:
+    """Accesses for one channel of a rectangle of pixels, whose rows begin anywhere in a word."""
+    words = min(spec.array_words_per_access, spec.global_buffer.width_bits // WORD_BITS)
+    return rows * _ceil(columns + words - 1, words)
+
+
+def predicted_parts(work: BlockWork, tile: Tile, own: Structures) -> list[tuple[int, int]]:
+    """``(rows, columns)`` of input pixels of the parts a dedicated predictor takes a tile in.
+
+    One part, if its registers hold the inputs of all channels and its plane the hidden pixels; else the output pixels
+    of the tile are cut into the fewest equal rectangles that fit (larger strides and kernels have larger halos).
+
+    Raises:
+        InputError: Not even one output pixel fits.
+    """
+    rows, columns = tile.rows.size, tile.columns.size
+    kernel, stride = work.kernel, work.stride
+    held = min(own.hidden_plane_pixels, own.predictor_units * own.predictor_inputs // work.group_channels)
+    if tile.input_pixels <= held:
+        return [(tile.input_rows.size, tile.input_columns.size)]
+    fitting: list[tuple[int, list[tuple[int, int]]]] = []
+    for down in range(1, rows + 1):
+        for across in range(1, columns + 1):
+            heights = [(size - 1) * stride + kernel for size in _shares(rows, down)]
+            widths = [(size - 1) * stride + kernel for size in _shares(columns, across)]
+            if max(heights) * max(widths) <= held:
+                fitting.append((down * across, [(height, width) for height in heights for width in widths]))
+    if not fitting:
+        what = f"hold {held} pixels of layer {work.name}, one output pixel needs {kernel * kernel}"
+        raise InputError("design.structures: predictor and hidden plane", what, "enlarge them")
+    return min(fitting)[1]
+
+
+def _shares(total: int, parts: int) -> list[int]:
+    return [total * (part + 1) // parts - total * part // parts for part in range(parts)]
 
 
 def channels_at_once(work: BlockWork, own: Structures) -> int:

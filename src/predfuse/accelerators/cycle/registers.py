@@ -17,11 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from predfuse.accelerators.cycle.gates import count_ones, ones
+from predfuse.accelerators.cycle.gates import count_ones
 from predfuse.accelerators.cycle.placement import assign_banks, place
 from predfuse.accelerators.cycle.work import BlockWork
 from predfuse.errors import InputError
 from predfuse.ir import Array
+
+NO_COLUMN = -1
+"""Stands for an input channel where there is none."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,6 @@ class LaneRegisters:
         registers: Channels one lane holds in one set of registers.
         parallel_lists: Lists in progress: multipliers per pixel; output ``o`` belongs to multiplier ``o % parallel``.
         loads: Channels loaded in one cycle.
-        row_words: Project weights loaded with a channel; a channel with more takes further loads.
         banks: Of the gate memory; a bank delivers one channel a cycle. The compiler chooses every channel's.
     """
 
@@ -41,7 +43,6 @@ class LaneRegisters:
     registers: int
     parallel_lists: int
     loads: int
-    row_words: int
     banks: int
 
     def __post_init__(self) -> None:
@@ -56,15 +57,26 @@ class Passes:
 
     Attributes:
         indptr: ``[passes + 1]``; pass ``i`` has the members ``indptr[i]:indptr[i + 1]``.
-        channel: ``[members]`` middle channel within the group.
+        channel: ``[members]`` middle channel within the group; one read by more outputs than a row of project weights
+            holds is several members, each with a row.
         outputs: ``[members]`` uint64, bit ``o`` set where the project weight of output ``o`` of the slice is not zero.
-        biases: ``[passes]`` bool, whether it only adds bias sums, which need no multiplication.
+        tap: ``[members]`` tap of its gate word; ``taps`` stands for mask 2 alone.
+        column: ``[passes]`` input channel within the group, ``NO_COLUMN`` where only bias sums are added.
+        first_output: ``[passes]`` output of the group that bit 0 stands for.
     """
 
     indptr: Array
     channel: Array
     outputs: Array
-    biases: Array
+    tap: Array
+    column: Array
+    first_output: Array
+
+    @property
+    def biases(self) -> Array:
+        """``[passes]`` bool, whether it only adds bias sums, which need no product with an input."""
+        only: Array = self.column == NO_COLUMN
+        return only
 
     @property
     def lists(self) -> tuple[int, int]:
@@ -82,60 +94,74 @@ class PassTimes:
     Attributes:
         list_cycles: ``[passes]`` int64, its lists.
         load_cycles: ``[passes]`` int64, its loads.
-        load_slots: ``[passes]`` int64, loads made.
     """
 
     list_cycles: Array
     load_cycles: Array
-    load_slots: Array
+
+    @property
+    def ends(self) -> Array:
+        """``[passes]`` int64 when the lists of each are done, its loads made beside the lists of the one before."""
+        if len(self.list_cycles) == 0:
+            return np.zeros(0, np.int64)
+        beside = np.maximum(self.list_cycles[:-1], self.load_cycles[1:])
+        begins: Array = self.load_cycles[0] + np.concatenate(([0], np.cumsum(beside)))
+        return begins + self.list_cycles
 
     @property
     def cycles(self) -> int:
-        """All passes, the loads of a pass beside the lists of the one before."""
-        if len(self.list_cycles) == 0:
-            return 0
-        beside = np.maximum(self.list_cycles[:-1], self.load_cycles[1:]).sum()
-        return int(self.load_cycles[0] + beside + self.list_cycles[-1])
+        """All passes."""
+        return int(self.ends[-1]) if len(self.list_cycles) else 0
 
 
-def group_passes(work: BlockWork, group: int, slice_outputs: int, capacity: int) -> Passes:
-    """All passes of a group: for every slice of outputs, for every input channel, for every tap; then the bias sums.
+def group_passes(work: BlockWork, group: int, slice_outputs: int, row_words: int, capacity: int) -> Passes:
+    """All passes of a group: for every slice of outputs the bias sums, then for every input channel for every tap.
 
     Args:
         work: The block.
         group: Which group.
         slice_outputs: Outputs whose partial sums the PEs hold at once, at most 64.
+        row_words: Project weights loaded with a channel.
         capacity: Members a pass may have.
     """
     channels = slice(group * work.group_middle, (group + 1) * work.group_middle)
     expand, depthwise = work.expand[channels], work.depthwise[channels]
     expand_bias, depthwise_bias = work.expand_bias[channels], work.depthwise_bias[channels]
     project = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
-    members: list[Array] = []
+    channel: list[Array] = []
+    tap: list[Array] = []
     bits: list[Array] = []
-    biases: list[bool] = []
+    columns: list[int] = []
+    firsts: list[int] = []
     for first in range(0, work.group_outputs, slice_outputs):
         rows = project[first : first + slice_outputs]
         outputs = np.zeros(work.group_middle, np.uint64)
         for output, row in enumerate(rows):
             outputs |= row.astype(np.uint64) << np.uint64(output)
         read = outputs != 0
-        passes = [
-            np.flatnonzero(expand[:, column] & depthwise[:, tap] & read)
-            for column in range(work.group_channels)
-            for tap in range(work.taps)
-        ]
-        passes.append(np.nonzero(depthwise & (expand_bias & read)[:, None])[0])
-        passes.append(np.flatnonzero(depthwise_bias & read))
-        members += passes
-        bits += [outputs[part] for part in passes]
-        biases += [False] * (len(passes) - 2) + [True] * 2
-    lengths = np.array([len(part) for part in members])
+        second = np.flatnonzero(depthwise_bias & read)
+        passes = [(second, np.full(len(second), work.taps)), np.nonzero(depthwise & (expand_bias & read)[:, None])]
+        for column in range(work.group_channels):
+            for k in range(work.taps):
+                connected = np.flatnonzero(expand[:, column] & depthwise[:, k] & read)
+                passes.append((connected, np.full(len(connected), k)))
+        channel += [channels for channels, _ in passes]
+        tap += [taps for _, taps in passes]
+        bits += [outputs[channels] for channels, _ in passes]
+        columns += [NO_COLUMN] * 2 + np.repeat(np.arange(work.group_channels), work.taps).tolist()
+        firsts += [first] * len(passes)
+    lengths = np.array([len(part) for part in channel])
     # A pass without members is not begun.
     begun = lengths > 0
-    indptr = np.concatenate(([0], np.cumsum(lengths[begun])))
-    passes_of_group = Passes(indptr, np.concatenate(members), np.concatenate(bits), np.array(biases)[begun])
-    return split_passes(passes_of_group, capacity)
+    whole = Passes(
+        indptr=np.concatenate(([0], np.cumsum(lengths[begun]))),
+        channel=np.concatenate(channel),
+        outputs=np.concatenate(bits),
+        tap=np.concatenate(tap),
+        column=np.array(columns)[begun],
+        first_output=np.array(firsts)[begun],
+    )
+    return split_passes(split_rows(whole, row_words), capacity)
 
 
 def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
@@ -147,21 +173,67 @@ def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
     count = len(passes.indptr) - 1
     members = np.diff(passes.indptr)
     if members.max(initial=0) > lanes.lanes * lanes.registers:
-        what = f"a pass has {members.max()} channels, the lanes hold {lanes.lanes * lanes.registers}"
+        what = f"a pass has {members.max()} members, the lanes hold {lanes.lanes * lanes.registers}"
         raise InputError("lane registers", what, "split the pass")
-    result = PassTimes(*(np.zeros(count, np.int64) for _ in range(3)))
-    channels = int(passes.channel.max(initial=-1)) + 1
-    bank = assign_banks(passes.indptr, passes.channel, channels, lanes.banks)
+    result = PassTimes(*(np.zeros(count, np.int64) for _ in range(2)))
     _time_passes(
         passes.indptr,
-        bank[passes.channel],
+        member_banks(passes, lanes.banks),
         passes.outputs,
-        (lanes.lanes, lanes.registers, lanes.parallel_lists, lanes.loads, lanes.row_words, lanes.banks),
+        (lanes.lanes, lanes.registers, lanes.parallel_lists, lanes.loads, lanes.banks),
         result.list_cycles,
         result.load_cycles,
-        result.load_slots,
     )
     return result
+
+
+def member_banks(passes: Passes, banks: int) -> Array:
+    """``[members]`` the bank of the gate memory, and of the project memory, that holds each."""
+    bank: Array = assign_banks(passes.indptr, passes.channel, int(passes.channel.max(initial=-1)) + 1, banks)
+    return bank[passes.channel]
+
+
+def release_cycles(passes: Passes, times: PassTimes, channels: int) -> Array:
+    """``[channels]`` int64, ascending: when the last pass with a channel is done, 0 for those in none.
+
+    From then on the gate words of that channel may be overwritten. Gate words are read when a pass is loaded, somewhat
+    earlier.
+    """
+    last = np.full(int(passes.channel.max(initial=-1)) + 1, -1)
+    owner = np.repeat(np.arange(len(passes.indptr) - 1), np.diff(passes.indptr))
+    np.maximum.at(last, passes.channel, owner)
+    found = np.sort(times.ends[last[last >= 0]])
+    return np.concatenate((np.zeros(channels - len(found), np.int64), found))
+
+
+def split_rows(passes: Passes, row_words: int) -> Passes:
+    """The same passes, a channel read by more than ``row_words`` outputs as several members of that many at most."""
+    rows = np.maximum(1, -(-count_ones(passes.outputs).astype(np.int64) // row_words))
+    owner = np.repeat(np.arange(len(rows)), rows)
+    outputs = np.empty(len(owner), np.uint64)
+    _cut_rows(passes.outputs, row_words, outputs)
+    indptr = np.concatenate(([0], np.cumsum(rows)))[passes.indptr]
+    return Passes(indptr, passes.channel[owner], outputs, passes.tap[owner], passes.column, passes.first_output)
+
+
+@njit(cache=True, nogil=True)
+def _cut_rows(outputs: Array, row_words: int, rows: Array) -> None:
+    """Write the outputs of every channel in rows of ``row_words``, the lowest first."""
+    row = 0
+    for word in outputs:
+        held = 0
+        part = np.uint64(0)
+        for output in range(64):
+            bit = np.uint64(1) << np.uint64(output)
+            if not word & bit:
+                continue
+            if held == row_words:
+                rows[row] = part
+                row, held, part = row + 1, 0, np.uint64(0)
+            part |= bit
+            held += 1
+        rows[row] = part
+        row += 1
 
 
 def split_passes(passes: Passes, capacity: int) -> Passes:
@@ -171,7 +243,9 @@ def split_passes(passes: Passes, capacity: int) -> Passes:
     owner = np.repeat(np.arange(len(members)), parts)
     index = np.arange(len(owner)) - np.repeat(np.cumsum(parts) - parts, parts)
     starts = passes.indptr[:-1][owner] + index * members[owner] // parts[owner]
-    return Passes(np.append(starts, passes.indptr[-1]), passes.channel, passes.outputs, passes.biases[owner])
+    indptr = np.append(starts, passes.indptr[-1])
+    column, first_output = passes.column[owner], passes.first_output[owner]
+    return Passes(indptr, passes.channel, passes.outputs, passes.tap, column, first_output)
 
 
 @njit(cache=True, nogil=True)
@@ -179,21 +253,18 @@ def _time_passes(
     indptr: Array,
     bank: Array,
     outputs: Array,
-    sizes: tuple[int, int, int, int, int, int],
+    sizes: tuple[int, int, int, int, int],
     list_cycles: Array,
     load_cycles: Array,
-    load_slots: Array,
 ) -> None:
-    lanes, registers, parallel, loads, row_words, banks = sizes
+    lanes, registers, parallel, loads, banks = sizes
     per_bank = np.zeros(banks, np.int64)
     for index in range(indptr.size - 1):
         start, stop = indptr[index], indptr[index + 1]
         per_bank[:] = 0
         for member in range(start, stop):
-            slots = max(1, (ones(outputs[member]) + row_words - 1) // row_words)
-            per_bank[bank[member]] += slots
-            load_slots[index] += slots
-        load_cycles[index] = max((load_slots[index] + loads - 1) // loads, per_bank.max())
+            per_bank[bank[member]] += 1
+        load_cycles[index] = max((stop - start + loads - 1) // loads, per_bank.max())
         lane = place(outputs[start:stop], lanes, registers)
         list_cycles[index] = _list_cycles(outputs[start:stop], lane, lanes, parallel)
 

@@ -1,0 +1,129 @@
+"""The predictor of its own: parts of a tile, inputs to be read, gate words overwritten as they become free."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from accelerators.cycle.machines import archon, with_predictors
+from hypothesis import given
+from hypothesis import strategies as st
+
+from predfuse import models
+from predfuse.accelerators.cycle.block import _behind
+from predfuse.accelerators.cycle.groups import plan_groups
+from predfuse.accelerators.cycle.items import plan_item
+from predfuse.accelerators.cycle.places import Place
+from predfuse.accelerators.cycle.predictor import predicted_parts, rectangle_accesses, tile_predict_time
+from predfuse.accelerators.cycle.work import BlockWork, block_work
+from predfuse.accelerators.pruning import prune_blocks
+from predfuse.accelerators.variants import variant
+from predfuse.errors import InputError
+
+ON_CHIP = Place(input_on_chip=True, output_on_chip=True, residual_on_chip=True, free_words=1 << 20)
+
+
+def work_of(channels: int, kernel: int, stride: int, size: int) -> BlockWork:
+    """A block of one group, every weight there."""
+    out = -(-size // stride)
+    before = kernel // 2
+    padding = (before, (out - 1) * stride + kernel - size - before) * 2
+    return BlockWork(
+        name="b1",
+        in_shape=(channels, size, size),
+        out_shape=(4, out, out),
+        groups=1,
+        kernel=kernel,
+        stride=stride,
+        padding=(padding[0], padding[1], padding[0], padding[1]),
+        residual=False,
+        expand=np.ones((8, channels), bool),
+        depthwise=np.ones((8, kernel**2), bool),
+        project=np.ones((4, 8), bool),
+        expand_bias=np.zeros(8, bool),
+        depthwise_bias=np.zeros(8, bool),
+    )
+
+
+@given(st.integers(1, 40), st.sampled_from((1, 3, 5)), st.integers(1, 2), st.integers(1, 20), st.integers(8, 120))
+def test_parts_fit_and_cover_the_tile(channels: int, kernel: int, stride: int, size: int, units: int) -> None:
+    work = work_of(channels, kernel, stride, size)
+    own = archon().design.structures
+    assert own is not None
+    own = own.model_copy(update={"predictor_units": units, "hidden_plane_pixels": 100})
+    held = min(100, units * own.predictor_inputs // channels)
+    for tile in work.tiles(8, 8):
+        if held < kernel**2 and tile.input_pixels > held:
+            with pytest.raises(InputError, match="one output pixel needs"):
+                predicted_parts(work, tile, own)
+            continue
+        parts = predicted_parts(work, tile, own)
+        assert max(rows * columns for rows, columns in parts) <= held
+        if tile.input_pixels <= held:
+            assert parts == [(tile.input_rows.size, tile.input_columns.size)]
+            continue
+        outputs = sum(((r - kernel) // stride + 1) * ((c - kernel) // stride + 1) for r, c in parts)
+        assert outputs == tile.pixels
+        # One part less, however the tile is cut into equal rectangles, does not fit.
+        for down in range(1, len(parts)):
+            for across in range(1, (len(parts) - 1) // down + 1):
+                rows = (-(-tile.rows.size // down) - 1) * stride + kernel
+                columns = (-(-tile.columns.size // across) - 1) * stride + kernel
+                assert rows * columns > held or down > tile.rows.size or across > tile.columns.size
+
+
+def test_inputs_are_read_before_a_tile_is_predicted() -> None:
+    spec, work = archon(), work_of(channels=6, kernel=3, stride=1, size=8)
+    tile = work.tiles(8, 8)[0]
+    reading = -(-6 * rectangle_accesses(8, 8, spec) // spec.global_buffer.banks)
+    time = tile_predict_time(work, 8, 72, tile, spec)
+    assert time.expand_cycles == reading + 8 + spec.design.fill_cycles
+    # 72 gate words, four a cycle, take longer than eight channels, one a cycle.
+    assert time.depthwise_cycles == 72 // 4 - 8
+    slow = variant(spec, {"design.structures.gate_writes": 1})
+    assert tile_predict_time(work, 8, 72, tile, slow).cycles == reading + 72 + spec.design.fill_cycles
+
+
+def test_parts_write_every_gate_word_in_part() -> None:
+    spec, work = archon(), work_of(channels=24, kernel=3, stride=2, size=16)
+    tile = work.tiles(8, 8)[0]
+    (plan,) = plan_groups(work, spec)
+    item = plan_item(work, plan, tile, True, 1, spec, ON_CHIP)
+    assert item.predict_parts == len(predicted_parts(work, tile, spec.design.structures)) > 1  # type: ignore[arg-type]
+    assert item.predict.cycles >= item.predict_parts * plan.gate_words / spec.design.structures.gate_writes  # type: ignore[union-attr]
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=12), st.integers(1, 60), st.integers(0, 9))
+def test_a_prediction_follows_the_gate_words_released(release: list[int], cycles: int, delay: int) -> None:
+    work = work_of(channels=2, kernel=3, stride=1, size=8)
+    spec = archon()
+    (plan,) = plan_groups(work, spec)
+    item = plan_item(work, plan, work.tiles(8, 8)[0], False, 2, spec, ON_CHIP)
+    plan = replace(plan, channels=len(release), release=np.sort(release))
+    item = replace(item, predict=replace(item.predict, expand_cycles=cycles, depthwise_cycles=0))
+    clock = 0.0
+    for freed in sorted(release):  # one channel after the other, each once its place is free
+        clock = max(clock, freed) + cycles / len(release)
+    assert _behind(plan, item, delay) == int(np.ceil(round(clock, 9))) + delay
+
+
+def test_sums_without_room_for_the_next_tile_are_written_first() -> None:
+    work = work_of(channels=2, kernel=3, stride=1, size=8)
+    for words, waits in ((2, True), (4, False)):
+        spec = variant(archon(), {"pe.psum_regfile_words": words})  # 4 outputs, 2 of them a PE
+        (plan,) = plan_groups(work, spec)
+        item = plan_item(work, plan, work.tiles(8, 8)[0], True, 1, spec, ON_CHIP)
+        assert (item.drain_cycles > 0) == waits
+        assert item.drain_cycles in (0, -(-item.output_writes // spec.global_buffer.banks))
+
+
+def test_networks_with_large_halos_run_in_parts() -> None:
+    network = with_predictors(prune_blocks(models.network("mnasnet-fused"), 0.1, 0.3))
+    spec, shapes = archon(), network.shapes()
+    kernels = set()
+    for block in network.bottlenecks():
+        work = block_work(block, shapes[block.inputs[0]])
+        for tile in work.tiles(8, 8):
+            kernels.add((work.kernel, work.stride, len(predicted_parts(work, tile, spec.design.structures))))  # type: ignore[arg-type]
+    assert any(parts > 1 for kernel, stride, parts in kernels if stride == 2)
