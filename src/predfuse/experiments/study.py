@@ -61,11 +61,11 @@ LADDER: tuple[tuple[str, Mapping[str, Any]], ...] = (
 SWEEP: Mapping[str, Sequence[Any]] = {
     "pe.adders": (8, 10, 14, 16, 20),
     "design.parallel_lists": (1, 3, 4),
-    "design.structures.lane_registers": (4, 5, 8),
+    "design.structures.lane_registers": (4, 5, 6, 10),
     "design.structures.channel_loads": (4, 8),
     "design.structures.project_row_words": (2, 8),
     "design.structures.predictor_units": (36, 50, 64),
-    "design.structures.predictor_inputs": (8, 16, 48),
+    "design.structures.predictor_inputs": (8, 24, 48),
     "design.structures.predictor_channels": (2, 3),
     "design.structures.input_plane_pixels": (1,),
     "mask_buffer.banks": (7, 28),
