@@ -35,7 +35,7 @@ lint: $(INSTALLED) ## Ruff and mypy
 test: lint ## Lint, then all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-bench: $(INSTALLED) ## Time the predicted and the fused forward pass
+bench: $(INSTALLED) ## Time prediction, the fused network, integers and cycles
 	@$(BIN)/predfuse bench
 
 clean: ## Remove the environment and everything generated

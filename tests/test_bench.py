@@ -37,11 +37,14 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_figures_of_a_run(run_folder: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     path = tmp_path / "bench.json"
-    outcome = CliRunner().invoke(app, ["bench", "--run", str(run_folder), "--images", "4", "--json", str(path)])
+    outcome = CliRunner().invoke(
+        app, ["bench", "--run", str(run_folder), "--images", "4", "--no-full-size", "--json", str(path)]
+    )
     assert outcome.exit_code == 0 or isinstance(outcome.exception, PredfuseError)
     figures = json.loads(path.read_text())
     assert (figures["network"], figures["images"]) == ("fusionet", 4)
     assert set(figures["executed_images_per_second"]) == {"true", "predicted", "fused"}
+    assert set(figures["simulated_images_per_second"]) == {"fusionet"}
     speeds = {**figures["executed_images_per_second"], **figures["pytorch_images_per_second"]}
     assert all(speed > 1 for speed in speeds.values())
     assert figures["predicted_ratio"] == pytest.approx(
@@ -51,12 +54,17 @@ def test_figures_of_a_run(run_folder: Path, tmp_path: Path) -> None:
 
 
 def test_limits_are_judged() -> None:
-    result = BenchResult("net", 10, 250.0, 100.0, {"true": 90.0, "predicted": 60.0, "fused": 50.0})
+    result = BenchResult(
+        "net", 10, 250.0, 100.0, {"true": 90.0, "predicted": 60.0, "fused": 50.0}, {"fusionet-s": 20.0}
+    )
     assert result.predicted_ratio == 2.5 and result.missed == ()
-    slow = dataclasses.replace(result, predicted=99.0, executed={**result.executed, "fused": 49.0})
+    slow = dataclasses.replace(
+        result, predicted=99.0, executed={**result.executed, "fused": 49.0}, simulated={"fusionet-s": 19.0}
+    )
     assert slow.missed == (
         "predicted takes 2.53x vanilla, more than 2.5x",
         "fused runs 49.0 images/s, less than 50",
+        "fusionet-s in integers with cycles runs 19.00 images/s, less than 20",
     )
 
 

@@ -1,4 +1,4 @@
-"""Speed on one core: what prediction costs in PyTorch, and how fast the fused network runs.
+"""Speed on one core: what prediction costs in PyTorch, how fast the fused network and the integer machine run.
 
 Times are processor seconds of this process, pinned to one core where the system allows it: they say what one core
 does whatever else the machine is busy with. Every figure is the best of several rounds, the rounds of the things
@@ -18,15 +18,27 @@ from typing import Any
 import torch
 
 from predfuse import demo
+from predfuse.accelerators import load_spec
+from predfuse.accelerators.cycle.archon import prepare, run_archon
+from predfuse.accelerators.spec import ArchonSpec
+from predfuse.compiler.as_network import integer_network
+from predfuse.compiler.compile import compile_network
+from predfuse.experiments.calibrated import calibrated
 from predfuse.fusion.execute import Plan, plan_network, run_plan
 from predfuse.fusion.results import Mode
-from predfuse.ir import Array
+from predfuse.ir import Array, Network
+from predfuse.machine.fast import FastMachine
+from predfuse.machine.run import to_integers
 from predfuse.training.checkpoint import load_checkpoint
 
 MAX_PREDICTED_RATIO = 2.5
 """A predicted forward pass may take this many times the vanilla one."""
 
 MIN_FUSED_IMAGES_PER_SECOND = 50.0
+MIN_SIMULATED_IMAGES_PER_SECOND = {"fusionet": 1 / 3, "fusionet-s": 20.0}
+"""Integer outputs, and cycles and energy on ``archon``, after compilation; by network."""
+FULL_SIZE = "fusionet"
+COMPILE_IMAGES = 8
 
 BATCH = 50
 ROUNDS = 5
@@ -43,6 +55,7 @@ class BenchResult:
         vanilla: PyTorch, activation functions, batches of 50.
         predicted: PyTorch, predicted masks, batches of 50.
         executed: The executor of :mod:`predfuse.fusion.execute` in float64, image by image, by mode.
+        simulated: Integer machine and ``archon`` at cycle fidelity together, image by image, by network.
     """
 
     network: str
@@ -50,6 +63,7 @@ class BenchResult:
     vanilla: float
     predicted: float
     executed: dict[Mode, float]
+    simulated: dict[str, float]
 
     @property
     def predicted_ratio(self) -> float:
@@ -65,6 +79,10 @@ class BenchResult:
         if self.executed["fused"] < MIN_FUSED_IMAGES_PER_SECOND:
             limit = f"less than {MIN_FUSED_IMAGES_PER_SECOND:g}"
             found.append(f"fused runs {self.executed['fused']:.1f} images/s, {limit}")
+        for name, speed in self.simulated.items():
+            least = MIN_SIMULATED_IMAGES_PER_SECOND.get(name, 0.0)
+            if speed < least:
+                found.append(f"{name} in integers with cycles runs {speed:.2f} images/s, less than {least:.2g}")
         return tuple(found)
 
     def as_json(self) -> dict[str, Any]:
@@ -75,17 +93,19 @@ class BenchResult:
             "pytorch_images_per_second": {"vanilla": self.vanilla, "predicted": self.predicted},
             "predicted_ratio": self.predicted_ratio,
             "executed_images_per_second": dict(self.executed),
+            "simulated_images_per_second": dict(self.simulated),
             "missed": list(self.missed),
         }
 
 
-def run_bench(folder: Path, images: int = 100, rounds: int = ROUNDS) -> BenchResult:
-    """Time the networks of a training run.
+def run_bench(folder: Path, images: int = 100, rounds: int = ROUNDS, full_size: bool = True) -> BenchResult:
+    """Time the networks of a training run, and the full-size FusioNet in integers.
 
     Args:
         folder: As ``predfuse train`` leaves it, with a predicted stage.
         images: How many test images each round runs.
         rounds: How often each is timed.
+        full_size: Whether to compile and time the full-size FusioNet too (calibrated, not trained).
 
     Raises:
         InputError: The folder, a checkpoint or the images are missing or unusable.
@@ -107,9 +127,27 @@ def run_bench(folder: Path, images: int = 100, rounds: int = ROUNDS) -> BenchRes
     with _one_core():
         vanilla, predicted = _best_seconds([forward("v"), forward("p")], rounds)
         executed = _best_seconds([execute(mode) for mode in MODES], rounds)
+        simulated = {network.name: 1 / _simulation_seconds(network, inputs[:COMPILE_IMAGES], rounds)}
+        if full_size:
+            made = calibrated(FULL_SIZE, 1)
+            simulated[FULL_SIZE] = 1 / _simulation_seconds(made.network, made.images, rounds)
     count = len(inputs)
     speeds = {mode: count / seconds for mode, seconds in zip(MODES, executed, strict=True)}
-    return BenchResult(network.name, count, count / vanilla, count / predicted, speeds)
+    return BenchResult(network.name, count, count / vanilla, count / predicted, speeds, simulated)
+
+
+def _simulation_seconds(network: Network, images: Array, rounds: int) -> float:
+    """Processor seconds for the scores of one image in integers and its cycles and energy, compiled before."""
+    program = compile_network(network, images)
+    machine, spec = FastMachine(program), load_spec("archon")
+    assert isinstance(spec, ArchonSpec)
+    prepared = prepare(integer_network(program), spec, program)
+    (integers, *_), _ = to_integers(program, images)
+
+    def job() -> None:
+        run_archon(prepared, machine.run_image(integers, keep=(), keep_masks=True).masks)
+
+    return _best_seconds([job], rounds)[0]
 
 
 def _forward(model: torch.nn.Module, batches: list[torch.Tensor]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from importlib import resources
 from itertools import product
 
@@ -12,14 +11,12 @@ from accelerators.operations import operation, operations
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from predfuse.accelerators import mapping as mapping_module
 from predfuse.accelerators.energy import energy_by_component_pj
 from predfuse.accelerators.loopnest import Nests, buffer_words, count_accesses, energies_pj
 from predfuse.accelerators.mapping import best_mapping, divisors, spatial_mappings
 from predfuse.accelerators.spec import EyerissSpec, parse_spec
-from predfuse.accelerators.workload import Operation, workload
+from predfuse.accelerators.workload import Operation
 from predfuse.errors import InputError
-from predfuse.models import network
 
 
 def dense_spec(**changes: str) -> EyerissSpec:
@@ -150,19 +147,3 @@ def test_a_small_buffer_costs_energy_but_no_cycles() -> None:
     large, small = best_mapping(op, dense_spec()), best_mapping(op, dense_spec(depth="1000"))
     assert small.cycles == large.cycles
     assert small.actions.dram_read_bits > large.actions.dram_read_bits
-
-
-def test_the_bottlenecks_of_mobilenetv2_map_in_milliseconds() -> None:
-    spec = dense_spec()
-    operations_ = [op for op in workload(network("mobilenetv2")).operations if op.layer.startswith("b")]
-    assert len(operations_) == 48
-    best_mapping(operation(8, 8, 8), spec)  # NumPy's first calls
-    seconds = []
-    for _ in range(3):
-        for cache in (mapping_module._search, mapping_module._splits, mapping_module._spatial):
-            cache.cache_clear()
-        start = time.process_time()
-        for op in operations_:
-            best_mapping(op, spec)
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 0.05

@@ -18,9 +18,10 @@ def bench(
         Path | None, typer.Option("--run", help="Output folder of predfuse train to time instead of the shipped one.")
     ] = None,
     images: Annotated[int, typer.Option("--images", min=1, help="Test images per round.")] = 100,
+    full_size: Annotated[bool, typer.Option(help="Also time the full-size FusioNet in integers.")] = True,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
 ) -> None:
-    """Time the predicted forward pass against the vanilla one, and the fused network; exit code 1 if too slow."""
+    """Time prediction against the vanilla forward pass, the fused network, integers with cycles; exit 1 if too slow."""
     import json
 
     from rich.console import Console
@@ -34,7 +35,7 @@ def bench(
     if json_path is not None:
         require_writable(json_path)
     with Console(stderr=True).status("Timing on one core"):
-        result = benchmark.run_bench(run or shipped_run(SHIPPED_RUN), images)
+        result = benchmark.run_bench(run or shipped_run(SHIPPED_RUN), images, full_size=full_size)
     table = Table(title=f"{result.network}, {result.images} images, one core")
     table.add_column("how")
     for heading in ("images/s", "time over vanilla", "limit"):
@@ -45,6 +46,10 @@ def bench(
     for mode, speed in result.executed.items():
         limit = f"{benchmark.MIN_FUSED_IMAGES_PER_SECOND:g} images/s" if mode == "fused" else ""
         table.add_row(f"executor, {mode}", f"{speed:.1f}", f"{result.vanilla / speed:.2f}", limit)
+    for name, speed in result.simulated.items():
+        limits = benchmark.MIN_SIMULATED_IMAGES_PER_SECOND
+        limit = f"{limits[name]:.2g} images/s" if name in limits else ""
+        table.add_row(f"{name}: integers and cycles", f"{speed:.1f}", "", limit)
     Console().print(table)
     if json_path is not None:
         write_text_atomically(json_path, json.dumps(result.as_json(), indent=2) + "\n")
