@@ -65,6 +65,7 @@ def trace(
         PredfuseError: The network does not give what the module gives.
     """
     _check_example(example_input)
+    module = getattr(module, "_orig_mod", module)  # torch.compile wraps the module it would compile first
     model = name or type(module).__name__
     captured = capture(module, example_input[:1])
     drafts, output = find_blocks(*merge(*lower(captured)))
@@ -74,7 +75,7 @@ def trace(
     shape = example_input.shape
     network = Network(model, (int(shape[1]), int(shape[2]), int(shape[3])), tuple(draft.node for draft in drafts))
     assert network.output == output
-    recorded = {draft.name: as_array(captured.tensor(draft.origin)) for draft in drafts}
+    recorded = {draft.name: as_array(captured.tensor(draft.origin)) for draft in drafts if draft.origin}
     verification = verify(network, module, example_input, recorded, tolerance)
     return TraceResult(network, ledger, verification)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -25,7 +26,7 @@ from torch.fx import Node as GraphNode
 from torch.utils._pytree import tree_map
 
 from predfuse.errors import InputError, PredfuseError
-from predfuse.trace.ledger import Part
+from predfuse.trace.ledger import Part, short_source
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _TORCH = str(Path(torch.__file__).parent)
@@ -33,6 +34,12 @@ _ALIASING = {
     "view", "reshape", "transpose", "permute", "select", "slice", "narrow", "split", "split_with_sizes", "chunk",
     "unbind", "squeeze", "unsqueeze", "flatten", "unflatten", "expand", "t", "diagonal", "getitem", "alias", "detach",
 }  # fmt: skip
+
+
+_FILLED = frozenset(
+    f"aten.{name}" for name in ("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
+)
+"""Operations that take nothing but the shape from their input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +171,20 @@ def _export(module: nn.Module, example: Tensor) -> ExportedProgram:
         with quiet(), torch.no_grad():
             return torch.export.export(module, (example,), strict=False)
     except Exception as error:
-        what = f"cannot be exported by torch.export ({_first_line(error)})"
+        place = _user_frame(error)
+        if "data-dependent" in str(error) or "GuardOnDataDependent" in type(error).__name__:
+            what = f"branches on values of its input{place}, which no network holds"
+            raise InputError(where, what, "make its forward independent of tensor values") from error
+        what = f"cannot be exported by torch.export{place} ({_first_line(error)})"
         raise InputError(where, what, "make its forward independent of tensor values") from error
+
+
+def _user_frame(error: Exception) -> str:
+    """`` (folder/file.py:12)`` of the innermost frame outside PyTorch, other than the module loader's and this one."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_TORCH)]
+    own = str(Path(__file__))
+    last = next((frame for frame in reversed(frames) if frame.filename != own and "<" not in frame.filename), None)
+    return f" ({short_source(f'{last.filename}:{last.lineno}')})" if last is not None else ""
 
 
 def _first_line(error: Exception) -> str:
@@ -221,7 +240,8 @@ def _evaluate(program: ExportedProgram, example: Tensor) -> Capture:
                 constants.add(node.name)
             elif node.op == "call_function":
                 values[node.name] = _call(node, values)
-                if all(argument.name in constants for argument in node.all_input_nodes) and not _random(node):
+                fixed = all(argument.name in constants for argument in node.all_input_nodes)
+                if (fixed and not _random(node)) or operation_of(node) in _FILLED:
                     constants.add(node.name)
                 nodes.append(node)
     results = [spec.arg for spec in signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]

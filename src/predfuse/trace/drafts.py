@@ -40,7 +40,7 @@ class Draft:
     Attributes:
         node: A node of :mod:`predfuse.ir`, or :class:`Pad`.
         parts: The operations it stands for.
-        origin: Graph node whose value the node computes.
+        origin: Graph node whose value the node computes; empty for a step that no graph node takes by itself.
         affine: Whether it is a per-channel scale and shift, written as a 1x1 depthwise convolution.
         reason: Why the ledger calls it plain or unsupported.
     """

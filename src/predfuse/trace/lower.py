@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.fx import Node as GraphNode
 
 from predfuse.errors import InputError
-from predfuse.ir import INPUT, Array, Node, Pool, Shape, Shuffle, Unsupported
+from predfuse.ir import INPUT, Add, Array, Node, Pool, Shape, Shuffle, Unsupported
 from predfuse.trace.capture import Capture, arguments_of, operation_of
 from predfuse.trace.drafts import Draft
 from predfuse.trace.operations import HANDLERS, MOVES
 from predfuse.trace.reasons import NotSupportedError, reason_for
 from predfuse.trace.views import View, shuffle_groups
+
+_REARRANGED = "reads pixels in another order, or some only (crop, stride, flip, space to depth): no channel shuffle"
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +139,12 @@ class Lowering:
             return value if isinstance(value, Tensor) else None
         return torch.tensor(argument) if isinstance(argument, int | float) else None
 
+    def ends_in_relu(self, argument: Any) -> bool:
+        """Whether a tensor is what a ReLU gave."""
+        source = self.view(argument).source
+        node = next((draft.node for draft in self.drafts if draft.name == source), None)
+        return isinstance(node, Add) and node.activation != "linear"
+
     def array(self, argument: Any) -> Array | None:
         """A constant tensor as float64; None for None.
 
@@ -162,7 +170,7 @@ class Lowering:
             return view
         order = view.channel_order()
         if order is None:
-            raise NotSupportedError("reads a rearranged feature map that is no channel shuffle")
+            raise NotSupportedError(_REARRANGED)
         groups = shuffle_groups(order, view.source_shape[0])
         if groups is None:
             raise NotSupportedError("reads some channels only (a split), or channels in an order that is no shuffle's")
@@ -203,14 +211,18 @@ class Lowering:
         role: str = "",
         affine: bool = False,
         reason: str = "",
+        inner: bool = False,
     ) -> View:
-        """Add a node; returns the view of its output, which has ``shape`` in PyTorch."""
+        """Add a node; returns the view of its output, which has ``shape`` in PyTorch.
+
+        ``inner`` says that it is only a step on the way to what ``node`` gives.
+        """
         try:
             out = drafted.output_shape([self._shapes[source] for source in drafted.inputs])
         except InputError as error:
             raise NotSupportedError(error.what) from error
         part = self.capture.part(node, role or type(drafted).__name__.lower())
-        self.drafts.append(Draft(drafted, (part,), node.name, affine, reason))
+        self.drafts.append(Draft(drafted, (part,), "" if inner else node.name, affine, reason))
         self._shapes[drafted.name] = out
         self._names.add(drafted.name)
         return View(drafted.name, out, shape)

@@ -12,9 +12,11 @@ from torch import Tensor
 from torch.fx import Node as GraphNode
 
 from predfuse.fusion.folding import batch_norm_affine
-from predfuse.ir import Activation, Add, Array, Concat, Conv, Linear, Pool
+from predfuse.ir import Activation, Add, Array, Concat, Conv, Linear
+from predfuse.trace.arguments import affine, pair, shape_of, square
 from predfuse.trace.capture import operation_of
 from predfuse.trace.drafts import Pad, activation_node, affine_conv
+from predfuse.trace.pooling import POOLING
 from predfuse.trace.reasons import NotSupportedError, reason_for
 from predfuse.trace.views import View
 
@@ -28,8 +30,8 @@ def _convolution(lowering: Lowering, node: GraphNode, arguments: dict[str, Any])
     weight, bias = lowering.array(arguments["weight"]), lowering.array(arguments["bias"])
     assert weight is not None
     view = lowering.whole(arguments["input"])
-    stride = _square(_pair(arguments["stride"]), "stride")
-    dilation = _square(_pair(arguments["dilation"]), "dilation")
+    stride = square(pair(arguments["stride"]), "stride")
+    dilation = square(pair(arguments["dilation"]), "dilation")
     padding = _convolution_padding(arguments["padding"], weight.shape[2:], dilation)
     conv = Conv(
         lowering.name_of(node),
@@ -41,7 +43,7 @@ def _convolution(lowering: Lowering, node: GraphNode, arguments: dict[str, Any])
         dilation=dilation,
         groups=int(arguments["groups"]),
     )
-    return lowering.draft(node, conv, _shape(lowering, node))
+    return lowering.draft(node, conv, shape_of(lowering, node))
 
 
 def _convolution_padding(padding: str | list[int], kernel: tuple[int, ...], dilation: int) -> tuple[int, int, int, int]:
@@ -51,30 +53,15 @@ def _convolution_padding(padding: str | list[int], kernel: tuple[int, ...], dila
         totals = [dilation * (size - 1) for size in kernel]
         (top, left), (bottom, right) = [total // 2 for total in totals], [total - total // 2 for total in totals]
         return (top, bottom, left, right)
-    rows, columns = _pair(padding)
+    rows, columns = pair(padding)
     return (rows, rows, columns, columns)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    values = [int(item) for item in value] if isinstance(value, list | tuple) else [int(value)]
-    return (values[0], values[-1])
-
-
-def _square(pair: tuple[int, int], what: str) -> int:
-    if pair[0] != pair[1]:
-        raise NotSupportedError(f"{what} {pair[0]}x{pair[1]} differs between rows and columns")
-    return pair[0]
-
-
-def _shape(lowering: Lowering, node: GraphNode) -> tuple[int, ...]:
-    return tuple(lowering.capture.values[node.name].shape)
 
 
 def _linear(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
     weight, bias = lowering.array(arguments["weight"]), lowering.array(arguments["bias"])
     assert weight is not None
     view = lowering.feature_map(arguments["input"])
-    shape = _shape(lowering, node)
+    shape = shape_of(lowering, node)
     if math.prod(shape) != weight.shape[0]:
         raise NotSupportedError("a linear layer applied to every pixel or row by itself")
     bias = np.zeros(weight.shape[0]) if bias is None else bias
@@ -95,14 +82,7 @@ def _batch_norm(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) 
     beta = np.zeros_like(mean) if beta is None else beta
     scale, shift = batch_norm_affine(gamma, beta, mean, var, float(arguments["eps"]))
     view = lowering.feature_map(arguments["input"])
-    return _affine(lowering, node, view, scale, shift, "norm")
-
-
-def _affine(lowering: Lowering, node: GraphNode, view: View, scale: Array, shift: Array, role: str) -> View:
-    if view.source_shape[0] != scale.size:
-        raise NotSupportedError("scales every value of a flattened image by itself")
-    conv = affine_conv(lowering.name_of(node), view.source, scale, shift)
-    return lowering.draft(node, conv, view.shape, role, affine=True)
+    return affine(lowering, node, view, scale, shift, "norm")
 
 
 def _per_channel(view: View, constant: Tensor) -> Array:
@@ -128,16 +108,22 @@ def _sum(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], sign: f
     constants = lowering.constant(first), lowering.constant(second)
     if constants[0] is not None:
         view = lowering.feature_map(second)
-        return _affine(lowering, node, view, *_scaled(view, torch.tensor(factor), constants[0]), role="scale")
+        return affine(lowering, node, view, *_scaled(view, torch.tensor(factor), constants[0]), role="scale")
     if constants[1] is not None:
         view = lowering.feature_map(first)
-        return _affine(lowering, node, view, *_scaled(view, torch.tensor(1.0), factor * constants[1]), role="scale")
-    if factor != 1:
-        raise NotSupportedError("a difference or weighted sum of two feature maps")
+        return affine(lowering, node, view, *_scaled(view, torch.tensor(1.0), factor * constants[1]), role="scale")
     views = [lowering.feature_map(argument) for argument in (first, second)]
     if views[0].shape != views[1].shape or views[0].source_shape != views[1].source_shape:
         raise NotSupportedError("adds tensors of different shapes (broadcasting)")
-    return lowering.draft(node, Add(lowering.name_of(node), (views[0].source, views[1].source)), _shape(lowering, node))
+    if factor != 1:  # of a difference or weighted sum, the second is scaled by itself
+        channels = views[1].source_shape[0]
+        scaled = affine_conv(
+            lowering.name_of(node, "scaled"), views[1].source, np.full(channels, factor), np.zeros(channels)
+        )
+        views[1] = lowering.draft(node, scaled, views[1].shape, "scale", affine=True, inner=True)
+    return lowering.draft(
+        node, Add(lowering.name_of(node), (views[0].source, views[1].source)), shape_of(lowering, node)
+    )
 
 
 def _scaled(view: View, scale: Tensor, shift: Tensor) -> tuple[Array, Array]:
@@ -162,7 +148,7 @@ def _product(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], inv
         raise NotSupportedError(reason_for(operation_of(node)))
     view = lowering.feature_map(first)
     scale, shift = _scaled(view, 1 / factor.double() if inverse else factor, torch.tensor(0.0))
-    return _affine(lowering, node, view, scale, shift, "scale")
+    return affine(lowering, node, view, scale, shift, "scale")
 
 
 def _quotient(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
@@ -196,7 +182,31 @@ def _clamp(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> Vi
         return _activation(lowering, node, arguments["self"], "relu")
     if low == 0 and high == 6:
         return _activation(lowering, node, arguments["self"], "relu6")
+    if low is None and high == 6 and lowering.ends_in_relu(arguments["self"]):
+        return _activation(lowering, node, arguments["self"], "relu6")
     raise NotSupportedError(f"a clamp to {low}..{high}: only ReLU (0..) and ReLU6 (0..6) have masks")
+
+
+def _extreme(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], bound: str) -> View:
+    """The larger or smaller of a feature map and a constant: a clamp."""
+    first, second = arguments["self"], arguments["other"]
+    if lowering.constant(first) is not None:
+        first, second = second, first
+    limit = lowering.constant(second)
+    if limit is None:
+        raise NotSupportedError("the larger or smaller of two feature maps")
+    low, high = float(limit.min()), float(limit.max())
+    if low != high:
+        raise NotSupportedError("a clamp to tensors")
+    return _clamp(lowering, node, {"self": first, bound: low})
+
+
+def _maximum(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
+    return _extreme(lowering, node, arguments, "min")
+
+
+def _minimum(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
+    return _extreme(lowering, node, arguments, "max")
 
 
 def _threshold(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
@@ -216,6 +226,9 @@ def _cast(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> Vie
     value = lowering.capture.values[node.name]
     if not value.dtype.is_floating_point:
         raise NotSupportedError(f"a conversion to {value.dtype}".replace("torch.", ""))
+    before, after = (given.meta["val"].dtype for given in (arguments["self"], node))
+    if after.itemsize < before.itemsize:
+        raise NotSupportedError(f"a conversion to {after}, which rounds on the way".replace("torch.", ""))
     return lowering.view(arguments["self"])
 
 
@@ -228,14 +241,26 @@ def _concat(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> V
     if any(len(view.shape) == 4 and view.shape[1:] != view.source_shape for view in views):
         raise NotSupportedError("a concatenation of reshaped images")
     sources = tuple(view.source for view in views)
-    return lowering.draft(node, Concat(lowering.name_of(node), sources), _shape(lowering, node))
+    return lowering.draft(node, Concat(lowering.name_of(node), sources), shape_of(lowering, node))
 
 
-def _mean(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    view = lowering.view(arguments["self"])
-    if view.members is None and not view.in_order and view.channel_order() is not None:
-        view = lowering.whole(arguments["self"])  # the mean of shuffled channels needs the shuffle
-    return view.mean(list(arguments.get("dim") or []), bool(arguments.get("keepdim")))
+def _matrix_product(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
+    """A vector of features times a constant matrix, perhaps plus a constant: a linear layer spelled out."""
+    first = arguments.get("mat1", arguments.get("self"))
+    weight = lowering.constant(arguments.get("mat2", arguments.get("other")))
+    if weight is None or weight.ndim != 2 or isinstance(lowering.constant(first), Tensor):
+        raise NotSupportedError(reason_for(operation_of(node)))
+    bias = lowering.constant(arguments["self"]) if "mat1" in arguments else None
+    if "mat1" in arguments and (bias is None or (arguments["alpha"], arguments["beta"]) != (1, 1)):
+        raise NotSupportedError("a weighted sum of matrix products")
+    view, shape = lowering.feature_map(first), shape_of(lowering, node)
+    if math.prod(shape) != weight.shape[1]:
+        raise NotSupportedError("a linear layer applied to every pixel or row by itself")
+    matrix = weight.double().numpy().T
+    shift = np.zeros(len(matrix)) if bias is None else np.broadcast_to(bias.double().numpy(), shape).reshape(-1)
+    return lowering.draft(
+        node, Linear(lowering.name_of(node), (view.source,), weight=matrix.copy(), bias=shift.copy()), shape
+    )
 
 
 def _pad(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
@@ -250,74 +275,11 @@ def _pad(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View
     view = lowering.whole(arguments["self"])
     padding, value = (top, bottom, left, right), float(arguments.get("value") or 0)
     pad = Pad(lowering.name_of(node), (view.source,), view.source_shape, padding, value)
-    return lowering.draft(node, pad, _shape(lowering, node))
-
-
-def _pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], kind: Any) -> View:
-    view = lowering.whole(arguments["self"])
-    kernel = _pair(arguments["kernel_size"])
-    stride = _pair(arguments["stride"] or arguments["kernel_size"])
-    padding = _pair(arguments["padding"])
-    if _pair(arguments.get("dilation", 1)) != (1, 1):
-        raise NotSupportedError("dilated pooling")
-    if arguments.get("divisor_override"):
-        raise NotSupportedError("average pooling with a divisor of its own")
-    shape, height, width = _shape(lowering, node), *view.source_shape[1:]
-    name = lowering.name_of(node)
-    if kernel == (height, width) and padding == (0, 0) and shape[2:] == (1, 1):
-        return lowering.draft(node, Pool(name, (view.source,), kind), shape, "pool")
-    size, step = _square(kernel, "pooling window"), _square(stride, "pooling stride")
-    # Rounding up gives windows that reach further beyond the image; they are extra padding there.
-    reach = [(shape[2 + axis] - 1) * step + size for axis in (0, 1)]
-    extra = [max(reach[axis] - (height, width)[axis] - 2 * padding[axis], 0) for axis in (0, 1)]
-    inside = bool(arguments.get("count_include_pad", True))
-    if any(extra) and kind == "average":
-        if inside and any(padding):
-            raise NotSupportedError("average pooling that counts padding and rounds its size up")
-        inside = False
-    edges = (padding[0], padding[0] + extra[0], padding[1], padding[1] + extra[1])
-    return lowering.draft(node, Pool(name, (view.source,), kind, size, step, edges, inside), shape, "pool")
-
-
-def _average_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _pool(lowering, node, arguments, "average")
-
-
-def _max_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _pool(lowering, node, arguments, "max")
-
-
-def _adaptive_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], kind: Any) -> View:
-    view = lowering.whole(arguments["self"])
-    rows, columns = _pair(arguments["output_size"])
-    height, width = view.source_shape[1:]
-    if height % rows or width % columns:
-        raise NotSupportedError(f"adaptive pooling of {height}x{width} to {rows}x{columns}, windows of several sizes")
-    shape = _shape(lowering, node)
-    if (rows, columns) == (height, width):
-        return view
-    if (rows, columns) == (1, 1):
-        return lowering.draft(node, Pool(lowering.name_of(node), (view.source,), kind), shape, "pool")
-    size = _square((height // rows, width // columns), "pooling window")
-    return lowering.draft(node, Pool(lowering.name_of(node), (view.source,), kind, size, size), shape, "pool")
-
-
-def _adaptive_average_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _adaptive_pool(lowering, node, arguments, "average")
-
-
-def _adaptive_max_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> Any:
-    value = lowering.capture.values[node.name]
-    if isinstance(value, Tensor):
-        return _adaptive_pool(lowering, node, arguments, "max")
-    view = lowering.whole(arguments["self"])
-    if tuple(value[0].shape[2:]) != (1, 1):
-        raise NotSupportedError("adaptive maximum pooling to more than one pixel")
-    pooled = Pool(lowering.name_of(node), (view.source,), "max")
-    return [lowering.draft(node, pooled, tuple(value[0].shape), "pool")]
+    return lowering.draft(node, pad, shape_of(lowering, node))
 
 
 HANDLERS: dict[str, Handler] = {
+    **POOLING,
     "aten.conv2d": _convolution,
     "aten.linear": _linear,
     "aten.batch_norm": _batch_norm,
@@ -333,6 +295,9 @@ HANDLERS: dict[str, Handler] = {
     "aten.hardtanh": _clamp,
     "aten.clamp": _clamp,
     "aten.clamp_min": _clamp,
+    "aten.clamp_max": _clamp,
+    "aten.maximum": _maximum,
+    "aten.minimum": _minimum,
     "aten.threshold": _threshold,
     "aten.dropout": _pass,
     "aten.feature_dropout": _pass,
@@ -345,13 +310,11 @@ HANDLERS: dict[str, Handler] = {
     "aten._to_copy": _cast,
     "aten.cat": _concat,
     "aten.concat": _concat,
-    "aten.mean": _mean,
+    "aten.matmul": _matrix_product,
+    "aten.mm": _matrix_product,
+    "aten.addmm": _matrix_product,
     "aten.pad": _pad,
     "aten.constant_pad_nd": _pad,
-    "aten.avg_pool2d": _average_pool,
-    "aten.max_pool2d": _max_pool,
-    "aten.adaptive_avg_pool2d": _adaptive_average_pool,
-    "aten.adaptive_max_pool2d": _adaptive_max_pool,
 }
 
 MOVES = frozenset(

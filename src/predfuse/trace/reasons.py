@@ -4,6 +4,9 @@ from __future__ import annotations
 
 _NO_MASK = "has no 0/1 mask (only ReLU, ReLU6 and linear do)"
 
+_UPSAMPLING = "upsampling, which these networks do not do"
+_RECURRENT = "a recurrent layer"
+
 _REASONS = {
     "aten.silu": f"SiLU (swish) {_NO_MASK}",
     "aten.hardswish": f"hard-swish {_NO_MASK}",
@@ -16,6 +19,11 @@ _REASONS = {
     "aten.mish": f"Mish {_NO_MASK}",
     "aten.softplus": f"softplus {_NO_MASK}",
     "aten.leaky_relu": f"leaky ReLU {_NO_MASK}",
+    "aten.celu": f"CELU {_NO_MASK}",
+    "aten.rrelu": f"randomised ReLU {_NO_MASK}",
+    "aten.log_sigmoid": f"log-sigmoid {_NO_MASK}",
+    "aten.softsign": f"softsign {_NO_MASK}",
+    "aten.abs": f"an absolute value {_NO_MASK}",
     "aten.prelu": f"PReLU {_NO_MASK}",
     "aten._prelu_kernel": f"PReLU {_NO_MASK}",
     "aten.mul": "a product of two feature maps (squeeze-and-excitation, gating or a hand-written activation)",
@@ -26,6 +34,14 @@ _REASONS = {
     "aten.group_norm": "a group norm depends on the image it normalises and cannot be folded",
     "aten.instance_norm": "an instance norm depends on the image it normalises and cannot be folded",
     "wrap_with_autocast": "a torch.autocast block, which changes types on the way; take it out of forward",
+    "aten.upsample_nearest2d": _UPSAMPLING,
+    "aten.upsample_bilinear2d": _UPSAMPLING,
+    "aten.upsample_bicubic2d": _UPSAMPLING,
+    "aten.lstm": _RECURRENT,
+    "aten.gru": _RECURRENT,
+    "aten.rnn_tanh": _RECURRENT,
+    "aten.rnn_relu": _RECURRENT,
+    "aten.einsum": "a product written as einsum; write the convolution or linear layer it stands for",
     "aten.conv_transpose2d": "a transposed convolution",
     "aten.conv1d": "a one-dimensional convolution",
     "aten.conv3d": "a three-dimensional convolution",
