@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predfuse import models
+from predfuse.errors import InputError
 from predfuse.fusion import masks, reference
 from predfuse.ir import Bottleneck
 from predfuse.models.layers import BottleneckUnit
@@ -190,3 +191,32 @@ def test_predictors_are_data() -> None:
         "depthwise": "int8",
         "depthwise_offset": "int32",
     }
+
+
+def test_float_scales_fit_closer_and_have_no_integers() -> None:
+    x = torch.randn(64, 4, 5, 5, generator=torch.Generator().manual_seed(2))
+
+    def error(fractions: int) -> float:
+        step = 2.0 ** input_exponent(x, -8, 7, fractions)
+        return float((((x / step).floor().clamp(-8, 7) + 0.5) * step - x).square().mean())
+
+    assert error(8) < error(1)
+    unit = BottleneckUnit(4, 8, 4).eval()
+    predictor = initial_predictor(unit, x, scales="float")
+    assert predictor.shift.is_floating_point() and predictor.input_exponent.is_floating_point()
+    z1, z2 = predictor(x)
+    masks = predictor.masks(x)
+    assert torch.equal(masks[0], (z1 > 0).float()) and torch.equal(masks[1], (z2 > 0).float())
+    with pytest.raises(InputError, match="no powers of two"):
+        predictor.to_integers()
+
+
+def test_global_ranges_are_the_widest() -> None:
+    images = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    own, common = (models.build("fusionet-s", input_shape=(3, 8, 8), stage_middle=(32, 64)).eval() for _ in range(2))
+    insert_predictors(own, images)
+    insert_predictors(common, images, ranges="global")
+    of_own, of_common = ([block.predictor for _, block in model.bottlenecks()] for model in (own, common))
+    assert {int(p.input_exponent) for p in of_common} == {max(int(p.input_exponent) for p in of_own)}
+    assert {int(s) for p in of_common for s in p.shift} == {max(int(p.shift.max()) for p in of_own)}
+    assert all(p.to_integers() for p in of_common)

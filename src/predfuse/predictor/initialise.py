@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from predfuse.models.layers import BottleneckUnit, Cnn
-from predfuse.predictor.ternary import TERNARY_THRESHOLD, TernaryPredictor
+from predfuse.predictor.ternary import TERNARY_THRESHOLD, Scales, TernaryPredictor
 
 HIDDEN_QUANTILE = 0.995
 """The first stage's shift is the smallest that clips less than the rest of its positive outputs."""
 
 
-def input_exponent(x: Tensor, low: int, high: int) -> int:
-    """The power of two whose quantiser ``clamp(floor(x / 2**e), low, high)`` has the least squared error.
+FRACTIONS = 8
+"""Exponents that need not be whole are tried in steps of one part in this many."""
+
+
+def input_exponent(x: Tensor, low: int, high: int, fractions: int = 1) -> float:
+    """The exponent whose quantiser ``clamp(floor(x / 2**e), low, high)`` has the least squared error.
 
     Every code stands for the middle of its step.
+
+    Args:
+        x: Values to be quantised.
+        low: Smallest code.
+        high: Largest code.
+        fractions: Exponents are multiples of one part in so many; 1: whole.
     """
     magnitude = float(x.abs().max())
     if magnitude == 0:
         return 0
     largest = int(torch.ceil(torch.log2(torch.tensor(magnitude))))
     errors = {}
-    for exponent in range(largest - 8, largest + 1):
-        step = 2.0**exponent
+    for number in range((largest - 8) * fractions, largest * fractions + 1):
+        step = 2.0 ** (number / fractions)
         restored = ((x / step).floor().clamp(low, high) + 0.5) * step
-        errors[exponent] = float((restored - x).square().mean())
+        errors[number / fractions] = float((restored - x).square().mean())
     return min(errors, key=errors.__getitem__)
 
 
@@ -69,7 +82,7 @@ def _width(score: Tensor) -> Tensor:
     return score.std((0, 2, 3), unbiased=False).clamp(min=2.0).view(1, -1, 1, 1)
 
 
-def empty_predictor(block: BottleneckUnit, bits: int) -> TernaryPredictor:
+def empty_predictor(block: BottleneckUnit, bits: int, scales: Scales = "power-of-two") -> TernaryPredictor:
     """A predictor of the block's shape with everything zero."""
     return TernaryPredictor(
         block.expand.out_channels,
@@ -78,12 +91,32 @@ def empty_predictor(block: BottleneckUnit, bits: int) -> TernaryPredictor:
         block.depthwise.stride[0],
         block.groups,
         bits,
+        scales=scales,
     )
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Ranges of a predictor's activations, where they are not its own.
+
+    Attributes:
+        input_exponent: Of the input quantiser.
+        shift: Of every channel of the first stage.
+    """
+
+    input_exponent: float
+    shift: float
 
 
 @torch.no_grad()
 def fit_predictor(
-    predictor: TernaryPredictor, expand_weight: Tensor, depthwise_weight: Tensor, x: Tensor, a: Tensor, d: Tensor
+    predictor: TernaryPredictor,
+    expand_weight: Tensor,
+    depthwise_weight: Tensor,
+    x: Tensor,
+    a: Tensor,
+    d: Tensor,
+    ranges: Ranges | None = None,
 ) -> None:
     """Fill a predictor from a trained block and what the block does on some images.
 
@@ -98,10 +131,15 @@ def fit_predictor(
         x: Inputs of the block, ``[N, C, H, W]``.
         a: What its first activation sees under the true masks, ``[N, M, H, W]``.
         d: What its second activation sees, ``[N, M, P, Q]``.
+        ranges: Given ones instead of those of these images.
     """
+    whole = predictor.scales == "power-of-two"
     predictor.expand_weight.copy_(_latent(expand_weight))
     predictor.depthwise_weight.copy_(_latent(depthwise_weight))
-    predictor.input_exponent.fill_(input_exponent(x, *predictor.input_range))
+    if ranges is None:
+        predictor.input_exponent.fill_(input_exponent(x, *predictor.input_range, 1 if whole else FRACTIONS))
+    else:
+        predictor.input_exponent.fill_(ranges.input_exponent)
     predictor.expand_offset.zero_()
     predictor.depthwise_offset.zero_()
 
@@ -110,8 +148,10 @@ def fit_predictor(
     z1 = predictor.expand_score(x)
     flat = z1.clamp(min=0).transpose(0, 1).flatten(1)
     top = torch.quantile(flat[:, :: max(1, flat.shape[1] // 100_000)], HIDDEN_QUANTILE, dim=1)
-    shift = (top + 1).div(predictor.hidden_max + 1).clamp(min=1).log2().ceil()
-    predictor.shift.copy_(shift.to(torch.int32))
+    shift = (top + 1).div(predictor.hidden_max + 1).clamp(min=1).log2()
+    predictor.shift.copy_(shift.ceil() if whole else shift)
+    if ranges is not None:
+        predictor.shift.fill_(ranges.shift)
     predictor.expand_width.copy_(_width(z1))
 
     largest = float(predictor.hidden_max * predictor.depthwise_weight[0].numel())
@@ -121,35 +161,65 @@ def fit_predictor(
 
 
 @torch.no_grad()
-def initial_predictor(block: BottleneckUnit, x: Tensor, bits: int = 4) -> TernaryPredictor:
+def initial_predictor(
+    block: BottleneckUnit, x: Tensor, bits: int = 4, scales: Scales = "power-of-two", ranges: Ranges | None = None
+) -> TernaryPredictor:
     """A predictor for ``block`` (in evaluation mode) from its trained weights and inputs ``x [N, C, H, W]``."""
-    predictor = empty_predictor(block, bits).to(block.expand.weight)
+    predictor = empty_predictor(block, bits, scales).to(block.expand.weight)
     expand = block.expand.weight * _slope(block.expand_norm)
     depthwise = block.depthwise.weight * _slope(block.depthwise_norm)
-    fit_predictor(predictor, expand, depthwise, x, *block.pre_activations(x))
+    fit_predictor(predictor, expand, depthwise, x, *block.pre_activations(x), ranges)
     return predictor
 
 
 @torch.no_grad()
-def insert_predictors(model: Cnn, images: Tensor, bits: int = 4) -> None:
+def insert_predictors(
+    model: Cnn,
+    images: Tensor,
+    bits: int = 4,
+    scales: Scales = "power-of-two",
+    ranges: Literal["block", "global"] = "block",
+) -> None:
     """Give every block of ``model`` an initial predictor, calibrated on normalised ``images [N, C, H, W]``.
 
     Every block is calibrated on the inputs it gets while all blocks before it use their true masks.
+
+    Args:
+        model: The network.
+        images: ``[N, C, H, W]``, normalised.
+        bits: Of the predictors' activations.
+        scales: Whether these are quantised with powers of two.
+        ranges: One range of inputs per block and one shift per channel; or one of each for the whole network, the
+            widest any of them would have.
     """
     training = model.training
     model.eval()
-    x = images
-    found: list[tuple[BottleneckUnit, TernaryPredictor]] = []
-    for layer in model.layers:
-        if isinstance(layer, BottleneckUnit):
-            found.append((layer, initial_predictor(layer, x, bits)))
-        x = layer(x)
+    found = _initial_predictors(model, images, bits, scales, None)
+    if ranges == "global" and found:
+        predictors = [predictor for _, predictor in found]
+        widest = Ranges(
+            max(float(predictor.input_exponent) for predictor in predictors),
+            max(float(predictor.shift.max()) for predictor in predictors),
+        )
+        found = _initial_predictors(model, images, bits, scales, widest)
     for block, predictor in found:
         block.predictor = predictor
     model.train(training)
 
 
-def attach_empty_predictors(model: Cnn, bits: int = 4) -> None:
+def _initial_predictors(
+    model: Cnn, images: Tensor, bits: int, scales: Scales, ranges: Ranges | None
+) -> list[tuple[BottleneckUnit, TernaryPredictor]]:
+    x = images
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, BottleneckUnit):
+            found.append((layer, initial_predictor(layer, x, bits, scales, ranges)))
+        x = layer(x)
+    return found
+
+
+def attach_empty_predictors(model: Cnn, bits: int = 4, scales: Scales = "power-of-two") -> None:
     """Give every block an uninitialised predictor, to be filled from a checkpoint."""
     for _, block in model.bottlenecks():
-        block.predictor = empty_predictor(block, bits)
+        block.predictor = empty_predictor(block, bits, scales)

@@ -7,14 +7,16 @@ rounding and flooring, and a triangular bump for the gate.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from predfuse.errors import InputError
 from predfuse.ir import Padding, Predictor
 
+Scales = Literal["power-of-two", "float"]
 TERNARY_THRESHOLD = 0.7
 """Ternary weights keep what exceeds this fraction of the filter's mean magnitude (reference recipe of the paper)."""
 
@@ -123,6 +125,8 @@ class TernaryPredictor(nn.Module):
         depthwise_offset: Latent ``[M]``, in units of ``t2``.
         input_exponent: Power of two of the input quantiser, one per block.
         shift: ``[M]`` right shifts of the first stage.
+        scales: ``"power-of-two"``, or ``"float"``, where neither has to be whole: for comparison in training only,
+            there are no integers of it.
         expand_width, depthwise_width: ``[1, M, 1, 1]`` half-widths of the gates' surrogate gradients.
     """
 
@@ -140,16 +144,18 @@ class TernaryPredictor(nn.Module):
         groups: int,
         bits: int = 4,
         padding: Padding | None = None,
+        scales: Scales = "power-of-two",
     ) -> None:
         super().__init__()
-        self.stride, self.groups, self.bits = stride, groups, bits
+        self.stride, self.groups, self.bits, self.scales = stride, groups, bits, scales
         self.padding: Padding = (kernel // 2,) * 4 if padding is None else padding
         self.expand_weight = nn.Parameter(torch.zeros(middle, group_channels, 1, 1))
         self.expand_offset = nn.Parameter(torch.zeros(middle))
         self.depthwise_weight = nn.Parameter(torch.zeros(middle, 1, kernel, kernel))
         self.depthwise_offset = nn.Parameter(torch.zeros(middle))
-        self.register_buffer("input_exponent", torch.zeros((), dtype=torch.int32))
-        self.register_buffer("shift", torch.zeros(middle, dtype=torch.int32))
+        exponents = torch.int32 if scales == "power-of-two" else torch.float32
+        self.register_buffer("input_exponent", torch.zeros((), dtype=exponents))
+        self.register_buffer("shift", torch.zeros(middle, dtype=exponents))
         self.register_buffer("expand_width", torch.ones(1, middle, 1, 1))
         self.register_buffer("depthwise_width", torch.ones(1, middle, 1, 1))
 
@@ -194,6 +200,9 @@ class TernaryPredictor(nn.Module):
 
         The first stage's shift is applied to its weights instead of its outputs: exact, being a power of two.
         """
+        if self.scales != "power-of-two":
+            z1, z2 = self(x)
+            return z1.gt_(0), z2.gt_(0)
         scale = _power_of_two(-self.shift, x)
         quantised = (x * _power_of_two(-self.input_exponent, x)).floor_().clamp_(*self.input_range)
         weight = ternary(self.expand_weight) * scale.view(-1, 1, 1, 1)
@@ -203,7 +212,13 @@ class TernaryPredictor(nn.Module):
 
     @torch.no_grad()
     def to_integers(self) -> Predictor:
-        """The integer predictor this module simulates."""
+        """The integer predictor this module simulates.
+
+        Raises:
+            InputError: Its scales are no powers of two.
+        """
+        if self.scales != "power-of-two":
+            raise InputError("predictor", "has scales that are no powers of two", "train it with scales: power-of-two")
 
         def array(tensor: Tensor, dtype: type[np.generic]) -> np.ndarray[Any, Any]:
             return tensor.detach().cpu().numpy().astype(dtype)

@@ -57,12 +57,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_checkpoint(path: Path, model: Cnn, metadata: Mapping[str, Any]) -> None:
-    """Save a network with enough metadata to build it again (``architecture``, ``options``, ``bits``)."""
+    """Save a network with enough metadata to build it again (``architecture``, ``options``, ``bits``, ``scales``)."""
     predictors = [block.predictor for _, block in model.bottlenecks() if block.predictor is not None]
     description = {
         "architecture": model.architecture,
         "options": model.options,
         "bits": predictors[0].bits if predictors else None,
+        **({"scales": predictors[0].scales} if predictors else {}),
         **metadata,
     }
     write_tensors(path, model.state_dict(), description)
@@ -87,7 +88,7 @@ def load_checkpoint(path: Path, architecture: str | None = None) -> tuple[Cnn, d
         raise InputError(str(path), f"holds {name}, not {architecture}", f"name a checkpoint of {architecture}")
     model = models.build(name, **metadata.get("options", {}))
     if metadata.get("bits"):
-        attach_empty_predictors(model, int(metadata["bits"]))
+        attach_empty_predictors(model, int(metadata["bits"]), metadata.get("scales", "power-of-two"))
     fill(model, tensors, str(path))
     model.eval()
     return model, metadata

@@ -71,6 +71,10 @@ class PredictConfig(DistilledConfig):
     warmup_fraction: float = Field(0.05, ge=0, lt=1)
     tuning: tuple[Literal["joint", "frozen"], ...] = ("joint",)
     bits: int = Field(4, ge=2, le=8, description="Of the predictor's activations.")
+    scales: Literal["power-of-two", "float"] = Field(
+        "power-of-two", description="float: for comparison in training only."
+    )
+    ranges: Literal["block", "global"] = Field("block", description="Of the predictor's activations.")
     calibration_images: int = Field(256, gt=0)
     layerwise_steps: int = Field(400, ge=0)
     layerwise_learning_rate: float = Field(0.005, gt=0, description="Adam, on the latent ternary weights.")

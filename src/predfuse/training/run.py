@@ -223,7 +223,7 @@ class Run:
     def _layerwise(self, pruned: Path, predict: PredictConfig) -> Path:
         model = self._load(pruned)
         images = torch.from_numpy(self.trainer.train.images[: predict.calibration_images])
-        insert_predictors(model, self.trainer.normalise(images), predict.bits)
+        insert_predictors(model, self.trainer.normalise(images), predict.bits, predict.scales, predict.ranges)
         if predict.layerwise_steps == 0:
             return self._finish(model, "layerwise", {})
         return self._stage(model, "layerwise", lambda m: layerwise_stage(self.trainer, m, predict))
