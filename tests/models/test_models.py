@@ -135,6 +135,24 @@ def test_lowering_of_a_predicted_network_computes_the_same(linear: str | None) -
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 
 
+def test_without_shifts_there_are_no_bias_sums() -> None:
+    model = models.build("fusionet-s", input_shape=(3, 8, 8), stage_middle=(32, 64), shifts=False)
+    x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    model.train()
+    block = next(block for _, block in model.bottlenecks())
+    expected = x[:, :1].expand(16, 32, 8, 8) / (x[:, :1].square().mean() + 1e-5).sqrt()
+    torch.testing.assert_close(block.expand_norm(x[:, :1].expand(16, 32, 8, 8)), expected)
+    for _ in range(3):
+        model(x).square().mean().backward()
+    assert block.expand_norm.weight.grad is not None and block.depthwise_norm.weight.grad is not None
+    model.double().eval()
+    insert_predictors(model, x.double())
+    network = models.to_network(model.double())
+    assert all(not b.expand_bias.any() and not b.depthwise_bias.any() for b in network.bottlenecks())
+    got = np.stack([scores(network, image) for image in x[:2].double().numpy()])
+    np.testing.assert_allclose(got, model(x[:2].double()).detach().numpy(), rtol=1e-9, atol=1e-9)
+
+
 def scores(network: Network, image: np.ndarray) -> np.ndarray:
     values = {"input": image}
     for node in network.nodes:

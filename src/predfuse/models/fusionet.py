@@ -34,6 +34,7 @@ def fusionet(
     stage_blocks: tuple[int, ...] = STAGE_BLOCKS,
     last_channels: int = LAST_CHANNELS,
     tail_channels: int = TAIL_CHANNELS,
+    shifts: bool = True,
 ) -> Cnn:
     """Build a FusioNet.
 
@@ -55,6 +56,7 @@ def fusionet(
         stage_blocks: Blocks of each stage.
         last_channels: Output channels of the last block.
         tail_channels: Output channels of the last grouped 1x1 convolution.
+        shifts: Whether the norms inside the blocks shift; without, fused blocks have no bias sums.
 
     Raises:
         InputError: Lists of different length, channels not divisible by the groups, factors not positive.
@@ -93,6 +95,7 @@ def fusionet(
                 groups=groups,
                 shuffle_groups=groups,
                 residual=not last and number > 1,
+                shifts=shifts,
             )
             layers.append((f"b{number}", block))
     layers += [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -59,11 +60,39 @@ class ConvUnit(nn.Module):
         return shuffle_channels(activate(self.norm(self.conv(x)), self.activation), self.shuffle_groups)
 
 
+class ScaleNorm(nn.Module):
+    """Batch normalisation without shift: ``x * weight / sqrt(mean(x**2) + eps)`` per channel of ``[N, C, H, W]``.
+
+    Trains on the mean square of the batch, evaluates with the running one. It folds like a batch norm whose mean and
+    bias are 0 (``running_mean`` and ``bias`` say so), into a layer without bias.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    bias: Tensor
+
+    def __init__(self, channels: int, eps: float = BATCH_NORM_EPS, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.register_buffer("bias", torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        square = x.square().mean((0, 2, 3)) if self.training else self.running_var
+        if self.training:
+            self.running_var.lerp_(square.detach(), self.momentum)
+        return x * (self.weight * (square + self.eps).rsqrt()).view(1, -1, 1, 1)
+
+
 class BottleneckUnit(nn.Module):
     """Expand -> depthwise -> project with batch norms; gated by ReLU, or by a predictor once it has one.
 
     Without a predictor this is the ordinary block. With ``predictor`` set, its masks are the only nonlinearity:
     ``h = mask1 * a`` and ``u = mask2 * d``, nothing is clamped ("arithmetic: block").
+
+    Without ``shifts`` the norms after expand and depthwise only scale: fused, the block has no bias sums.
     """
 
     def __init__(
@@ -78,17 +107,19 @@ class BottleneckUnit(nn.Module):
         depthwise_activation: Activation | None = None,
         shuffle_groups: int = 1,
         residual: bool = False,
+        shifts: bool = True,
     ) -> None:
         super().__init__()
         require_divisible(groups, in_channels, middle_channels, out_channels)
+        inner_norm = partial(nn.BatchNorm2d, eps=BATCH_NORM_EPS) if shifts else ScaleNorm
         if residual and (stride != 1 or in_channels != out_channels):
             raise InputError(f"block {in_channels}->{out_channels}", "cannot have a residual", "keep the shape")
         self.expand = nn.Conv2d(in_channels, middle_channels, 1, groups=groups, bias=False)
-        self.expand_norm = nn.BatchNorm2d(middle_channels, eps=BATCH_NORM_EPS)
+        self.expand_norm = inner_norm(middle_channels)
         self.depthwise = nn.Conv2d(
             middle_channels, middle_channels, kernel, stride, kernel // 2, groups=middle_channels, bias=False
         )
-        self.depthwise_norm = nn.BatchNorm2d(middle_channels, eps=BATCH_NORM_EPS)
+        self.depthwise_norm = inner_norm(middle_channels)
         self.project = nn.Conv2d(middle_channels, out_channels, 1, groups=groups, bias=False)
         self.project_norm = nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPS)
         self.expand_activation: Activation = activation

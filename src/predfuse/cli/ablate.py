@@ -1,0 +1,40 @@
+"""``predfuse ablate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("ablate")(ablate)
+
+
+def ablate(
+    variants: Annotated[Path, typer.Argument(help="YAML: a base configuration and its variants.", metavar="VARIANTS")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the runs; interrupted ones go on.")],
+) -> None:
+    """Train variants of one configuration and compare accuracy, cycles and energy.
+
+    Stages that variants have in common are trained once. ablation.csv and ablation.json are brought up to date after
+    every variant.
+    """
+    from rich.console import Console
+
+    from predfuse.errors import InputError
+    from predfuse.experiments.ablation import run_ablation
+    from predfuse.report.ablation import table_of
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(str(output), f"cannot be created ({error.strerror})", "choose another folder") from error
+    errors = Console(stderr=True)
+    rows = run_ablation(
+        variants, output, lambda name, number, count: errors.print(f"variant {number} of {count}: {name}", markup=False)
+    )
+    Console().print(table_of(rows))
+    typer.echo(f"wrote {output / 'ablation.csv'} and {output / 'ablation.json'}")

@@ -1,0 +1,247 @@
+"""Ablations: variants of one training configuration, each trained alike, and what they cost and save.
+
+A file names a configuration and, for every variant, the fields it changes::
+
+    base: cifar10-fusionet-s.yaml
+    variants:
+      2-bit activations: {predict.bits: 2}
+      no shifts: {network.options.shifts: false}
+
+Stages that variants have in common are trained once: variants of the predictor start from one pruned network.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import json
+import logging
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from predfuse.errors import InputError
+from predfuse.files import write_text_atomically
+
+log = logging.getLogger(__name__)
+
+BASE = "base"
+ACCELERATOR = "archon"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant.
+
+    Attributes:
+        variant: Its name; ``base`` is the configuration unchanged.
+        changes: Fields changed, as ``field=value``.
+        vanilla: Test accuracy, 0..1.
+        pruned: Test accuracy; None if it was not pruned.
+        predicted: Test accuracy of the better tuning; None if it has no predictor.
+        lost: Points of test accuracy, 0..1, its last stage has less than that of the base.
+        fused_multiplications: Per image, fused; None where there are no integers (float scales).
+        total_cycles: Of one test image on ``archon`` at cycle fidelity; likewise.
+        energy_uj: Likewise.
+    """
+
+    variant: str
+    changes: str
+    vanilla: float
+    pruned: float | None
+    predicted: float | None
+    lost: float
+    fused_multiplications: float | None
+    total_cycles: int | None
+    energy_uj: float | None
+
+    @property
+    def last(self) -> float:
+        """Accuracy of the last stage it has."""
+        return next(value for value in (self.predicted, self.pruned, self.vanilla) if value is not None)
+
+
+def read_ablation(path: Path) -> dict[str, dict[str, Any]]:
+    """The raw configuration of every variant by name, the base first.
+
+    Raises:
+        InputError: Missing or malformed file, unknown keys, or a variant that is no mapping of fields.
+    """
+    document = _read_yaml(path)
+    for key in document:
+        if key not in ("base", "variants"):
+            raise InputError(str(path), f"{key} is not a known key", "use base: and variants:")
+    base, variants = document.get("base"), document.get("variants")
+    if isinstance(base, str):
+        base = _read_yaml(path.parent / base)
+    if not isinstance(base, dict):
+        raise InputError(str(path), "has no base", "name a training configuration, or write it there")
+    if not isinstance(variants, dict) or not variants:
+        raise InputError(str(path), "has no variants", "give each a name and the fields it changes")
+    configs: dict[str, dict[str, Any]] = {BASE: base}
+    for name, changes in variants.items():
+        if not isinstance(changes, dict) or not changes or str(name) in configs:
+            raise InputError(f"{path}: variant {name!r}", "changes nothing, or has the name of another", "correct it")
+        configs[str(name)] = _changed(base, changes, f"{path}: variant {name!r}")
+    return configs
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})", "name a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"is not YAML ({' '.join(str(error).split())})", "correct the file") from error
+    if not isinstance(document, dict):
+        raise InputError(str(path), "does not hold a mapping", "write keys")
+    return document
+
+
+def _changed(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
+    config = copy.deepcopy(dict(base))
+    for field, value in changes.items():
+        *parents, last = str(field).split(".")
+        place = config
+        for parent in parents:
+            if place.get(parent) is None:
+                place[parent] = {}
+            if not isinstance(place[parent], dict):
+                raise InputError(where, f"{parent} is no section", "name a field of a section")
+            place = place[parent]
+        place[last] = value
+    return config
+
+
+def run_ablation(path: Path, folder: Path, progress: Callable[[str, int, int], None] | None = None) -> list[Row]:
+    """Train every variant and measure it; what is finished in ``folder`` is not done again.
+
+    Args:
+        path: The file of variants.
+        folder: Receives a training run per variant, and after every variant ``ablation.csv`` and ``ablation.json``.
+        progress: Called with the variant, its number from 1 and how many there are.
+
+    Raises:
+        InputError: A configuration is unusable (all are checked before the first is trained).
+    """
+    from predfuse.training.config import parse_config
+    from predfuse.training.run import Run
+
+    configs = read_ablation(path)
+    parsed = {name: parse_config(raw, f"{path}: variant {name!r}") for name, raw in configs.items()}
+    slugs = {name: _slug(name) for name in parsed}
+    if len(set(slugs.values())) < len(slugs):
+        raise InputError(str(path), "has variants whose names differ only in punctuation", "rename one")
+    rows: list[Row] = []
+    for number, (name, config) in enumerate(parsed.items(), start=1):
+        if progress is not None:
+            progress(name, number, len(parsed))
+        own = folder / slugs[name]
+        own.mkdir(parents=True, exist_ok=True)
+        _take_over([folder / slugs[other] for other in parsed if other != name], own, config)
+        paths = Run(config, own).train()
+        rows.append(_measure(name, _differences(configs[BASE], configs[name]), paths, rows[0] if rows else None))
+        write_text_atomically(folder / "ablation.csv", as_csv(rows))
+        write_text_atomically(folder / "ablation.json", json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    return rows
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "variant"
+
+
+def _take_over(others: list[Path], own: Path, config: Any) -> None:
+    """Copy the stages other variants have finished with what decides them configured alike."""
+    from predfuse.training.checkpoint import read_tensors
+    from predfuse.training.config import parse_config
+
+    for other in others:
+        for path in sorted(other.glob("*.safetensors")):
+            target = own / path.name
+            if path.stem == "state" or target.exists():
+                continue
+            made_by = parse_config(read_tensors(path)[1].get("config"), str(path))
+            if made_by.up_to(path.stem) == config.up_to(path.stem) and _has(config, path.stem):
+                temporary = target.with_suffix(".tmp")
+                shutil.copyfile(path, temporary)
+                temporary.replace(target)
+                log.info("%s: stage %s is that of %s", own.name, path.stem, other.name)
+
+
+def _has(config: Any, stage: str) -> bool:
+    if stage == "vanilla":
+        return True
+    if config.prune is None or stage == "pruned":
+        return config.prune is not None
+    return config.predict is not None
+
+
+def _differences(base: Any, other: Any, prefix: str = "") -> str:
+    """``field=value`` of all that ``other`` has differently."""
+    if not (isinstance(base, dict) and isinstance(other, dict)):
+        return ""
+    found = []
+    for key, value in other.items():
+        if base.get(key) == value:
+            continue
+        if isinstance(value, dict) and isinstance(base.get(key, {}), dict):
+            found.append(_differences(base.get(key, {}), value, f"{prefix}{key}."))
+        else:
+            found.append(f"{prefix}{key}={value}")
+    return ", ".join(found)
+
+
+def _measure(name: str, changes: str, paths: Mapping[str, Path], base: Row | None) -> Row:
+    from predfuse.training.checkpoint import read_tensors
+
+    facts = {stage: read_tensors(path)[1] for stage, path in paths.items()}
+    accuracy = {stage: float(found["test_accuracy"]) for stage, found in facts.items()}
+    tunings = {stage: value for stage, value in accuracy.items() if stage.startswith("predicted")}
+    best = max(tunings, key=tunings.__getitem__) if tunings else None
+    multiplications, cycles, energy = (None, None, None)
+    if best is not None and facts[best].get("scales", "power-of-two") == "power-of-two":
+        multiplications, cycles, energy = _hardware(paths[best], facts[best])
+    row = Row(
+        variant=name,
+        changes=changes,
+        vanilla=accuracy["vanilla"],
+        pruned=accuracy.get("pruned"),
+        predicted=tunings[best] if best is not None else None,
+        lost=0.0,
+        fused_multiplications=multiplications,
+        total_cycles=cycles,
+        energy_uj=energy,
+    )
+    lost = 0.0 if base is None else base.last - row.last
+    return Row(**{**asdict(row), "lost": lost})
+
+
+def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
+    """Fused multiplications, cycles and energy (uJ) of the first test image."""
+    from predfuse import data
+    from predfuse.accelerators import load_spec
+    from predfuse.accelerators.cycle.simulate import simulate_cycles
+    from predfuse.compiler.calibrate import normalise
+    from predfuse.fusion.counts import count_network
+    from predfuse.training.run import network_of
+
+    network = network_of(path)
+    source = facts["config"]["data"]
+    found = data.load(facts["data"], "test", root=source["root"], limit=1, size=source["size"])
+    result = simulate_cycles(network, load_spec(ACCELERATOR), normalise(network, found.images[:1]))[0].result
+    return count_network(network).total.fused.multiplications, result.total_cycles, result.total_energy_uj
+
+
+def as_csv(rows: list[Row]) -> str:
+    """One line per variant."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    return text.getvalue()

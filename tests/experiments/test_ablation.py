@@ -1,0 +1,119 @@
+"""Ablations: shared stages, rows, interrupted ones, and what a user can get wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from predfuse import models
+from predfuse.cli import app
+from predfuse.errors import InputError
+from predfuse.experiments.ablation import read_ablation, run_ablation
+from predfuse.training.config import parse_config
+
+VARIANTS = {
+    "2-bit activations": {"predict.bits": 2},
+    "float scales": {"predict.scales": "float"},
+    "no shifts": {"network.options.shifts": False},
+    "vanilla only": {"prune": None},
+}
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four variants of a tiny training run on two classes of pictures."""
+    folder = tmp_path_factory.mktemp("ablation")
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("above", "below")):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for number in range(20):
+            picture = rng.integers(0, 100, (8, 8))
+            picture[4 * label : 4 * label + 4] += 120
+            Image.fromarray(picture.astype(np.uint8)).save(folder / "pictures" / name / f"{number:02}.png")
+    options = {"stage_channels": [8, 8], "stage_middle": [32, 32], "stage_blocks": [1, 1], "last_channels": 8}
+    base = {
+        "network": {"name": "fusionet", "options": {**options, "tail_channels": 16}},
+        "data": {"name": f"folder:{folder / 'pictures'}", "crop_padding_pixels": 1},
+        "batch_size": 8,
+        "threads": 1,
+        "vanilla": {"epochs": 2},
+        "prune": {"epochs": 1, "update_every_steps": 1},
+        "predict": {"epochs": 1, "layerwise_steps": 2, "calibration_images": 8},
+    }
+    (folder / "base.yaml").write_text(yaml.safe_dump(base))
+    path = folder / "variants.yaml"
+    path.write_text(yaml.safe_dump({"base": "base.yaml", "variants": VARIANTS}, sort_keys=False))
+    return path
+
+
+def test_variants_are_trained_and_measured(variants: Path, tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["ablate", str(variants), "-o", str(tmp_path / "out")], env={"COLUMNS": "100"})
+    assert ran.exit_code == 0, ran.output
+    rows = {row["variant"]: row for row in json.loads((tmp_path / "out" / "ablation.json").read_text())}
+    assert list(rows) == ["base", *VARIANTS] and all(name in ran.output for name in rows)
+    assert rows["2-bit activations"]["changes"] == "predict.bits=2" and rows["base"]["changes"] == ""
+    base = rows["base"]
+    for name, row in rows.items():
+        last = row["predicted"] or row["pruned"] or row["vanilla"]
+        assert row["lost"] == pytest.approx(base["predicted"] - last), name
+    assert rows["float scales"]["total_cycles"] is None and rows["vanilla only"]["pruned"] is None
+    assert rows["no shifts"]["total_cycles"] < base["total_cycles"]
+    assert rows["2-bit activations"]["fused_multiplications"] == base["fused_multiplications"] > 0
+    # Variants of the predictor start from the very same pruned network, trained once.
+    files = [(tmp_path / "out" / run / "pruned.safetensors") for run in ("base", "2-bit-activations", "float-scales")]
+    assert len({file.read_bytes() for file in files}) == 1
+    assert not (tmp_path / "out" / "vanilla-only" / "pruned.safetensors").exists()
+    stages = (tmp_path / "out" / "2-bit-activations" / "log.jsonl").read_text()
+    assert '"vanilla"' not in stages and '"predicted-joint"' in stages
+    # Nothing is trained again.
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.safetensors")}
+    again = run_ablation(variants, tmp_path / "out")
+    assert [row.variant for row in again] == list(rows)
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.safetensors")}
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"base": {}, "variants": {"a": {"x": 1}}, "more": 1}, "more is not a known key"),
+        ({"variants": {"a": {"x": 1}}}, "has no base"),
+        ({"base": "nothing.yaml", "variants": {"a": {"x": 1}}}, "nothing.yaml: cannot be read"),
+        ({"base": {"seed": 1}}, "has no variants"),
+        ({"base": {"seed": 1}, "variants": {"a": {}}}, "variant 'a': changes nothing"),
+        ({"base": {"seed": 1}, "variants": {"base": {"seed": 2}}}, "variant 'base': changes nothing, or has the name"),
+        ({"base": {"seed": 1}, "variants": {"a": {"seed.x": 2}}}, "seed is no section"),
+        ([1], "does not hold a mapping"),
+    ],
+)
+def test_unusable_files(document: object, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "variants.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(InputError, match=message):
+        read_ablation(path)
+
+
+def test_all_variants_are_checked_before_the_first_is_trained(variants: Path, tmp_path: Path) -> None:
+    document = yaml.safe_load(variants.read_text())
+    document["base"] = yaml.safe_load((variants.parent / "base.yaml").read_text())
+    path = tmp_path / "variants.yaml"
+    for more, message in (
+        ({"wrong": {"predict.bitz": 2}}, "variant 'wrong': predict.bitz is not a known key"),
+        ({"2 bit activations": {"predict.bits": 3}}, "names differ only in punctuation"),
+    ):
+        path.write_text(yaml.safe_dump({**document, "variants": {**document["variants"], **more}}))
+        with pytest.raises(InputError, match=message):
+            run_ablation(path, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_ablation_can_be_built() -> None:
+    path = Path(__file__).parents[2] / "configs" / "cifar10-ablations.yaml"
+    for name, raw in read_ablation(path).items():
+        config = parse_config(raw, name)
+        models.build(config.network.name, input_shape=(3, 32, 32), **config.network.options)
