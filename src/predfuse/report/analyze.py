@@ -14,18 +14,19 @@ from predfuse.analyze import MACHINES, SURVIVORS, Analysis, BlockAnalysis
 from predfuse.fusion.counts import Operations
 from predfuse.report import charts
 from predfuse.report.page import Chart, Page, Part, Section, Table, Tile, Tiles
-from predfuse.report.terminal import count, percent, ratio, table
+from predfuse.report.terminal import count, narrow, percent, ratio, table
 from predfuse.trace.ledger import Ledger, short_source
 
-SHAPE_HEADINGS = ("block", "channels", "image", "window", "groups", "exp.", "even", "pruned", "gains")
+SHAPE_HEADINGS = ("block", "channels", "image", "window", "groups", "exp.", "needs", "pruned", "gains")
 OPERATION_HEADINGS = ("block", "dense", "pruned", "fused", "dense", "pruned", "fused")
 CYCLE_HEADINGS = ("block", "dense", "sparse", "Archon", "of dense", "of sparse")
 MACHINE_HEADINGS = ("machine", "network", "cycles", "ms", "uJ")
 ADVICE_HEADINGS = ("block", "wider inside", "more groups", "narrower ends")
 LEDGER_HEADINGS = ("node", "kind", "status", "why", "source")
 BLOCK_CAPTION = (
-    "channels: input-inside-output; window: depthwise kernel/stride; exp.: channels inside per input channel; even: "
-    "the expansion above which fusion saves multiplications of the unpruned block, pruned: of the pruned block"
+    "channels: input-inside-output; window: depthwise kernel/stride; exp.: channels inside per input channel; needs: "
+    "the break-even expansion, above which fusion saves multiplications of the unpruned block; pruned: the same "
+    "against the pruned block; gains: unpruned multiplications per fused one"
 )
 WHOLE = "whole network"
 _FORMS = {"dense": "as it is", "sparse": "pruned", "fused": "pruned and fused"}
@@ -106,7 +107,7 @@ def machine_rows(analysis: Analysis) -> list[list[str]]:
 
 
 def summary(analysis: Analysis) -> str:
-    """The verdict in two sentences."""
+    """The verdict in a few sentences."""
     blocks, gaining = len(analysis.blocks), len(analysis.gaining)
     total = analysis.counts.total
     if not blocks:
@@ -116,8 +117,19 @@ def summary(analysis: Analysis) -> str:
     best = f"fusing just those that gain takes {count(analysis.best_multiplications)}"
     return (
         f"{gaining} of {blocks} blocks gain from fusion. {every}, {best}, fusing none {count(dense)} "
-        f"({count(total.pruned.multiplications)} with pruned blocks)."
+        f"({count(total.pruned.multiplications)} with pruned blocks). {_on_the_machines(analysis)}"
     )
+
+
+def _on_the_machines(analysis: Analysis) -> str:
+    """What the cycles come to, in a sentence."""
+    fused = analysis.results["fused"].total_cycles
+    parts = []
+    for form, network in (("dense", "the unpruned network"), ("sparse", "the pruned one")):
+        factor = analysis.results[form].total_cycles / fused
+        word = f"{factor:.2f} times faster than" if factor >= 1 else f"{1 / factor:.2f} times slower than"
+        parts.append(f"{word} {network} on the {form} machine")
+    return f"Fused on Archon, an image is {' and '.join(parts)}."
 
 
 def notes(analysis: Analysis) -> list[str]:
@@ -125,9 +137,11 @@ def notes(analysis: Analysis) -> list[str]:
     result = [
         f"Pruned: every block keeps its largest weights, {percent(analysis.pointwise, 0)} of the 1x1 and "
         f"{percent(analysis.depthwise, 0)} of the depthwise ones (untrained: this says nothing about accuracy).",
-        f"Fused additions assume that {percent(SURVIVORS.expand, 0)} of the gates of either stage are open.",
+        f"Fused additions assume that {percent(SURVIVORS.expand, 0)} of the gates of either stage are open; they "
+        "include biases and the predictor's additions of few bits.",
         "Fused multiplications depend neither on pruning nor on the channels inside.",
-        "Cycles are the published closed forms (fidelity paper): no stalls, no list lengths, no halos.",
+        "Cycles are the published closed forms (fidelity paper): no stalls, no list lengths, no halos. "
+        "predfuse simulate --fidelity cycle says what real weights and masks take.",
     ]
     if any(
         "relu6" in (block.expand_activation, block.depthwise_activation) for block in analysis.network.bottlenecks()
@@ -177,7 +191,7 @@ def terminal(analysis: Analysis) -> Group:
     if analysis.blocks:
         last = (len(analysis.blocks),)
         parts += [
-            table("Blocks", SHAPE_HEADINGS, shape_rows(analysis)),
+            narrow(table("Blocks", SHAPE_HEADINGS, shape_rows(analysis))),
             Text(BLOCK_CAPTION, style="dim"),
             Text(""),
             table(
