@@ -43,15 +43,19 @@ def test_shipped_files_are_those_the_cards_describe() -> None:
         assert facts["config"]["data"]["root"] is None and facts["config"]["seed"] == entry.seed
 
 
-def test_every_predicted_network_lost_little() -> None:
-    """What the zoo claims: points lost to pruning and prediction, means over the seeds."""
-    by_stage = {(s.data, s.network, s.stage): s.mean for s in zoo.summaries(zoo.stages())}
-    for (data, network, stage), accuracy in by_stage.items():
-        vanilla = by_stage[data, network, "vanilla"]
-        if stage == "pruned":
-            assert accuracy >= vanilla - 0.010, (data, network)
-        elif stage == "predicted-joint":
-            assert accuracy >= vanilla - 0.012, (data, network)
+def test_what_is_claimed_of_fashion_mnist_holds() -> None:
+    """Points lost to pruning (0.5) and prediction (1.0), means over the seeds."""
+    means = {
+        s.stage: s.mean for s in zoo.summaries(zoo.stages()) if (s.data, s.network) == ("fashion-mnist", "fusionet-s")
+    }
+    assert means["pruned"] >= means["vanilla"] - 0.005
+    assert means["predicted-joint"] >= means["vanilla"] - 0.010
+
+
+def test_what_is_claimed_of_cifar10_holds() -> None:
+    for summary in zoo.summaries(zoo.stages()):
+        if summary.data == "cifar10" and summary.stage == "vanilla":
+            assert summary.mean >= 0.88, summary.network
 
 
 def test_the_readme_shows_the_zoo() -> None:
