@@ -18,6 +18,22 @@ TERNARY_SUM_BITS = 6
 """Mean width of the adders in a tree of 24 four-bit terms: 12 of 5 bits, 6 of 6, 3 of 7, 2 of 8 (bits)."""
 OFFSET_BITS = 12
 """Width of an offset and of what it is added to (bits)."""
+DECODERS_UM2 = 9_676.8
+"""Decoders of the indices that come with stored fused weights, as published."""
+OUTPUT_BITS = 5
+"""Number of an output of a slice, kept with every project weight (bits)."""
+BIAS_BITS = 24
+"""Width of a bias that takes the place of an expand weight (bits)."""
+SHIFT_STAGES = 5
+"""Two-way multiplexers a bit passes to be shifted by 0 to 31."""
+PLANE_WAYS = 4
+"""Where a pixel of the input plane comes from: three neighbours, taps visited to and fro, or the buffer."""
+HIDDEN_WAYS = 3
+"""Where a pixel of the hidden plane comes from: the first stage, or three rows or columns further (large kernels)."""
+TAP_WAYS = 2
+"""Pixels of the hidden plane a depthwise unit may take a tap from: strides of 1 and 2."""
+SCANNED_CHANNELS = 64
+"""Channels of a bank among which the next member of a pass is found, and its words, in a cycle."""
 
 
 def sram_area_um2(buffer: Buffer, own: Structures) -> float:
@@ -49,23 +65,28 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     if own is None:
         return {}
     area, lanes, parallel = own.area_um2, spec.pe.adders, design.parallel_lists
-    load_bits = GATE_BITS + WORD_BITS * (own.project_row_words + 2)
     areas: dict[str, float] = {}
     if design.gates == "registers":
-        row_bits = own.project_row_words * WORD_BITS
-        banks = spec.mask_buffer.banks
-        held = own.lane_registers * (load_bits + GATE_BITS)  # and which outputs the channel has
-        chosen = own.lane_registers * (GATE_BITS + 2 * WORD_BITS) + row_bits
-        areas["project memory"] = banks * area.sram_bank + own.project_memory_words * WORD_BITS * area.sram_bit
+        banks, row_words = spec.mask_buffer.banks, own.project_row_words
+        factors = WORD_BITS + BIAS_BITS
+        load_bits = GATE_BITS + factors + row_words * (WORD_BITS + OUTPUT_BITS)
+        # Every list takes a gate, two factors and one word of any row; the rows are compared with its output.
+        chosen = GATE_BITS + factors + row_words * (WORD_BITS + OUTPUT_BITS)
+        project_bits = own.project_memory_words * (WORD_BITS + OUTPUT_BITS)
+        areas["project memory"] = banks * area.sram_bank + project_bits * area.sram_bit
         areas["tap memory"] = own.tap_memory_words * WORD_BITS * area.narrow_sram_bit
         areas["column buffers"] = 2 * _banked_regfiles(own.column_buffer_words * WORD_BITS, banks, own)
         areas["weight maps"] = own.map_bits * area.sram_bit
-        areas["lane registers"] = lanes * 2 * held * area.regfile_bit
+        areas["member search"] = banks * SCANNED_CHANNELS * (2 * area.adder_bit + 3 * area.mux_bit)
+        areas["lane registers"] = lanes * 2 * own.lane_registers * load_bits * area.regfile_bit
         # Banks to lanes directly, or over as many buses as there are loads in a cycle.
         points = min(banks * lanes, own.channel_loads * (banks + lanes))
         areas["load network"] = points * load_bits * area.mux_bit
-        areas["lane selectors"] = lanes * parallel * chosen * area.mux_bit
-        areas["input planes"] = 2 * own.input_plane_pixels * WORD_BITS * area.flip_flop
+        areas["lane selectors"] = lanes * parallel * own.lane_registers * chosen * area.mux_bit
+        plane_bits = own.input_plane_pixels * WORD_BITS
+        areas["input planes"] = plane_bits * (2 * area.flip_flop + PLANE_WAYS * area.mux_bit)
+        # Bias sums are multiplied with a power of two of their output, broadcast in place of a pixel.
+        areas["input multiplexers"] = spec.array.pes * WORD_BITS * area.mux_bit
     elif design.weights == "generated":
         # Factors in small memories, one for every lane.
         words = own.project_memory_words + own.tap_memory_words + 2 * own.column_buffer_words
@@ -78,7 +99,9 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     if design.gates == "banked":
         areas["gate crossbar"] = lanes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
     if design.weights == "generated":
-        areas["fused-weight multipliers"] = lanes * parallel * 2 * area.multiplier
+        shifter = SHIFT_STAGES * ADDER_BITS * area.mux_bit  # rounding is the addition of a multiplier-accumulator
+        multiplier = area.multiplier * BIAS_BITS / WORD_BITS
+        areas["fused-weight multipliers"] = lanes * parallel * (2 * multiplier + shifter)
     if design.predictor == "dedicated":
         positions = design.tile_rows * design.tile_columns
         term = TERNARY_SUM_BITS * area.adder_bit + (spec.activation_bits + 1) * area.mux_bit
@@ -89,6 +112,10 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         areas["predictor, first stage"] = own.predictor_units * unit
         areas["predictor, second stage"] = positions * second
         areas["hidden planes"] = 2 * plane
+        state = spec.activation_bits + 1
+        choices = positions * own.predictor_channels * own.predictor_taps * TAP_WAYS * state
+        moved = own.predictor_channels * own.hidden_plane_pixels * HIDDEN_WAYS * state
+        areas["tap selectors"] = (choices + moved) * area.mux_bit
         areas["gate formers"] = positions * own.predictor_channels * own.predictor_taps * area.mux_bit
     return areas
 
@@ -114,7 +141,10 @@ def sized(spec: ArchonSpec) -> ArchonSpec:
             "fifo": 0 if registers else WORD_BITS * area.flip_flop,
             "mask_sram": spec.pe.mask_sram_depth * WORD_BITS * area.mask_sram_bit,
             "mask_gates": MASK_GATE_BITS * lanes * area.mux_bit if private else 0,
-            "zero_muxes": ADDER_BITS * lanes * area.mux_bit,
+            # Entries have the width of a weight; the published multiplexers pass that of a sum.
+            "zero_muxes": (WORD_BITS if registers else ADDER_BITS) * lanes * area.mux_bit,
+            # Gates in registers come by lane, not by index.
+            "decoders": 0 if registers else DECODERS_UM2,
             "reconfiguration_muxes": spec.pe.adder_split * ADDER_BITS * lanes * area.mux_bit if shared else 0,
             "global_buffer": sram_area_um2(spec.global_buffer, own),
             "mask_buffer": sram_area_um2(spec.mask_buffer, own),
@@ -139,8 +169,9 @@ def sized(spec: ArchonSpec) -> ArchonSpec:
             "global_buffer_write": buffer_access,
         }
     )
-    wide = max(1, own.project_row_words * WORD_BITS // GATE_BITS)  # 64-bit memories side by side
-    row_bits = own.project_memory_words * WORD_BITS / spec.mask_buffer.banks / wide
+    word_bits = WORD_BITS + OUTPUT_BITS
+    wide = max(1.0, own.project_row_words * word_bits / GATE_BITS)  # 64-bit memories side by side
+    row_bits = own.project_memory_words * word_bits / spec.mask_buffer.banks / wide
     prices = own.energy_pj.model_copy(update={"project_row": wide * sram_access_pj(row_bits, own)})
     sized_design = design.model_copy(update={"structures": own.model_copy(update={"energy_pj": prices})})
     return spec.model_copy(update={"area_um2": areas, "energy_pj": energies, "design": sized_design})

@@ -77,12 +77,40 @@ def test_inputs_are_read_before_a_tile_is_predicted() -> None:
     spec, work = archon(), work_of(channels=6, kernel=3, stride=1, size=8)
     tile = work.tiles(8, 8)[0]
     reading = -(-6 * rectangle_accesses(8, 8, spec) // spec.global_buffer.banks)
-    time = tile_predict_time(work, 8, 72, tile, spec)
+    # Nine gate words a channel, six a cycle, take longer than a channel a cycle; the first plane comes before them.
+    words = np.full(8, 9)
+    time = tile_predict_time(work, words, tile, spec)
     assert time.expand_cycles == reading + 8 + spec.design.fill_cycles
-    # 72 gate words, four a cycle, take longer than eight channels, one a cycle.
-    assert time.depthwise_cycles == 72 // 4 - 8
+    assert time.cycles == reading + 1 + 8 * 2 + spec.design.fill_cycles
     slow = variant(spec, {"design.structures.gate_writes": 1})
-    assert tile_predict_time(work, 8, 72, tile, slow).cycles == reading + 72 + spec.design.fill_cycles
+    assert tile_predict_time(work, words, tile, slow).cycles == reading + 1 + 72 + spec.design.fill_cycles
+
+
+@given(st.lists(st.integers(0, 10), min_size=1, max_size=9), st.integers(1, 4), st.integers(1, 6), st.booleans())
+def test_stages_take_turns_with_two_hidden_planes(words: list[int], rounds: int, writes: int, wide: bool) -> None:
+    """Cycle by cycle: the first stage fills a plane that is free, the second empties the one that was filled first."""
+    work = work_of(channels=16 * rounds, kernel=5 if wide else 3, stride=1, size=4)
+    spec = variant(archon(), {"design.structures.gate_writes": writes, "design.structures.predictor_units": 200})
+    tile = work.tiles(8, 8)[0]
+    time = tile_predict_time(work, np.array(words), tile, spec)
+    clock = expanded = written = left = at = 0
+    begins = []
+    while written < len(words):
+        clock += 1
+        if written < expanded:  # a plane is full
+            if left == 0:
+                begins.append(clock - 1)
+                left = max(4 if wide else 1, -(-words[written] // writes))
+            left -= 1
+        if expanded < len(words) and expanded - written < 2:
+            at += 1
+        if at == rounds:
+            expanded, at = expanded + 1, 0
+        if left == 0 and len(begins) > written:
+            written += 1
+    accesses = -(-16 * rounds * rectangle_accesses(4, 4, spec) // spec.global_buffer.banks)
+    assert time.cycles == accesses + spec.design.fill_cycles + clock
+    assert time.remaining is not None and time.remaining.tolist() == [clock - begin for begin in begins]
 
 
 def test_parts_write_every_gate_word_in_part() -> None:
@@ -91,21 +119,25 @@ def test_parts_write_every_gate_word_in_part() -> None:
     (plan,) = plan_groups(work, spec)
     item = plan_item(work, plan, tile, True, 1, spec, ON_CHIP)
     assert item.predict_parts == len(predicted_parts(work, tile, spec.design.structures)) > 1  # type: ignore[arg-type]
-    assert item.predict.cycles >= item.predict_parts * plan.gate_words / spec.design.structures.gate_writes  # type: ignore[union-attr]
+    cycles = -(-plan.channel_words // spec.design.structures.gate_writes)  # type: ignore[union-attr]
+    assert item.predict.cycles >= item.predict_parts * cycles.sum()
 
 
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=12), st.integers(1, 60), st.integers(0, 9))
-def test_a_prediction_follows_the_gate_words_released(release: list[int], cycles: int, delay: int) -> None:
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 9)), min_size=1, max_size=12), st.integers(0, 9))
+def test_a_prediction_follows_the_gate_words_released(channels: list[tuple[int, int]], delay: int) -> None:
     work = work_of(channels=2, kernel=3, stride=1, size=8)
-    spec = archon()
+    spec, tile = archon(), work.tiles(8, 8)[0]
     (plan,) = plan_groups(work, spec)
-    item = plan_item(work, plan, work.tiles(8, 8)[0], False, 2, spec, ON_CHIP)
-    plan = replace(plan, channels=len(release), release=np.sort(release))
-    item = replace(item, predict=replace(item.predict, expand_cycles=cycles, depthwise_cycles=0))
-    clock = 0.0
-    for freed in sorted(release):  # one channel after the other, each once its place is free
-        clock = max(clock, freed) + cycles / len(release)
-    assert _behind(plan, item, delay) == int(np.ceil(round(clock, 9))) + delay
+    channels = sorted(channels)
+    words = np.array([count for _, count in channels])
+    plan = replace(plan, channel_words=words, release=np.array([release for release, _ in channels]))
+    item = replace(
+        plan_item(work, plan, tile, False, 2, spec, ON_CHIP), predict=tile_predict_time(work, words, tile, spec)
+    )
+    clock = 0
+    for release, count in channels:  # one channel after the other, each once its place is free
+        clock = max(clock, release) + max(1, -(-count // spec.design.structures.gate_writes))  # type: ignore[union-attr]
+    assert _behind(plan, item, delay) == clock + delay
 
 
 def test_sums_without_room_for_the_next_tile_are_written_first() -> None:

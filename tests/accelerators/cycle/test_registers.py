@@ -16,8 +16,9 @@ from predfuse.accelerators.cycle.placement import assign_banks, place
 from predfuse.accelerators.cycle.registers import (
     LaneRegisters,
     Passes,
+    channel_banks,
+    fullest_bank,
     group_passes,
-    member_banks,
     pass_times,
     release_cycles,
     split_passes,
@@ -49,14 +50,23 @@ def slow_lists(members: list[set[int]], lane: list[int], parallel: int) -> int:
     return cycles
 
 
-def slow_loads(banks: list[int], loads: int) -> int:
-    """Load channels: every cycle up to ``loads``, at most one from a bank, the fullest banks first."""
-    left, cycles = Counter(banks), 0
-    while left.total():
+def slow_loads(banks: list[int], taps: list[int], lanes: list[int], loads: int, total: int) -> int:
+    """Load members: every cycle up to ``loads``; a bank sends its next one, those with most left first, if neither its
+    lane nor its bank of the gate memory is taken."""
+    queues = {bank: [m for m, other in enumerate(banks) if other == bank] for bank in sorted(set(banks))}
+    cycles = 0
+    while any(queues.values()):
         cycles += 1
-        for bank, _ in left.most_common(loads):
-            left[bank] -= 1
-        left = +left
+        lanes_taken: set[int] = set()
+        gates_taken: set[int] = set()
+        for bank in sorted(queues, key=lambda bank: -len(queues[bank])):
+            if not queues[bank] or len(lanes_taken) == loads:
+                break
+            lane, gate = lanes[queues[bank][0]], (bank + taps[queues[bank][0]]) % total
+            if lane not in lanes_taken and gate not in gates_taken:
+                queues[bank].pop(0)
+                lanes_taken.add(lane)
+                gates_taken.add(gate)
     return cycles
 
 
@@ -68,7 +78,7 @@ def random_passes(rng: np.random.Generator, passes: int, channels: int, outputs:
         np.concatenate(([0], np.cumsum(lengths))),
         np.concatenate(channel),
         np.array(words, np.uint64),
-        np.zeros(lengths.sum(), np.int64),
+        rng.integers(0, 5, lengths.sum()),
         np.arange(passes),
         np.zeros(passes, np.int64),
     )
@@ -89,10 +99,11 @@ def test_pass_times(seed: int, passes: int, lanes: int, parallel: int, loads: in
         lane = place(case.outputs[span], sizes.lanes, sizes.registers)
         assert np.bincount(lane).max() <= sizes.registers
         expected_lists.append(slow_lists(members, lane.tolist(), parallel))
-        expected_loads.append(slow_loads(bank[case.channel[span]].tolist(), loads))
+        source, tap = bank[case.channel[span]].tolist(), case.tap[span].tolist()
+        expected_loads.append(slow_loads(source, tap, lane.tolist(), loads, banks))
     assert times.list_cycles.tolist() == expected_lists
     assert times.load_cycles.tolist() == expected_loads
-    assert member_banks(case, banks).tolist() == bank[case.channel].tolist()
+    assert channel_banks(case, banks).tolist() == bank[: case.channel.max() + 1].tolist()
     # Two sets of registers: while the lists of a pass run, the next is loaded; both sets change hands together.
     clock, ends = expected_loads[0], []
     for index in range(passes):
@@ -100,7 +111,9 @@ def test_pass_times(seed: int, passes: int, lanes: int, parallel: int, loads: in
         clock += max(expected_lists[index], expected_loads[index + 1] if index + 1 < passes else 0)
     assert times.cycles == clock and times.ends.tolist() == ends
     last = {int(c): ends[i] for i in range(passes) for c in case.channel[case.indptr[i] : case.indptr[i + 1]]}
-    assert release_cycles(case, times, 12).tolist() == sorted([0] * (12 - len(last)) + list(last.values()))
+    assert release_cycles(case, times, 12).tolist() == [last.get(channel, 0) for channel in range(12)]
+    held = Counter(((bank[case.channel] + case.tap) % banks).tolist())
+    assert fullest_bank(bank[case.channel], case.tap, banks) == max(held.values())
 
 
 def test_placement_finds_a_colouring() -> None:

@@ -19,8 +19,8 @@ from predfuse.accelerators.cycle.registers import (
     NO_COLUMN,
     LaneRegisters,
     Passes,
+    channel_banks,
     group_passes,
-    member_banks,
     pass_times,
     release_cycles,
 )
@@ -55,13 +55,14 @@ class Walk:
     clock: int = 0
     products: int = 0
     last_read: dict[int, int] = field(default_factory=dict)  # cycle by channel
+    lane_of: dict[int, int] = field(default_factory=dict)  # of the members being loaded
 
     def run(self) -> None:
         """All passes."""
         outputs = self.node.out_channels // self.node.groups
         shape = next(iter(self.gates.values())).shape
         self.sums = np.zeros((outputs, *shape), np.int64)
-        banks = member_banks(self.passes, self.sizes.banks)
+        banks = channel_banks(self.passes, self.sizes.banks)[self.passes.channel]
         count = len(self.passes.indptr) - 1
         loading = self._queue(0, banks) if count else []
         lanes: list[list[Member]] = []
@@ -70,7 +71,7 @@ class Walk:
         current = -1
         while True:
             busy = any(running)
-            if not busy and not loading:
+            if not busy and not any(loading):
                 current += 1
                 if current == count:
                     return
@@ -81,31 +82,41 @@ class Walk:
                 loading = self._queue(current + 1, banks) if current + 1 < count else []
                 continue
             self.clock += 1
-            if loading:
+            if any(loading):
                 self._load(loading, current + 1)
             for lists, total in zip(running, added, strict=True):
                 if lists:
                     self._send(lists, lanes, current, total)
 
-    def _queue(self, index: int, banks: Array) -> list[tuple[int, int]]:
+    def _queue(self, index: int, banks: Array) -> list[list[int]]:
+        """Members of a pass by bank of the project memory."""
         span = range(self.passes.indptr[index], self.passes.indptr[index + 1])
-        return [(member, int(banks[member])) for member in span]
+        self.lane_of = dict(zip(span, self._lanes(index), strict=True))
+        return [[member for member in span if banks[member] == bank] for bank in range(self.sizes.banks)]
 
-    def _load(self, loading: list[tuple[int, int]], index: int) -> None:
-        """Up to ``loads`` members, one from a bank, the fullest banks first."""
-        used: set[int] = set()
-        depth = {bank: sum(other == bank for _, other in loading) for _, bank in loading}
-        for member, bank in sorted(loading, key=lambda item: -depth[item[1]]):
-            if len(used) == self.sizes.loads:
+    def _load(self, queues: list[list[int]], index: int) -> None:
+        """Up to ``loads`` members, the next of a bank, none into a lane or from a gate bank that is taken."""
+        lanes: set[int] = set()
+        gates: set[int] = set()
+        for bank in sorted(range(len(queues)), key=lambda bank: -len(queues[bank])):
+            if not queues[bank] or len(lanes) == self.sizes.loads:
                 break
-            if bank not in used:
-                used.add(bank)
-                loading.remove((member, bank))
-                self.last_read[int(self.passes.channel[member])] = self.clock
+            member = queues[bank][0]
+            gate = (bank + int(self.passes.tap[member])) % self.sizes.banks
+            if self.lane_of[member] in lanes or gate in gates:
+                continue
+            lanes.add(self.lane_of[member])
+            gates.add(gate)
+            queues[bank].pop(0)
+            self.last_read[int(self.passes.channel[member])] = self.clock
+
+    def _lanes(self, index: int) -> list[int]:
+        span = slice(self.passes.indptr[index], self.passes.indptr[index + 1])
+        return [int(lane) for lane in place(self.passes.outputs[span], self.sizes.lanes, self.sizes.registers)]
 
     def _fill_lanes(self, index: int) -> list[list[Member]]:
         span = slice(self.passes.indptr[index], self.passes.indptr[index + 1])
-        lane = place(self.passes.outputs[span], self.sizes.lanes, self.sizes.registers)
+        lane = self._lanes(index)
         lanes: list[list[Member]] = [[] for _ in range(self.sizes.lanes)]
         rows = zip(self.passes.channel[span], self.passes.tap[span], self.passes.outputs[span], lane, strict=True)
         for channel, tap, word, number in rows:
@@ -204,6 +215,5 @@ def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
         exact = _fused_group(node, outputs, middle, x[columns].astype(np.int64), mask1[middle], mask2[middle])
         assert (walk.sums + node.output_bias[outputs][:, None, None] == exact).all()
         # When its gate words may be overwritten, no channel is read any more.
-        release = np.array(release_cycles(passes, times, work.group_middle))
-        reads = np.sort([walk.last_read.get(channel, 0) for channel in range(work.group_middle)])
-        assert (reads <= release).all()
+        release = release_cycles(passes, times, work.group_middle)
+        assert all(cycle <= release[channel] for channel, cycle in walk.last_read.items())

@@ -6,7 +6,6 @@ once. :mod:`predfuse.accelerators.cycle.layerwise` is the published order instea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -74,7 +73,7 @@ def plan_block(
             main = beside + item.drain_cycles + spec.design.fill_cycles
             fill = _fill_cycles(plan, index == 0 or not kept, spec)
             main_cycles += fill + main
-            both = spec.design.predictor == "dedicated" and words_before + plan.gate_words <= spec.mask_buffer.depth
+            both = spec.design.predictor == "dedicated" and words_before + plan.memory_words <= spec.mask_buffer.depth
             # Gate words wait in queues for a cycle in which their bank is not read.
             idle = spec.mask_buffer.banks * main_before - reads_before
             queued = item.predict_parts * plan.gate_words <= idle
@@ -95,7 +94,7 @@ def plan_block(
                 waits=not steps,
                 reads_stores=not steps and not place.input_on_chip,
             )
-            words_before, main_before, reads_before = plan.gate_words, fill + main, plan.members
+            words_before, main_before, reads_before = plan.memory_words, fill + main, plan.members
             delay = fill + spec.design.fill_cycles + beside - int(cycles[index])
             parts = [step] if kept else _streamed(step, plan, fill, before, place)
             before = len(parts)
@@ -107,7 +106,7 @@ def _behind(plan: GroupPlan, item: Item, delay: int) -> int:
     """When a prediction can end that overwrites the gate words of the tile before as its lists release them.
 
     The gate words of a channel take the places they had in the tile before, and channels are predicted in the order in
-    which they are released. After the nth release all channels from the nth on remain.
+    which they are released. After the nth release the gate words of all channels from the nth on remain to be written.
 
     Args:
         plan: The group, the same for both tiles.
@@ -117,11 +116,9 @@ def _behind(plan: GroupPlan, item: Item, delay: int) -> int:
     Returns:
         Cycles after the main work of the tile before begins; 0 where gates are not in registers.
     """
-    if plan.release is None or not plan.channels:
+    if plan.release is None or item.predict.remaining is None or not plan.channels:
         return 0
-    left = plan.channels - np.arange(plan.channels)
-    per_channel = item.predict.cycles / plan.channels
-    return math.ceil(float((plan.release + left * per_channel).max())) + delay
+    return int((plan.release + item.predict.remaining).max()) + delay
 
 
 def _streamed(step: Step, plan: GroupPlan, fill_cycles: int, before: int, place: Place) -> list[Step]:

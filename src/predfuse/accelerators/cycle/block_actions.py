@@ -91,7 +91,7 @@ def _main(work: BlockWork, groups: Sequence[GroupPlan], items: Items, gates: Gat
         fills = sum(plan.fill_words + plan.refill_words * (plan.slices - 1) * tiles for plan in groups)
         main += Actions(factor_multiplications=2 * entries, narrow_sram_words=fills)
     if spec.design.gates == "registers":
-        return main + _from_registers(groups, entries, survivors, tiles, spec)
+        return main + _from_registers(groups, lists, bias_lists, entries, survivors, tiles, spec)
     main += Actions(fifo_pushes=sent, fifo_pops=sent)
     if spec.design.weights == "generated":
         main += Actions(narrow_sram_words=3 * entries)
@@ -103,13 +103,21 @@ def _main(work: BlockWork, groups: Sequence[GroupPlan], items: Items, gates: Gat
     )
 
 
-def _from_registers(groups: Sequence[GroupPlan], entries: int, survivors: int, tiles: int, spec: ArchonSpec) -> Actions:
-    """A load writes a gate word, a row of project weights and two factors; an entry reads a gate and three factors."""
+def _from_registers(
+    groups: Sequence[GroupPlan], lists: int, bias_lists: int, entries: int, survivors: int, tiles: int, spec: ArchonSpec
+) -> Actions:
+    """A load writes a gate word, a row of project weights and two factors, twice: into the set that is loaded and from
+    there into the one that is read. An entry reads a gate and three factors. A bias list is multiplied with a power of
+    two; every list passes the register behind the adders."""
     own = spec.design.structures
     assert own is not None  # checked with the specification
     members = sum(plan.members for plan in groups) * tiles
-    written = members * (GATE_WORDS + 2 + own.project_row_words)
+    written = 2 * members * (GATE_WORDS + 2 + own.project_row_words)
     return Actions(
+        multiplications=bias_lists,
+        ifmap_regfile_reads=bias_lists,
+        ifmap_regfile_writes=bias_lists,
+        fifo_pushes=lists + bias_lists,
         mask_buffer_reads=members,
         project_rows=members,
         narrow_sram_words=2 * members,

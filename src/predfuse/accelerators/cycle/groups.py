@@ -9,7 +9,15 @@ import numpy as np
 
 from predfuse.accelerators.cycle.broadcast import NO_BANKS
 from predfuse.accelerators.cycle.lists import GroupLists, group_lists
-from predfuse.accelerators.cycle.registers import LaneRegisters, PassTimes, group_passes, pass_times, release_cycles
+from predfuse.accelerators.cycle.registers import (
+    LaneRegisters,
+    PassTimes,
+    channel_banks,
+    fullest_bank,
+    group_passes,
+    pass_times,
+    release_cycles,
+)
 from predfuse.accelerators.cycle.work import BlockWork, bias_entries, list_entries
 from predfuse.accelerators.design import Structures
 from predfuse.accelerators.parts import WORD_BITS
@@ -25,8 +33,7 @@ class GroupPlan:
     """What one group of a block needs for every tile.
 
     Attributes:
-        channels: Middle channels predicted (count).
-        gate_words: Gate words a tile has (count).
+        channel_words: ``[channels]`` int64: gate words of every middle channel, in the order of prediction (count).
         entries: Entries of all its lists (count).
         products: Weight lists it multiplies for a pixel, those divided among passes once for each (count).
         sums: Bias lists it adds for a pixel (count).
@@ -37,16 +44,16 @@ class GroupPlan:
         fill_words: Moved into the memories beside the lanes before the first tile (16-bit words).
         refill_words: Moved there for every slice of every tile, if there is more than one (16-bit words).
         times: Of its passes, where gates are in registers.
-        release: ``[channels]`` when the lists of a tile need the gate words of a channel no longer, ascending (cycles),
-            where gates are in registers.
+        memory_words: Gate memory a tile takes: words, if all banks are as full as the fullest (count).
+        release: ``[channels]`` when the lists of a tile need the gate words of a channel no longer (cycles), ascending:
+            channels are predicted in this order. Where gates are in registers.
         members: Loads for a tile (count), where gates are in registers: a channel with a row of project weights each.
         far_reads: Factors and maps that a tile reads from the global buffer because the memories beside the lanes are
             too small for all of them (count).
         lists: As sent, where they are broadcast.
     """
 
-    channels: int
-    gate_words: int
+    channel_words: Array
     entries: int
     products: int
     sums: int
@@ -57,10 +64,21 @@ class GroupPlan:
     fill_words: int
     refill_words: int
     times: PassTimes | None = None
+    memory_words: int = 0
     release: Array | None = None
     members: int = 0
     far_reads: int = 0
     lists: GroupLists | None = None
+
+    @property
+    def channels(self) -> int:
+        """Middle channels predicted (count)."""
+        return len(self.channel_words)
+
+    @property
+    def gate_words(self) -> int:
+        """Gate words a tile has (count)."""
+        return int(self.channel_words.sum())
 
 
 def plan_groups(work: BlockWork, spec: ArchonSpec) -> tuple[GroupPlan, ...]:
@@ -78,15 +96,15 @@ def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
     span = slice(group * work.group_middle, (group + 1) * work.group_middle)
     live = work.live_channels[span] if design.skip != "nothing" else np.ones(work.group_middle, np.bool_)
     channels = int(live.sum())
-    gated = work.depthwise[span] & live[:, None]
+    words = (work.depthwise[span].sum(axis=1) + work.depthwise_bias[span])[live]
     entries = int(list_entries(work)[span].sum() + sum(part[span].sum() for part in bias_entries(work)))
     own = design.structures
     channel_bits = own.channel_bits if own is not None else 2 * WORD_BITS
     generated = design.weights == "generated"
     factors = factor_bits(work, group)
     plan = GroupPlan(
-        channels=channels,
-        gate_words=int(gated.sum() + (work.depthwise_bias[span] & live).sum()),
+        channel_words=words,
+        memory_words=int(words.sum()),
         entries=entries,
         products=0,
         sums=0,
@@ -99,36 +117,47 @@ def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
     )
     if design.gates == "registers":
         assert own is not None  # checked with the specification
-        return _with_registers(plan, work, group, spec, own)
+        return _with_registers(plan, live, work, group, spec, own)
     banks = spec.mask_buffer.banks if design.gates == "banked" else NO_BANKS
     empty = design.skip == "nothing"
     lists = group_lists(work, group, biases=True, empty=empty, lanes=spec.lanes, banks=banks)
     return replace(plan, products=lists.weight_lists, sums=len(lists.indptr) - 1 - lists.weight_lists, lists=lists)
 
 
-def _with_registers(plan: GroupPlan, work: BlockWork, group: int, spec: ArchonSpec, own: Structures) -> GroupPlan:
+def _with_registers(
+    plan: GroupPlan, live: Array, work: BlockWork, group: int, spec: ArchonSpec, own: Structures
+) -> GroupPlan:
     outputs = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
     sums = spec.pe.psum_regfile_words * spec.design.parallel_lists
-    size = min(sums, SLICE_LIMIT, work.group_outputs)
-    while size > 1 and project_memory_words(outputs, size, own.project_row_words) > own.project_memory_words:
+    size, banks = min(sums, SLICE_LIMIT, work.group_outputs), spec.mask_buffer.banks
+    while True:
+        passes = group_passes(work, group, size, own.project_row_words, spec.lanes * own.lane_registers)
+        bank = channel_banks(passes, banks)
+        rows = project_rows(outputs[:, : len(bank)], size, own.project_row_words)
+        fullest = max((int(np.bincount(bank, part).max(initial=0)) for part in rows), default=0)
+        if size == 1 or fullest * banks * own.project_row_words <= own.project_memory_words:
+            break
         size = -(-size // 2)
-    passes = group_passes(work, group, size, own.project_row_words, spec.lanes * own.lane_registers)
     lanes = LaneRegisters(
         lanes=spec.lanes,
         registers=own.lane_registers,
         parallel_lists=spec.design.parallel_lists,
         loads=own.channel_loads,
-        banks=spec.mask_buffer.banks,
+        banks=banks,
     )
     span = slice(group * work.group_middle, (group + 1) * work.group_middle)
     taps, column = int(work.depthwise[span].sum()), int(work.expand[span].sum(axis=0).max())
-    maps = plan.channels * (work.taps + size + 2)  # of taps, outputs, and two columns
+    maps = plan.channels * (work.taps + 2)  # of taps and two columns
     far = _beyond(taps, own.tap_memory_words) + _beyond(column, own.column_buffer_words) + _beyond(maps, own.map_bits)
-    project_words = project_memory_words(outputs, size, own.project_row_words)
+    project_words = int(rows.sum(axis=1).max(initial=0)) * own.project_row_words
     slices = -(-work.group_outputs // size)
     times = pass_times(passes, lanes)
+    release = release_cycles(passes, times, work.group_middle)[live]
+    order = np.argsort(release, kind="stable")
     return replace(
         plan,
+        channel_words=plan.channel_words[order],
+        memory_words=_gate_memory_words(work, span, live, bank, banks),
         slices=slices,
         weight_bits=plan.weight_bits + len(passes.channel) * own.load_bits,
         fill_words=min(taps, own.tap_memory_words) + project_words,
@@ -136,7 +165,7 @@ def _with_registers(plan: GroupPlan, work: BlockWork, group: int, spec: ArchonSp
         products=passes.lists[0],
         sums=passes.lists[1],
         times=times,
-        release=release_cycles(passes, times, plan.channels),
+        release=release[order],
         members=len(passes.channel),
         far_reads=math.ceil(far * len(passes.channel)),
     )
@@ -147,19 +176,24 @@ def _beyond(words: int, memory_words: int) -> float:
     return max(0, words - memory_words) / words if words else 0.0
 
 
-def project_memory_words(outputs: Array, size: int, row_words: int) -> int:
-    """Words of the project memory the largest slice of ``size`` outputs takes, whole rows per channel.
+def project_rows(outputs: Array, size: int, row_words: int) -> Array:
+    """``[slices, middle]`` rows of the project memory every channel takes in every slice.
 
     Args:
         outputs: ``[outputs, middle]`` bool, project weights of a group that are not zero.
         size: Outputs of a slice.
         row_words: Words of a row.
     """
-    rows = [
-        int((-(-outputs[first : first + size].sum(axis=0) // row_words)).sum())
-        for first in range(0, len(outputs), size)
-    ]
-    return max(rows) * row_words
+    parts = [outputs[first : first + size].sum(axis=0) for first in range(0, len(outputs), size)]
+    rows: Array = -(-np.array(parts) // row_words)
+    return rows
+
+
+def _gate_memory_words(work: BlockWork, span: slice, live: Array, bank: Array, banks: int) -> int:
+    """Gate words of a tile if all banks were as full as the fullest."""
+    gated = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1) & live[:, None]
+    channel, tap = np.nonzero(gated)
+    return fullest_bank(bank[channel], tap, banks) * banks
 
 
 def factor_bits(work: BlockWork, group: int) -> int:

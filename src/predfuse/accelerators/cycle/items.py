@@ -105,7 +105,7 @@ def plan_item(
     residual = outputs * tile.pixels * WORD_BITS if work.residual and not place.residual_on_chip else 0
     results = outputs * tile.pixels * WORD_BITS if not place.output_on_chip else 0
     words, capacity = plan.gate_words, spec.mask_buffer.depth * spec.mask_buffer.width_bits // 64
-    spilled = max(0, words - capacity) if spec.design.gates != "private" else 0
+    spilled = max(0, plan.memory_words - capacity) if spec.design.gates != "private" else 0
     uses = plan.members if plan.times is not None else plan.entries
     spilled_reads = uses * spilled // words if words else 0
     width, own = spec.global_buffer.width_bits, spec.design.structures
@@ -113,7 +113,7 @@ def plan_item(
     if own is not None and spec.design.predictor == "dedicated":
         parts = predicted_parts(work, tile, own)
     return Item(
-        predict=tile_predict_time(work, plan.channels, words, tile, spec),
+        predict=tile_predict_time(work, plan.channel_words, tile, spec),
         predict_parts=len(parts),
         predict_reads=channels * sum(rectangle_accesses(rows, columns, spec) for rows, columns in parts),
         predictor_weight_reads=len(parts) * -(-plan.predictor_bits // width),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
 
 from predfuse.accelerators.cycle.work import BlockWork
 from predfuse.accelerators.design import Structures
@@ -10,9 +15,10 @@ from predfuse.accelerators.parts import WORD_BITS
 from predfuse.accelerators.spec import ArchonSpec
 from predfuse.compiler.tiling import Tile
 from predfuse.errors import InputError
+from predfuse.ir import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PredictTime:
     """Cycles of both stages.
 
@@ -20,10 +26,13 @@ class PredictTime:
         expand_cycles: First stage.
         depthwise_cycles: Second stage; of a dedicated predictor what it takes longer than the first, beside which it
             runs.
+        remaining: ``[channels]`` int64: from when the gate words of a channel are begun to the end (cycles), of a
+            dedicated predictor that takes the tile in one part.
     """
 
     expand_cycles: int
     depthwise_cycles: int
+    remaining: Array | None = None
 
     @property
     def cycles(self) -> int:
@@ -57,15 +66,14 @@ def layer_predict_time(work: BlockWork, spec: ArchonSpec) -> PredictTime:
     return PredictTime(expand, out_tiles * dot_product_cycles(_ceil(work.middle, images), work.taps, lanes))
 
 
-def tile_predict_time(work: BlockWork, channels: int, gate_words: int, tile: Tile, spec: ArchonSpec) -> PredictTime:
+def tile_predict_time(work: BlockWork, words: Array, tile: Tile, spec: ArchonSpec) -> PredictTime:
     """One group of one tile, its halo computed again.
 
     The inputs of a tile are read from the global buffer into the predictor first: it holds one set of them.
 
     Args:
         work: The block.
-        channels: Middle channels predicted.
-        gate_words: Gate words written.
+        words: ``[channels]`` gate words written for every middle channel, in the order of prediction.
         tile: Output pixels and the input pixels they need.
         spec: The machine.
 
@@ -76,22 +84,50 @@ def tile_predict_time(work: BlockWork, channels: int, gate_words: int, tile: Til
     if spec.design.predictor == "shared":
         lanes, pes = spec.pe.predictor_lanes, spec.array.pes
         pixels = spec.design.tile_rows * spec.design.tile_columns
-        share = _ceil(channels, pes // pixels)
+        share = _ceil(len(words), pes // pixels)
         expand = _ceil(tile.input_pixels, pixels) * dot_product_cycles(share, work.group_channels, lanes)
         expand += _input_cycles(work, tile.input_rows.size, tile.input_columns.size, spec)
         depthwise = dot_product_cycles(share, work.taps, lanes)
         if own is not None:
-            depthwise = max(depthwise, _ceil(gate_words, own.gate_writes))
+            depthwise = max(depthwise, _ceil(int(words.sum()), own.gate_writes))
         return PredictTime(expand + spec.design.fill_cycles, depthwise)
     assert own is not None  # checked with the specification
+    at_once = channels_at_once(work, own)
+    rounds = np.add.reduceat(words, np.arange(0, len(words), at_once)) if len(words) else words
+    terms, taps = _ceil(work.group_channels, own.predictor_inputs), _tap_rounds(work, own)
+    writing = np.maximum(taps, -(-rounds // own.gate_writes))
     parts = predicted_parts(work, tile, own)
-    rounds = _ceil(channels, channels_at_once(work, own))
     reading = sum(_input_cycles(work, rows, columns, spec) for rows, columns in parts) + spec.design.fill_cycles
-    pixel_rounds = sum(_ceil(rows * columns, own.predictor_units) for rows, columns in parts)
-    first = rounds * pixel_rounds * _ceil(work.group_channels, own.predictor_inputs)
-    # The second stage follows one round behind and writes gate words as it goes, those of a part in part.
-    second = len(parts) * max(rounds * _ceil(work.taps, own.predictor_taps), _ceil(gate_words, own.gate_writes))
-    return PredictTime(reading + first, max(0, second - first))
+    first = total = 0
+    begins = np.zeros(len(rounds), np.int64)
+    for rows, columns in parts:
+        expanding = terms * _ceil(rows * columns, own.predictor_units)
+        first += expanding * len(rounds)
+        total += int(_follow(writing, expanding, begins))
+    remaining = np.repeat(total - begins, at_once)[: len(words)] if len(parts) == 1 else None
+    return PredictTime(reading + first, total - first, remaining)
+
+
+def _tap_rounds(work: BlockWork, own: Structures) -> int:
+    """Cycles of the second stage for a channel: a square of taps at once, the hidden plane shifted in between."""
+    side = math.isqrt(own.predictor_taps)
+    return _ceil(work.kernel, side) ** 2 if work.taps > own.predictor_taps else 1
+
+
+@njit(cache=True, nogil=True)
+def _follow(writing: Array, expanding: int, begins: Array) -> Any:
+    """Cycles until all gate words are written; sets when those of every round ``begin``.
+
+    The second stage takes a hidden plane while the first fills the other one.
+    """
+    expanded = 0  # when the first stage is done with the round
+    written = before = 0  # when the second stage is done with the round before, and the one before that
+    for index in range(writing.size):
+        expanded = max(expanded, before) + expanding
+        begins[index] = max(expanded, written)
+        before = written
+        written = begins[index] + writing[index]
+    return written
 
 
 def _input_cycles(work: BlockWork, rows: int, columns: int, spec: ArchonSpec) -> int:

@@ -36,7 +36,9 @@ class LaneRegisters:
         registers: Channels one lane holds in one set of registers.
         parallel_lists: Lists in progress: multipliers per pixel; output ``o`` belongs to multiplier ``o % parallel``.
         loads: Channels loaded in one cycle.
-        banks: Of the gate memory; a bank delivers one channel a cycle. The compiler chooses every channel's.
+        banks: Of the project memory and of the gate memory; each delivers one row or gate word a cycle. The compiler
+            chooses every channel's bank of the project memory; its gate word of tap ``k`` is ``k`` banks further in the
+            gate memory, so that the predictor writes those of a channel at once.
     """
 
     lanes: int
@@ -178,7 +180,8 @@ def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
     result = PassTimes(*(np.zeros(count, np.int64) for _ in range(2)))
     _time_passes(
         passes.indptr,
-        member_banks(passes, lanes.banks),
+        channel_banks(passes, lanes.banks)[passes.channel],
+        passes.tap,
         passes.outputs,
         (lanes.lanes, lanes.registers, lanes.parallel_lists, lanes.loads, lanes.banks),
         result.list_cycles,
@@ -187,23 +190,33 @@ def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
     return result
 
 
-def member_banks(passes: Passes, banks: int) -> Array:
-    """``[members]`` the bank of the gate memory, and of the project memory, that holds each."""
+def channel_banks(passes: Passes, banks: int) -> Array:
+    """``[channels]`` the bank of the project memory of every channel up to the last that is in a pass."""
     bank: Array = assign_banks(passes.indptr, passes.channel, int(passes.channel.max(initial=-1)) + 1, banks)
-    return bank[passes.channel]
+    return bank
+
+
+def fullest_bank(bank: Array, tap: Array, banks: int) -> int:
+    """Most gate words in a bank of the gate memory, which holds those of tap ``k`` ``k`` banks further.
+
+    Args:
+        bank: ``[words]`` of the project memory, of the channel of each.
+        tap: ``[words]``.
+        banks: How many there are.
+    """
+    return int(np.bincount((bank + tap) % banks, minlength=1).max())
 
 
 def release_cycles(passes: Passes, times: PassTimes, channels: int) -> Array:
-    """``[channels]`` int64, ascending: when the last pass with a channel is done, 0 for those in none.
+    """``[channels]`` int64 when the last pass with a channel is done, 0 for those in none.
 
     From then on the gate words of that channel may be overwritten. Gate words are read when a pass is loaded, somewhat
     earlier.
     """
-    last = np.full(int(passes.channel.max(initial=-1)) + 1, -1)
+    release = np.zeros(channels, np.int64)
     owner = np.repeat(np.arange(len(passes.indptr) - 1), np.diff(passes.indptr))
-    np.maximum.at(last, passes.channel, owner)
-    found = np.sort(times.ends[last[last >= 0]])
-    return np.concatenate((np.zeros(channels - len(found), np.int64), found))
+    np.maximum.at(release, passes.channel, times.ends[owner])
+    return release
 
 
 def split_rows(passes: Passes, row_words: int) -> Passes:
@@ -252,21 +265,51 @@ def split_passes(passes: Passes, capacity: int) -> Passes:
 def _time_passes(
     indptr: Array,
     bank: Array,
+    tap: Array,
     outputs: Array,
     sizes: tuple[int, int, int, int, int],
     list_cycles: Array,
     load_cycles: Array,
 ) -> None:
     lanes, registers, parallel, loads, banks = sizes
-    per_bank = np.zeros(banks, np.int64)
     for index in range(indptr.size - 1):
-        start, stop = indptr[index], indptr[index + 1]
-        per_bank[:] = 0
-        for member in range(start, stop):
-            per_bank[bank[member]] += 1
-        load_cycles[index] = max((stop - start + loads - 1) // loads, per_bank.max())
-        lane = place(outputs[start:stop], lanes, registers)
-        list_cycles[index] = _list_cycles(outputs[start:stop], lane, lanes, parallel)
+        span = slice(indptr[index], indptr[index + 1])
+        lane = place(outputs[span], lanes, registers)
+        load_cycles[index] = _load_cycles(bank[span], tap[span], lane, (lanes, loads, banks))
+        list_cycles[index] = _list_cycles(outputs[span], lane, lanes, parallel)
+
+
+@njit(cache=True, nogil=True)
+def _load_cycles(bank: Array, tap: Array, lane: Array, sizes: tuple[int, int, int]) -> int:
+    """Cycles in which the members of a pass travel to their lanes.
+
+    A bank of the project memory sends its members one after the other, in their order, each with its gate word; a bank
+    of the gate memory reads one and a lane takes one in a cycle. The compiler decides which banks wait: those with
+    most left send first, of equal ones the first.
+    """
+    lanes, loads, banks = sizes
+    members = bank.size
+    order = np.argsort(bank, kind="mergesort")
+    left = np.zeros(banks, np.int64)
+    for member in range(members):
+        left[bank[member]] += 1
+    stop = np.cumsum(left)
+    lane_taken, gate_taken = np.zeros(lanes, np.int64), np.zeros(banks, np.int64)  # the last cycle it was
+    cycles = total = 0
+    while total < members:
+        cycles += 1
+        moved = 0
+        for sender in np.argsort(-left, kind="mergesort"):
+            if left[sender] == 0 or moved == loads:
+                break
+            member = order[stop[sender] - left[sender]]
+            gate = (sender + tap[member]) % banks
+            if lane_taken[lane[member]] < cycles and gate_taken[gate] < cycles:
+                lane_taken[lane[member]] = gate_taken[gate] = cycles
+                left[sender] -= 1
+                moved += 1
+        total += moved
+    return cycles
 
 
 @njit(cache=True, nogil=True)
