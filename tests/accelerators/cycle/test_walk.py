@@ -1,20 +1,24 @@
 """Archon walked through cycle by cycle, its gates, lanes and adders at work: the planned time and the exact sums.
 
-The walk knows nothing of the vectorised model. It loads members from the banks, sends entries over the lanes, gates and
-adds them, multiplies finished lists by the inputs under the tap, and counts. RTL has to do the same.
+The walk knows nothing of the vectorised model. It expands the channels of a tile pixel by pixel and term by term into
+two hidden planes, forms gate words from them and writes them; loads members from the banks, sends entries over the
+lanes, gates and adds them, multiplies finished lists by the inputs under the tap, and counts. RTL has to do the same.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
+from accelerators.cycle.machines import archon
 from compiler.test_blocks import compiled, integer_input
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import BlockCase, bottlenecks
 
 from predfuse.accelerators.cycle.placement import place
+from predfuse.accelerators.cycle.predictor import rectangle_accesses, tile_predict_time
 from predfuse.accelerators.cycle.registers import (
     NO_COLUMN,
     LaneRegisters,
@@ -25,8 +29,10 @@ from predfuse.accelerators.cycle.registers import (
     release_cycles,
 )
 from predfuse.accelerators.cycle.work import block_work
+from predfuse.accelerators.spec import ArchonSpec
 from predfuse.compiler.arithmetic import round_half_up
 from predfuse.compiler.nodes import PRODUCT_SHIFT, FusedBlock
+from predfuse.compiler.tiling import Span, Tile
 from predfuse.ir import Array
 from predfuse.machine.reference import _fused_group, predict_masks
 
@@ -42,11 +48,101 @@ class Member:
 
 
 @dataclass
-class Walk:
-    """One group of a block on one tile that covers the whole output."""
+class Predictor:
+    """A group of a tile predicted by ``units`` pixels of ``inputs`` terms, ``writes`` gate words a cycle."""
 
     node: FusedBlock
     group: int
+    tile: Tile
+    x: Array  # [Cg, H, W]
+    order: list[int]  # channels of the group
+    units: int
+    inputs: int
+    writes: int
+    clock: int = 0
+    gates: dict[tuple[int, int], Array] = field(default_factory=dict)  # by channel and tap
+
+    def run(self) -> None:
+        """The first stage fills a free plane; the second forms the gate words of the plane filled first."""
+        node, predictor = self.node, self.node.predictor
+        pixels = [
+            (row, column) for row in self._span(self.tile.input_rows) for column in self._span(self.tile.input_columns)
+        ]
+        terms = self.x.shape[0]
+        work = [
+            (pixels[first : first + self.units], range(term, min(term + self.inputs, terms)))
+            for first in range(0, len(pixels), self.units)
+            for term in range(0, terms, self.inputs)
+        ]
+        x = np.clip(self.x >> node.predictor_shift, predictor.input_min, predictor.input_max)
+        planes: list[tuple[int, dict[tuple[int, int], int]]] = []  # full ones: channel, score by pixel
+        waiting: list[tuple[int, int, Array]] = []  # gate words to be written
+        channel, at, second = 0, 0, -1
+        score = dict.fromkeys(pixels, 0)
+        while len(planes) or waiting or channel < len(self.order):
+            self.clock += 1
+            full = len(planes)
+            if planes and second < 0:
+                second = 0
+                waiting = self._gate_words(*planes[0])
+            if second >= 0:
+                second += 1
+                for m, tap, word in waiting[: self.writes]:
+                    self.gates[m, tap] = word
+                waiting = waiting[self.writes :]
+            if channel < len(self.order) and full < 2:
+                m = self._middle(self.order[channel])
+                for pixel in work[at][0]:
+                    for term in work[at][1]:
+                        score[pixel] += int(predictor.expand[m, term]) * int(x[(term, *pixel)])
+                at += 1
+                if at == len(work):
+                    planes.append((self.order[channel], score))
+                    channel, at, score = channel + 1, 0, dict.fromkeys(pixels, 0)
+            if second >= (-(-node.kernel // 3)) ** 2 and not waiting:  # nine taps a cycle
+                planes.pop(0)
+                second = -1
+
+    def _span(self, span: Span) -> range:
+        return range(span.start, span.stop)
+
+    def _middle(self, channel: int) -> int:
+        return self.group * (self.node.middle_channels // self.node.groups) + channel
+
+    def _gate_words(self, channel: int, score: dict[tuple[int, int], int]) -> list[tuple[int, int, Array]]:
+        """Gate words of a channel: of every tap it has a weight at, and of mask 2 alone if it has a shift."""
+        node, predictor, m = self.node, self.node.predictor, self._middle(channel)
+        rows, columns = self._span(self.tile.rows), self._span(self.tile.columns)
+        taps = [divmod(tap, node.kernel) for tap in range(node.kernel**2)]
+        on1 = np.zeros((len(taps), len(rows), len(columns)), np.int64)
+        on2 = np.zeros((len(rows), len(columns)), np.int64)
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                total = int(predictor.depthwise_offset[m])
+                for tap, (down, across) in enumerate(taps):
+                    pixel = row * node.stride + down - node.padding[0], column * node.stride + across - node.padding[2]
+                    if pixel not in score:
+                        continue  # outside the image
+                    first = score[pixel] + int(predictor.expand_offset[m])
+                    on1[tap, i, j] = first > 0 or not node.expand_gated
+                    hidden = min(max(first >> int(predictor.shift[m]), 0), predictor.hidden_max)
+                    total += int(predictor.depthwise[m, down, across]) * hidden
+                on2[i, j] = total > 0 or not node.depthwise_gated
+        words = [
+            (channel, tap, on1[tap] * on2)
+            for tap, (down, across) in enumerate(taps)
+            if node.depthwise[m, down, across] != 0
+        ]
+        return words + [(channel, len(taps), on2)] * bool(node.depthwise_bias[m])
+
+
+@dataclass
+class Walk:
+    """One group of a block on one tile."""
+
+    node: FusedBlock
+    group: int
+    tile: Tile
     x: Array  # [Cg, H, W]
     gates: dict[tuple[int, int], Array]  # by channel and tap
     sizes: LaneRegisters
@@ -55,12 +151,14 @@ class Walk:
     clock: int = 0
     products: int = 0
     last_read: dict[int, int] = field(default_factory=dict)  # cycle by channel
+    load_cycles: Counter[int] = field(default_factory=Counter)  # by pass
+    list_cycles: Counter[int] = field(default_factory=Counter)
     lane_of: dict[int, int] = field(default_factory=dict)  # of the members being loaded
 
     def run(self) -> None:
         """All passes."""
         outputs = self.node.out_channels // self.node.groups
-        shape = next(iter(self.gates.values())).shape
+        shape = self.tile.rows.size, self.tile.columns.size
         self.sums = np.zeros((outputs, *shape), np.int64)
         banks = channel_banks(self.passes, self.sizes.banks)[self.passes.channel]
         count = len(self.passes.indptr) - 1
@@ -83,7 +181,10 @@ class Walk:
                 continue
             self.clock += 1
             if any(loading):
+                self.load_cycles[current + 1] += 1
                 self._load(loading, current + 1)
+            if busy:
+                self.list_cycles[current] += 1
             for lists, total in zip(running, added, strict=True):
                 if lists:
                     self._send(lists, lanes, current, total)
@@ -160,60 +261,97 @@ class Walk:
         return int(round_half_up(np.int64(inner * depthwise), node.weight_shift[o]))
 
     def _input(self, column: int, tap: int) -> Array:
-        return shifted(self.node, self.x[column], tap, self.sums.shape[1:])
+        return shifted(self.node, self.x[column], tap, self.tile)
 
 
-def shifted(node: FusedBlock, plane: Array, tap: int, shape: tuple[int, ...]) -> Array:
-    """What every output pixel sees of a plane under one tap, 0 outside."""
-    row, column = divmod(tap, node.kernel)
-    result = np.zeros(shape, np.int64)
-    for i in range(shape[0]):
-        for j in range(shape[1]):
-            r, c = i * node.stride + row - node.padding[0], j * node.stride + column - node.padding[2]
-            if 0 <= r < plane.shape[0] and 0 <= c < plane.shape[1]:
-                result[i, j] = plane[r, c]
+def shifted(node: FusedBlock, plane: Array, tap: int, tile: Tile) -> Array:
+    """What every output pixel of a tile sees of a plane under one tap, 0 outside."""
+    down, across = divmod(tap, node.kernel)
+    result = np.zeros((tile.rows.size, tile.columns.size), np.int64)
+    for i in range(tile.rows.size):
+        for j in range(tile.columns.size):
+            row = (tile.rows.start + i) * node.stride + down - node.padding[0]
+            column = (tile.columns.start + j) * node.stride + across - node.padding[2]
+            if 0 <= row < plane.shape[0] and 0 <= column < plane.shape[1]:
+                result[i, j] = plane[row, column]
     return result
 
 
 @settings(max_examples=40)
 @given(
     bottlenecks(with_predictor=True),
-    st.integers(1, 4),
+    st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 5)),
     st.integers(1, 3),
     st.integers(1, 3),
-    st.integers(1, 5),
-    st.integers(1, 3),
+    st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(0, 15)),
+    st.tuples(st.integers(0, 2), st.integers(1, 4)),
 )
 def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
-    case: BlockCase, lanes: int, parallel: int, row_words: int, loads: int, slices: int
+    case: BlockCase,
+    sizes: tuple[int, int, int],
+    row_words: int,
+    slices: int,
+    tiling: tuple[int, int, int],
+    predictor: tuple[int, int],
 ) -> None:
     node, x = compiled(case), integer_input(case)
-    mask1, mask2 = predict_masks(node, x)
     work = block_work(node, case.x.shape)  # type: ignore[arg-type]
-    sizes = LaneRegisters(lanes, 3, parallel, loads, banks=2)
-    size = -(-work.group_outputs // slices)
+    tiles = work.tiles(*tiling[:2])
+    tile = tiles[tiling[2] % len(tiles)]
+    assume(tile.input_pixels > 0)
+    lanes = LaneRegisters(lanes=sizes[0], registers=3, parallel_lists=sizes[1], loads=sizes[2], banks=3)
+    # Predictors that hold the inputs of a tile: of half, all, or twice the terms of a pixel at once.
+    terms = max(1, (work.group_channels << predictor[0]) // 2)
+    spec = predicting(-(-tile.input_pixels * work.group_channels // terms), terms, predictor[1])
     for group in range(work.groups):
-        spans = [
+        outputs, middle, columns = (
             slice(group * count, (group + 1) * count)
             for count in (work.group_outputs, work.group_middle, work.group_channels)
-        ]
-        outputs, middle, columns = spans
-        gates = {
-            (m, k): (
-                mask2[middle][m] * shifted(node, mask1[middle][m], k, work.out_shape[1:])
-                if k < work.taps
-                else mask2[middle][m].astype(np.int64)
-            )
-            for m in range(work.group_middle)
-            for k in range(work.taps + 1)
-        }
-        passes = group_passes(work, group, size, row_words, lanes * 3)
-        times = pass_times(passes, sizes)
-        walk = Walk(node, group, x[columns].astype(np.int64), gates, sizes, passes)
+        )
+        passes = group_passes(work, group, -(-work.group_outputs // slices), row_words, lanes.lanes * lanes.registers)
+        times = pass_times(passes, lanes)
+        release = release_cycles(passes, times, work.group_middle)
+        live = np.flatnonzero(work.live_channels[middle])
+        order = live[np.argsort(release[live], kind="stable")]
+        inputs = x[columns].astype(np.int64)
+
+        ahead = Predictor(node, group, tile, inputs, order.tolist(), *_predictor_sizes(spec))
+        ahead.run()
+        words = (work.depthwise[middle].sum(axis=1) + work.depthwise_bias[middle])[order]
+        time = tile_predict_time(work, words, tile, spec)
+        reading = -(-work.group_channels * accesses(tile, spec) // spec.global_buffer.banks)
+        assert time.cycles == reading + spec.design.fill_cycles + ahead.clock
+        assert len(ahead.gates) == words.sum()
+
+        walk = Walk(node, group, tile, inputs, ahead.gates, lanes, passes)
         walk.run()
         assert walk.clock == times.cycles and walk.products == passes.lists[0]
-        exact = _fused_group(node, outputs, middle, x[columns].astype(np.int64), mask1[middle], mask2[middle])
-        assert (walk.sums + node.output_bias[outputs][:, None, None] == exact).all()
+        for walked, planned in ((walk.load_cycles, times.load_cycles), (walk.list_cycles, times.list_cycles)):
+            assert [walked[index] for index in range(len(planned))] == planned.tolist()
+        mask1, mask2 = predict_masks(node, x)
+        exact = _fused_group(node, outputs, middle, inputs, mask1[middle], mask2[middle])
+        pixels = exact[:, tile.rows.start : tile.rows.stop, tile.columns.start : tile.columns.stop]
+        assert (walk.sums + node.output_bias[outputs][:, None, None] == pixels).all()
         # When its gate words may be overwritten, no channel is read any more.
-        release = release_cycles(passes, times, work.group_middle)
         assert all(cycle <= release[channel] for channel, cycle in walk.last_read.items())
+
+
+def predicting(units: int, inputs: int, writes: int) -> ArchonSpec:
+    """An Archon with a predictor of some size and hidden planes for any tile."""
+    sizes = {"predictor_units": units, "predictor_inputs": inputs, "gate_writes": writes, "hidden_plane_pixels": 400}
+    spec = archon()
+    own = spec.design.structures
+    assert own is not None
+    design = spec.design.model_copy(update={"structures": own.model_copy(update=sizes)})
+    return spec.model_copy(update={"design": design})
+
+
+def _predictor_sizes(spec: ArchonSpec) -> tuple[int, int, int]:
+    own = spec.design.structures
+    assert own is not None
+    return own.predictor_units, own.predictor_inputs, own.gate_writes
+
+
+def accesses(tile: Tile, spec: ArchonSpec) -> int:
+    """Of the global buffer for one channel of a tile's inputs."""
+    return rectangle_accesses(tile.input_rows.size, tile.input_columns.size, spec)
