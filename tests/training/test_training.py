@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ import torch
 from predfuse.errors import InputError
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from predfuse.training.config import PredictConfig, load_config
-from predfuse.training.loop import cosine_rate
+from predfuse.training.loop import Stage, Trainer, cosine_rate
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.pruning import cubic_sparsity, keep_largest, prunable_layers
 from predfuse.training.run import Run, cross_entropy, distillation, network_of
@@ -42,6 +44,10 @@ def test_every_stage_learns_and_is_recorded(finished: dict[str, Path]) -> None:
     lines = [json.loads(line) for line in (finished["vanilla"].parent / "log.jsonl").read_text().splitlines()]
     assert {line["stage"] for line in lines} == set(STAGES)
     assert all(line["images_per_second"] > 0 and 0 <= line["test_accuracy"] <= 1 for line in lines)
+    assert {line.get("commit") for line in lines} == {read_tensors(path)[1]["commit"] for path in finished.values()}
+    for stage in STAGES:
+        seconds = [line["seconds"] for line in lines if line["stage"] == stage]
+        assert seconds == sorted(seconds) and seconds[0] >= 0
     assert not (finished["vanilla"].parent / "state.safetensors").exists()
 
 
@@ -94,6 +100,30 @@ def test_a_killed_run_resumes_to_the_same_bits(config_path: Path, tmp_path: Path
         ours, whole = read_tensors(paths[stage])[0], read_tensors(finished[stage])[0]
         assert ours.keys() == whole.keys()
         assert all(torch.equal(ours[name], whole[name]) for name in ours), stage
+
+
+@pytest.mark.parametrize("step", [5, 14], ids=["while sparsity grows", "after that"])
+def test_pruning_resumes_with_its_masks(
+    step: int, config_path: Path, tmp_path: Path, finished: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(finished["vanilla"], tmp_path)
+    save = Trainer._save
+
+    def stop(self: Trainer, model: Any, stage: Stage, at: int, clock: Any) -> None:
+        save(self, model, stage, at, clock)
+        if at == step:
+            raise RuntimeError("stopped")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_save", stop)
+        with pytest.raises(RuntimeError, match="stopped"):
+            train(config_path, tmp_path, "predict=null")
+    seconds = read_tensors(tmp_path / "state.safetensors")[1]["seconds"]
+    path = train(config_path, tmp_path, "predict=null")["pruned"]
+    ours, whole = read_tensors(path)[0], read_tensors(finished["pruned"])[0]
+    assert all(torch.equal(ours[name], whole[name]) for name in whole)
+    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert last["seconds"] > seconds - 0.05
 
 
 def test_two_processes_share_the_images(config_path: Path, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ class Stage:
         optimizers: Each with the base rates of its groups taken as the peak.
         set_mode: Puts the model's layers into training or evaluation mode.
         after_step: Called with the number of steps done (pruning).
+        resumed: Called once the model has the weights an interrupted run left.
         facts: Extra entries for the log.
     """
 
@@ -70,6 +71,7 @@ class Stage:
     optimizers: list[torch.optim.Optimizer]
     set_mode: Callable[[Cnn], object] = lambda model: model.train()
     after_step: Callable[[int], None] = lambda step: None
+    resumed: Callable[[], None] = lambda: None
     facts: Callable[[], Mapping[str, Any]] = dict
 
 
@@ -134,7 +136,7 @@ class Trainer:
 
     def run(self, model: Cnn, stage: Stage) -> None:
         """Train ``model`` through one stage, taking up an interrupted one where it was."""
-        step = self._resume(model, stage)
+        step, clock = self._resume(model, stage)
         rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in stage.optimizers]
         peaks = [
             [group.setdefault("peak", rate) for group, rate in zip(o.param_groups, r, strict=True)]
@@ -162,15 +164,15 @@ class Trainer:
                     advance(step)
                     if step % self.steps_per_epoch == 0 or step == stage.steps:
                         self._synchronise_statistics(model)
-                        self._report(model, stage, step, factor * peaks[0][0], window)
+                        self._report(model, stage, step, factor * peaks[0][0], window, clock)
                         window = _Window()
                         stage.set_mode(model)
                     if time.monotonic() - saved > self.config.checkpoint_seconds and self.processes.count == 1:
-                        self._save(model, stage, step)
+                        self._save(model, stage, step, clock)
                         saved = time.monotonic()
             except KeyboardInterrupt:
                 if self.processes.count == 1:
-                    self._save(model, stage, step)
+                    self._save(model, stage, step, clock)
                 raise
 
     def _step(self, model: Cnn, stage: Stage, images: Tensor, labels: Tensor, window: _Window) -> None:
@@ -190,7 +192,7 @@ class Trainer:
         """Fraction of the test images classified correctly, in evaluation mode."""
         return accuracy(model, self.test, self.normalise, batch)
 
-    def _report(self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window) -> None:
+    def _report(self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window, clock: _Clock) -> None:
         if not math.isfinite(window.mean_loss):
             raise PredfuseError(f"stage {stage.name}: the loss became {window.mean_loss}; lower the learning rate")
         if not self.processes.first:
@@ -204,6 +206,7 @@ class Trainer:
             "test_accuracy": self.evaluate(model),
             "last_learning_rate": rate,
             "images_per_second": speed,
+            "seconds": round(clock.seconds, 1),
             **stage.facts(),
         }
         self.journal.write(entry)
@@ -213,23 +216,28 @@ class Trainer:
     def _state_path(self) -> Path:
         return self.folder / "state.safetensors"
 
-    def _save(self, model: Cnn, stage: Stage, step: int) -> None:
+    def _save(self, model: Cnn, stage: Stage, step: int, clock: _Clock) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
         for index, optimizer in enumerate(stage.optimizers):
             for number, state in optimizer.state_dict()["state"].items():
                 for key, value in state.items():
                     if isinstance(value, Tensor):
                         tensors[f"optimizer.{index}.{number}.{key}"] = value
-        facts = {"stage": stage.name, "step": step, "config": self.config.up_to(stage.name).model_dump(mode="json")}
+        facts = {
+            "stage": stage.name,
+            "step": step,
+            "seconds": clock.seconds,
+            "config": self.config.up_to(stage.name).model_dump(mode="json"),
+        }
         write_tensors(self._state_path, tensors, facts)
 
-    def _resume(self, model: Cnn, stage: Stage) -> int:
+    def _resume(self, model: Cnn, stage: Stage) -> tuple[int, _Clock]:
         """Load the state of an interrupted run of this stage; the step to go on with (0: from the start)."""
         if not self._state_path.exists() or self.processes.count > 1:
-            return 0
+            return 0, _Clock()
         tensors, facts = read_tensors(self._state_path)
         if facts["stage"] != stage.name:
-            return 0
+            return 0, _Clock()
         if parse_config(facts["config"], str(self._state_path)) != self.config.up_to(stage.name):
             raise InputError(str(self._state_path), "belongs to another configuration", "use another output folder")
         prefix = "model."
@@ -241,8 +249,9 @@ class Trainer:
                 if kind == "optimizer" and rest[0] == str(index):
                     state.setdefault(int(rest[1]), {})[rest[2]] = tensor
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        stage.resumed()
         log.info("stage %s goes on after step %d", stage.name, facts["step"])
-        return int(facts["step"])
+        return int(facts["step"]), _Clock(float(facts.get("seconds", 0.0)))
 
     def forget_state(self) -> None:
         """Remove the resumable state of a finished stage."""
@@ -268,6 +277,18 @@ def accuracy(model: nn.Module, data: Dataset, normalise: Normaliser, batch: int 
         scores = model(normalise(images[start : start + batch]))
         correct += int((scores.argmax(1) == labels[start : start + batch]).sum())
     return correct / len(labels)
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Wall time of a stage, without the pauses of an interrupted one."""
+
+    before: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.started
 
 
 @dataclass

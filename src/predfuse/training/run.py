@@ -98,7 +98,15 @@ def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss) -
             pruner.apply()
 
     return Stage(
-        "pruned", 2, steps, config, loss, [_sgd(model, config)], after_step=after_step, facts=lambda: _sparsity(pruner)
+        "pruned",
+        2,
+        steps,
+        config,
+        loss,
+        [_sgd(model, config)],
+        after_step=after_step,
+        resumed=pruner.hold_zeros,
+        facts=lambda: _sparsity(pruner),
     )
 
 
@@ -174,6 +182,7 @@ class Run:
 
     def __init__(self, config: TrainConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
+        self.commit = source_commit()  # of what was loaded; the checkout may move on during the run
         keep_freed_memory()
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -182,7 +191,7 @@ class Run:
         train = data.load(source.name, "train", root=source.root, limit=source.limit, size=source.size)
         test = data.load(source.name, "test", root=source.root, limit=source.limit, size=source.size)
         self._open_folder()
-        journal = Journal(folder / "log.jsonl" if self.processes.first else None)
+        journal = Journal(folder / "log.jsonl" if self.processes.first else None, {"commit": self.commit})
         self.trainer = Trainer(config, train, test, folder, self.processes, journal)
 
     def _open_folder(self) -> None:
@@ -267,7 +276,7 @@ class Run:
                 "labels": train.classes,
                 "config": self.config.up_to(name).model_dump(mode="json"),
                 "predfuse": __version__,
-                "commit": source_commit(),
+                "commit": self.commit,
                 "torch": torch.__version__,
                 "processes": self.processes.count,
                 **facts,
