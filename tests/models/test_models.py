@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.fusion import reference
 from predfuse.ir import Bottleneck, Conv, Network
+from predfuse.models.layers import PartialNorm, ScaleNorm
 from predfuse.predictor.initialise import insert_predictors
 
 PUBLISHED = {  # name: (c, m, o, output pixels per side), ICS 2021 artifact, 32x32 inputs
@@ -151,6 +154,50 @@ def test_without_shifts_there_are_no_bias_sums() -> None:
     assert all(not b.expand_bias.any() and not b.depthwise_bias.any() for b in network.bottlenecks())
     got = np.stack([scores(network, image) for image in x[:2].double().numpy()])
     np.testing.assert_allclose(got, model(x[:2].double()).detach().numpy(), rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.booleans(), min_size=3, max_size=3).map(lambda kept: torch.tensor(kept, dtype=torch.float64)),
+)
+def test_partial_norm_shifts_the_channels_it_is_told_to(seed: int, mask: torch.Tensor) -> None:
+    """With its mask on a channel is that of a batch norm, off that of a norm without shift."""
+    generator = torch.Generator().manual_seed(seed)
+    norms = (PartialNorm(3).double(), torch.nn.BatchNorm2d(3, eps=1e-5).double(), ScaleNorm(3).double())
+    partial, whole, scale = norms
+    partial.shift_mask.copy_(mask)
+    weight, bias = (torch.randn(3, generator=generator, dtype=torch.float64) for _ in range(2))
+    for norm in norms:
+        norm.weight.data.copy_(weight)
+        if norm is not scale:
+            norm.bias.data.copy_(bias)
+    keep = mask.view(1, -1, 1, 1)
+    for step in range(4):
+        if step == 3:
+            whole.running_var.copy_(partial.running_var)  # torch's is that of a sample, ours that of the batch
+            for norm in norms:
+                norm.eval()
+        x = 3 * torch.randn(4, 3, 5, 5, generator=generator, dtype=torch.float64) + 1
+        torch.testing.assert_close(partial(x), keep * whole(x) + (1 - keep) * scale(x))
+    torch.testing.assert_close(partial.running_mean, mask * whole.running_mean)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1))
+def test_channels_that_lose_their_shift_are_normalised_by_their_mean_square(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    norm = PartialNorm(4, momentum=1.0).double()
+    norm.bias.data.copy_(torch.randn(4, generator=generator, dtype=torch.float64))
+    x = torch.randn(8, 4, 6, 6, generator=generator, dtype=torch.float64) + torch.arange(4.0).view(1, -1, 1, 1)
+    norm(x)
+    norm.eval()
+    before, zero = norm(x), torch.zeros(1, 4, 1, 1, dtype=torch.float64)
+    torch.testing.assert_close(norm.shifts().view(1, -1, 1, 1), norm(zero))
+    norm.keep_shifts(torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64))
+    after = norm(x)
+    assert torch.equal(after[:, ::2], before[:, ::2]) and torch.equal(norm(zero)[:, 1::2], zero[:, 1::2])
+    torch.testing.assert_close(after[:, 1::2].square().mean((0, 2, 3)), torch.ones(2).double(), rtol=1e-4, atol=0)
 
 
 def scores(network: Network, image: np.ndarray) -> np.ndarray:

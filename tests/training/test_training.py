@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,6 +35,16 @@ def train(config: Path, folder: Path, *overrides: str) -> dict[str, Path]:
 def finished(config_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One uninterrupted run, shared by the tests that only look at its results."""
     return train(config_path, tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="module")
+def shifts_pruned(
+    config_path: Path, tmp_path_factory: pytest.TempPathFactory, finished: dict[str, Path]
+) -> dict[str, Path]:
+    """The same vanilla network with three quarters of its shifts pruned."""
+    folder = tmp_path_factory.mktemp("shifts")
+    shutil.copy(finished["vanilla"], folder)
+    return train(config_path, folder, "prune.shift_sparsity=0.75", "predict.tuning=[joint]")
 
 
 def test_every_stage_learns_and_is_recorded(finished: dict[str, Path]) -> None:
@@ -103,10 +114,18 @@ def test_a_killed_run_resumes_to_the_same_bits(config_path: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("step", [5, 14], ids=["while sparsity grows", "after that"])
+@pytest.mark.parametrize("shifts", [0.0, 0.75])
 def test_pruning_resumes_with_its_masks(
-    step: int, config_path: Path, tmp_path: Path, finished: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    step: int,
+    shifts: float,
+    config_path: Path,
+    tmp_path: Path,
+    finished: dict[str, Path],
+    shifts_pruned: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copy(finished["vanilla"], tmp_path)
+    overrides = ("predict=null", f"prune.shift_sparsity={shifts}")
     save = Trainer._save
 
     def stop(self: Trainer, model: Any, stage: Stage, at: int, clock: Any) -> None:
@@ -117,13 +136,29 @@ def test_pruning_resumes_with_its_masks(
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "_save", stop)
         with pytest.raises(RuntimeError, match="stopped"):
-            train(config_path, tmp_path, "predict=null")
+            train(config_path, tmp_path, *overrides)
     seconds = read_tensors(tmp_path / "state.safetensors")[1]["seconds"]
-    path = train(config_path, tmp_path, "predict=null")["pruned"]
-    ours, whole = read_tensors(path)[0], read_tensors(finished["pruned"])[0]
+    path = train(config_path, tmp_path, *overrides)["pruned"]
+    ours, whole = read_tensors(path)[0], read_tensors((shifts_pruned if shifts else finished)["pruned"])[0]
     assert all(torch.equal(ours[name], whole[name]) for name in whole)
     last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
     assert last["seconds"] > seconds - 0.05
+
+
+def test_pruned_shifts_stay_zero_in_the_networks_made_of_them(shifts_pruned: dict[str, Path]) -> None:
+    for stage in ("pruned", "predicted-joint"):
+        facts = read_tensors(shifts_pruned[stage])[1]
+        assert facts["shift_sparsity"] == 0.75 and facts["pointwise_sparsity"] == pytest.approx(0.5, abs=0.01)
+        for block in network_of(shifts_pruned[stage]).bottlenecks():
+            for bias in (block.expand_bias, block.depthwise_bias):
+                assert np.count_nonzero(bias) == len(bias) // 4
+            assert np.count_nonzero(block.project_bias) > 0
+
+
+def test_networks_without_shifts_have_none_to_prune(config_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no shifts to prune"):
+        train(config_path, tmp_path, "network.options.shifts=false", "prune.shift_sparsity=0.5")
+    assert not (tmp_path / "log.jsonl").exists()
 
 
 def test_two_processes_share_the_images(config_path: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ A :class:`Cnn` is an ordered dictionary of layers with the names of the publishe
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -86,6 +86,57 @@ class ScaleNorm(nn.Module):
         return x * (self.weight * (square + self.eps).rsqrt()).view(1, -1, 1, 1)
 
 
+class PartialNorm(nn.Module):
+    """Batch normalisation of ``[N, C, H, W]`` that shifts some channels and only scales the others.
+
+    With a channel's mask 1 it is a batch norm, with 0 a :class:`ScaleNorm`: its mean and bias stay 0.
+
+    Attributes:
+        shift_mask: ``[C]``, 1 where the channel has a shift.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    shift_mask: Tensor
+
+    def __init__(self, channels: int, eps: float = BATCH_NORM_EPS, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("shift_mask", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            mean = x.mean((0, 2, 3)) * self.shift_mask
+            var = (x - mean.view(1, -1, 1, 1)).square().mean((0, 2, 3))
+            self.running_mean.lerp_(mean.detach(), self.momentum)
+            self.running_var.lerp_(var.detach(), self.momentum)
+        scale = self.weight * (var + self.eps).rsqrt()
+        shift = self.bias * self.shift_mask - mean * scale
+        return x * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+
+    @torch.no_grad()
+    def shifts(self) -> Tensor:
+        """What the folded layer adds, ``[C]``."""
+        return self.bias - self.running_mean * self.weight * (self.running_var + self.eps).rsqrt()
+
+    @torch.no_grad()
+    def keep_shifts(self, mask: Tensor) -> None:
+        """Only channels whose ``mask`` is 1 keep their shift; the others are normalised by their mean square."""
+        self.running_var.add_((1 - mask) * self.running_mean.square())
+        self.shift_mask.copy_(mask)
+        self.running_mean.mul_(mask)
+        self.bias.mul_(mask)
+
+
+Norm = nn.BatchNorm2d | ScaleNorm | PartialNorm
+"""What may follow a convolution inside a block."""
+
+
 class BottleneckUnit(nn.Module):
     """Expand -> depthwise -> project with batch norms; gated by ReLU, or by a predictor once it has one.
 
@@ -111,7 +162,7 @@ class BottleneckUnit(nn.Module):
     ) -> None:
         super().__init__()
         require_divisible(groups, in_channels, middle_channels, out_channels)
-        inner_norm = partial(nn.BatchNorm2d, eps=BATCH_NORM_EPS) if shifts else ScaleNorm
+        inner_norm: Callable[[int], Norm] = partial(nn.BatchNorm2d, eps=BATCH_NORM_EPS) if shifts else ScaleNorm
         if residual and (stride != 1 or in_channels != out_channels):
             raise InputError(f"block {in_channels}->{out_channels}", "cannot have a residual", "keep the shape")
         self.expand = nn.Conv2d(in_channels, middle_channels, 1, groups=groups, bias=False)

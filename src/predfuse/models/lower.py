@@ -12,7 +12,7 @@ from torch import nn
 from predfuse.errors import InputError
 from predfuse.fusion.folding import fold_batch_norm
 from predfuse.ir import INPUT, Add, Bottleneck, Conv, Linear, Network, Node, Padding, Pool, Shuffle
-from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, ScaleNorm, ShuffleUnit
+from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, Norm, ShuffleUnit
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +21,7 @@ def _array(tensor: torch.Tensor) -> Array:
     return tensor.detach().cpu().numpy().astype(np.float64)
 
 
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d | ScaleNorm) -> tuple[Array, Array]:
+def _folded(conv: nn.Conv2d, norm: Norm) -> tuple[Array, Array]:
     assert norm.running_mean is not None and norm.running_var is not None
     return fold_batch_norm(
         _array(conv.weight),

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from predfuse.models.layers import BottleneckUnit, Cnn, ScaleNorm
+from predfuse.models.layers import BottleneckUnit, Cnn, Norm
 from predfuse.predictor.ternary import TERNARY_THRESHOLD, Scales, TernaryPredictor
 
 HIDDEN_QUANTILE = 0.995
@@ -71,7 +71,7 @@ def _latent(weight: Tensor) -> Tensor:
     return weight / step.clamp(min=1e-12).view(spread)
 
 
-def _slope(norm: nn.BatchNorm2d | ScaleNorm) -> Tensor:
+def _slope(norm: Norm) -> Tensor:
     """Factor ``[M, 1, 1, 1]`` the batch norm multiplies with, in evaluation."""
     assert norm.running_var is not None
     return (norm.weight / (norm.running_var + norm.eps).sqrt()).view(-1, 1, 1, 1)

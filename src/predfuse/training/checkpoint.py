@@ -17,6 +17,7 @@ from predfuse.errors import InputError
 from predfuse.files import write_atomically
 from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import attach_empty_predictors
+from predfuse.training.pruning import make_shifts_prunable, prunable_shifts
 
 FORMAT = "predfuse-checkpoint"
 VERSION = 1
@@ -57,13 +58,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_checkpoint(path: Path, model: Cnn, metadata: Mapping[str, Any]) -> None:
-    """Save a network with enough metadata to build it again (``architecture``, ``options``, ``bits``, ``scales``)."""
+    """Save a network with enough metadata to build it again (``architecture``, ``options``, ``bits``, ...)."""
     predictors = [block.predictor for _, block in model.bottlenecks() if block.predictor is not None]
     description = {
         "architecture": model.architecture,
         "options": model.options,
         "bits": predictors[0].bits if predictors else None,
         **({"scales": predictors[0].scales} if predictors else {}),
+        **({"shifts": "pruned"} if prunable_shifts(model) else {}),
         **metadata,
     }
     write_tensors(path, model.state_dict(), description)
@@ -87,6 +89,8 @@ def load_checkpoint(path: Path, architecture: str | None = None) -> tuple[Cnn, d
     if architecture is not None and name != architecture:
         raise InputError(str(path), f"holds {name}, not {architecture}", f"name a checkpoint of {architecture}")
     model = models.build(name, **metadata.get("options", {}))
+    if metadata.get("shifts") == "pruned":
+        make_shifts_prunable(model)
     if metadata.get("bits"):
         attach_empty_predictors(model, int(metadata["bits"]), metadata.get("scales", "power-of-two"))
     fill(model, tensors, str(path))

@@ -59,6 +59,9 @@ class PruneConfig(DistilledConfig):
     warmup_fraction: float = Field(0.0, ge=0, lt=1)
     pointwise_sparsity: float = Field(0.8, ge=0, lt=1, description="Of the blocks' 1x1 convolutions.")
     depthwise_sparsity: float = Field(0.7, ge=0, lt=1, description="Of the blocks' depthwise convolutions.")
+    shift_sparsity: float = Field(
+        0.0, ge=0, le=1, description="Of the shifts after the blocks' expand and depthwise; 0: not pruned, 1: removed."
+    )
     ramp_fraction: float = Field(0.5, gt=0, le=1, description="Part of the stage in which sparsity grows.")
     update_every_steps: int = Field(16, gt=0)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from predfuse.models.layers import Cnn
+from predfuse.errors import InputError
+from predfuse.models.layers import Cnn, PartialNorm
+
+INNER_NORMS = ("expand_norm", "depthwise_norm")
 
 
 def cubic_sparsity(final: float, progress: float) -> float:
@@ -31,19 +34,47 @@ def prunable_layers(model: Cnn) -> dict[str, tuple[nn.Conv2d, str]]:
     return found
 
 
+def make_shifts_prunable(model: Cnn) -> None:
+    """Put norms whose shifts can be pruned after every block's expand and depthwise; the network computes the same.
+
+    Raises:
+        InputError: The blocks have no shifts.
+    """
+    for name, block in model.bottlenecks():
+        for attribute in INNER_NORMS:
+            norm = getattr(block, attribute)
+            if isinstance(norm, PartialNorm):
+                continue
+            if not isinstance(norm, nn.BatchNorm2d):
+                raise InputError(f"block {name}", "has no shifts to prune", "leave out prune.shift_sparsity")
+            partial = PartialNorm(norm.num_features, norm.eps).to(norm.weight)
+            known = {key: value for key, value in norm.state_dict().items() if key in partial.state_dict()}
+            partial.load_state_dict({**partial.state_dict(), **known})
+            setattr(block, attribute, partial.train(norm.training))
+
+
+def prunable_shifts(model: Cnn) -> list[PartialNorm]:
+    """The norms :func:`make_shifts_prunable` has put in, in the order of the network."""
+    norms = [getattr(block, attribute) for _, block in model.bottlenecks() for attribute in INNER_NORMS]
+    return [norm for norm in norms if isinstance(norm, PartialNorm)]
+
+
 class Pruner:
-    """Holds the masks of a model's pruned layers and keeps their weights at zero."""
+    """Holds the masks of a model's pruned layers and keeps their weights, and pruned shifts, at zero."""
 
     def __init__(self, model: Cnn) -> None:
         self._layers = prunable_layers(model)
+        self._norms = prunable_shifts(model)
         self._masks: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def prune(self, pointwise_sparsity: float, depthwise_sparsity: float) -> None:
+    def prune(self, pointwise_sparsity: float, depthwise_sparsity: float, shift_sparsity: float = 0.0) -> None:
         """Choose new masks by magnitude and apply them."""
         for name, (conv, kind) in self._layers.items():
             sparsity = pointwise_sparsity if kind == "pointwise" else depthwise_sparsity
             self._masks[name] = keep_largest(conv.weight, sparsity)
+        for norm in self._norms:
+            norm.keep_shifts(keep_largest(norm.shifts(), shift_sparsity))
         self.apply()
 
     @torch.no_grad()
@@ -56,13 +87,18 @@ class Pruner:
         """Set the pruned weights to zero again, after an optimiser step."""
         for name, mask in self._masks.items():
             self._layers[name][0].weight.mul_(mask)
+        for norm in self._norms:
+            norm.bias.mul_(norm.shift_mask)
 
     @torch.no_grad()
     def sparsity(self) -> dict[str, float]:
-        """Fraction of zero weights of each kind."""
+        """Fraction of zero weights of each kind, and of zero shifts where these can be pruned."""
         zeros = {"pointwise": 0, "depthwise": 0}
         total = {"pointwise": 0, "depthwise": 0}
         for conv, kind in self._layers.values():
             zeros[kind] += int((conv.weight == 0).sum())
             total[kind] += conv.weight.numel()
+        if self._norms:
+            zeros["shift"] = sum(int((norm.shift_mask == 0).sum()) for norm in self._norms)
+            total["shift"] = sum(norm.shift_mask.numel() for norm in self._norms)
         return {kind: zeros[kind] / max(1, total[kind]) for kind in zeros}

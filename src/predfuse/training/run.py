@@ -33,7 +33,7 @@ from predfuse.training.journal import Journal
 from predfuse.training.loop import Stage, Trainer, parameter_groups
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.parallel import Processes
-from predfuse.training.pruning import Pruner, cubic_sparsity
+from predfuse.training.pruning import Pruner, cubic_sparsity, make_shifts_prunable
 
 log = logging.getLogger(__name__)
 
@@ -82,18 +82,18 @@ def vanilla_stage(trainer: Trainer, model: Cnn, config: VanillaConfig) -> Stage:
 
 
 def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss) -> Stage:
-    """Magnitude pruning along a cubic schedule, then recovery."""
+    """Magnitude pruning of weights and, if so configured, shifts along a cubic schedule, then recovery."""
     steps = trainer.steps(config.epochs)
     ramp = max(1, round(steps * config.ramp_fraction))
+    if config.shift_sparsity:
+        make_shifts_prunable(model)
     pruner = Pruner(model)
     pruner.hold_zeros()
+    finals = (config.pointwise_sparsity, config.depthwise_sparsity, config.shift_sparsity)
 
     def after_step(step: int) -> None:
         if step <= ramp and (step % config.update_every_steps == 0 or step == ramp):
-            progress = step / ramp
-            pruner.prune(
-                cubic_sparsity(config.pointwise_sparsity, progress), cubic_sparsity(config.depthwise_sparsity, progress)
-            )
+            pruner.prune(*(cubic_sparsity(final, step / ramp) for final in finals))
         else:
             pruner.apply()
 
@@ -208,6 +208,8 @@ class Run:
         """Run every stage that is not finished yet; checkpoint paths by stage name."""
         config, trainer = self.config, self.trainer
         model = build_model(config, trainer.train)
+        if config.prune is not None and config.prune.shift_sparsity:
+            make_shifts_prunable(build_model(config, trainer.train))  # refuse what has none before training it
         paths = {"vanilla": self._stage(model, "vanilla", lambda m: vanilla_stage(trainer, m, config.vanilla))}
         if config.prune is None:
             return paths

@@ -38,6 +38,8 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
     if not name or Path(name).name != name:
         raise InputError(f"name {name!r}", "is no folder name", "use something like cifar10-fusionet-s")
     config = load_config(run / "config.yaml")
+    written = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    written["data"]["root"] = None
     config = config.model_copy(update={"data": config.data.model_copy(update={"root": None})})
     paths = [path for stage in STAGES if (path := run / f"{stage}.safetensors").is_file()]
     if not paths:
@@ -55,7 +57,7 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
         if not weights:
             for path in paths:
                 (building / path.name).unlink()
-        (building / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        (building / "config.yaml").write_text(yaml.safe_dump(written, sort_keys=False))
         shutil.copyfile(run / "log.jsonl", building / "log.jsonl")
         (building / CARD).write_text(card_text(entries), encoding="utf-8")
         building.chmod(0o755)
