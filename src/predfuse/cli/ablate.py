@@ -16,6 +16,8 @@ def register(app: typer.Typer) -> None:
 def ablate(
     variants: Annotated[Path, typer.Argument(help="YAML: a base configuration and its variants.", metavar="VARIANTS")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the runs; interrupted ones go on.")],
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Variants trained at the same time.")] = 1,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what is left to train.")] = False,
 ) -> None:
     """Train variants of one configuration and compare accuracy, cycles and energy.
 
@@ -25,16 +27,19 @@ def ablate(
     from rich.console import Console
 
     from predfuse.errors import InputError
-    from predfuse.experiments.ablation import run_ablation
-    from predfuse.report.ablation import table_of
+    from predfuse.experiments.ablation import plan_ablation, run_ablation
+    from predfuse.report.ablation import plan_table, progress_line, table_of
 
+    if plan:
+        Console().print(plan_table(*plan_ablation(variants, output, jobs)))
+        return
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(str(output), f"cannot be created ({error.strerror})", "choose another folder") from error
     errors = Console(stderr=True)
     rows = run_ablation(
-        variants, output, lambda name, number, count: errors.print(f"variant {number} of {count}: {name}", markup=False)
+        variants, output, lambda progress: errors.print(progress_line(progress), markup=False, highlight=False), jobs
     )
     Console().print(table_of(rows))
     typer.echo(f"wrote {output / 'ablation.csv'} and {output / 'ablation.json'}")

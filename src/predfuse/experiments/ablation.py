@@ -16,20 +16,20 @@ import copy
 import csv
 import io
 import json
-import logging
 import re
-import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from predfuse.errors import InputError
+from predfuse.experiments.ablation_runs import Progress, Variant, train_variants
+from predfuse.experiments.ablation_work import hours_left, shares_left, tasks
 from predfuse.files import write_text_atomically
-
-log = logging.getLogger(__name__)
+from predfuse.training.checkpoint import read_tensors
+from predfuse.training.config import parse_config
 
 BASE = "base"
 ACCELERATOR = "archon"
@@ -45,7 +45,7 @@ class Row:
         vanilla: Test accuracy, 0..1.
         pruned: Test accuracy; None if it was not pruned.
         predicted: Test accuracy of the better tuning; None if it has no predictor.
-        lost: Points of test accuracy, 0..1, its last stage has less than that of the base.
+        lost: Test accuracy, 0..1, its last stage has less than that of the base; None until the base is finished.
         fused_multiplications: Per image, fused; None where there are no integers (float scales).
         total_cycles: Of one test image on ``archon`` at cycle fidelity; likewise.
         energy_uj: Likewise.
@@ -56,7 +56,7 @@ class Row:
     vanilla: float
     pruned: float | None
     predicted: float | None
-    lost: float
+    lost: float | None
     fused_multiplications: float | None
     total_cycles: int | None
     energy_uj: float | None
@@ -119,67 +119,71 @@ def _changed(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) ->
     return config
 
 
-def run_ablation(path: Path, folder: Path, progress: Callable[[str, int, int], None] | None = None) -> list[Row]:
+def run_ablation(
+    path: Path, folder: Path, progress: Callable[[Progress], None] | None = None, jobs: int = 1
+) -> list[Row]:
     """Train every variant and measure it; what is finished in ``folder`` is not done again.
 
     Args:
         path: The file of variants.
         folder: Receives a training run per variant, and after every variant ``ablation.csv`` and ``ablation.json``.
-        progress: Called with the variant, its number from 1 and how many there are.
+        progress: Called whenever a variant starts.
+        jobs: Variants trained at the same time, each in a process of its own.
+
+    Returns:
+        A row per variant, in the order of the file.
 
     Raises:
         InputError: A configuration is unusable (all are checked before the first is trained).
+        PredfuseError: A training process failed.
     """
-    from predfuse.training.config import parse_config
-    from predfuse.training.run import Run
+    configs, variants = _variants(path, folder)
+    measured: dict[str, Row] = {}
 
+    def finished(variant: Variant) -> None:
+        changes = _differences(configs[BASE], configs[variant.name])
+        measured[variant.name] = _measure(variant.name, changes, variant.paths)
+        rows = _compared(measured, list(configs))
+        write_text_atomically(folder / "ablation.csv", as_csv(rows))
+        write_text_atomically(folder / "ablation.json", json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+    train_variants(variants, jobs, progress or (lambda _: None), finished)
+    return _compared(measured, list(configs))
+
+
+def plan_ablation(path: Path, folder: Path, jobs: int = 1) -> tuple[list[tuple[str, float]], float | None]:
+    """What is left to train: a share of the work per variant, and the hours it takes, if anything is finished already.
+
+    A stage that several variants need counts for the first of them.
+
+    Raises:
+        InputError: As :func:`run_ablation`.
+    """
+    _, variants = _variants(path, folder)
+    shares = shares_left({variant.folder: variant.tasks for variant in variants})
+    hours = hours_left({variant.folder: variant.tasks for variant in variants}, jobs)
+    return [(variant.name, shares[variant.folder]) for variant in variants], hours
+
+
+def _variants(path: Path, folder: Path) -> tuple[dict[str, dict[str, Any]], list[Variant]]:
+    """The raw configurations by name, and the variants ready to be trained."""
     configs = read_ablation(path)
     parsed = {name: parse_config(raw, f"{path}: variant {name!r}") for name, raw in configs.items()}
     slugs = {name: _slug(name) for name in parsed}
     if len(set(slugs.values())) < len(slugs):
         raise InputError(str(path), "has variants whose names differ only in punctuation", "rename one")
-    rows: list[Row] = []
-    for number, (name, config) in enumerate(parsed.items(), start=1):
-        if progress is not None:
-            progress(name, number, len(parsed))
-        own = folder / slugs[name]
-        own.mkdir(parents=True, exist_ok=True)
-        _take_over([folder / slugs[other] for other in parsed if other != name], own, config)
-        paths = Run(config, own).train()
-        rows.append(_measure(name, _differences(configs[BASE], configs[name]), paths, rows[0] if rows else None))
-        write_text_atomically(folder / "ablation.csv", as_csv(rows))
-        write_text_atomically(folder / "ablation.json", json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-    return rows
+    return configs, [Variant(name, config, folder / slugs[name], tasks(config)) for name, config in parsed.items()]
 
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "variant"
 
 
-def _take_over(others: list[Path], own: Path, config: Any) -> None:
-    """Copy the stages other variants have finished with what decides them configured alike."""
-    from predfuse.training.checkpoint import read_tensors
-    from predfuse.training.config import parse_config
-
-    for other in others:
-        for path in sorted(other.glob("*.safetensors")):
-            target = own / path.name
-            if path.stem == "state" or target.exists():
-                continue
-            made_by = parse_config(read_tensors(path)[1].get("config"), str(path))
-            if made_by.up_to(path.stem) == config.up_to(path.stem) and _has(config, path.stem):
-                temporary = target.with_suffix(".tmp")
-                shutil.copyfile(path, temporary)
-                temporary.replace(target)
-                log.info("%s: stage %s is that of %s", own.name, path.stem, other.name)
-
-
-def _has(config: Any, stage: str) -> bool:
-    if stage == "vanilla":
-        return True
-    if config.prune is None or stage == "pruned":
-        return config.prune is not None
-    return config.predict is not None
+def _compared(measured: Mapping[str, Row], order: list[str]) -> list[Row]:
+    """The measured rows in their order, with what they lost to the base."""
+    base = measured.get(BASE)
+    rows = [measured[name] for name in order if name in measured]
+    return [replace(row, lost=None if base is None else base.last - row.last) for row in rows]
 
 
 def _differences(base: Any, other: Any, prefix: str = "") -> str:
@@ -197,9 +201,7 @@ def _differences(base: Any, other: Any, prefix: str = "") -> str:
     return ", ".join(found)
 
 
-def _measure(name: str, changes: str, paths: Mapping[str, Path], base: Row | None) -> Row:
-    from predfuse.training.checkpoint import read_tensors
-
+def _measure(name: str, changes: str, paths: Mapping[str, Path]) -> Row:
     facts = {stage: read_tensors(path)[1] for stage, path in paths.items()}
     accuracy = {stage: float(found["test_accuracy"]) for stage, found in facts.items()}
     tunings = {stage: value for stage, value in accuracy.items() if stage.startswith("predicted")}
@@ -207,19 +209,17 @@ def _measure(name: str, changes: str, paths: Mapping[str, Path], base: Row | Non
     multiplications, cycles, energy = (None, None, None)
     if best is not None and facts[best].get("scales", "power-of-two") == "power-of-two":
         multiplications, cycles, energy = _hardware(paths[best], facts[best])
-    row = Row(
+    return Row(
         variant=name,
         changes=changes,
         vanilla=accuracy["vanilla"],
         pruned=accuracy.get("pruned"),
         predicted=tunings[best] if best is not None else None,
-        lost=0.0,
+        lost=None,
         fused_multiplications=multiplications,
         total_cycles=cycles,
         energy_uj=energy,
     )
-    lost = 0.0 if base is None else base.last - row.last
-    return Row(**{**asdict(row), "lost": lost})
 
 
 def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
