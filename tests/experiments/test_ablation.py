@@ -108,7 +108,7 @@ def test_a_failed_training_process_is_reported(variants: Path, tmp_path: Path) -
     document["variants"] = {"hot": {"vanilla.learning_rate": 1e30}}
     path = tmp_path / "few.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    with pytest.raises(PredfuseError, match="variant 'hot' failed .*lower the learning rate"):
+    with pytest.raises(PredfuseError, match=r"variant 'hot' failed .*lower the learning rate"):
         run_ablation(path, tmp_path / "out", jobs=2)
 
 
