@@ -124,7 +124,7 @@ def run_bench(folder: Path, images: int = 100, rounds: int = ROUNDS, full_size: 
     def execute(mode: Mode) -> Callable[[], None]:
         return lambda: _execute(plans[mode], inputs)
 
-    with _one_core():
+    with one_core():
         vanilla, predicted = _best_seconds([forward("v"), forward("p")], rounds)
         executed = _best_seconds([execute(mode) for mode in MODES], rounds)
         simulated = {network.name: 1 / _simulation_seconds(network, inputs[:COMPILE_IMAGES], rounds)}
@@ -174,7 +174,7 @@ def _best_seconds(jobs: list[Callable[[], None]], rounds: int) -> list[float]:
 
 
 @contextmanager
-def _one_core() -> Iterator[None]:
+def one_core() -> Iterator[None]:
     """One PyTorch thread, one core for the whole process; both as before afterwards."""
     threads = torch.get_num_threads()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None

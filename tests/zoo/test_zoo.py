@@ -15,9 +15,13 @@ from predfuse import zoo
 from predfuse.cli import app, main
 from predfuse.demo import load_run
 from predfuse.errors import InputError
+from predfuse.experiments.ablation_work import activations_per_image
+from predfuse.ir import Bottleneck, Conv
+from predfuse.models import build, to_network
 from predfuse.report.zoo import BEGIN, END, markdown, with_table
 from predfuse.training.checkpoint import read_tensors
 from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
+from predfuse.zoo.cost import gpu_images_per_second, training_cost
 
 README = Path(__file__).parents[2] / "README.md"
 RUN = "fashion-mnist-mobilenetv2-s"
@@ -105,6 +109,52 @@ def test_hours_of_a_tuning_do_not_count_for_the_other() -> None:
         Stage(**{**facts, "stage": stage}) for stage in ("vanilla", "pruned", "predicted-joint", "predicted-frozen")
     ]
     assert [summary.training_hours for summary in zoo.summaries(entries)] == [1, 2, 3, 3]
+
+
+def test_hours_are_those_of_the_log_and_of_the_layerwise_steps_too(elsewhere: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(root() / "fashion-mnist-fusionet-s", run)
+    seconds = {"vanilla": 7200.0, "pruned": 3600.0, "layerwise": 360.0, "predicted-joint": 1800.0}
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    last = {entry["stage"]: entry for entry in log}
+    for stage, entry in last.items():
+        entry["seconds"] = seconds[stage]
+    (run / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
+    zoo.ship(run, "timed", where=elsewhere)
+    timed = {entry.stage: entry for entry in zoo.stages(elsewhere)}
+    assert {stage: entry.training_hours for stage, entry in timed.items()} == {
+        "vanilla": 2.0,
+        "pruned": 1.0,
+        "predicted-joint": 0.6,
+    }
+    images = last["predicted-joint"]["step"] * 64
+    assert timed["predicted-joint"].images_per_second == pytest.approx(images / 1800, abs=0.05)
+
+
+def test_cost_of_training() -> None:
+    cost = training_cost("fusionet-s", 1e6, batch=4, steps=1)
+    assert cost.images_per_second > 0 and cost.hours == pytest.approx(1e6 / cost.images_per_second / 3600)
+    # The estimate is bound by one of the two, whichever is slower.
+    slow = gpu_images_per_second(1000, 10, peak_flops=6e6, bandwidth_bytes_per_second=1e9)
+    assert slow == pytest.approx(500)
+    assert gpu_images_per_second(1000, 10, peak_flops=6e9, bandwidth_bytes_per_second=720e3) == pytest.approx(500)
+    options = ["--batch", "4", "--steps", "1", "--epochs", "2", "--images", "500"]
+    shown = CliRunner().invoke(app, ["zoo", "cost", "fusionet-s", *options], env={"COLUMNS": "80"})
+    assert shown.exit_code == 0 and "an estimate, not measured" in shown.output
+
+
+def test_activations_are_what_the_convolutions_write() -> None:
+    model = build("mobilenetv2-s", input_shape=(3, 16, 16))
+    shapes, network = [], to_network(model)
+    known = network.shapes()
+    for node in network.nodes:
+        if isinstance(node, Conv):
+            shapes.append(known[node.name])
+        elif isinstance(node, Bottleneck):
+            _, height, width = known[node.inputs[0]]
+            out = known[node.name]
+            shapes += [(node.middle_channels, height, width), (node.middle_channels, *out[1:]), out]
+    assert activations_per_image(model) == sum(c * h * w for c, h, w in shapes)
 
 
 def test_damage_is_found(elsewhere: Path) -> None:

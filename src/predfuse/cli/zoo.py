@@ -89,3 +89,34 @@ def add(
     from predfuse import zoo
 
     typer.echo(f"wrote {zoo.ship(run, name, weights=weights, commit=commit)}")
+
+
+@_commands.command("cost")
+def cost(
+    network: Annotated[str, typer.Argument(help="Registered name.", metavar="NETWORK")] = "fusionet",
+    epochs: Annotated[float, typer.Option(min=0.01, help="Of the whole training.")] = 200,
+    images: Annotated[int, typer.Option(min=1, help="Training images of the data set.")] = 50_000,
+    batch: Annotated[int, typer.Option(min=2, help="Images per timed step.")] = 16,
+    steps: Annotated[int, typer.Option(min=1, help="Timed steps.")] = 3,
+    gpu_tflops: Annotated[float, typer.Option(min=0.1, help="Peak of the GPU estimated for.")] = 19.5,
+    gpu_bandwidth: Annotated[float, typer.Option(min=1, help="Its memory bandwidth in GB/s.")] = 1555,
+) -> None:
+    """Time a few training steps of a network here; say what a whole training takes, and estimate it for a GPU.
+
+    The GPU is an NVIDIA A100 (40 GB) by its data sheet, if no other is described.
+    """
+    from rich.console import Console
+
+    from predfuse.report.zoo import cost_table
+    from predfuse.zoo.cost import training_cost
+
+    with Console(stderr=True).status("Timing training steps on one core"):
+        found = training_cost(
+            network,
+            epochs * images,
+            batch=batch,
+            steps=steps,
+            peak_flops=gpu_tflops * 1e12,
+            bandwidth_bytes_per_second=gpu_bandwidth * 1e9,
+        )
+    Console().print(cost_table(found))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from predfuse.errors import InputError
 from predfuse.report.terminal import narrow, percent, table, text_columns
 from predfuse.zoo.catalogue import Stage, Summary
+
+if TYPE_CHECKING:  # would load torch for a list of files
+    from predfuse.zoo.cost import TrainingCost
 
 BEGIN, END = "<!-- zoo: made by predfuse zoo table --write -->", "<!-- zoo: end -->"
 
@@ -39,6 +43,23 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
     ]
     headings = ("data", "network", "stage", "seeds", "accuracy", "range")
     return narrow(text_columns(table("Accuracy over seeds", headings, rows), 1, 2))
+
+
+def cost_table(cost: TrainingCost) -> Table:
+    """Speed and hours of vanilla training, here and on a GPU."""
+    rows = [
+        ["one core, measured here", f"{cost.images_per_second:.1f}", _duration(cost.hours)],
+        ["GPU, an estimate, not measured", f"{cost.gpu_images_per_second:.0f}", _duration(cost.gpu_hours)],
+    ]
+    title = (
+        f"{cost.network}, vanilla training with {cost.images / 1e6:.1f} M images; "
+        f"{cost.multiplications / 1e6:.0f} M multiplications forwards, {cost.activations / 1e6:.1f} M activations each"
+    )
+    return narrow(table(title, ("where", "images/s", "all images"), rows))
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours < 72 else f"{hours / 24:.0f} days"
 
 
 def markdown(summaries: Sequence[Summary]) -> str:

@@ -35,7 +35,7 @@ class Stage:
         pointwise_sparsity: Share of zero weights in the blocks' 1x1 convolutions; None before pruning.
         depthwise_sparsity: The same for the depthwise convolutions.
         epochs: Of this stage alone (the layer-wise steps of the predictors not counted).
-        training_hours: Of this stage alone, on the machine it was trained on.
+        training_hours: Of this stage alone (predicted: the layer-wise steps before it too), where it was trained.
         images_per_second: Training speed there, mean over the stage.
         commit: Source it was trained with; None if not known.
         file: Checkpoint within the run's folder; None where the weights do not ship.

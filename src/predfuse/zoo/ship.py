@@ -102,10 +102,10 @@ def _stage(
     own = [entry for entry in log if entry.get("stage") == name]
     if not own:
         raise InputError(run, f"its log says nothing about stage {name}", "ship the log the run wrote")
-    seconds, before = 0.0, 0
-    for entry in own:
-        seconds += (entry["step"] - before) * batch_size / entry["images_per_second"]
-        before = entry["step"]
+    seconds = _seconds(own, batch_size)
+    speed = own[-1]["step"] * batch_size / seconds
+    if name.startswith("predicted"):
+        seconds += _seconds([entry for entry in log if entry.get("stage") == "layerwise"], batch_size)
     return Stage(
         run=run,
         data=str(facts["data"]),
@@ -119,12 +119,23 @@ def _stage(
         depthwise_sparsity=facts.get("depthwise_sparsity"),
         epochs=float(own[-1]["epoch"]),
         training_hours=round(seconds / 3600, 3),
-        images_per_second=round(before * batch_size / seconds, 1),
+        images_per_second=round(speed, 1),
         commit=facts.get("commit") or commit,
         file=file.name if weights else None,
         file_bytes=file.stat().st_size if weights else None,
         sha256=sha256_of_file(file) if weights else None,
     )
+
+
+def _seconds(entries: list[dict[str, Any]], batch_size: int) -> float:
+    """Wall time of one stage by its log; logs that do not say have the speed of every epoch."""
+    if entries and "seconds" in entries[-1]:
+        return float(entries[-1]["seconds"])
+    seconds, before = 0.0, 0
+    for entry in entries:
+        seconds += (entry["step"] - before) * batch_size / entry["images_per_second"]
+        before = entry["step"]
+    return seconds
 
 
 def _log(path: Path) -> list[dict[str, Any]]:
