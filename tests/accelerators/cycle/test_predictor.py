@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from accelerators.cycle.machines import archon, with_predictors
@@ -11,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predfuse import models
-from predfuse.accelerators.cycle.block import _behind
+from predfuse.accelerators.cycle.block import _predictions
 from predfuse.accelerators.cycle.groups import plan_groups
 from predfuse.accelerators.cycle.items import plan_item
 from predfuse.accelerators.cycle.places import Place
@@ -77,7 +75,7 @@ def test_inputs_are_read_before_a_tile_is_predicted() -> None:
     spec, work = archon(), work_of(channels=6, kernel=3, stride=1, size=8)
     tile = work.tiles(8, 8)[0]
     reading = -(-6 * rectangle_accesses(8, 8, spec) // spec.global_buffer.banks)
-    # Nine gate words a channel, six a cycle, take longer than a channel a cycle; the first plane comes before them.
+    # Nine gate words a channel, seven a cycle, take longer than a channel a cycle; the first plane comes before them.
     words = np.full(8, 9)
     time = tile_predict_time(work, words, tile, spec)
     assert time.expand_cycles == reading + 8 + spec.design.fill_cycles
@@ -93,24 +91,23 @@ def test_stages_take_turns_with_two_hidden_planes(words: list[int], rounds: int,
     spec = variant(archon(), {"design.structures.gate_writes": writes, "design.structures.predictor_units": 200})
     tile = work.tiles(8, 8)[0]
     time = tile_predict_time(work, np.array(words), tile, spec)
-    clock = expanded = written = left = at = 0
-    begins = []
+    clock = expanded = written = left = at = begun = 0
     while written < len(words):
         clock += 1
         if written < expanded:  # a plane is full
             if left == 0:
-                begins.append(clock - 1)
+                begun += 1
                 left = max(4 if wide else 1, -(-words[written] // writes))
             left -= 1
         if expanded < len(words) and expanded - written < 2:
             at += 1
         if at == rounds:
             expanded, at = expanded + 1, 0
-        if left == 0 and len(begins) > written:
+        if left == 0 and begun > written:
             written += 1
     accesses = -(-16 * rounds * rectangle_accesses(4, 4, spec) // spec.global_buffer.banks)
     assert time.cycles == accesses + spec.design.fill_cycles + clock
-    assert time.remaining is not None and time.remaining.tolist() == [clock - begin for begin in begins]
+    assert time.parts == ((accesses + spec.design.fill_cycles, rounds),)
 
 
 def test_parts_write_every_gate_word_in_part() -> None:
@@ -123,21 +120,30 @@ def test_parts_write_every_gate_word_in_part() -> None:
     assert item.predict.cycles >= item.predict_parts * cycles.sum()
 
 
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 9)), min_size=1, max_size=12), st.integers(0, 9))
-def test_a_prediction_follows_the_gate_words_released(channels: list[tuple[int, int]], delay: int) -> None:
-    work = work_of(channels=2, kernel=3, stride=1, size=8)
-    spec, tile = archon(), work.tiles(8, 8)[0]
-    (plan,) = plan_groups(work, spec)
-    channels = sorted(channels)
-    words = np.array([count for _, count in channels])
-    plan = replace(plan, channel_words=words, release=np.array([release for release, _ in channels]))
-    item = replace(
-        plan_item(work, plan, tile, False, 2, spec, ON_CHIP), predict=tile_predict_time(work, words, tile, spec)
-    )
-    clock = 0
-    for release, count in channels:  # one channel after the other, each once its place is free
-        clock = max(clock, release) + max(1, -(-count // spec.design.structures.gate_writes))  # type: ignore[union-attr]
-    assert _behind(plan, item, delay) == clock + delay
+def test_predictions_run_beside_lists_where_gate_words_have_places() -> None:
+    """Alone they are fastest; beside lists they wait for banks; into places of the tile before they end after it reads
+    them for the last time."""
+    network = with_predictors(prune_blocks(models.network("fusionet"), 0.05, 0.2))
+    shapes = network.shapes()
+    block = next(iter(network.bottlenecks()))
+    work = block_work(block, shapes[block.inputs[0]])
+    tile = work.tiles(8, 8)[0]
+    plans = {}
+    for depth in (36, 1 << 12):
+        spec = variant(archon(), {"mask_buffer.depth": depth})
+        plan = plan_groups(work, spec)[0]
+        item = plan_item(work, plan, tile, False, 16, spec, ON_CHIP)
+        assert plan.traffic is not None
+        for name, last, same in (("first", None, False), ("other group", plan, False), ("same group", plan, True)):
+            plans[name, depth] = _predictions(plan, last, item, same, 5, spec)
+    alone = plans["first", 36]
+    assert not alone.beside and not alone.behind and alone.cycles >= item.predict.cycles
+    assert plans["other group", 36] == plans["first", 1 << 12] == alone
+    roomy = plans["same group", 1 << 12]
+    assert roomy.beside and not roomy.behind and roomy.cycles >= alone.cycles
+    tight = plans["same group", 36]
+    assert not tight.beside and tight.cycles == roomy.cycles
+    assert tight.behind > plan.traffic.release.max() + 5
 
 
 def test_sums_without_room_for_the_next_tile_are_written_first() -> None:

@@ -7,6 +7,7 @@ lanes, gates and adds them, multiplies finished lists by the inputs under the ta
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import BlockCase, bottlenecks
 
+from predfuse.accelerators.cycle.gate_memory import PredictorRate, gate_traffic, written_cycles
 from predfuse.accelerators.cycle.placement import place
 from predfuse.accelerators.cycle.predictor import rectangle_accesses, tile_predict_time
 from predfuse.accelerators.cycle.registers import (
@@ -49,7 +51,11 @@ class Member:
 
 @dataclass
 class Predictor:
-    """A group of a tile predicted by ``units`` pixels of ``inputs`` terms, ``writes`` gate words a cycle."""
+    """A group of a tile predicted by ``units`` pixels of ``inputs`` terms, ``writes`` gate words a cycle.
+
+    Gate words wait in queues of ``depth`` words for a cycle in which their bank is not read; words of a channel are not
+    begun before its ``release``.
+    """
 
     node: FusedBlock
     group: int
@@ -59,7 +65,12 @@ class Predictor:
     units: int
     inputs: int
     writes: int
+    bank: Array  # [channels] of the project memory
+    banks: int
+    depth: int = 1 << 30
     clock: int = 0
+    reads: dict[int, set[int]] = field(default_factory=dict)  # banks of the gate memory by cycle
+    release: dict[int, int] = field(default_factory=dict)  # cycle by channel
     gates: dict[tuple[int, int], Array] = field(default_factory=dict)  # by channel and tap
 
     def run(self) -> None:
@@ -77,19 +88,22 @@ class Predictor:
         x = np.clip(self.x >> node.predictor_shift, predictor.input_min, predictor.input_max)
         planes: list[tuple[int, dict[tuple[int, int], int]]] = []  # full ones: channel, score by pixel
         waiting: list[tuple[int, int, Array]] = []  # gate words to be written
+        queues: list[list[tuple[int, int, Array]]] = [[] for _ in range(self.banks)]
         channel, at, second = 0, 0, -1
         score = dict.fromkeys(pixels, 0)
-        while len(planes) or waiting or channel < len(self.order):
-            self.clock += 1
+        while planes or any(queues) or channel < len(self.order):
             full = len(planes)
-            if planes and second < 0:
+            if planes and second < 0 and self.clock >= self.release.get(planes[0][0], 0):
                 second = 0
                 waiting = self._gate_words(*planes[0])
             if second >= 0:
                 second += 1
-                for m, tap, word in waiting[: self.writes]:
+                waiting = self._queue(waiting, queues)
+            for bank, queue in enumerate(queues):
+                if queue and bank not in self.reads.get(self.clock, set()):
+                    m, tap, word = queue.pop(0)
                     self.gates[m, tap] = word
-                waiting = waiting[self.writes :]
+            self.clock += 1
             if channel < len(self.order) and full < 2:
                 m = self._middle(self.order[channel])
                 for pixel in work[at][0]:
@@ -102,6 +116,20 @@ class Predictor:
             if second >= (-(-node.kernel // 3)) ** 2 and not waiting:  # nine taps a cycle
                 planes.pop(0)
                 second = -1
+
+    def _queue(
+        self, waiting: list[tuple[int, int, Array]], queues: list[list[tuple[int, int, Array]]]
+    ) -> list[tuple[int, int, Array]]:
+        """Hand over the first ``writes`` words whose queues have room; the others go on waiting."""
+        left, moved = [], 0
+        for word in waiting:
+            queue = queues[(int(self.bank[word[0]]) + word[1]) % self.banks]
+            if moved < self.writes and len(queue) < self.depth:
+                queue.append(word)
+                moved += 1
+            else:
+                left.append(word)
+        return left
 
     def _span(self, span: Span) -> range:
         return range(span.start, span.stop)
@@ -151,6 +179,7 @@ class Walk:
     clock: int = 0
     products: int = 0
     last_read: dict[int, int] = field(default_factory=dict)  # cycle by channel
+    gate_reads: dict[int, set[int]] = field(default_factory=dict)  # banks by cycle
     load_cycles: Counter[int] = field(default_factory=Counter)  # by pass
     list_cycles: Counter[int] = field(default_factory=Counter)
     lane_of: dict[int, int] = field(default_factory=dict)  # of the members being loaded
@@ -208,6 +237,7 @@ class Walk:
                 continue
             lanes.add(self.lane_of[member])
             gates.add(gate)
+            self.gate_reads.setdefault(self.clock - 1, set()).add(gate)
             queues[bank].pop(0)
             self.last_read[int(self.passes.channel[member])] = self.clock
 
@@ -284,7 +314,7 @@ def shifted(node: FusedBlock, plane: Array, tap: int, tile: Tile) -> Array:
     st.integers(1, 3),
     st.integers(1, 3),
     st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(0, 15)),
-    st.tuples(st.integers(0, 2), st.integers(1, 4)),
+    st.tuples(st.integers(0, 2), st.integers(1, 4), st.sampled_from((1, 2, 3, 30))),
 )
 def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
     case: BlockCase,
@@ -292,7 +322,7 @@ def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
     row_words: int,
     slices: int,
     tiling: tuple[int, int, int],
-    predictor: tuple[int, int],
+    predictor: tuple[int, int, int],
 ) -> None:
     node, x = compiled(case), integer_input(case)
     work = block_work(node, case.x.shape)  # type: ignore[arg-type]
@@ -303,6 +333,7 @@ def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
     # Predictors that hold the inputs of a tile: of half, all, or twice the terms of a pixel at once.
     terms = max(1, (work.group_channels << predictor[0]) // 2)
     spec = predicting(-(-tile.input_pixels * work.group_channels // terms), terms, predictor[1])
+    depth = predictor[2]
     for group in range(work.groups):
         outputs, middle, columns = (
             slice(group * count, (group + 1) * count)
@@ -315,12 +346,13 @@ def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
         order = live[np.argsort(release[live], kind="stable")]
         inputs = x[columns].astype(np.int64)
 
-        ahead = Predictor(node, group, tile, inputs, order.tolist(), *_predictor_sizes(spec))
+        bank = np.concatenate((channel_banks(passes, lanes.banks), np.zeros(work.group_middle, np.int64)))
+        predictor_of = functools.partial(
+            Predictor, node, group, tile, inputs, order.tolist(), *_predictor_sizes(spec), bank, lanes.banks
+        )
+        ahead = predictor_of()
         ahead.run()
         words = (work.depthwise[middle].sum(axis=1) + work.depthwise_bias[middle])[order]
-        time = tile_predict_time(work, words, tile, spec)
-        reading = -(-work.group_channels * accesses(tile, spec) // spec.global_buffer.banks)
-        assert time.cycles == reading + spec.design.fill_cycles + ahead.clock
         assert len(ahead.gates) == words.sum()
 
         walk = Walk(node, group, tile, inputs, ahead.gates, lanes, passes)
@@ -334,6 +366,30 @@ def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
         assert (walk.sums + node.output_bias[outputs][:, None, None] == pixels).all()
         # When its gate words may be overwritten, no channel is read any more.
         assert all(cycle <= release[channel] for channel, cycle in walk.last_read.items())
+        if not len(order):
+            continue
+
+        # The next tile, were it alike: predicted alone, beside those lists, and into the places they release.
+        time = tile_predict_time(work, words, tile, spec)
+        reading = -(-work.group_channels * accesses(tile, spec) // spec.global_buffer.banks) + spec.design.fill_cycles
+        assert [part[0] for part in time.parts] == [reading]
+        gated = [
+            np.array([(m, k) for m, k in ahead.gates if m == channel], np.int64).reshape(-1, 2).T for channel in order
+        ]
+        traffic = gate_traffic(passes, times, lanes, bank, gated, release)
+        late = {channel: int(release[channel]) - reading for channel in order.tolist()}
+        later = {cycle - reading: read for cycle, read in walk.gate_reads.items()}
+        for reads, places in (({}, {}), (later, {}), (later, late)):
+            beside = predictor_of(depth=depth, reads=reads, release=places)
+            beside.run()
+            planned = written_cycles(
+                traffic,
+                PredictorRate(time.parts, time.tap_cycles, spec.design.structures.gate_writes, depth),  # type: ignore[union-attr]
+                traffic.reads if reads else traffic.reads[:0],
+                traffic.release if places else None,
+            )
+            assert planned == reading + beside.clock
+            assert all((beside.gates[key] == gate).all() for key, gate in ahead.gates.items())
 
 
 def predicting(units: int, inputs: int, writes: int) -> ArchonSpec:

@@ -7,7 +7,7 @@ once. :mod:`predfuse.accelerators.cycle.layerwise` is the published order instea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from predfuse.accelerators.archon.paper import MAIN, PREDICT_DEPTHWISE, PREDICT_
 from predfuse.accelerators.cycle.block_actions import block_actions, ternary_additions
 from predfuse.accelerators.cycle.broadcast import NO_BANKS, Sequencer
 from predfuse.accelerators.cycle.elementwise import STREAM_BITS, stream_bits
+from predfuse.accelerators.cycle.gate_memory import PredictorRate, written_cycles
 from predfuse.accelerators.cycle.gates import Gates
 from predfuse.accelerators.cycle.groups import GroupPlan
 from predfuse.accelerators.cycle.items import Item, keeps_weights, plan_item
@@ -63,8 +64,8 @@ def plan_block(
     ]
     sent = [_sent_cycles(work, group, plan, gates, len(tiles), spec) for group, plan in enumerate(groups)]
     steps: list[Step] = []
-    main_cycles = before = 0  # sub-steps of the item before
-    words_before = main_before = reads_before = delay = 0
+    main_cycles = before = delay = 0  # sub-steps of the item before, and how late its lists may be
+    last: GroupPlan | None = None
     double = _double_buffered(work, groups, items, spec, place)
     for plan, row, cycles in zip(groups, items, sent, strict=True):
         kept = keeps_weights(plan, len(tiles), spec, place)
@@ -73,28 +74,20 @@ def plan_block(
             main = beside + item.drain_cycles + spec.design.fill_cycles
             fill = _fill_cycles(plan, index == 0 or not kept, spec)
             main_cycles += fill + main
-            both = spec.design.predictor == "dedicated" and words_before + plan.memory_words <= spec.mask_buffer.depth
-            # Gate words wait in queues for a cycle in which their bank is not read.
-            idle = spec.mask_buffer.banks * main_before - reads_before
-            queued = item.predict_parts * plan.gate_words <= idle
-            in_place = (
-                spec.design.predictor == "dedicated" and index > 0 and kept and item.predict_parts == 1 and not both
-            )
-            behind = _behind(plan, item, delay) if in_place and queued else 0
-            both = both and queued
+            predict = _predictions(plan, last, item, index > 0 and kept, delay, spec)
             step = Step(
                 layer=work.name,
                 load_bits=item.load_bits,
                 store_bits=item.store_bits,
-                predict_cycles=item.predict.cycles,
+                predict_cycles=predict.cycles,
                 main_cycles=fill + main,
                 load_lag=2 if (double[0] if index == 0 else double[1]) else 1,
-                predict_lag=before + 1 if both else 2 if behind else 1,
-                predict_behind=behind,
+                predict_lag=before + 1 if predict.beside else 2 if predict.behind else 1,
+                predict_behind=predict.behind,
                 waits=not steps,
                 reads_stores=not steps and not place.input_on_chip,
             )
-            words_before, main_before, reads_before = plan.memory_words, fill + main, plan.members
+            last = plan
             delay = fill + spec.design.fill_cycles + beside - int(cycles[index])
             parts = [step] if kept else _streamed(step, plan, fill, before, place)
             before = len(parts)
@@ -102,23 +95,50 @@ def plan_block(
     return LayerPlan(work.name, tuple(steps), _stages(work, groups, items, gates, spec, main_cycles))
 
 
-def _behind(plan: GroupPlan, item: Item, delay: int) -> int:
-    """When a prediction can end that overwrites the gate words of the tile before as its lists release them.
+@dataclass(frozen=True)
+class _Predictions:
+    """Of one item.
 
-    The gate words of a channel take the places they had in the tile before, and channels are predicted in the order in
-    which they are released. After the nth release the gate words of all channels from the nth on remain to be written.
+    Attributes:
+        cycles: From the first input read to the last gate word written.
+        beside: Whether they may run beside the main work of the item before.
+        behind: If they overwrite its gate words one by one: cycles after it begins at which they end, at the earliest.
+    """
+
+    cycles: int
+    beside: bool = False
+    behind: int = 0
+
+
+def _predictions(
+    plan: GroupPlan, last: GroupPlan | None, item: Item, same: bool, delay: int, spec: ArchonSpec
+) -> _Predictions:
+    """When the gate words of an item can be written.
 
     Args:
-        plan: The group, the same for both tiles.
-        item: The tile to be predicted.
-        delay: Cycles the lists of the tile before may be late.
-
-    Returns:
-        Cycles after the main work of the tile before begins; 0 where gates are not in registers.
+        plan: Its group.
+        last: The group of the item before; None for the first of a block, which runs beside nothing.
+        item: The item.
+        same: Whether the item before is of the same group, kept on chip.
+        delay: Cycles the lists of the item before may be late.
+        spec: The machine.
     """
-    if plan.release is None or item.predict.remaining is None or not plan.channels:
-        return 0
-    return int((plan.release + item.predict.remaining).max()) + delay
+    own, traffic = spec.design.structures, plan.traffic
+    if spec.design.predictor == "shared" or own is None:
+        return _Predictions(item.predict.cycles)
+    room = last is not None and last.memory_words + plan.memory_words <= spec.mask_buffer.depth
+    if traffic is None:
+        return _Predictions(item.predict.cycles, beside=room)
+    rate = PredictorRate(item.predict.parts, item.predict.tap_cycles, own.gate_writes, own.gate_queue_words)
+    if last is None or last.traffic is None:
+        return _Predictions(written_cycles(traffic, rate, traffic.reads[:0]))
+    if room:
+        return _Predictions(written_cycles(traffic, rate, last.traffic.reads), beside=True)
+    if same and len(rate.parts) == 1:
+        # The words of a channel take the places they had in the item before, in the order in which it releases them.
+        behind = written_cycles(traffic, rate, traffic.reads, traffic.release) + delay
+        return _Predictions(written_cycles(traffic, rate, traffic.reads), behind=behind)
+    return _Predictions(written_cycles(traffic, rate, traffic.reads[:0]))
 
 
 def _streamed(step: Step, plan: GroupPlan, fill_cycles: int, before: int, place: Place) -> list[Step]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from predfuse.accelerators.cycle.broadcast import NO_BANKS
+from predfuse.accelerators.cycle.gate_memory import GateTraffic, gate_traffic
 from predfuse.accelerators.cycle.lists import GroupLists, group_lists
+from predfuse.accelerators.cycle.predictor import channels_at_once
 from predfuse.accelerators.cycle.registers import (
     LaneRegisters,
     PassTimes,
@@ -22,6 +24,7 @@ from predfuse.accelerators.cycle.work import BlockWork, bias_entries, list_entri
 from predfuse.accelerators.design import Structures
 from predfuse.accelerators.parts import WORD_BITS
 from predfuse.accelerators.spec import ArchonSpec
+from predfuse.accelerators.structures import BIAS_BITS
 from predfuse.ir import Array
 
 SLICE_LIMIT = 64
@@ -45,8 +48,8 @@ class GroupPlan:
         refill_words: Moved there for every slice of every tile, if there is more than one (16-bit words).
         times: Of its passes, where gates are in registers.
         memory_words: Gate memory a tile takes: words, if all banks are as full as the fullest (count).
-        release: ``[channels]`` when the lists of a tile need the gate words of a channel no longer (cycles), ascending:
-            channels are predicted in this order. Where gates are in registers.
+        traffic: Of the gate memory, where gates are in registers. Channels are predicted in the order in which the
+            lists of the tile before release them.
         members: Loads for a tile (count), where gates are in registers: a channel with a row of project weights each.
         far_reads: Factors and maps that a tile reads from the global buffer because the memories beside the lanes are
             too small for all of them (count).
@@ -65,7 +68,7 @@ class GroupPlan:
     refill_words: int
     times: PassTimes | None = None
     memory_words: int = 0
-    release: Array | None = None
+    traffic: GateTraffic | None = None
     members: int = 0
     far_reads: int = 0
     lists: GroupLists | None = None
@@ -129,15 +132,16 @@ def _with_registers(
 ) -> GroupPlan:
     outputs = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
     sums = spec.pe.psum_regfile_words * spec.design.parallel_lists
-    size, banks = min(sums, SLICE_LIMIT, work.group_outputs), spec.mask_buffer.banks
+    slices, banks = -(-work.group_outputs // min(sums, SLICE_LIMIT)), spec.mask_buffer.banks
     while True:
+        size = -(-work.group_outputs // slices)
         passes = group_passes(work, group, size, own.project_row_words, spec.lanes * own.lane_registers)
         bank = channel_banks(passes, banks)
         rows = project_rows(outputs[:, : len(bank)], size, own.project_row_words)
         fullest = max((int(np.bincount(bank, part).max(initial=0)) for part in rows), default=0)
         if size == 1 or fullest * banks * own.project_row_words <= own.project_memory_words:
             break
-        size = -(-size // 2)
+        slices += 1
     lanes = LaneRegisters(
         lanes=spec.lanes,
         registers=own.lane_registers,
@@ -150,10 +154,16 @@ def _with_registers(
     maps = plan.channels * (work.taps + 2)  # of taps and two columns
     far = _beyond(taps, own.tap_memory_words) + _beyond(column, own.column_buffer_words) + _beyond(maps, own.map_bits)
     project_words = int(rows.sum(axis=1).max(initial=0)) * own.project_row_words
-    slices = -(-work.group_outputs // size)
+    slices = -(-work.group_outputs // size)  # fewer where sizes are rounded up
     times = pass_times(passes, lanes)
-    release = release_cycles(passes, times, work.group_middle)[live]
-    order = np.argsort(release, kind="stable")
+    release = release_cycles(passes, times, work.group_middle)
+    order = np.argsort(release[live], kind="stable")
+    gated = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1)
+    channels, at_once = np.flatnonzero(live)[order], channels_at_once(work, own)
+    rounds = [channels[first : first + at_once] for first in range(0, len(channels), at_once)]
+    words = [
+        np.array([(m, k) for m in part for k in np.flatnonzero(gated[m])], np.int64).reshape(-1, 2).T for part in rounds
+    ]
     return replace(
         plan,
         channel_words=plan.channel_words[order],
@@ -165,7 +175,7 @@ def _with_registers(
         products=passes.lists[0],
         sums=passes.lists[1],
         times=times,
-        release=release[order],
+        traffic=gate_traffic(passes, times, lanes, bank, words, release) if words else None,
         members=len(passes.channel),
         far_reads=math.ceil(far * len(passes.channel)),
     )
@@ -197,10 +207,11 @@ def _gate_memory_words(work: BlockWork, span: slice, live: Array, bank: Array, b
 
 
 def factor_bits(work: BlockWork, group: int) -> int:
-    """Factors of a group as stored (bits): 16 for every weight that is not zero, a bitmap of where they are."""
+    """Factors of a group as stored (bits): 16 for every weight that is not zero, a bitmap of where they are, 24 for a
+    bias."""
     span = slice(group * work.group_middle, (group + 1) * work.group_middle)
     live = work.live_channels[span]
     project = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
     arrays = (work.expand[span][live], work.depthwise[span][live], project[:, live])
     biases = int((work.expand_bias[span] & live).sum() + (work.depthwise_bias[span] & live).sum())
-    return sum(int(part.sum()) * WORD_BITS + part.size for part in arrays) + biases * WORD_BITS
+    return sum(int(part.sum()) * WORD_BITS + part.size for part in arrays) + biases * BIAS_BITS

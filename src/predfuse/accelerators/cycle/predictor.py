@@ -26,13 +26,15 @@ class PredictTime:
         expand_cycles: First stage.
         depthwise_cycles: Second stage; of a dedicated predictor what it takes longer than the first, beside which it
             runs.
-        remaining: ``[channels]`` int64: from when the gate words of a channel are begun to the end (cycles), of a
-            dedicated predictor that takes the tile in one part.
+        parts: Of a dedicated predictor, of every part of the tile: cycles to read its inputs, and to expand a round of
+            channels.
+        tap_cycles: Of its second stage for a round, at least.
     """
 
     expand_cycles: int
     depthwise_cycles: int
-    remaining: Array | None = None
+    parts: tuple[tuple[int, int], ...] = ()
+    tap_cycles: int = 1
 
     @property
     def cycles(self) -> int:
@@ -96,16 +98,14 @@ def tile_predict_time(work: BlockWork, words: Array, tile: Tile, spec: ArchonSpe
     rounds = np.add.reduceat(words, np.arange(0, len(words), at_once)) if len(words) else words
     terms, taps = _ceil(work.group_channels, own.predictor_inputs), _tap_rounds(work, own)
     writing = np.maximum(taps, -(-rounds // own.gate_writes))
-    parts = predicted_parts(work, tile, own)
-    reading = sum(_input_cycles(work, rows, columns, spec) for rows, columns in parts) + spec.design.fill_cycles
-    first = total = 0
-    begins = np.zeros(len(rounds), np.int64)
-    for rows, columns in parts:
+    first, total, parts = 0, 0, []
+    for index, (rows, columns) in enumerate(predicted_parts(work, tile, own)):
+        reading = _input_cycles(work, rows, columns, spec) + (spec.design.fill_cycles if index == 0 else 0)
         expanding = terms * _ceil(rows * columns, own.predictor_units)
-        first += expanding * len(rounds)
-        total += int(_follow(writing, expanding, begins))
-    remaining = np.repeat(total - begins, at_once)[: len(words)] if len(parts) == 1 else None
-    return PredictTime(reading + first, total - first, remaining)
+        parts.append((reading, expanding))
+        first += reading + expanding * len(rounds)
+        total += reading + int(_follow(writing, expanding))
+    return PredictTime(first, total - first, tuple(parts), taps)
 
 
 def _tap_rounds(work: BlockWork, own: Structures) -> int:
@@ -115,8 +115,8 @@ def _tap_rounds(work: BlockWork, own: Structures) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _follow(writing: Array, expanding: int, begins: Array) -> Any:
-    """Cycles until all gate words are written; sets when those of every round ``begin``.
+def _follow(writing: Array, expanding: int) -> Any:
+    """Cycles until all gate words are handed over.
 
     The second stage takes a hidden plane while the first fills the other one.
     """
@@ -124,9 +124,7 @@ def _follow(writing: Array, expanding: int, begins: Array) -> Any:
     written = before = 0  # when the second stage is done with the round before, and the one before that
     for index in range(writing.size):
         expanded = max(expanded, before) + expanding
-        begins[index] = max(expanded, written)
-        before = written
-        written = begins[index] + writing[index]
+        before, written = written, max(expanded, written) + writing[index]
     return written
 
 

@@ -96,10 +96,17 @@ class PassTimes:
     Attributes:
         list_cycles: ``[passes]`` int64, its lists.
         load_cycles: ``[passes]`` int64, its loads.
+        read_cycles: ``[members]`` int64 after the loads of its pass have begun, a member is read (cycles, from 0).
     """
 
     list_cycles: Array
     load_cycles: Array
+    read_cycles: Array
+
+    @property
+    def load_begins(self) -> Array:
+        """``[passes]`` int64 when the loads of each begin, with the lists of the one before."""
+        return np.concatenate((np.zeros(min(1, len(self.ends)), np.int64), (self.ends - self.list_cycles)[:-1]))
 
     @property
     def ends(self) -> Array:
@@ -177,7 +184,7 @@ def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
     if members.max(initial=0) > lanes.lanes * lanes.registers:
         what = f"a pass has {members.max()} members, the lanes hold {lanes.lanes * lanes.registers}"
         raise InputError("lane registers", what, "split the pass")
-    result = PassTimes(*(np.zeros(count, np.int64) for _ in range(2)))
+    result = PassTimes(*(np.zeros(size, np.int64) for size in (count, count, len(passes.channel))))
     _time_passes(
         passes.indptr,
         channel_banks(passes, lanes.banks)[passes.channel],
@@ -186,6 +193,7 @@ def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
         (lanes.lanes, lanes.registers, lanes.parallel_lists, lanes.loads, lanes.banks),
         result.list_cycles,
         result.load_cycles,
+        result.read_cycles,
     )
     return result
 
@@ -270,18 +278,19 @@ def _time_passes(
     sizes: tuple[int, int, int, int, int],
     list_cycles: Array,
     load_cycles: Array,
+    read_cycles: Array,
 ) -> None:
     lanes, registers, parallel, loads, banks = sizes
     for index in range(indptr.size - 1):
         span = slice(indptr[index], indptr[index + 1])
         lane = place(outputs[span], lanes, registers)
-        load_cycles[index] = _load_cycles(bank[span], tap[span], lane, (lanes, loads, banks))
+        load_cycles[index] = _load_cycles(bank[span], tap[span], lane, (lanes, loads, banks), read_cycles[span])
         list_cycles[index] = _list_cycles(outputs[span], lane, lanes, parallel)
 
 
 @njit(cache=True, nogil=True)
-def _load_cycles(bank: Array, tap: Array, lane: Array, sizes: tuple[int, int, int]) -> int:
-    """Cycles in which the members of a pass travel to their lanes.
+def _load_cycles(bank: Array, tap: Array, lane: Array, sizes: tuple[int, int, int], read: Array) -> int:
+    """Cycles in which the members of a pass travel to their lanes; sets when each is ``read``.
 
     A bank of the project memory sends its members one after the other, in their order, each with its gate word; a bank
     of the gate memory reads one and a lane takes one in a cycle. The compiler decides which banks wait: those with
@@ -306,6 +315,7 @@ def _load_cycles(bank: Array, tap: Array, lane: Array, sizes: tuple[int, int, in
             gate = (sender + tap[member]) % banks
             if lane_taken[lane[member]] < cycles and gate_taken[gate] < cycles:
                 lane_taken[lane[member]] = gate_taken[gate] = cycles
+                read[member] = cycles - 1
                 left[sender] -= 1
                 moved += 1
         total += moved
