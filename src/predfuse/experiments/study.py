@@ -59,16 +59,18 @@ LADDER: tuple[tuple[str, Mapping[str, Any]], ...] = (
 """Choices from the published machine to the shipped one; every row keeps those above it."""
 
 SWEEP: Mapping[str, Sequence[Any]] = {
-    "pe.adders": (8, 10, 14, 16, 20),
+    "pe.adders": (8, 10, 12, 14, 16, 20),
     "design.parallel_lists": (1, 3, 4),
-    "design.structures.lane_registers": (4, 5, 8, 10),
-    "design.structures.channel_loads": (4, 6, 14),
+    "design.structures.lane_registers": (4, 5, 6, 8, 10),
+    "design.structures.channel_loads": (4, 6, 9),
     "design.structures.project_row_words": (2, 8),
     "design.structures.predictor_units": (36, 50, 64),
     "design.structures.predictor_inputs": (8, 24, 48),
     "design.structures.predictor_channels": (2, 3),
     "design.structures.input_plane_pixels": (1,),
-    "mask_buffer.banks": (7, 14, 20),
+    "design.structures.gate_writes": (4, 6, 9),
+    "design.structures.gate_queue_words": (2, 4, 16),
+    "mask_buffer.banks": (7, 10, 14, 20),
     "mask_buffer.depth": (1666, 2380, 4760),
     "global_buffer.banks": (4, 6, 12, 16, 25),
     "dram_bits_per_cycle": (64, 128, 256, 1024),
