@@ -17,19 +17,20 @@ def register(app: typer.Typer) -> None:
 def train(
     config: Path = typer.Argument(..., help="YAML configuration of the run."),
     output: Path = typer.Option(..., "--output", "-o", help="Folder of the run; an interrupted one goes on."),
+    device: str = typer.Option("auto", help="cpu, cuda, or auto: a GPU if PyTorch sees one."),
     overrides: list[str] = typer.Option([], "--set", "-s", help="KEY=VALUE, e.g. vanilla.epochs=3; may be repeated."),
 ) -> None:
     """Train a network: vanilla, then pruned, then predicted.
 
     Interrupted runs (even by kill -9) go on to the very weights an uninterrupted run gives when the same command is
-    given again. Under torchrun the images of every step are shared by the processes.
+    given again on the same kind of device. Under torchrun the images of every step are shared by the processes.
     """
     import json
 
     from predfuse.training.config import load_config
     from predfuse.training.run import Run
 
-    run = Run(load_config(config, overrides), output)
+    run = Run(load_config(config, overrides), output, device)
     paths = run.train()
     if not run.processes.first:
         return

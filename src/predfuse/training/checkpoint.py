@@ -26,7 +26,7 @@ RETRAIN = "check the path or train it again"
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata to one file, atomically."""
-    plain = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     header = {"predfuse": json.dumps({"format": FORMAT, "version": VERSION, **metadata}, sort_keys=True)}
     write_atomically(path, lambda temporary: save_file(plain, temporary, metadata=header))
 

@@ -20,27 +20,31 @@ def order(count: int, seed: int, stage: int, epoch: int) -> Tensor:
 
 
 def vary(images: Tensor, padding: int, flip: bool, random: torch.Generator) -> Tensor:
-    """Shift each ``[N, C, H, W]`` image by up to ``padding`` pixels (zeros move in) and mirror half of them."""
+    """Shift each ``[N, C, H, W]`` image by up to ``padding`` pixels (zeros move in) and mirror half of them.
+
+    The images may lie on any device; ``random`` is the CPU's, so that the variation is the same on all of them.
+    """
     count, _, height, width = images.shape
-    columns = torch.arange(width).repeat(count, 1)
+    where = images.device
+    columns = torch.arange(width, device=where).repeat(count, 1)
     if flip:
-        mirrored = torch.rand(count, generator=random) < 0.5
+        mirrored = (torch.rand(count, generator=random) < 0.5).to(where)
         columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-    rows = torch.arange(height).repeat(count, 1)
+    rows = torch.arange(height, device=where).repeat(count, 1)
     if padding:
-        shifts = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=random)
+        shifts = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=random).to(where)
         images = torch.nn.functional.pad(images, (padding,) * 4)
         rows, columns = rows + shifts[0], columns + shifts[1]
-    index = torch.arange(count)
+    index = torch.arange(count, device=where)
     return images.permute(0, 2, 3, 1)[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 class Normaliser:
     """Maps uint8 images to the network's input: ``(x / 255 - mean) / std`` per channel, float32, channels last."""
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        self._scale = (1 / (255 * torch.tensor(std))).view(1, -1, 1, 1)
-        self._shift = (-torch.tensor(mean) / torch.tensor(std)).view(1, -1, 1, 1)
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str = "cpu") -> None:
+        self._scale = (1 / (255 * torch.tensor(std))).view(1, -1, 1, 1).to(device)
+        self._shift = (-torch.tensor(mean) / torch.tensor(std)).view(1, -1, 1, 1).to(device)
 
     def __call__(self, images: Tensor) -> Tensor:
         result = images.to(torch.float32).mul_(self._scale).add_(self._shift)

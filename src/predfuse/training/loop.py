@@ -85,6 +85,8 @@ class Trainer:
         test: Test images.
         folder: Receives the log and the resumable state.
         processes: This process among those of the run.
+        journal: Receives an entry per epoch.
+        device: Where the images lie and the models are trained.
     """
 
     config: TrainConfig
@@ -93,14 +95,15 @@ class Trainer:
     folder: Path
     processes: Processes
     journal: Journal
+    device: torch.device = torch.device("cpu")
     normalise: Normaliser = field(init=False)
     _images: Tensor = field(init=False)
     _labels: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.normalise = Normaliser(self.train.mean, self.train.std)
-        self._images = torch.from_numpy(self.train.images)
-        self._labels = torch.from_numpy(self.train.labels)
+        self.normalise = Normaliser(self.train.mean, self.train.std, self.device)
+        self._images = torch.from_numpy(self.train.images).to(self.device)
+        self._labels = torch.from_numpy(self.train.labels).to(self.device)
         if self.config.batch_size % self.processes.count:
             raise InputError("batch_size", f"not divisible by {self.processes.count} processes", "change one of them")
         if len(self._labels) < self.config.batch_size:
@@ -151,7 +154,7 @@ class Trainer:
                 while step < stage.steps:
                     epoch = step // self.steps_per_epoch
                     if epoch != permuted:
-                        permutation = order(len(self._labels), self.config.seed, stage.number, epoch)
+                        permutation = order(len(self._labels), self.config.seed, stage.number, epoch).to(self.device)
                         permuted = epoch
                     images, labels = self.batch(stage.number, step, permutation)
                     factor = cosine_rate(step, stage.steps, stage.config.warmup_fraction)
@@ -183,14 +186,14 @@ class Trainer:
         self.processes.mean(p.grad for p in model.parameters() if p.grad is not None)
         for optimizer in stage.optimizers:
             optimizer.step()
-        window.add(float(loss.detach()), self.config.batch_size)
+        window.add(loss.detach(), self.config.batch_size)
 
     def _synchronise_statistics(self, model: Cnn) -> None:
         self.processes.mean(buffer for buffer in model.buffers() if buffer.is_floating_point())
 
     def evaluate(self, model: Cnn, batch: int = 250) -> float:
         """Fraction of the test images classified correctly, in evaluation mode."""
-        return accuracy(model, self.test, self.normalise, batch)
+        return accuracy(model, self.test, self.normalise, batch, self.device)
 
     def _report(self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window, clock: _Clock) -> None:
         if not math.isfinite(window.mean_loss):
@@ -268,10 +271,16 @@ class Trainer:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, data: Dataset, normalise: Normaliser, batch: int = 250) -> float:
-    """Fraction of the images classified correctly; the model is left in evaluation mode."""
+def accuracy(
+    model: nn.Module,
+    data: Dataset,
+    normalise: Normaliser,
+    batch: int = 250,
+    device: torch.device | str = "cpu",
+) -> float:
+    """Fraction of the images classified correctly; the model, on ``device``, is left in evaluation mode."""
     model.eval()
-    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    images, labels = torch.from_numpy(data.images).to(device), torch.from_numpy(data.labels).to(device)
     correct = 0
     for start in range(0, len(labels), batch):
         scores = model(normalise(images[start : start + batch]))
@@ -293,21 +302,21 @@ class _Clock:
 
 @dataclass
 class _Window:
-    """Loss and speed since the last report."""
+    """Loss and speed since the last report. The loss is summed where it is, so that no step waits for a GPU."""
 
-    loss: float = 0.0
+    loss: Tensor | float = 0.0
     steps: int = 0
     images: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def add(self, loss: float, images: int) -> None:
-        self.loss += loss
+    def add(self, loss: Tensor, images: int) -> None:
+        self.loss = self.loss + loss.double()
         self.steps += 1
         self.images += images
 
     @property
     def mean_loss(self) -> float:
-        return self.loss / max(1, self.steps)
+        return float(self.loss) / max(1, self.steps)
 
     @property
     def images_per_second(self) -> float:

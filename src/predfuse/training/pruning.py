@@ -19,7 +19,7 @@ def cubic_sparsity(final: float, progress: float) -> float:
 def keep_largest(weight: Tensor, sparsity: float) -> Tensor:
     """0/1 mask that removes the ``round(sparsity * n)`` smallest magnitudes of ``weight``; ties go by position."""
     removed = round(sparsity * weight.numel())
-    mask = torch.ones(weight.numel(), dtype=weight.dtype)
+    mask = torch.ones(weight.numel(), dtype=weight.dtype, device=weight.device)
     mask[weight.detach().abs().flatten().argsort(stable=True)[:removed]] = 0
     return mask.view_as(weight)
 
@@ -85,8 +85,9 @@ class Pruner:
     @torch.no_grad()
     def apply(self) -> None:
         """Set the pruned weights to zero again, after an optimiser step."""
-        for name, mask in self._masks.items():
-            self._layers[name][0].weight.mul_(mask)
+        if self._masks:
+            weights = [self._layers[name][0].weight for name in self._masks]
+            torch._foreach_mul_(weights, list(self._masks.values()))
         for norm in self._norms:
             norm.bias.mul_(norm.shift_mask)
 

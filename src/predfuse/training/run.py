@@ -29,6 +29,7 @@ from predfuse.training.config import (
     VanillaConfig,
     parse_config,
 )
+from predfuse.training.device import choose_device, describe
 from predfuse.training.journal import Journal
 from predfuse.training.loop import Stage, Trainer, parameter_groups
 from predfuse.training.memory import keep_freed_memory
@@ -174,14 +175,24 @@ def build_model(config: TrainConfig, train: Dataset) -> Cnn:
     model = models.build(config.network.name, seed=config.seed, **{**options, **config.network.options})
     if model.input_shape[0] != channels:
         raise InputError("network.options.input_shape", f"data has {channels} channels", "leave the option out")
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return model
 
 
 class Run:
-    """One configured run in one folder; finished stages are taken from their checkpoints."""
+    """One configured run in one folder; finished stages are taken from their checkpoints.
 
-    def __init__(self, config: TrainConfig, folder: Path) -> None:
+    Args:
+        config: The whole run.
+        folder: Its log and checkpoints; those of another device are gone on from like any other.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU if there is one.
+
+    Raises:
+        InputError: No such device, unusable data or folder.
+    """
+
+    def __init__(self, config: TrainConfig, folder: Path, device: str = "cpu") -> None:
         self.config, self.folder = config, folder
+        self.device = choose_device(device)
         self.commit = source_commit()  # of what was loaded; the checkout may move on during the run
         keep_freed_memory()
         if config.threads:
@@ -191,8 +202,9 @@ class Run:
         train = data.load(source.name, "train", root=source.root, limit=source.limit, size=source.size)
         test = data.load(source.name, "test", root=source.root, limit=source.limit, size=source.size)
         self._open_folder()
-        journal = Journal(folder / "log.jsonl" if self.processes.first else None, {"commit": self.commit})
-        self.trainer = Trainer(config, train, test, folder, self.processes, journal)
+        facts = {"commit": self.commit, "device": describe(self.device)}
+        journal = Journal(folder / "log.jsonl" if self.processes.first else None, facts)
+        self.trainer = Trainer(config, train, test, folder, self.processes, journal, self.device)
 
     def _open_folder(self) -> None:
         path = self.folder / "config.yaml"
@@ -207,7 +219,7 @@ class Run:
     def train(self) -> dict[str, Path]:
         """Run every stage that is not finished yet; checkpoint paths by stage name."""
         config, trainer = self.config, self.trainer
-        model = build_model(config, trainer.train)
+        model = self._placed(build_model(config, trainer.train))
         if config.prune is not None and config.prune.shift_sparsity:
             make_shifts_prunable(build_model(config, trainer.train))  # refuse what has none before training it
         paths = {"vanilla": self._stage(model, "vanilla", lambda m: vanilla_stage(trainer, m, config.vanilla))}
@@ -233,7 +245,7 @@ class Run:
 
     def _layerwise(self, pruned: Path, predict: PredictConfig) -> Path:
         model = self._load(pruned)
-        images = torch.from_numpy(self.trainer.train.images[: predict.calibration_images])
+        images = torch.from_numpy(self.trainer.train.images[: predict.calibration_images]).to(self.device)
         insert_predictors(model, self.trainer.normalise(images), predict.bits, predict.scales, predict.ranges)
         if predict.layerwise_steps == 0:
             return self._finish(model, "layerwise", {})
@@ -246,7 +258,10 @@ class Run:
 
     def _load(self, path: Path) -> Cnn:
         model, _ = load_checkpoint(path, self.config.network.name)
-        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return self._placed(model)
+
+    def _placed(self, model: Cnn) -> Cnn:
+        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _stage(self, model: Cnn, name: str, make: Any) -> Path:
         path = self.folder / f"{name}.safetensors"
@@ -280,6 +295,7 @@ class Run:
                 "predfuse": __version__,
                 "commit": self.commit,
                 "torch": torch.__version__,
+                "device": describe(self.device),
                 "processes": self.processes.count,
                 **facts,
             }

@@ -21,11 +21,12 @@ from predfuse.accelerators.cycle.simulate import mean_costs, simulate_cycles
 from predfuse.accelerators.cycle.trace import chrome_trace
 from predfuse.accelerators.energy import COMPONENTS
 from predfuse.accelerators.pruning import prune_blocks
+from predfuse.accelerators.simulate import simulate
 from predfuse.accelerators.spec import AcceleratorSpec
 from predfuse.accelerators.variants import variant
 from predfuse.accelerators.workload import workload
 from predfuse.errors import InputError
-from predfuse.ir import Network
+from predfuse.ir import Bottleneck, Network
 
 BROADCAST = {
     "design.gates": "banked",
@@ -193,3 +194,28 @@ def test_real_images_give_the_masks(small: Network) -> None:
     assert len(runs) == 2
     # Predictors that say nothing switch everything off.
     assert runs[0].result.actions_total("additions") == runs[1].result.actions_total("additions")
+
+
+def test_predicted_relu6_blocks_are_fused_at_both_fidelities() -> None:
+    """Their masks leave the block linear, so that they run like those of ReLU; without a predictor they do not."""
+    plain = prune_blocks(models.network("mobilenetv2-s"), 0.1, 0.3)
+    relu6 = replace(
+        plain,
+        nodes=tuple(
+            replace(node, expand_activation="relu6", depthwise_activation="relu6")
+            if isinstance(node, Bottleneck)
+            else node
+            for node in plain.nodes
+        ),
+    )
+    names = {block.name for block in plain.bottlenecks()}
+    runs = []
+    for network in (with_predictors(plain), with_predictors(relu6)):
+        paper = simulate(network, archon("archon-ics21"))
+        cycle = run_archon(prepare(network, archon()), random_masks(network, 0)).result
+        for result in (paper, cycle):
+            assert {entry.node for entry in result.ledger if entry.status == "fused"} == names
+        runs.append((paper.layer_cycles(), cycle.layer_cycles()))
+    assert runs[0] == runs[1]
+    unpredicted = run_archon(prepare(relu6, archon()), {}).result
+    assert not any(entry.status == "fused" for entry in unpredicted.ledger)
