@@ -95,7 +95,7 @@ class Trainer:
     folder: Path
     processes: Processes
     journal: Journal
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     normalise: Normaliser = field(init=False)
     _images: Tensor = field(init=False)
     _labels: Tensor = field(init=False)
