@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Processes:
             return cls()
         if not dist.is_initialized():
             dist.init_process_group("gloo")
+            atexit.register(dist.destroy_process_group)  # else a thread of the group may abort the process as it ends
         return cls(dist.get_rank(), count)
 
     @property
