@@ -40,12 +40,15 @@ def vary(images: Tensor, padding: int, flip: bool, random: torch.Generator) -> T
 
 
 class Normaliser:
-    """Maps uint8 images to the network's input: ``(x / 255 - mean) / std`` per channel, float32, channels last."""
+    """Maps uint8 images to the network's input: ``(x / 255 - mean) / std`` per channel, float32, channels last.
+
+    Images from elsewhere are moved to its device first.
+    """
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | str = "cpu") -> None:
         self._scale = (1 / (255 * torch.tensor(std))).view(1, -1, 1, 1).to(device)
         self._shift = (-torch.tensor(mean) / torch.tensor(std)).view(1, -1, 1, 1).to(device)
 
     def __call__(self, images: Tensor) -> Tensor:
-        result = images.to(torch.float32).mul_(self._scale).add_(self._shift)
+        result = images.to(self._scale.device).to(torch.float32).mul_(self._scale).add_(self._shift)
         return result.contiguous(memory_format=torch.channels_last)

@@ -193,7 +193,7 @@ class Trainer:
 
     def evaluate(self, model: Cnn, batch: int = 250) -> float:
         """Fraction of the test images classified correctly, in evaluation mode."""
-        return accuracy(model, self.test, self.normalise, batch, self.device)
+        return accuracy(model, self.test, self.normalise, batch)
 
     def _report(self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window, clock: _Clock) -> None:
         if not math.isfinite(window.mean_loss):
@@ -271,20 +271,14 @@ class Trainer:
 
 
 @torch.no_grad()
-def accuracy(
-    model: nn.Module,
-    data: Dataset,
-    normalise: Normaliser,
-    batch: int = 250,
-    device: torch.device | str = "cpu",
-) -> float:
-    """Fraction of the images classified correctly; the model, on ``device``, is left in evaluation mode."""
+def accuracy(model: nn.Module, data: Dataset, normalise: Normaliser, batch: int = 250) -> float:
+    """Fraction of the images classified correctly; the model, on the normaliser's device, is left evaluating."""
     model.eval()
-    images, labels = torch.from_numpy(data.images).to(device), torch.from_numpy(data.labels).to(device)
+    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
     correct = 0
     for start in range(0, len(labels), batch):
         scores = model(normalise(images[start : start + batch]))
-        correct += int((scores.argmax(1) == labels[start : start + batch]).sum())
+        correct += int((scores.argmax(1).cpu() == labels[start : start + batch]).sum())
     return correct / len(labels)
 
 

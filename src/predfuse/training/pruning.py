@@ -85,9 +85,8 @@ class Pruner:
     @torch.no_grad()
     def apply(self) -> None:
         """Set the pruned weights to zero again, after an optimiser step."""
-        if self._masks:
-            weights = [self._layers[name][0].weight for name in self._masks]
-            torch._foreach_mul_(weights, list(self._masks.values()))
+        for name, mask in self._masks.items():
+            self._layers[name][0].weight.mul_(mask)
         for norm in self._norms:
             norm.bias.mul_(norm.shift_mask)
 

@@ -193,7 +193,8 @@ class Run:
     def __init__(self, config: TrainConfig, folder: Path, device: str = "cpu") -> None:
         self.config, self.folder = config, folder
         self.device = choose_device(device)
-        self.commit = source_commit()  # of what was loaded; the checkout may move on during the run
+        # the commit of what was loaded: the checkout may move on during the run
+        self.made_with = {"commit": source_commit(), "device": describe(self.device)}
         keep_freed_memory()
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -202,8 +203,7 @@ class Run:
         train = data.load(source.name, "train", root=source.root, limit=source.limit, size=source.size)
         test = data.load(source.name, "test", root=source.root, limit=source.limit, size=source.size)
         self._open_folder()
-        facts = {"commit": self.commit, "device": describe(self.device)}
-        journal = Journal(folder / "log.jsonl" if self.processes.first else None, facts)
+        journal = Journal(folder / "log.jsonl" if self.processes.first else None, self.made_with)
         self.trainer = Trainer(config, train, test, folder, self.processes, journal, self.device)
 
     def _open_folder(self) -> None:
@@ -245,7 +245,7 @@ class Run:
 
     def _layerwise(self, pruned: Path, predict: PredictConfig) -> Path:
         model = self._load(pruned)
-        images = torch.from_numpy(self.trainer.train.images[: predict.calibration_images]).to(self.device)
+        images = torch.from_numpy(self.trainer.train.images[: predict.calibration_images])
         insert_predictors(model, self.trainer.normalise(images), predict.bits, predict.scales, predict.ranges)
         if predict.layerwise_steps == 0:
             return self._finish(model, "layerwise", {})
@@ -293,10 +293,9 @@ class Run:
                 "labels": train.classes,
                 "config": self.config.up_to(name).model_dump(mode="json"),
                 "predfuse": __version__,
-                "commit": self.commit,
                 "torch": torch.__version__,
-                "device": describe(self.device),
                 "processes": self.processes.count,
+                **self.made_with,
                 **facts,
             }
             save_checkpoint(path, model, metadata)
