@@ -17,6 +17,7 @@ def ablate(
     variants: Annotated[Path, typer.Argument(help="YAML: a base configuration and its variants.", metavar="VARIANTS")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the runs; interrupted ones go on.")],
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Variants trained at the same time.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if PyTorch sees one.")] = "auto",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what is left to train.")] = False,
 ) -> None:
     """Train variants of one configuration and compare accuracy, cycles and energy.
@@ -39,7 +40,11 @@ def ablate(
         raise InputError(str(output), f"cannot be created ({error.strerror})", "choose another folder") from error
     errors = Console(stderr=True)
     rows = run_ablation(
-        variants, output, lambda progress: errors.print(progress_line(progress), markup=False, highlight=False), jobs
+        variants,
+        output,
+        lambda progress: errors.print(progress_line(progress), markup=False, highlight=False),
+        jobs,
+        device,
     )
     Console().print(table_of(rows))
     typer.echo(f"wrote {output / 'ablation.csv'} and {output / 'ablation.json'}")

@@ -98,6 +98,7 @@ def cost(
     images: Annotated[int, typer.Option(min=1, help="Training images of the data set.")] = 50_000,
     batch: Annotated[int, typer.Option(min=2, help="Images per timed step.")] = 16,
     steps: Annotated[int, typer.Option(min=1, help="Timed steps.")] = 3,
+    device: Annotated[str, typer.Option(help="cpu (one core), cuda, or auto: a GPU if PyTorch sees one.")] = "cpu",
     gpu_tflops: Annotated[float, typer.Option(min=0.1, help="Peak of the GPU estimated for.")] = 19.5,
     gpu_bandwidth: Annotated[float, typer.Option(min=1, help="Its memory bandwidth in GB/s.")] = 1555,
 ) -> None:
@@ -110,12 +111,13 @@ def cost(
     from predfuse.report.zoo import cost_table
     from predfuse.zoo.cost import training_cost
 
-    with Console(stderr=True).status("Timing training steps on one core"):
+    with Console(stderr=True).status(f"Timing training steps on {'one core' if device == 'cpu' else device}"):
         found = training_cost(
             network,
             epochs * images,
             batch=batch,
             steps=steps,
+            device=device,
             peak_flops=gpu_tflops * 1e12,
             bandwidth_bytes_per_second=gpu_bandwidth * 1e9,
         )

@@ -30,6 +30,7 @@ from predfuse.experiments.ablation_work import hours_left, shares_left, tasks
 from predfuse.files import write_text_atomically
 from predfuse.training.checkpoint import read_tensors
 from predfuse.training.config import parse_config
+from predfuse.training.device import choose_device
 
 BASE = "base"
 ACCELERATOR = "archon"
@@ -120,7 +121,7 @@ def _changed(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) ->
 
 
 def run_ablation(
-    path: Path, folder: Path, progress: Callable[[Progress], None] | None = None, jobs: int = 1
+    path: Path, folder: Path, progress: Callable[[Progress], None] | None = None, jobs: int = 1, device: str = "cpu"
 ) -> list[Row]:
     """Train every variant and measure it; what is finished in ``folder`` is not done again.
 
@@ -129,14 +130,16 @@ def run_ablation(
         folder: Receives a training run per variant, and after every variant ``ablation.csv`` and ``ablation.json``.
         progress: Called whenever a variant starts.
         jobs: Variants trained at the same time, each in a process of its own.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU if there is one; all variants share it.
 
     Returns:
         A row per variant, in the order of the file.
 
     Raises:
-        InputError: A configuration is unusable (all are checked before the first is trained).
+        InputError: A configuration is unusable (all are checked before the first is trained), or no such device.
         PredfuseError: A training process failed.
     """
+    choose_device(device)  # refused before the first variant
     configs, variants = _variants(path, folder)
     measured: dict[str, Row] = {}
 
@@ -147,7 +150,7 @@ def run_ablation(
         write_text_atomically(folder / "ablation.csv", as_csv(rows))
         write_text_atomically(folder / "ablation.json", json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
-    train_variants(variants, jobs, progress or (lambda _: None), finished)
+    train_variants(variants, jobs, progress or (lambda _: None), finished, device)
     return _compared(measured, list(configs))
 
 

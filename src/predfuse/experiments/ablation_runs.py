@@ -72,9 +72,13 @@ class Progress:
 
 
 def train_variants(
-    variants: list[Variant], jobs: int, progress: Callable[[Progress], None], finished: Callable[[Variant], None]
+    variants: list[Variant],
+    jobs: int,
+    progress: Callable[[Progress], None],
+    finished: Callable[[Variant], None],
+    device: str = "cpu",
 ) -> None:
-    """Train all; ``finished`` is called as soon as a variant is.
+    """Train all on a device (``"cpu"``, ``"cuda"``, ``"auto"``); ``finished`` is called as soon as a variant is.
 
     Raises:
         PredfuseError: A training process failed; the others are stopped, to be taken up again later.
@@ -92,7 +96,7 @@ def train_variants(
     if jobs == 1:
         for variant in variants:
             start(variant)
-            Run(variant.config, variant.folder).train()
+            Run(variant.config, variant.folder, device).train()
             finished(variant)
         return
     waiting = list(variants)
@@ -107,7 +111,7 @@ def train_variants(
             if ready and len(running) < jobs:
                 waiting.remove(ready[0])
                 start(ready[0])
-                running.append((ready[0], _process(ready[0])))
+                running.append((ready[0], _process(ready[0], device)))
             else:
                 time.sleep(POLL_SECONDS)
 
@@ -118,10 +122,10 @@ def _awaits(variant: Variant, running: list[Variant]) -> bool:
     return any(task.config in being_made for task in variant.missing)
 
 
-def _process(variant: Variant) -> subprocess.Popen[bytes]:
+def _process(variant: Variant, device: str) -> subprocess.Popen[bytes]:
     config = variant.folder / "config.yaml"
     write_text_atomically(config, yaml.safe_dump(variant.config.model_dump(mode="json"), sort_keys=False))
-    command = [sys.executable, "-m", "predfuse", "train", str(config), "-o", str(variant.folder)]
+    command = [sys.executable, "-m", "predfuse", "train", str(config), "-o", str(variant.folder), "--device", device]
     with (variant.folder / "output.txt").open("ab") as output:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 

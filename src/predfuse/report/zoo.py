@@ -48,7 +48,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
 def cost_table(cost: TrainingCost) -> Table:
     """Speed and hours of vanilla training, here and on a GPU."""
     rows = [
-        ["one core, measured here", f"{cost.images_per_second:.1f}", _duration(cost.hours)],
+        [f"{cost.measured_on}, measured here", f"{cost.images_per_second:.1f}", _duration(cost.hours)],
         ["GPU, an estimate, not measured", f"{cost.gpu_images_per_second:.0f}", _duration(cost.gpu_hours)],
     ]
     title = (

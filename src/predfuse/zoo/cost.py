@@ -1,8 +1,9 @@
-"""What training a registered network costs: measured here for a few steps, estimated for a GPU."""
+"""What training a registered network costs: measured for a few steps on what is here, estimated for another GPU."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from predfuse import models
 from predfuse.bench import one_core
 from predfuse.experiments.ablation_work import activations_per_image
 from predfuse.fusion.counts import count_network
+from predfuse.training.device import choose_device, describe
 from predfuse.training.memory import keep_freed_memory
 
 FLOPS_PER_MULTIPLICATION = 6
@@ -36,7 +38,8 @@ class TrainingCost:
         network: Registered name.
         batch: Images per step that were timed.
         steps: Steps timed.
-        images_per_second: Per processor second on one core here; measured.
+        measured_on: One core, or the GPU's name.
+        images_per_second: Measured there: per processor second on one core, per second of wall time on a GPU.
         multiplications: Of one image, forwards.
         activations: Values all convolutions write for one image.
         gpu_images_per_second: Estimate; see :func:`gpu_images_per_second`.
@@ -46,6 +49,7 @@ class TrainingCost:
     network: str
     batch: int
     steps: int
+    measured_on: str
     images_per_second: float
     multiplications: int
     activations: int
@@ -54,12 +58,12 @@ class TrainingCost:
 
     @property
     def hours(self) -> float:
-        """On one core here, extrapolated from the measured speed."""
+        """Where it was measured, extrapolated from that speed."""
         return self.images / self.images_per_second / 3600
 
     @property
     def gpu_hours(self) -> float:
-        """On the GPU; an estimate."""
+        """On the GPU of the estimate."""
         return self.images / self.gpu_images_per_second / 3600
 
 
@@ -78,6 +82,7 @@ def training_cost(
     *,
     batch: int = 16,
     steps: int = 3,
+    device: str = "cpu",
     peak_flops: float = 19.5e12,
     bandwidth_bytes_per_second: float = 1.555e12,
 ) -> TrainingCost:
@@ -88,35 +93,54 @@ def training_cost(
         images: Of the whole training: epochs times images of the data set.
         batch: Images per step.
         steps: Timed steps.
-        peak_flops: Of the GPU; default: 32-bit floats on an NVIDIA A100 (40 GB), by its data sheet.
+        device: ``"cpu"`` (one core), ``"cuda"``, or ``"auto"``: a GPU if there is one, as for training.
+        peak_flops: Of the GPU estimated for; default: 32-bit floats on an NVIDIA A100 (40 GB), by its data sheet.
         bandwidth_bytes_per_second: Of its memory; likewise.
 
     Raises:
-        InputError: No such network.
+        InputError: No such network, or no such device.
     """
+    place = choose_device(device)
     keep_freed_memory()
     model = models.build(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     multiplications = round(count_network(models.to_network(model)).total.dense.multiplications)
     activations = activations_per_image(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(batch, *model.input_shape, generator=generator)
     inputs = inputs.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         classes = model.eval()(inputs[:1]).shape[1]
-    labels = torch.randint(0, classes, (batch,), generator=generator)
-    model.train()
+    labels = torch.randint(0, classes, (batch,), generator=generator).to(place)
+    inputs = inputs.to(place)
+    model.to(place).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         nn.functional.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
+    seconds = _seconds_on_gpu(step, steps) if place.type == "cuda" else _seconds_on_one_core(step, steps)
+    on_gpu = gpu_images_per_second(multiplications, activations, peak_flops, bandwidth_bytes_per_second)
+    where = describe(place) if place.type == "cuda" else "one core"
+    speed = batch * steps / seconds
+    return TrainingCost(network, batch, steps, where, speed, multiplications, activations, on_gpu, images)
+
+
+def _seconds_on_one_core(step: Callable[[], None], steps: int) -> float:
     with one_core():
         step()
         started = time.process_time()
         for _ in range(steps):
             step()
-        seconds = time.process_time() - started
-    on_gpu = gpu_images_per_second(multiplications, activations, peak_flops, bandwidth_bytes_per_second)
-    return TrainingCost(network, batch, steps, batch * steps / seconds, multiplications, activations, on_gpu, images)
+        return time.process_time() - started
+
+
+def _seconds_on_gpu(step: Callable[[], None], steps: int) -> float:
+    step()
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(steps):
+        step()
+    torch.cuda.synchronize()
+    return time.perf_counter() - started
