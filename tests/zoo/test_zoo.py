@@ -48,12 +48,18 @@ def test_shipped_files_are_those_the_cards_describe() -> None:
 
 
 def test_what_is_claimed_of_fashion_mnist_holds() -> None:
-    """Points lost to pruning (0.5) and prediction (1.0), means over the seeds."""
-    means = {
-        s.stage: s.mean for s in zoo.summaries(zoo.stages()) if (s.data, s.network) == ("fashion-mnist", "fusionet-s")
-    }
-    assert means["pruned"] >= means["vanilla"] - 0.005
-    assert means["predicted-joint"] >= means["vanilla"] - 0.010
+    """Points the shipped network loses to pruning (0.5) and prediction (1.0); the mean of both seeds loses more.
+
+    docs/zoo.md says so: 0.9 and 1.4 points bound the means. Both seeds are of one recipe.
+    """
+    shipped = {s.stage: s.test_accuracy for s in zoo.stages() if s.run == "fashion-mnist-fusionet-s"}
+    assert shipped["pruned"] >= shipped["vanilla"] - 0.005
+    assert shipped["predicted-joint"] >= shipped["vanilla"] - 0.010
+    own = [s for s in zoo.summaries(zoo.stages()) if (s.data, s.network) == ("fashion-mnist", "fusionet-s")]
+    assert all(summary.seeds >= 2 for summary in own)
+    means = {s.stage: s.mean for s in own}
+    assert means["pruned"] >= means["vanilla"] - 0.009
+    assert means["predicted-joint"] >= means["vanilla"] - 0.014
 
 
 def test_what_is_claimed_of_cifar10_holds() -> None:
@@ -138,6 +144,9 @@ def test_hours_are_those_of_the_log_and_of_the_layerwise_steps_too(elsewhere: Pa
 def test_cost_of_training() -> None:
     cost = training_cost("fusionet-s", 1e6, batch=4, steps=1)
     assert cost.images_per_second > 0 and cost.hours == pytest.approx(1e6 / cost.images_per_second / 3600)
+    assert cost.measured_on == "one core"
+    with pytest.raises(InputError, match=r"device .?tpu"):
+        training_cost("fusionet-s", 1e6, batch=4, steps=1, device="tpu")
     # The estimate is bound by one of the two, whichever is slower.
     slow = gpu_images_per_second(1000, 10, peak_flops=6e6, bandwidth_bytes_per_second=1e9)
     assert slow == pytest.approx(500)
@@ -216,7 +225,7 @@ def test_commands(tmp_path: Path) -> None:
     page.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
     assert runner.invoke(app, ["zoo", "table", "--write", str(page)]).exit_code == 0
     text = page.read_text()
-    assert text.startswith("above\n") and text.endswith("below\n") and "old" not in text and "92.29%" in text
+    assert text.startswith("above\n") and text.endswith("below\n") and "old" not in text and "92.34%" in text
 
 
 def test_a_page_without_markers_is_an_error(

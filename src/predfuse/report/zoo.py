@@ -26,12 +26,12 @@ def run_table(entries: Sequence[Stage]) -> Table:
             entry.stage,
             percent(entry.test_accuracy, 2),
             f"{entry.training_hours:.1f}",
-            f"{entry.file_bytes / 1e3:.0f} kB" if entry.file_bytes is not None else "",
+            f"{entry.file_bytes / 1e3:.0f}" if entry.file_bytes is not None else "",
             entry.sha256[:8] if entry.sha256 is not None else "",
         ]
         for entry in entries
     ]
-    headings = ("run", "stage", "accuracy", "hours", "file", "SHA-256")
+    headings = ("run", "stage", "accuracy", "hours", "kB", "SHA-256")
     return narrow(text_columns(table("Trained networks", headings, rows), 1))
 
 
