@@ -80,7 +80,9 @@ def evaluate(
     from predfuse import data as datasets
     from predfuse.training.images import Normaliser
     from predfuse.training.loop import accuracy
+    from predfuse.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     table = Table("model", "network", "stage", "data", "images", "accuracy")
     rows = []
     for source in sources:

@@ -17,10 +17,12 @@ from torch import nn
 
 from predfuse import data, models
 from predfuse.models.layers import Cnn
-from predfuse.training.config import DataConfig, TrainConfig
+from predfuse.training.config import DataConfig, TrainConfig, cycle_names
 
-STAGE_EFFORT = {"vanilla": 1.0, "pruned": 1.1, "layerwise": 3.4, "predicted": 2.1}
+STAGE_EFFORT = {"vanilla": 1.0, "pruned": 1.1, "layerwise": 3.4}
 """Time per image over that of a vanilla step; rounded from the logs of the shipped ``fusionet-s``."""
+TUNING_EFFORT = 2.1
+"""The same for the end-to-end tuning of predictors."""
 TEACHER_EFFORT = 0.35
 """The same for the forward pass of the network that is distilled."""
 
@@ -48,7 +50,9 @@ def stage_names(config: TrainConfig) -> tuple[str, ...]:
         return ("vanilla",)
     if config.predict is None:
         return ("vanilla", "pruned")
-    return ("vanilla", "pruned", "layerwise", *(f"predicted-{tuning}" for tuning in config.predict.tuning))
+    cycles = config.predict.cycles
+    tunings = (name for tuning in config.predict.tuning for name in cycle_names(tuning, cycles))
+    return ("vanilla", "pruned", "layerwise", *tunings)
 
 
 def tasks(config: TrainConfig) -> list[Task]:
@@ -69,7 +73,7 @@ def tasks(config: TrainConfig) -> list[Task]:
 
 def _effort(config: TrainConfig, stage: str, train_images: int) -> tuple[float, float]:
     """Images of a stage, and the time of each over that of a vanilla step."""
-    effort = STAGE_EFFORT[stage.partition("-")[0]]
+    effort = STAGE_EFFORT.get(stage, TUNING_EFFORT)
     if stage == "vanilla":
         return config.vanilla.epochs * train_images, effort
     if stage == "pruned":

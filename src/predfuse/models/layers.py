@@ -12,6 +12,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from predfuse.errors import InputError
 from predfuse.ir import Activation, Shape
@@ -178,19 +179,26 @@ class BottleneckUnit(nn.Module):
         self.shuffle_groups = shuffle_groups
         self.residual = residual
         self.predictor: TernaryPredictor | None = None
+        self.kernel: Callable[[BottleneckUnit, Tensor], Tensor] | None = None
 
     @property
     def groups(self) -> int:
         return self.expand.groups
 
     def forward(self, x: Tensor) -> Tensor:
+        y = shuffle_channels(self.project_norm(self._projected(x)), self.shuffle_groups)
+        return y + x if self.residual else y
+
+    def _projected(self, x: Tensor) -> Tensor:
+        if self.kernel is not None and torch.is_grad_enabled():
+            return self.kernel(self, x)
         if self.predictor is None:
             hidden = activate(self.expand_norm(self.expand(x)), self.expand_activation)
             hidden = activate(self.depthwise_norm(self.depthwise(hidden)), self.depthwise_activation)
         else:
             hidden = self._gated(x, self.predictor)
-        y = shuffle_channels(self.project_norm(self.project(hidden)), self.shuffle_groups)
-        return y + x if self.residual else y
+        projected: Tensor = self.project(hidden)
+        return projected
 
     def _gated(self, x: Tensor, predictor: TernaryPredictor) -> Tensor:
         """What project reads under the predicted masks; a linear activation has no gate."""
@@ -279,6 +287,21 @@ class Cnn(nn.Module):
         for name, layer in self.layers.named_children():
             if isinstance(layer, BottleneckUnit):
                 yield name, layer
+
+
+@torch.no_grad()
+def fold_norms(model: Cnn) -> None:
+    """Fold the norms of a model in evaluation mode, in place, into the convolutions before them."""
+    for layer in model.layers:
+        names: tuple[str, ...] = ()
+        if isinstance(layer, ConvUnit):
+            names = ("conv",)
+        elif isinstance(layer, BottleneckUnit):
+            names = ("expand", "depthwise", "project")
+        for name in names:
+            norm = "norm" if name == "conv" else f"{name}_norm"
+            setattr(layer, name, fuse_conv_bn_eval(getattr(layer, name), getattr(layer, norm)))
+            setattr(layer, norm, nn.Identity())
 
 
 def require_divisible(groups: int, *channels: int) -> None:

@@ -60,10 +60,14 @@ class _Quantise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         scaled, scale = ctx.saved_tensors
-        # one pass for gradient * ((scaled >= low) & (scaled < high + 1)): torch's bounds are both exclusive
-        below_low = float(np.nextafter(np.float32(ctx.low), np.float32(-np.inf)))
-        inside: Tensor = torch.ops.aten.hardtanh_backward(gradient, scaled, below_low, ctx.high + 1)
-        return inside.mul_(scale), None, None, None
+        return _quantise_gradient(gradient, scaled, scale, ctx.low, ctx.high), None, None, None
+
+
+def _quantise_gradient(gradient: Tensor, scaled: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+    # one pass for gradient * ((scaled >= low) & (scaled < high + 1)): torch's bounds are both exclusive
+    below_low = float(np.nextafter(np.float32(low), np.float32(-np.inf)))
+    inside: Tensor = torch.ops.aten.hardtanh_backward(gradient, scaled, below_low, high + 1)
+    return inside.mul_(scale)
 
 
 class _Gate(torch.autograd.Function):
@@ -174,9 +178,18 @@ class TernaryPredictor(nn.Module):
         z1 = self.expand_score(x)
         return z1, self.depthwise_score(self.hidden(z1))
 
+    def quantised(self, x: Tensor) -> Tensor:
+        """The block input in any layout, as the predictor reads it."""
+        return _quantise(x, _power_of_two(-self.input_exponent, x), *self.input_range)
+
+    def quantised_gradient(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """Gradient of ``x`` from that of :meth:`quantised`."""
+        scale = _power_of_two(-self.input_exponent, x)
+        return _quantise_gradient(gradient, x * scale, scale, *self.input_range)
+
     def expand_score(self, x: Tensor) -> Tensor:
         """First-stage scores from the block input ``[N, C, H, W]``."""
-        quantised = _quantise(x, _power_of_two(-self.input_exponent, x), *self.input_range)
+        quantised = self.quantised(x)
         weight, offset = ternary(self.expand_weight), _rounded(self.expand_offset)
         return nn.functional.conv2d(quantised, weight, offset, groups=self.groups)
 

@@ -137,8 +137,9 @@ class Trainer:
         mine = slice(self.processes.rank * share, (self.processes.rank + 1) * share)
         return self.normalise(images[mine]), self._labels[chosen[mine]]
 
-    def run(self, model: Cnn, stage: Stage) -> None:
-        """Train ``model`` through one stage, taking up an interrupted one where it was."""
+    def run(self, model: Cnn, stage: Stage) -> float:
+        """Train ``model`` through one stage, taking up an interrupted one where it was; its test accuracy then."""
+        accuracy: float | None = None
         step, clock = self._resume(model, stage)
         rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in stage.optimizers]
         peaks = [
@@ -167,7 +168,7 @@ class Trainer:
                     advance(step)
                     if step % self.steps_per_epoch == 0 or step == stage.steps:
                         self._synchronise_statistics(model)
-                        self._report(model, stage, step, factor * peaks[0][0], window, clock)
+                        accuracy = self._report(model, stage, step, factor * peaks[0][0], window, clock)
                         window = _Window()
                         stage.set_mode(model)
                     if time.monotonic() - saved > self.config.checkpoint_seconds and self.processes.count == 1:
@@ -177,6 +178,9 @@ class Trainer:
                 if self.processes.count == 1:
                     self._save(model, stage, step, clock)
                 raise
+        if accuracy is None and self.processes.first:  # no step was left
+            accuracy = self.evaluate(model)
+        return accuracy or 0.0
 
     def _step(self, model: Cnn, stage: Stage, images: Tensor, labels: Tensor, window: _Window) -> None:
         for optimizer in stage.optimizers:
@@ -195,18 +199,19 @@ class Trainer:
         """Fraction of the test images classified correctly, in evaluation mode."""
         return accuracy(model, self.test, self.normalise, batch)
 
-    def _report(self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window, clock: _Clock) -> None:
+    def _report(self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window, clock: _Clock) -> float:
         if not math.isfinite(window.mean_loss):
             raise PredfuseError(f"stage {stage.name}: the loss became {window.mean_loss}; lower the learning rate")
         if not self.processes.first:
-            return
+            return 0.0
         speed = round(window.images_per_second, 1)
+        found = self.evaluate(model)
         entry = {
             "stage": stage.name,
             "epoch": round(step / self.steps_per_epoch, 4),
             "step": step,
             "loss": round(window.mean_loss, 5),
-            "test_accuracy": self.evaluate(model),
+            "test_accuracy": found,
             "last_learning_rate": rate,
             "images_per_second": speed,
             "seconds": round(clock.seconds, 1),
@@ -214,6 +219,7 @@ class Trainer:
         }
         self.journal.write(entry)
         log.info("%s", entry)
+        return found
 
     @property
     def _state_path(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +17,11 @@ from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.files import write_text_atomically
 from predfuse.ir import Network
-from predfuse.models.layers import Cnn
+from predfuse.models.layers import Cnn, fold_norms
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.predictor.layerwise import layerwise_loss
 from predfuse.provenance import source_commit
+from predfuse.training.block_function import use_block_kernels
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from predfuse.training.config import (
     DistilledConfig,
@@ -27,6 +29,7 @@ from predfuse.training.config import (
     PruneConfig,
     TrainConfig,
     VanillaConfig,
+    cycle_names,
     parse_config,
 )
 from predfuse.training.device import choose_device, describe
@@ -54,9 +57,9 @@ def distillation(teacher: Cnn, config: DistilledConfig) -> Loss:
     """Cross entropy to the labels, and to the softened scores of ``teacher`` on the same images.
 
     ``(1 - w) * CE(labels) + w * T^2 * KL(teacher / T || model / T)``, Hinton et al. 2015 (arXiv 1503.02531), section 2.
-    The teacher stays in evaluation mode and is not trained.
+    The teacher stays in evaluation mode and is not trained; its batch norms are folded here.
     """
-    teacher.eval().requires_grad_(False)
+    fold_norms(teacher.eval().requires_grad_(False))
     weight, temperature = config.distillation_weight, config.distillation_temperature
 
     def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
@@ -84,6 +87,7 @@ def vanilla_stage(trainer: Trainer, model: Cnn, config: VanillaConfig) -> Stage:
 
 def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss) -> Stage:
     """Magnitude pruning of weights and, if so configured, shifts along a cubic schedule, then recovery."""
+    use_block_kernels(model, trainer.device)
     steps = trainer.steps(config.epochs)
     ramp = max(1, round(steps * config.ramp_fraction))
     if config.shift_sparsity:
@@ -135,13 +139,19 @@ def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stag
 
 
 def predict_stage(
-    trainer: Trainer, model: Cnn, config: PredictConfig, tuning: Literal["joint", "frozen"], loss: Loss
+    trainer: Trainer,
+    model: Cnn,
+    config: PredictConfig,
+    tuning: Literal["joint", "frozen"],
+    loss: Loss,
+    cycle: int = 1,
 ) -> Stage:
-    """End-to-end tuning through the predicted masks.
+    """One cycle of end-to-end tuning through the predicted masks.
 
     ``frozen`` trains the predictors and the project batch norms only (as published); ``joint`` everything, the pruned
-    weights staying zero.
+    weights staying zero. Every cycle starts with fresh optimisers, at ``cycle_rate_factor`` of the rates before.
     """
+    use_block_kernels(model, trainer.device)
     pruner = Pruner(model)
     pruner.hold_zeros()
     if tuning == "frozen":
@@ -154,14 +164,15 @@ def predict_stage(
             for _, block in model.bottlenecks():
                 block.project_norm.train()
 
-    latents = _adam(model, config.predictor_learning_rate, config)
+    factor = config.cycle_rate_factor ** (cycle - 1)
+    main = config.model_copy(update={"learning_rate": config.learning_rate * factor})
     return Stage(
-        f"predicted-{tuning}",
-        4 if tuning == "joint" else 5,
+        cycle_names(tuning, config.cycles)[cycle - 1],
+        (4 if tuning == "joint" else 5) + 10 * (cycle - 1),
         trainer.steps(config.epochs),
         config,
         loss,
-        [_sgd(model, config), latents],
+        [_sgd(model, main), _adam(model, config.predictor_learning_rate * factor, config)],
         set_mode=set_mode,
         after_step=lambda step: pruner.apply(),
         facts=lambda: _sparsity(pruner),
@@ -219,37 +230,55 @@ class Run:
     def train(self) -> dict[str, Path]:
         """Run every stage that is not finished yet; checkpoint paths by stage name."""
         config, trainer = self.config, self.trainer
-        model = self._placed(build_model(config, trainer.train))
         if config.prune is not None and config.prune.shift_sparsity:
             make_shifts_prunable(build_model(config, trainer.train))  # refuse what has none before training it
-        paths = {"vanilla": self._stage(model, "vanilla", lambda m: vanilla_stage(trainer, m, config.vanilla))}
+        vanilla = self._stage(
+            lambda: self._placed(build_model(config, trainer.train)),
+            "vanilla",
+            lambda model: vanilla_stage(trainer, model, config.vanilla),
+        )
+        paths = {"vanilla": vanilla}
         if config.prune is None:
             return paths
-        prune, vanilla = config.prune, paths["vanilla"]
-        paths["pruned"] = self._stage(
-            self._load(vanilla), "pruned", lambda m: prune_stage(trainer, m, prune, self._loss(prune, vanilla))
+        prune = config.prune
+        pruned = self._stage(
+            lambda: self._load(vanilla),
+            "pruned",
+            lambda model: prune_stage(trainer, model, prune, self._loss(prune, vanilla)),
         )
-        if config.predict is None:
-            return paths
-        predict = config.predict
-        layerwise = self._layerwise(paths["pruned"], predict)
-        paths["layerwise"] = layerwise
-        for tuning in predict.tuning:
-            name = f"predicted-{tuning}"
-            paths[name] = self._stage(
-                self._load(layerwise),
+        paths["pruned"] = pruned
+        if config.predict is not None:
+            for tuning in config.predict.tuning:
+                paths |= self._tune(pruned, vanilla, config.predict, tuning)
+        return paths
+
+    def _tune(
+        self, pruned: Path, vanilla: Path, predict: PredictConfig, tuning: Literal["joint", "frozen"]
+    ) -> dict[str, Path]:
+        """The cycles of one tuning, from the layer-wise stage (not needed where the first cycle is finished)."""
+        paths: dict[str, Path] = {}
+        names = cycle_names(tuning, predict.cycles)
+        path = self._path(names[0])
+        if not path.exists():
+            paths["layerwise"] = path = self._layerwise(pruned, predict)
+        for cycle, name in enumerate(names, 1):
+            path = paths[name] = self._stage(
+                partial(self._load, path),
                 name,
-                lambda m, t=tuning: predict_stage(trainer, m, predict, t, self._loss(predict, vanilla)),
+                lambda model, cycle=cycle: predict_stage(
+                    self.trainer, model, predict, tuning, self._loss(predict, vanilla), cycle
+                ),
             )
         return paths
 
     def _layerwise(self, pruned: Path, predict: PredictConfig) -> Path:
-        model = self._load(pruned)
-        images = torch.from_numpy(self.trainer.train.images[: predict.calibration_images])
-        insert_predictors(model, self.trainer.normalise(images), predict.bits, predict.scales, predict.ranges)
-        if predict.layerwise_steps == 0:
-            return self._finish(model, "layerwise", {})
-        return self._stage(model, "layerwise", lambda m: layerwise_stage(self.trainer, m, predict))
+        def fitted() -> Cnn:
+            model = self._load(pruned)
+            images = self.trainer.normalise(torch.from_numpy(self.trainer.train.images[: predict.calibration_images]))
+            insert_predictors(model, images, predict.bits, predict.scales, predict.ranges)
+            return model
+
+        return self._stage(fitted, "layerwise", lambda model: layerwise_stage(self.trainer, model, predict))
 
     def _loss(self, config: DistilledConfig, vanilla: Path) -> Loss:
         if config.distillation_weight == 0:
@@ -263,29 +292,34 @@ class Run:
     def _placed(self, model: Cnn) -> Cnn:
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
-    def _stage(self, model: Cnn, name: str, make: Any) -> Path:
-        path = self.folder / f"{name}.safetensors"
+    def _path(self, stage: str) -> Path:
+        return self.folder / f"{stage}.safetensors"
+
+    def _stage(self, load: Callable[[], Cnn], name: str, make: Callable[..., Stage]) -> Path:
+        """Train one stage from the model ``load`` gives, unless it is finished; its checkpoint."""
+        path = self._path(name)
         if path.exists():
             self._require_made_by_this_config(path, name)
             log.info("stage %s is finished: %s", name, path)
             return path
-        stage: Stage = make(model)
-        self.trainer.run(model, stage)
-        return self._finish(model, name, stage.facts())
+        model = load()
+        stage = make(model)
+        accuracy = self.trainer.run(model, stage)
+        return self._finish(model, name, accuracy, stage.facts())
 
     def _require_made_by_this_config(self, path: Path, stage: str) -> None:
         made_by = parse_config(read_tensors(path)[1].get("config"), str(path))
         if made_by.up_to(stage) != self.config.up_to(stage):
             raise InputError(str(path), "was made with another configuration", "choose another output folder")
 
-    def _finish(self, model: Cnn, name: str, facts: Mapping[str, Any]) -> Path:
-        path = self.folder / f"{name}.safetensors"
+    def _finish(self, model: Cnn, name: str, accuracy: float, facts: Mapping[str, Any]) -> Path:
+        path = self._path(name)
         trainer = self.trainer
         if self.processes.first:
             train = trainer.train
             metadata = {
                 "stage": name,
-                "test_accuracy": trainer.evaluate(model),
+                "test_accuracy": accuracy,
                 "test_images": len(trainer.test.labels),
                 "data": train.name,
                 "mean": train.mean,

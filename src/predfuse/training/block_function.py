@@ -1,0 +1,331 @@
+"""Bottleneck blocks trained a middle channel at a time: the same values as the layers of PyTorch, to rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from predfuse.errors import PredfuseError
+from predfuse.ir import Array
+from predfuse.models.layers import BottleneckUnit, Cnn, Norm, PartialNorm, ScaleNorm
+from predfuse.predictor.ternary import TernaryPredictor, ternary
+from predfuse.training import block_kernels as kernels
+from predfuse.training.block_layout import Layout
+from predfuse.training.block_loops import GATED, LINEAR, RELU, RELU6
+
+_CODES = {"linear": LINEAR, "relu": RELU, "relu6": RELU6}
+
+
+_PREDICTOR_ROWS = ("expand_offset", "hidden_scale", "depthwise_offset", "expand_width", "depthwise_width")
+_PREDICTOR_TABLES = ("xq", "ternary_expand", "ternary_depthwise")
+
+
+@lru_cache(maxsize=64)
+def _layout(images: int, height: int, width: int, kernel: int, stride: int) -> Layout:
+    return Layout(images, height, width, kernel, stride)
+
+
+def _array(tensor: Tensor) -> Array:
+    result: Array = tensor.detach().contiguous().numpy()
+    return result
+
+
+@dataclass
+class _Statistics:
+    """A norm's statistics in 64-bit floats, all ``[M]``.
+
+    Attributes:
+        mean: What it takes off: 0 where it has no shift.
+        variance: What it divides by, without ``eps``.
+        shifted: 1 where it has a shift, else 0.
+        eps: Added to the variance.
+        from_batch: Whether these are of the batch.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    shifted: Tensor
+    eps: float
+    from_batch: bool
+
+    @property
+    def deviation(self) -> Tensor:
+        return (self.variance + self.eps).sqrt()
+
+
+def _statistics(norm: Norm) -> _Statistics:
+    """The running statistics; those of the batch are filled in where the norm trains."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    if isinstance(norm, PartialNorm):
+        shifted = norm.shift_mask.double()
+    else:
+        shifted = torch.full_like(norm.weight, 0.0 if isinstance(norm, ScaleNorm) else 1.0, dtype=torch.float64)
+    return _Statistics(norm.running_mean.double(), norm.running_var.double(), shifted, norm.eps, norm.training)
+
+
+@torch.no_grad()
+def _update_running(norm: Norm, found: _Statistics, count: int) -> None:
+    """Move the running statistics towards those of a batch of ``count`` values a channel, as the norm itself does."""
+    assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
+    variance = found.variance
+    if isinstance(norm, nn.BatchNorm2d):
+        variance = variance * (count / max(1, count - 1))
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+    norm.running_mean.lerp_(found.mean.to(norm.running_mean.dtype), norm.momentum)
+    norm.running_var.lerp_(variance.to(norm.running_var.dtype), norm.momentum)
+
+
+@dataclass
+class _Call:
+    """What forward leaves for backward besides tensors."""
+
+    layout: Layout
+    groups: int
+    codes: tuple[int, int]
+    first: _Statistics
+    second: _Statistics
+    predictor: TernaryPredictor | None
+    moments: tuple[Tensor, Tensor] | None = None
+    block: kernels.Block | None = None
+
+
+def _moments(rows: Tensor, inside: Tensor, count: int, groups: int) -> tuple[Tensor, Tensor]:
+    """Mean ``[C]`` of flat inputs and second moments ``[g, C/g, C/g]`` of each group's channels, in 64-bit floats."""
+    mean = rows.sum(1, dtype=torch.float64) / count
+    centred = (rows - mean.float().view(-1, 1)).mul_(inside).view(groups, -1, rows.shape[1])
+    covariance = torch.bmm(centred, centred.transpose(1, 2)).double() / count
+    grouped = mean.float().double().view(groups, -1, 1)
+    return mean, covariance + grouped * grouped.transpose(1, 2)
+
+
+def _of_groups(weight: Tensor, groups: int) -> Tensor:
+    return weight.double().view(groups, weight.shape[0] // groups, -1)
+
+
+def _of_predictor(predictor: TernaryPredictor | None, rows: Tensor, latents: tuple[Tensor, ...]) -> dict[str, Any]:
+    """The predictor's part of :class:`kernels.Block`; empty arrays without one."""
+    if predictor is None:
+        row, table = np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
+        empty: dict[str, Any] = dict.fromkeys(_PREDICTOR_ROWS, row) | dict.fromkeys(_PREDICTOR_TABLES, table)
+        return {**empty, "hidden_max": 0.0}
+    signs, offset, taps, tap_offset = latents
+    return {
+        "xq": _array(predictor.quantised(rows)),
+        "ternary_expand": _array(ternary(signs).flatten(1)),
+        "expand_offset": _array(offset.round()),
+        "hidden_scale": _array(torch.exp2(-predictor.shift.to(rows.dtype))),
+        "hidden_max": float(predictor.hidden_max),
+        "ternary_depthwise": _array(ternary(taps).flatten(1)),
+        "depthwise_offset": _array(tap_offset.round()),
+        "expand_width": _array(predictor.expand_width.flatten()),
+        "depthwise_width": _array(predictor.depthwise_width.flatten()),
+    }
+
+
+class _Block(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        call: _Call,
+        x: Tensor,
+        expand: Tensor,
+        gamma1: Tensor,
+        beta1: Tensor,
+        depthwise: Tensor,
+        gamma2: Tensor,
+        beta2: Tensor,
+        project: Tensor,
+        *latents: Tensor,
+    ) -> Tensor:
+        layout, groups, first, second = call.layout, call.groups, call.first, call.second
+        rows = layout.flatten(x)
+        middle = expand.shape[0]
+        weight = expand.flatten(1)
+        if first.from_batch:
+            call.moments = _moments(rows, torch.from_numpy(layout.inside), layout.pixels, groups)
+            mean, second_moment = call.moments
+            by_group = _of_groups(weight, groups)
+            first.mean = torch.bmm(by_group, mean.view(groups, -1, 1)).flatten()
+            square = (torch.bmm(by_group, second_moment) * by_group).sum(2).flatten()
+            first.mean = first.mean * first.shifted
+            first.variance = (square - first.mean.square()).clamp(min=0)
+        factor = gamma1.double() / first.deviation
+        shift = beta1.double() * first.shifted - first.mean * factor
+        outputs_by_middle = project.flatten(1).view(groups, -1, middle // groups).transpose(1, 2).flatten(0, 1)
+        block = call.block = kernels.Block(
+            x=_array(rows),
+            inside=layout.inside,
+            output_inside=layout.output_inside,
+            margin=layout.margin,
+            step=layout.images_at_once * layout.image_length,
+            groups=groups,
+            codes=np.array(call.codes),
+            gated=call.predictor is not None,
+            expand=_array((weight.double() * factor.view(-1, 1)).float()),
+            expand_shift=_array(shift.float()),
+            taps=layout.taps,
+            depthwise=_array(depthwise.flatten(1)),
+            gamma=_array(gamma2.double()),
+            beta=_array(beta2.double() * second.shifted),
+            shifted=_array(second.shifted),
+            mean=_array(second.mean),
+            variance=_array(second.variance),
+            eps=second.eps,
+            use_batch=second.from_batch,
+            outputs=float(layout.outputs),
+            project=_array(outputs_by_middle),
+            **_of_predictor(call.predictor, rows, latents),
+        )
+        y = x.new_zeros(project.shape[0], layout.length)
+        kernels.forward(block, y.numpy())
+        ctx.call = call
+        ctx.save_for_backward(expand, gamma1, project)
+        return layout.unflatten(y, layout.stride)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        expand, gamma1, project = ctx.saved_tensors
+        call: _Call = ctx.call
+        layout, groups, first, predictor = call.layout, call.groups, call.first, call.predictor
+        middle = expand.shape[0]
+        block = call.block
+        if block is None:
+            raise PredfuseError("a block was differentiated twice; run it forward again")
+        rows = torch.from_numpy(block.x)
+        found = {
+            name: torch.zeros(value.shape, dtype=torch.float32 if name in ("x", "xq") else torch.float64)
+            for name in kernels.Gradients._fields
+            if isinstance(value := getattr(block, name), np.ndarray)
+        }
+        y = layout.flatten(gradient, layout.stride).numpy()
+        kernels.backward(block, y, kernels.Gradients(**{name: _array(tensor) for name, tensor in found.items()}))
+        expand_gradient, gamma1_gradient = _through_expand_norm(call, expand, gamma1, rows, found)
+        latents: tuple[Tensor, ...] = ()
+        if predictor is not None:
+            found["x"] += predictor.quantised_gradient(found["xq"], rows)
+            latents = (
+                found["ternary_expand"].float().view_as(predictor.expand_weight),
+                found["expand_offset"].float(),
+                found["ternary_depthwise"].float().view_as(predictor.depthwise_weight),
+                found["depthwise_offset"].float(),
+            )
+        by_output = found["project"].float().view(groups, middle // groups, -1).transpose(1, 2)
+        call.block = None
+        return (
+            None,
+            layout.unflatten(found["x"]),
+            expand_gradient,
+            gamma1_gradient,
+            (found["expand_shift"] * first.shifted).float(),
+            found["depthwise"].float().view(middle, 1, layout.kernel, layout.kernel),
+            found["gamma"].float(),
+            (found["beta"] * call.second.shifted).float(),
+            by_output.reshape_as(project),
+            *latents,
+        )
+
+
+def _through_expand_norm(
+    call: _Call, expand: Tensor, gamma: Tensor, rows: Tensor, found: dict[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the expand weights and of its norm's factor; completes that of the inputs.
+
+    The expand output is linear in the inputs, so that what goes through the statistics needs no pass over it: only the
+    moments of the inputs.
+    """
+    first, groups = call.first, call.groups
+    weight = expand.flatten(1).double()
+    deviation = first.deviation
+    factor = gamma.double() / deviation
+    total, by_input = found["expand_shift"], found["expand"]
+    along = ((weight * by_input).sum(1) - first.mean * total) / deviation  # sum of gradient * normalised value
+    gradient = by_input
+    if first.from_batch:
+        assert call.moments is not None
+        count = call.layout.pixels
+        mean, second_moment = call.moments
+        c1, c2 = total * first.shifted / count, along / count
+        grouped = weight.view(groups, -1, weight.shape[1])
+        inputs = mean.view(groups, 1, -1).expand(-1, grouped.shape[1], -1).reshape_as(weight)
+        mixed = torch.bmm(grouped, second_moment).reshape_as(weight)
+        mixed = (mixed - first.mean.view(-1, 1) * inputs) / deviation.view(-1, 1)
+        gradient = by_input - count * (c1.view(-1, 1) * inputs + c2.view(-1, 1) * mixed)
+        scaled = weight * factor.view(-1, 1)
+        slope = torch.bmm(
+            scaled.view_as(grouped).transpose(1, 2), (weight * (c2 / deviation).view(-1, 1)).view_as(grouped)
+        )
+        constant = (scaled * (c1 - c2 * first.mean / deviation).view(-1, 1)).view_as(grouped).sum(1).flatten()
+        by_group = rows.view(groups, -1, call.layout.length)
+        found["x"].view_as(by_group).baddbmm_(slope.float(), by_group, alpha=-1)
+        found["x"] -= constant.float().view(-1, 1)
+    gradient = gradient * factor.view(-1, 1) * (weight != 0)
+    return gradient.float().view_as(expand), along.float()
+
+
+def block_forward(block: BottleneckUnit, x: Tensor) -> Tensor:
+    """What ``block.project`` puts out in training, before its norm; updates running statistics.
+
+    Gradients of weights that are exactly zero are zero: pruned weights stay pruned and cost nothing.
+    """
+    predictor = block.predictor
+    kernel, stride = block.depthwise.kernel_size[0], block.depthwise.stride[0]
+    layout = _layout(x.shape[0], x.shape[2], x.shape[3], kernel, stride)
+    activations = (block.expand_activation, block.depthwise_activation)
+    codes = [
+        GATED if predictor is not None and activation != "linear" else _CODES[activation] for activation in activations
+    ]
+    if GATED not in codes:
+        predictor = None
+    call = _Call(
+        layout,
+        block.groups,
+        (codes[0], codes[1]),
+        _statistics(block.expand_norm),
+        _statistics(block.depthwise_norm),
+        predictor,
+    )
+    latents: tuple[Tensor, ...] = ()
+    if predictor is not None:
+        latents = (
+            predictor.expand_weight,
+            predictor.expand_offset,
+            predictor.depthwise_weight,
+            predictor.depthwise_offset,
+        )
+    norms = (block.expand_norm, block.depthwise_norm)
+    result: Tensor = _Block.apply(  # type: ignore[no-untyped-call]
+        call,
+        x,
+        block.expand.weight,
+        norms[0].weight,
+        norms[0].bias,
+        block.depthwise.weight,
+        norms[1].weight,
+        norms[1].bias,
+        block.project.weight,
+        *latents,
+    )
+    for norm, found, count in zip(norms, (call.first, call.second), (layout.pixels, layout.outputs), strict=True):
+        if found.from_batch:
+            _update_running(norm, found, count)
+    return result
+
+
+def use_block_kernels(model: Cnn, device: torch.device) -> bool:
+    """Train the blocks of a model a middle channel at a time where that is faster: on one thread of a processor.
+
+    Pays for pruned blocks; with more threads, or on a GPU, the layers of PyTorch are used.
+
+    Returns:
+        Whether they are.
+    """
+    used = device.type == "cpu" and torch.get_num_threads() == 1
+    for _, block in model.bottlenecks():
+        block.kernel = block_forward if used else None
+    return used

@@ -1,0 +1,180 @@
+"""Blocks trained a middle channel at a time against the layers of PyTorch in 64-bit floats."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from predfuse import models
+from predfuse.errors import PredfuseError
+from predfuse.models.layers import BottleneckUnit, fold_norms
+from predfuse.predictor.initialise import initial_predictor
+from predfuse.training.block_function import block_forward, use_block_kernels
+from predfuse.training.block_layout import Layout
+from predfuse.training.pruning import INNER_NORMS
+
+Norms = Literal["batch", "scale", "partial"]
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> tuple[BottleneckUnit, Tensor]:
+    """A block of any kind in training or evaluation mode, pruned or not, predicted or not, and inputs that fit it."""
+    groups = draw(st.sampled_from((1, 2, 4)))
+    into, middle, out = (groups * draw(st.integers(1, 6)) for _ in range(3))
+    norms: Norms = draw(st.sampled_from(("batch", "scale", "partial")))
+    activations = [draw(st.sampled_from(("relu", "relu6", "linear"))) for _ in range(2)]
+    unit = BottleneckUnit(
+        into,
+        middle,
+        out,
+        kernel=draw(st.sampled_from((1, 3, 5))),
+        stride=draw(st.sampled_from((1, 2))),
+        groups=groups,
+        activation=activations[0],
+        depthwise_activation=activations[1],
+        shuffle_groups=groups,
+        shifts=norms != "scale",
+    )
+    if norms == "partial":
+        from predfuse.models.layers import PartialNorm
+
+        for name in INNER_NORMS:
+            setattr(unit, name, PartialNorm(middle))
+    random = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    density = draw(st.sampled_from((0.0, 0.25, 1.0)))
+    with torch.no_grad():
+        for name, parameter in unit.named_parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=random))
+            if parameter.dim() > 1:
+                parameter.mul_(torch.rand(parameter.shape, generator=random) < density)
+            elif name.endswith("norm.weight"):
+                parameter.abs_().add_(0.2)
+        for name in INNER_NORMS:
+            norm = getattr(unit, name)
+            norm.running_var.uniform_(0.5, 2, generator=random)
+            if norms == "partial":
+                norm.shift_mask.copy_(torch.rand(middle, generator=random) < 0.5)
+                norm.bias.mul_(norm.shift_mask)
+            if norms != "scale":
+                norm.running_mean.uniform_(-1, 1, generator=random)
+            if norms == "partial":
+                norm.running_mean.mul_(norm.shift_mask)
+    size = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    x = 2 * torch.randn(draw(st.integers(2, 4)), into, *size, generator=random)
+    if draw(st.booleans()):
+        unit.predictor = initial_predictor(unit.eval(), x, bits=draw(st.sampled_from((2, 4))))
+        for latent in unit.predictor.parameters():
+            latent.data += 0.7 * torch.randn(latent.shape, generator=random)
+    return unit.train(draw(st.booleans())), x
+
+
+def _run(unit: BottleneckUnit, x: Tensor) -> dict[str, Tensor]:
+    """Outputs, gradients of all that has one, and running statistics."""
+    x = x.clone().requires_grad_()
+    y = unit(x)
+    weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).cos().view_as(y)
+    (y * weights + y.square() / 7).sum().backward()
+    assert x.grad is not None
+    found = {"y": y.detach(), "x": x.grad}
+    for name, parameter in unit.named_parameters():
+        if parameter.grad is not None:
+            latent = "predictor" in name
+            # pruned weights get no gradient from the loops
+            found[name] = parameter.grad if latent or parameter.dim() == 1 else parameter.grad * (parameter != 0)
+    return found | {name: value.clone() for name, value in unit.named_buffers() if value.is_floating_point()}
+
+
+def _error(found: Tensor, wanted: Tensor, scale: Tensor) -> float:
+    return float((found.detach().double() - wanted).abs().max() / scale.detach().abs().max().clamp(min=1e-3))
+
+
+@given(blocks())
+@settings(max_examples=150, deadline=None)
+def test_blocks_compute_and_learn_what_the_layers_do(case: tuple[BottleneckUnit, Tensor]) -> None:
+    unit, x = case
+    unit.project_norm = torch.nn.Identity()  # type: ignore[assignment]  # not part of the loops
+    for name in INNER_NORMS:  # two values may decide a channel's statistics, and what divides by them is no more exact
+        getattr(unit, name).eps = 0.1
+    exact = copy.deepcopy(unit).double()
+    layers, loops = copy.deepcopy(unit), unit
+    loops.kernel = block_forward
+    wanted, by_layers, by_loops = _run(exact, x.double()), _run(layers, x), _run(loops, x)
+    for name in by_loops.keys() - wanted.keys():  # a predictor whose gate a linear activation does not need
+        assert not by_loops[name].any()
+    for name, value in wanted.items():
+        if value.numel():
+            scale = torch.stack([tensor.detach().abs().max() for tensor in (value, wanted["y"])]).max()
+            limit = 3e-5 + 4 * _error(by_layers[name], value, scale)
+            assert _error(by_loops[name], value, scale) <= limit, name
+
+
+@given(
+    st.integers(1, 3),
+    st.integers(1, 7),
+    st.integers(1, 7),
+    st.sampled_from((1, 3, 5)),
+    st.sampled_from((1, 2)),
+)
+def test_layouts_hold_images_and_what_filters_read(
+    images: int, rows: int, columns: int, kernel: int, stride: int
+) -> None:
+    layout = Layout(images, rows, columns, kernel, stride)
+    x = torch.randn(images, 2, rows, columns, generator=torch.Generator().manual_seed(rows * columns))
+    flat = layout.flatten(x)
+    assert torch.equal(layout.unflatten(flat), x)
+    assert flat.shape == (2, layout.length) and (flat[:, layout.inside == 0] == 0).all()
+    assert int(layout.inside.sum()) == layout.pixels and int(layout.output_inside.sum()) == layout.outputs
+    weight = torch.randn(kernel * kernel, generator=torch.Generator().manual_seed(kernel))
+    wanted = torch.nn.functional.conv2d(
+        x, weight.view(1, 1, kernel, kernel).repeat(2, 1, 1, 1), None, stride, kernel // 2, groups=2
+    )
+    start, end = layout.margin, layout.length - layout.margin
+    filtered = torch.zeros_like(flat)
+    for factor, tap in zip(weight, layout.taps, strict=True):
+        filtered[:, start:end] += factor * flat[:, start + int(tap) : end + int(tap)]
+    torch.testing.assert_close(layout.unflatten(filtered, stride), wanted)
+    assert torch.equal(
+        layout.flatten(wanted, stride)[:, layout.output_inside == 0], torch.zeros(2, layout.length - layout.outputs)
+    )
+
+
+def test_loops_are_for_one_thread_of_a_processor() -> None:
+    model = models.build("fusionet-s", num_classes=10, input_shape=(3, 16, 16))
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            assert use_block_kernels(model, torch.device("cpu")) == (count == 1)
+            assert all((block.kernel is block_forward) == (count == 1) for _, block in model.bottlenecks())
+    finally:
+        torch.set_num_threads(threads)
+    assert not use_block_kernels(model, torch.device("cuda"))
+
+
+def test_a_block_cannot_be_differentiated_twice() -> None:
+    unit = BottleneckUnit(4, 8, 4)
+    unit.kernel = block_forward
+    y = unit(torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0)))
+    y.sum().backward(retain_graph=True)
+    with pytest.raises(PredfuseError, match="twice"):
+        y.sum().backward()
+
+
+def test_folded_norms_change_nothing() -> None:
+    model = models.build("fusionet-s", num_classes=10, input_shape=(3, 16, 16)).eval()
+    random = torch.Generator().manual_seed(3)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(generator=random)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 2, generator=random)  # type: ignore[union-attr]
+    x = torch.randn(2, 3, 16, 16, generator=random)
+    wanted = model(x)
+    fold_norms(model)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+    torch.testing.assert_close(model(x), wanted, rtol=1e-4, atol=1e-5)
