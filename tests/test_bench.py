@@ -45,6 +45,7 @@ def test_figures_of_a_run(run_folder: Path, tmp_path: Path) -> None:
     assert (figures["network"], figures["images"]) == ("fusionet", 4)
     assert set(figures["executed_images_per_second"]) == {"true", "predicted", "fused"}
     assert set(figures["simulated_images_per_second"]) == {"fusionet"}
+    assert set(figures["training_ratio"]) == {"pruned", "predicted"} and min(figures["training_ratio"].values()) > 0
     speeds = {**figures["executed_images_per_second"], **figures["pytorch_images_per_second"]}
     assert all(speed > 1 for speed in speeds.values())
     assert figures["predicted_ratio"] == pytest.approx(
@@ -55,14 +56,19 @@ def test_figures_of_a_run(run_folder: Path, tmp_path: Path) -> None:
 
 def test_limits_are_judged() -> None:
     result = BenchResult(
-        "net", 10, 250.0, 100.0, {"true": 90.0, "predicted": 60.0, "fused": 50.0}, {"fusionet-s": 20.0}
+        "net", 10, 250.0, 100.0, {"pruned": 1.2}, {"true": 90.0, "predicted": 60.0, "fused": 50.0}, {"fusionet-s": 20.0}
     )
     assert result.predicted_ratio == 2.5 and result.missed == ()
     slow = dataclasses.replace(
-        result, predicted=99.0, executed={**result.executed, "fused": 49.0}, simulated={"fusionet-s": 19.0}
+        result,
+        predicted=99.0,
+        training={"pruned": 1.1},
+        executed={**result.executed, "fused": 49.0},
+        simulated={"fusionet-s": 19.0},
     )
     assert slow.missed == (
         "predicted takes 2.53x vanilla, more than 2.5x",
+        "pruned training is 1.10x as fast as layers, less than 1.2x",
         "fused runs 49.0 images/s, less than 50",
         "fusionet-s in integers with cycles runs 19.00 images/s, less than 20",
     )

@@ -23,16 +23,22 @@ from predfuse.accelerators.cycle.archon import prepare, run_archon
 from predfuse.accelerators.spec import ArchonSpec
 from predfuse.compiler.as_network import integer_network
 from predfuse.compiler.compile import compile_network
+from predfuse.errors import PredfuseError
 from predfuse.experiments.calibrated import calibrated
 from predfuse.fusion.execute import Plan, plan_network, run_plan
 from predfuse.fusion.results import Mode
 from predfuse.ir import Array, Network
 from predfuse.machine.fast import FastMachine
 from predfuse.machine.run import to_integers
+from predfuse.training.block_function import use_block_kernels
 from predfuse.training.checkpoint import load_checkpoint
 
 MAX_PREDICTED_RATIO = 2.5
 """A predicted forward pass may take this many times the vanilla one."""
+
+MIN_TRAINING_RATIO = 1.2
+"""Training a pruned or predicted network, blocks a middle channel at a time must be this many times as fast as layer
+by layer."""
 
 MIN_FUSED_IMAGES_PER_SECOND = 50.0
 MIN_SIMULATED_IMAGES_PER_SECOND = {"fusionet": 1 / 3, "fusionet-s": 20.0}
@@ -54,6 +60,7 @@ class BenchResult:
         images: Distinct images per round.
         vanilla: PyTorch, activation functions, batches of 50.
         predicted: PyTorch, predicted masks, batches of 50.
+        training: Time of a training step layer by layer over that a middle channel at a time, by stage; no speed.
         executed: The executor of :mod:`predfuse.fusion.execute` in float64, image by image, by mode.
         simulated: Integer machine and ``archon`` at cycle fidelity together, image by image, by network.
     """
@@ -62,6 +69,7 @@ class BenchResult:
     images: int
     vanilla: float
     predicted: float
+    training: dict[str, float]
     executed: dict[Mode, float]
     simulated: dict[str, float]
 
@@ -76,6 +84,9 @@ class BenchResult:
         found = []
         if self.predicted_ratio > MAX_PREDICTED_RATIO:
             found.append(f"predicted takes {self.predicted_ratio:.2f}x vanilla, more than {MAX_PREDICTED_RATIO}x")
+        for stage, ratio in self.training.items():
+            if ratio < MIN_TRAINING_RATIO:
+                found.append(f"{stage} training is {ratio:.2f}x as fast as layers, less than {MIN_TRAINING_RATIO}x")
         if self.executed["fused"] < MIN_FUSED_IMAGES_PER_SECOND:
             limit = f"less than {MIN_FUSED_IMAGES_PER_SECOND:g}"
             found.append(f"fused runs {self.executed['fused']:.1f} images/s, {limit}")
@@ -92,6 +103,7 @@ class BenchResult:
             "images": self.images,
             "pytorch_images_per_second": {"vanilla": self.vanilla, "predicted": self.predicted},
             "predicted_ratio": self.predicted_ratio,
+            "training_ratio": dict(self.training),
             "executed_images_per_second": dict(self.executed),
             "simulated_images_per_second": dict(self.simulated),
             "missed": list(self.missed),
@@ -126,6 +138,10 @@ def run_bench(folder: Path, images: int = 100, rounds: int = ROUNDS, full_size: 
 
     with one_core():
         vanilla, predicted = _best_seconds([forward("v"), forward("p")], rounds)
+        training = {
+            stage: _training_ratio(item.path, batches[0], rounds)
+            for stage, item in (("pruned", run.pruned), ("predicted", run.predicted))
+        }
         executed = _best_seconds([execute(mode) for mode in MODES], rounds)
         simulated = {network.name: 1 / _simulation_seconds(network, inputs[:COMPILE_IMAGES], rounds)}
         if full_size:
@@ -133,7 +149,7 @@ def run_bench(folder: Path, images: int = 100, rounds: int = ROUNDS, full_size: 
             simulated[FULL_SIZE] = 1 / _simulation_seconds(made.network, made.images, rounds)
     count = len(inputs)
     speeds = {mode: count / seconds for mode, seconds in zip(MODES, executed, strict=True)}
-    return BenchResult(network.name, count, count / vanilla, count / predicted, speeds, simulated)
+    return BenchResult(network.name, count, count / vanilla, count / predicted, training, speeds, simulated)
 
 
 def _simulation_seconds(network: Network, images: Array, rounds: int) -> float:
@@ -148,6 +164,19 @@ def _simulation_seconds(network: Network, images: Array, rounds: int) -> float:
         run_archon(prepared, machine.run_image(integers, keep=(), keep_masks=True).masks)
 
     return _best_seconds([job], rounds)[0]
+
+
+def _training_ratio(path: Path, images: torch.Tensor, rounds: int) -> float:
+    """Time of forward and backward layer by layer over that a middle channel at a time."""
+    layers, loops = load_checkpoint(path)[0].train(), load_checkpoint(path)[0].train()
+    if not use_block_kernels(loops, torch.device("cpu")):
+        raise PredfuseError("the benchmark lost its single thread")
+
+    def job(model: torch.nn.Module) -> Callable[[], None]:
+        return lambda: model(images).square().mean().backward()
+
+    by_layers, by_loops = _best_seconds([job(layers), job(loops)], rounds)
+    return by_layers / by_loops
 
 
 def _forward(model: torch.nn.Module, batches: list[torch.Tensor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from predfuse import models
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
-from predfuse.experiments.ablation import plan_ablation, read_ablation, run_ablation
+from predfuse.experiments.ablation import plan_ablation, read_ablation, read_rows, run_ablation
 from predfuse.experiments.ablation_runs import Progress
 from predfuse.experiments.ablation_work import tasks
 from predfuse.training.config import parse_config
@@ -70,6 +71,9 @@ def test_variants_are_trained_and_measured(variants: Path, tmp_path: Path) -> No
     for name in ("no shifts", "shifts pruned", "shifts removed"):
         assert rows[name]["total_cycles"] < base["total_cycles"], name
     assert rows["2-bit activations"]["fused_multiplications"] == base["fused_multiplications"] > 0
+    assert [asdict(row) for row in read_rows(tmp_path / "out" / "ablation.csv")] == list(rows.values())
+    with pytest.raises(InputError, match="holds no ablation"):
+        read_rows(tmp_path / "out" / "ablation.json")
     # Variants of the predictor start from the very same pruned network, trained once.
     files = [(tmp_path / "out" / run / "pruned.safetensors") for run in ("base", "2-bit-activations", "float-scales")]
     assert len({file.read_bytes() for file in files}) == 1

@@ -142,11 +142,15 @@ def test_hours_are_those_of_the_log_and_of_the_layerwise_steps_too(elsewhere: Pa
 
 
 def test_cost_of_training() -> None:
-    cost = training_cost("fusionet-s", 1e6, batch=4, steps=1)
-    assert cost.images_per_second > 0 and cost.hours == pytest.approx(1e6 / cost.images_per_second / 3600)
-    assert cost.measured_on == "one core"
+    images = {"vanilla": 1e6, "pruned": 2e6, "predicted": 3e6}
+    cost = training_cost("fusionet-s", images, batch=4, steps=1)
+    assert [stage.stage for stage in cost.stages] == list(images) and cost.measured_on == "one core"
+    for stage in cost.stages:
+        assert stage.images_per_second > 0 and stage.images == images[stage.stage]
+        assert stage.hours == pytest.approx(stage.images / stage.images_per_second / 3600)
+    assert cost.gpu_hours == pytest.approx(1e6 / cost.gpu_images_per_second / 3600)
     with pytest.raises(InputError, match=r"device .?tpu"):
-        training_cost("fusionet-s", 1e6, batch=4, steps=1, device="tpu")
+        training_cost("fusionet-s", images, batch=4, steps=1, device="tpu")
     # The estimate is bound by one of the two, whichever is slower.
     slow = gpu_images_per_second(1000, 10, peak_flops=6e6, bandwidth_bytes_per_second=1e9)
     assert slow == pytest.approx(500)

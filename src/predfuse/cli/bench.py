@@ -21,7 +21,7 @@ def bench(
     full_size: Annotated[bool, typer.Option(help="Also time the full-size FusioNet in integers.")] = True,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
 ) -> None:
-    """Time prediction against the vanilla forward pass, the fused network, integers with cycles; exit 1 if too slow."""
+    """Time prediction, training, the fused network, integers with cycles against limits; exit 1 if too slow."""
     import json
 
     from rich.console import Console
@@ -43,6 +43,9 @@ def bench(
     table.add_row("PyTorch, vanilla", f"{result.vanilla:.1f}", "1.00", "")
     limit = f"at most {benchmark.MAX_PREDICTED_RATIO:.2f}"
     table.add_row("PyTorch, predicted masks", f"{result.predicted:.1f}", f"{result.predicted_ratio:.2f}", limit)
+    for stage, ratio in result.training.items():
+        limit = f"at least {benchmark.MIN_TRAINING_RATIO:.2f} as fast"
+        table.add_row(f"training, {stage}: over layers", "", f"{ratio:.2f} as fast", limit)
     for mode, speed in result.executed.items():
         limit = f"{benchmark.MIN_FUSED_IMAGES_PER_SECOND:g} images/s" if mode == "fused" else ""
         table.add_row(f"executor, {mode}", f"{speed:.1f}", f"{result.vanilla / speed:.2f}", limit)

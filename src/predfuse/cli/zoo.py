@@ -78,6 +78,27 @@ def table(
     write_text_atomically(write, with_table(write, text))
 
 
+@_commands.command("ablations")
+def ablations(
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", help="Replace the table between the ablation markers of this Markdown file."),
+    ] = None,
+) -> None:
+    """What each choice of a small CIFAR-10 FusioNet-S costs and saves, in Markdown."""
+    from predfuse import zoo
+    from predfuse.experiments.ablation import read_rows
+    from predfuse.files import write_text_atomically
+    from predfuse.report.ablation import markdown
+    from predfuse.report.zoo import ABLATIONS, with_table
+
+    text = markdown(read_rows(zoo.root() / zoo.ABLATION_RESULTS))
+    if write is None:
+        typer.echo(text, nl=False)
+        return
+    write_text_atomically(write, with_table(write, text, ABLATIONS))
+
+
 @_commands.command("add")
 def add(
     run: Annotated[Path, typer.Argument(help="Output folder of predfuse train.", metavar="RUN")],
@@ -94,7 +115,9 @@ def add(
 @_commands.command("cost")
 def cost(
     network: Annotated[str, typer.Argument(help="Registered name.", metavar="NETWORK")] = "fusionet",
-    epochs: Annotated[float, typer.Option(min=0.01, help="Of the whole training.")] = 200,
+    epochs: Annotated[float, typer.Option(min=0.01, help="Of vanilla training.")] = 200,
+    pruned_epochs: Annotated[float, typer.Option(min=0.01, help="Of pruning and recovery.")] = 100,
+    predicted_epochs: Annotated[float, typer.Option(min=0.01, help="Of tuning the predictors end to end.")] = 50,
     images: Annotated[int, typer.Option(min=1, help="Training images of the data set.")] = 50_000,
     batch: Annotated[int, typer.Option(min=2, help="Images per timed step.")] = 16,
     steps: Annotated[int, typer.Option(min=1, help="Timed steps.")] = 3,
@@ -102,7 +125,7 @@ def cost(
     gpu_tflops: Annotated[float, typer.Option(min=0.1, help="Peak of the GPU estimated for.")] = 19.5,
     gpu_bandwidth: Annotated[float, typer.Option(min=1, help="Its memory bandwidth in GB/s.")] = 1555,
 ) -> None:
-    """Time a few training steps of a network here; say what a whole training takes, and estimate it for a GPU.
+    """Time a few training steps of every stage here; say what a whole training takes, and estimate it for a GPU.
 
     The GPU is an NVIDIA A100 (40 GB) by its data sheet, if no other is described.
     """
@@ -114,7 +137,11 @@ def cost(
     with Console(stderr=True).status(f"Timing training steps on {'one core' if device == 'cpu' else device}"):
         found = training_cost(
             network,
-            epochs * images,
+            {
+                "vanilla": epochs * images,
+                "pruned": pruned_epochs * images,
+                "predicted": predicted_epochs * images,
+            },
             batch=batch,
             steps=steps,
             device=device,

@@ -241,6 +241,33 @@ def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
     return count_network(network).total.fused.multiplications, result.total_cycles, result.total_energy_uj
 
 
+def read_rows(path: Path) -> list[Row]:
+    """What :func:`as_csv` wrote.
+
+    Raises:
+        InputError: Missing file, or none of this version's form.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_row(line) for line in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, TypeError, ValueError, KeyError) as error:
+        raise InputError(
+            str(path), f"holds no ablation ({error})", "name an ablation.csv of predfuse ablate"
+        ) from error
+
+
+def _row(line: Mapping[str, str]) -> Row:
+    known = {field.name for field in fields(Row)}
+    if set(line) != known:
+        raise ValueError("other columns than expected")
+    numbers: dict[str, Any] = {
+        name: float(value) if value else None for name, value in line.items() if name not in ("variant", "changes")
+    }
+    if numbers["total_cycles"] is not None:
+        numbers["total_cycles"] = int(numbers["total_cycles"])
+    return Row(variant=line["variant"], changes=line["changes"], **numbers)
+
+
 def as_csv(rows: list[Row]) -> str:
     """One line per variant."""
     text = io.StringIO()

@@ -19,11 +19,11 @@ from predfuse import data, models
 from predfuse.models.layers import Cnn
 from predfuse.training.config import DataConfig, TrainConfig, cycle_names
 
-STAGE_EFFORT = {"vanilla": 1.0, "pruned": 1.1, "layerwise": 3.4}
-"""Time per image over that of a vanilla step; rounded from the logs of the shipped ``fusionet-s``."""
-TUNING_EFFORT = 2.1
+STAGE_EFFORT = {"vanilla": 1.0, "pruned": 0.7, "layerwise": 3.4}
+"""Time per image over that of a vanilla step; rounded from steps of several ``fusionet-s`` on one core."""
+TUNING_EFFORT = 1.0
 """The same for the end-to-end tuning of predictors."""
-TEACHER_EFFORT = 0.35
+TEACHER_EFFORT = 0.25
 """The same for the forward pass of the network that is distilled."""
 
 

@@ -28,6 +28,33 @@ def table_of(rows: Sequence[Row]) -> Table:
     return narrow(table("Variants; points lost are of the last stage", headings, cells))
 
 
+def markdown(rows: Sequence[Row]) -> str:
+    """The same in Markdown; cycles and energy with their ratio to those of the base."""
+    base = rows[0]
+    lines = [
+        "| variant | vanilla | pruned | predicted | lost | multiplications | cycles | energy, uJ |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        accuracies = [
+            f"{value:.2%}" if value is not None else "-" for value in (row.vanilla, row.pruned, row.predicted)
+        ]
+        lost = f"{100 * row.lost:+.2f}" if row.lost is not None else "-"
+        hardware = [
+            f"{row.fused_multiplications:,.0f}" if row.fused_multiplications is not None else "-",
+            _with_ratio(row.total_cycles, base.total_cycles, ",.0f"),
+            _with_ratio(row.energy_uj, base.energy_uj, ".1f"),
+        ]
+        lines.append("| " + " | ".join([row.variant, *accuracies, lost, *hardware]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _with_ratio(value: float | None, base: float | None, form: str) -> str:
+    if value is None or base is None:
+        return "-"
+    return f"{value:{form}} ({value / base:.2f})"
+
+
 def plan_table(shares: Sequence[tuple[str, float]], hours: float | None) -> Table:
     """What is left to train by variant, in hours where anything is measured, else as parts of the whole."""
     title = "To be trained, shared stages with the first that needs them"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # would load torch for a list of files
     from predfuse.zoo.cost import TrainingCost
 
 BEGIN, END = "<!-- zoo: made by predfuse zoo table --write -->", "<!-- zoo: end -->"
+ABLATIONS = "<!-- ablations: made by predfuse zoo ablations --write -->", "<!-- ablations: end -->"
 
 
 def run_table(entries: Sequence[Stage]) -> Table:
@@ -46,16 +47,22 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
 
 
 def cost_table(cost: TrainingCost) -> Table:
-    """Speed and hours of vanilla training, here and on a GPU."""
+    """Speed and hours of every stage, here, and of vanilla training on a GPU."""
     rows = [
-        [f"{cost.measured_on}, measured here", f"{cost.images_per_second:.1f}", _duration(cost.hours)],
-        ["GPU, an estimate, not measured", f"{cost.gpu_images_per_second:.0f}", _duration(cost.gpu_hours)],
+        [stage.stage, cost.measured_on, f"{stage.images_per_second:.1f}", *_amount(stage.images, stage.hours)]
+        for stage in cost.stages
     ]
+    estimate = _amount(cost.stages[0].images, cost.gpu_hours)
+    rows.append(["vanilla", "GPU, an estimate, not measured", f"{cost.gpu_images_per_second:.0f}", *estimate])
     title = (
-        f"{cost.network}, vanilla training with {cost.images / 1e6:.1f} M images; "
-        f"{cost.multiplications / 1e6:.0f} M multiplications forwards, {cost.activations / 1e6:.1f} M activations each"
+        f"Training {cost.network}: {cost.multiplications / 1e6:.0f} M multiplications forwards, "
+        f"{cost.activations / 1e6:.1f} M activations an image"
     )
-    return narrow(table(title, ("where", "images/s", "all images"), rows))
+    return narrow(text_columns(table(title, ("stage", "where", "images/s", "M images", "time"), rows), 1))
+
+
+def _amount(images: float, hours: float) -> tuple[str, str]:
+    return f"{images / 1e6:.1f}", _duration(hours)
 
 
 def _duration(hours: float) -> str:
@@ -94,7 +101,7 @@ def _accuracy(summary: Summary | None) -> str:
     return f"{summary.mean:.2%} ({summary.lowest:.2%} to {summary.highest:.2%})"
 
 
-def with_table(path: Path, text: str) -> str:
+def with_table(path: Path, text: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """The contents of a Markdown file with what stands between the markers replaced.
 
     Raises:
@@ -104,8 +111,9 @@ def with_table(path: Path, text: str) -> str:
         old = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"cannot be read ({error})", "name a Markdown file") from error
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = markers
+    before, begin, rest = old.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise InputError(str(path), "lacks the markers of the zoo's table", f"add the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+        raise InputError(str(path), "lacks the markers of the table", f"add the lines {first} and {last}")
+    return f"{before}{first}\n\n{text}\n{last}{after}"

@@ -4,7 +4,28 @@ A folder holds the run's ``config.yaml`` and ``log.jsonl`` as ``predfuse train``
 facts of every stage, and the checkpoints of the runs whose weights ship.
 """
 
-from predfuse.zoo.catalogue import Stage, Summary, check, folder, names, stages, summaries
+from predfuse.zoo.catalogue import (
+    ABLATION_RESULTS,
+    Stage,
+    Summary,
+    check,
+    folder,
+    names,
+    root,
+    stages,
+    summaries,
+)
 from predfuse.zoo.ship import ship
 
-__all__ = ["Stage", "Summary", "check", "folder", "names", "ship", "stages", "summaries"]
+__all__ = [
+    "ABLATION_RESULTS",
+    "Stage",
+    "Summary",
+    "check",
+    "folder",
+    "names",
+    "root",
+    "ship",
+    "stages",
+    "summaries",
+]

@@ -16,6 +16,7 @@ from predfuse.files import sha256_of_file
 
 CARD = "card.json"
 RESULTS = "results.csv"
+ABLATION_RESULTS = "cifar10-ablations.csv"
 STAGES = ("vanilla", "pruned", "predicted-joint", "predicted-frozen")
 
 
@@ -34,7 +35,8 @@ class Stage:
         parameters: Numbers the network holds, predictors and batch norms included.
         pointwise_sparsity: Share of zero weights in the blocks' 1x1 convolutions; None before pruning.
         depthwise_sparsity: The same for the depthwise convolutions.
-        epochs: Of this stage alone (the layer-wise steps of the predictors not counted).
+        epochs: Of this stage alone, all cycles (the layer-wise steps of the predictors not counted).
+        device: What it was trained on; several where it went on elsewhere.
         training_hours: Of this stage alone (predicted: the layer-wise steps before it too), where it was trained.
         images_per_second: Training speed there, mean over the stage.
         commit: Source it was trained with; None if not known.
@@ -54,6 +56,7 @@ class Stage:
     pointwise_sparsity: float | None
     depthwise_sparsity: float | None
     epochs: float
+    device: str
     training_hours: float
     images_per_second: float
     commit: str | None

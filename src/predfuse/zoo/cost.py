@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +13,12 @@ from predfuse import models
 from predfuse.bench import one_core
 from predfuse.experiments.ablation_work import activations_per_image
 from predfuse.fusion.counts import count_network
+from predfuse.predictor.initialise import insert_predictors
+from predfuse.training.block_function import use_block_kernels
+from predfuse.training.config import PruneConfig
 from predfuse.training.device import choose_device, describe
 from predfuse.training.memory import keep_freed_memory
+from predfuse.training.pruning import Pruner
 
 FLOPS_PER_MULTIPLICATION = 6
 """A multiplication and an addition, forwards and for both gradients."""
@@ -31,29 +35,17 @@ GPU_EFFICIENCY = 0.5
 
 
 @dataclass(frozen=True)
-class TrainingCost:
-    """Of vanilla training; the later stages cost about 1.1 (pruned) and 2.1 (predicted) times as much per image.
+class StageCost:
+    """One stage of training.
 
     Attributes:
-        network: Registered name.
-        batch: Images per step that were timed.
-        steps: Steps timed.
-        measured_on: One core, or the GPU's name.
-        images_per_second: Measured there: per processor second on one core, per second of wall time on a GPU.
-        multiplications: Of one image, forwards.
-        activations: Values all convolutions write for one image.
-        gpu_images_per_second: Estimate; see :func:`gpu_images_per_second`.
-        images: Of the whole training: epochs times images of the data set.
+        stage: ``vanilla``, ``pruned`` (at the final sparsity) or ``predicted`` (tuning end to end).
+        images_per_second: Measured: per processor second on one core, per second of wall time on a GPU.
+        images: Of the whole stage: epochs times images of the data set.
     """
 
-    network: str
-    batch: int
-    steps: int
-    measured_on: str
+    stage: str
     images_per_second: float
-    multiplications: int
-    activations: int
-    gpu_images_per_second: float
     images: float
 
     @property
@@ -61,10 +53,35 @@ class TrainingCost:
         """Where it was measured, extrapolated from that speed."""
         return self.images / self.images_per_second / 3600
 
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """Of a network, all stages.
+
+    Attributes:
+        network: Registered name.
+        batch: Images per step that were timed.
+        steps: Steps timed.
+        measured_on: One core, or the GPU's name.
+        stages: In their order.
+        multiplications: Of one image, forwards.
+        activations: Values all convolutions write for one image.
+        gpu_images_per_second: Estimate for vanilla training; see :func:`gpu_images_per_second`.
+    """
+
+    network: str
+    batch: int
+    steps: int
+    measured_on: str
+    stages: tuple[StageCost, ...]
+    multiplications: int
+    activations: int
+    gpu_images_per_second: float
+
     @property
     def gpu_hours(self) -> float:
-        """On the GPU of the estimate."""
-        return self.images / self.gpu_images_per_second / 3600
+        """Of vanilla training on the GPU of the estimate."""
+        return self.stages[0].images / self.gpu_images_per_second / 3600
 
 
 def gpu_images_per_second(
@@ -78,7 +95,7 @@ def gpu_images_per_second(
 
 def training_cost(
     network: str,
-    images: float,
+    images: Mapping[str, float],
     *,
     batch: int = 16,
     steps: int = 3,
@@ -86,11 +103,12 @@ def training_cost(
     peak_flops: float = 19.5e12,
     bandwidth_bytes_per_second: float = 1.555e12,
 ) -> TrainingCost:
-    """Time a few training steps on random images, after one that is not timed.
+    """Time a few training steps of every stage on random images, after one that is not timed.
 
     Args:
         network: Registered name.
-        images: Of the whole training: epochs times images of the data set.
+        images: Of each stage, ``vanilla``, ``pruned`` and ``predicted``: epochs times images of the data set. A network
+            without fusable blocks has the first alone.
         batch: Images per step.
         steps: Timed steps.
         device: ``"cpu"`` (one core), ``"cuda"``, or ``"auto"``: a GPU if there is one, as for training.
@@ -112,28 +130,40 @@ def training_cost(
         classes = model.eval()(inputs[:1]).shape[1]
     labels = torch.randint(0, classes, (batch,), generator=generator).to(place)
     inputs = inputs.to(place)
-    model.to(place).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+    model.to(place)
 
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+    def measure(stage: str) -> StageCost:
+        optimizer = torch.optim.SGD(model.train().parameters(), lr=0.01, momentum=0.9, nesterov=True)
 
-    seconds = _seconds_on_gpu(step, steps) if place.type == "cuda" else _seconds_on_one_core(step, steps)
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            pruner.apply()
+
+        seconds = _seconds_on_gpu(step, steps) if place.type == "cuda" else _seconds_on_one_core(step, steps)
+        return StageCost(stage, batch * steps / seconds, images[stage])
+
+    pruner = Pruner(model)
+    with one_core():
+        found = [measure("vanilla")]
+        if any(model.bottlenecks()):
+            use_block_kernels(model, place)
+            pruner.prune(PruneConfig().pointwise_sparsity, PruneConfig().depthwise_sparsity)
+            found.append(measure("pruned"))
+            insert_predictors(model, inputs)
+            found.append(measure("predicted"))
     on_gpu = gpu_images_per_second(multiplications, activations, peak_flops, bandwidth_bytes_per_second)
     where = describe(place) if place.type == "cuda" else "one core"
-    speed = batch * steps / seconds
-    return TrainingCost(network, batch, steps, where, speed, multiplications, activations, on_gpu, images)
+    return TrainingCost(network, batch, steps, where, tuple(found), multiplications, activations, on_gpu)
 
 
 def _seconds_on_one_core(step: Callable[[], None], steps: int) -> float:
-    with one_core():
+    step()
+    started = time.process_time()
+    for _ in range(steps):
         step()
-        started = time.process_time()
-        for _ in range(steps):
-            step()
-        return time.process_time() - started
+    return time.process_time() - started
 
 
 def _seconds_on_gpu(step: Callable[[], None], steps: int) -> float:
