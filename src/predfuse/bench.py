@@ -32,6 +32,7 @@ from predfuse.machine.fast import FastMachine
 from predfuse.machine.run import to_integers
 from predfuse.training.block_function import use_block_kernels
 from predfuse.training.checkpoint import load_checkpoint
+from predfuse.training.memory import keep_freed_memory
 
 MAX_PREDICTED_RATIO = 2.5
 """A predicted forward pass may take this many times the vanilla one."""
@@ -138,15 +139,16 @@ def run_bench(folder: Path, images: int = 100, rounds: int = ROUNDS, full_size: 
 
     with one_core():
         vanilla, predicted = _best_seconds([forward("v"), forward("p")], rounds)
-        training = {
-            stage: _training_ratio(item.path, batches[0], rounds)
-            for stage, item in (("pruned", run.pruned), ("predicted", run.predicted))
-        }
         executed = _best_seconds([execute(mode) for mode in MODES], rounds)
         simulated = {network.name: 1 / _simulation_seconds(network, inputs[:COMPILE_IMAGES], rounds)}
         if full_size:
             made = calibrated(FULL_SIZE, 1)
             simulated[FULL_SIZE] = 1 / _simulation_seconds(made.network, made.images, rounds)
+        keep_freed_memory()  # as training does; last, for it stays so
+        training = {
+            stage: _training_ratio(item.path, batches[0], rounds)
+            for stage, item in (("pruned", run.pruned), ("predicted", run.predicted))
+        }
     count = len(inputs)
     speeds = {mode: count / seconds for mode, seconds in zip(MODES, executed, strict=True)}
     return BenchResult(network.name, count, count / vanilla, count / predicted, training, speeds, simulated)

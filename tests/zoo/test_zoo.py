@@ -114,11 +114,22 @@ def test_facts_ship_without_weights_and_seeds_are_averaged(elsewhere: Path, tmp_
 
 def test_hours_of_a_tuning_do_not_count_for_the_other() -> None:
     facts = dict.fromkeys(Stage.__dataclass_fields__)
-    facts |= {"data": "d", "network": "n", "test_accuracy": 0.5, "training_hours": 1.0}
+    facts |= {"data": "d", "network": "n", "test_accuracy": 0.5, "training_hours": 1.0, "epochs": 1.0}
     entries = [
         Stage(**{**facts, "stage": stage}) for stage in ("vanilla", "pruned", "predicted-joint", "predicted-frozen")
     ]
     assert [summary.training_hours for summary in zoo.summaries(entries)] == [1, 2, 3, 3]
+
+
+def test_only_runs_of_one_recipe_are_averaged() -> None:
+    facts = dict.fromkeys(Stage.__dataclass_fields__)
+    facts |= {"data": "d", "network": "n", "stage": "vanilla", "training_hours": 1.0}
+    entries = [
+        Stage(**{**facts, "test_accuracy": accuracy, "epochs": epochs})
+        for accuracy, epochs in ((0.5, 7.0), (0.75, 14.0), (0.25, 14.0))
+    ]
+    (summary,) = zoo.summaries(entries)
+    assert (summary.seeds, summary.mean, summary.lowest, summary.highest) == (2, 0.5, 0.25, 0.75)
 
 
 def test_hours_are_those_of_the_log_and_of_the_layerwise_steps_too(elsewhere: Path, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Summary:
-    """One network at one stage over all its seeds.
+    """One network at one stage over all its seeds; where recipes differ, over those that trained it longest.
 
     Attributes:
         data: Data set.
@@ -150,7 +150,10 @@ def results_text(entries: Sequence[Stage]) -> str:
 
 
 def summaries(entries: Sequence[Stage]) -> list[Summary]:
-    """Means and ranges over the seeds, in the order of data, network and stage."""
+    """Means and ranges over the seeds, in the order of data, network and stage.
+
+    Only runs of one recipe are averaged: of those that differ in the epochs of a stage, the longest.
+    """
     found = []
     for data, network in sorted({(entry.data, entry.network) for entry in entries}):
         hours = 0.0
@@ -158,6 +161,8 @@ def summaries(entries: Sequence[Stage]) -> list[Summary]:
             runs = [e for e in entries if (e.data, e.network, e.stage) == (data, network, stage)]
             if not runs:
                 continue
+            longest = max(entry.epochs for entry in runs)
+            runs = [entry for entry in runs if entry.epochs == longest]
             accuracies = [entry.test_accuracy for entry in runs]
             own_hours = sum(entry.training_hours for entry in runs) / len(runs)
             mean = sum(accuracies) / len(runs)
