@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import pytest
@@ -94,9 +96,19 @@ def _error(found: Tensor, wanted: Tensor, scale: Tensor) -> float:
     return float((found.detach().double() - wanted).abs().max() / scale.detach().abs().max().clamp(min=1e-3))
 
 
-@given(blocks())
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@given(blocks(), st.integers(1, 3))
 @settings(max_examples=150, deadline=None)
-def test_blocks_compute_and_learn_what_the_layers_do(case: tuple[BottleneckUnit, Tensor]) -> None:
+def test_blocks_compute_and_learn_what_the_layers_do(case: tuple[BottleneckUnit, Tensor], threads: int) -> None:
     unit, x = case
     unit.project_norm = torch.nn.Identity()  # type: ignore[assignment]  # not part of the loops
     for name in INNER_NORMS:  # two values may decide a channel's statistics, and what divides by them is no more exact
@@ -104,7 +116,9 @@ def test_blocks_compute_and_learn_what_the_layers_do(case: tuple[BottleneckUnit,
     exact = copy.deepcopy(unit).double()
     layers, loops = copy.deepcopy(unit), unit
     loops.kernel = block_forward
-    wanted, by_layers, by_loops = _run(exact, x.double()), _run(layers, x), _run(loops, x)
+    wanted, by_layers = _run(exact, x.double()), _run(layers, x)
+    with _threads(threads):
+        by_loops = _run(loops, x)
     for name in by_loops.keys() - wanted.keys():  # a predictor whose gate a linear activation does not need
         assert not by_loops[name].any()
     for name, value in wanted.items():
@@ -144,16 +158,12 @@ def test_layouts_hold_images_and_what_filters_read(
     )
 
 
-def test_loops_are_for_one_thread_of_a_processor() -> None:
-    model = models.build("fusionet-s", num_classes=10, input_shape=(3, 16, 16))
-    threads = torch.get_num_threads()
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            assert use_block_kernels(model, torch.device("cpu")) == (count == 1)
-            assert all((block.kernel is block_forward) == (count == 1) for _, block in model.bottlenecks())
-    finally:
-        torch.set_num_threads(threads)
+@pytest.mark.parametrize("threads", [1, 2, 4, 5])
+def test_threads_share_the_groups_of_a_block(threads: int) -> None:
+    model = models.build("fusionet-s", num_classes=10, input_shape=(3, 16, 16), groups=4)
+    with _threads(threads):
+        assert use_block_kernels(model, torch.device("cpu")) == (threads <= 4)
+        assert all((block.kernel is block_forward) == (threads <= 4) for _, block in model.bottlenecks())
     assert not use_block_kernels(model, torch.device("cuda"))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -128,6 +131,36 @@ def _of_predictor(predictor: TernaryPredictor | None, rows: Tensor, latents: tup
     }
 
 
+def _on_threads(loop: Callable[..., None], block: kernels.Block, y: Array, *gradients: kernels.Gradients) -> None:
+    """Run a loop on as many threads as PyTorch uses, each with some of the groups, which touch no common array."""
+    threads = min(block.groups, torch.get_num_threads())
+    if threads == 1:
+        loop(block, y, *gradients)
+        return
+    bounds = [block.groups * number // threads for number in range(threads + 1)]
+    parts = [_part(first, last, block, y, *gradients) for first, last in pairwise(bounds)]
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(loop, *part) for part in parts]:
+            done.result()
+
+
+def _part(first: int, last: int, block: kernels.Block, y: Array, *gradients: kernels.Gradients) -> tuple[Any, ...]:
+    """The groups ``first`` to ``last`` of a loop's arguments, as views."""
+
+    def cut(rows: Array) -> Array:
+        size = len(rows) // block.groups
+        return rows[first * size : last * size]
+
+    shared = ("inside", "output_inside", "codes", "taps")
+    views: dict[str, Any] = {
+        name: cut(value)
+        for name, value in block._asdict().items()
+        if isinstance(value, np.ndarray) and name not in shared
+    }
+    own = block._replace(**views, groups=last - first)
+    return own, cut(y), *(kernels.Gradients(*map(cut, each)) for each in gradients)
+
+
 class _Block(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -183,7 +216,7 @@ class _Block(torch.autograd.Function):
             **_of_predictor(call.predictor, rows, latents),
         )
         y = x.new_zeros(project.shape[0], layout.length)
-        kernels.forward(block, y.numpy())
+        _on_threads(kernels.forward, block, y.numpy())
         ctx.call = call
         ctx.save_for_backward(expand, gamma1, project)
         return layout.unflatten(y, layout.stride)
@@ -204,7 +237,9 @@ class _Block(torch.autograd.Function):
             if isinstance(value := getattr(block, name), np.ndarray)
         }
         y = layout.flatten(gradient, layout.stride).numpy()
-        kernels.backward(block, y, kernels.Gradients(**{name: _array(tensor) for name, tensor in found.items()}))
+        _on_threads(
+            kernels.backward, block, y, kernels.Gradients(**{key: _array(value) for key, value in found.items()})
+        )
         expand_gradient, gamma1_gradient = _through_expand_norm(call, expand, gamma1, rows, found)
         latents: tuple[Tensor, ...] = ()
         if predictor is not None:
@@ -318,14 +353,16 @@ def block_forward(block: BottleneckUnit, x: Tensor) -> Tensor:
 
 
 def use_block_kernels(model: Cnn, device: torch.device) -> bool:
-    """Train the blocks of a model a middle channel at a time where that is faster: on one thread of a processor.
+    """Train the blocks of a model a middle channel at a time where that is faster: on a processor, if they are pruned.
 
-    Pays for pruned blocks; with more threads, or on a GPU, the layers of PyTorch are used.
+    Threads share the groups of a block; with more threads than groups, or on a GPU, the layers of PyTorch are used.
 
     Returns:
-        Whether they are.
+        Whether any block is trained so.
     """
-    used = device.type == "cpu" and torch.get_num_threads() == 1
+    used = False
     for _, block in model.bottlenecks():
-        block.kernel = block_forward if used else None
+        fits = device.type == "cpu" and torch.get_num_threads() <= block.groups
+        block.kernel = block_forward if fits else None
+        used = used or fits
     return used
