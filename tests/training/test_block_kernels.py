@@ -17,7 +17,8 @@ from predfuse import models
 from predfuse.errors import PredfuseError
 from predfuse.models.layers import BottleneckUnit, fold_norms
 from predfuse.predictor.initialise import initial_predictor
-from predfuse.training.block_function import block_forward, use_block_kernels
+from predfuse.predictor.layerwise import block_loss
+from predfuse.training.block_function import ChannelwiseBlock, use_block_kernels
 from predfuse.training.block_layout import Layout
 from predfuse.training.pruning import INNER_NORMS
 
@@ -115,7 +116,7 @@ def test_blocks_compute_and_learn_what_the_layers_do(case: tuple[BottleneckUnit,
         getattr(unit, name).eps = 0.1
     exact = copy.deepcopy(unit).double()
     layers, loops = copy.deepcopy(unit), unit
-    loops.kernel = block_forward
+    loops.kernel = ChannelwiseBlock()
     wanted, by_layers = _run(exact, x.double()), _run(layers, x)
     with _threads(threads):
         by_loops = _run(loops, x)
@@ -126,6 +127,30 @@ def test_blocks_compute_and_learn_what_the_layers_do(case: tuple[BottleneckUnit,
             scale = torch.stack([tensor.detach().abs().max() for tensor in (value, wanted["y"])]).max()
             limit = 3e-5 + 4 * _error(by_layers[name], value, scale)
             assert _error(by_loops[name], value, scale) <= limit, name
+
+
+@given(blocks(), st.integers(1, 3))
+@settings(max_examples=100, deadline=None)
+def test_predictors_learn_the_same_signs_either_way(case: tuple[BottleneckUnit, Tensor], threads: int) -> None:
+    unit, x = case
+    if unit.predictor is None:
+        unit.predictor = initial_predictor(unit.eval(), x)
+    unit.eval()
+    loops = copy.deepcopy(unit)
+    loops.kernel = ChannelwiseBlock()
+    exact = copy.deepcopy(unit).double()
+    wanted, wanted_y = exact.layerwise(x.double(), block_loss)
+    with _threads(threads):
+        loss, y = loops.layerwise(x, block_loss)
+    torch.testing.assert_close(y.double(), wanted_y, rtol=1e-4, atol=1e-4 * float(wanted_y.abs().max()) + 1e-6)
+    torch.testing.assert_close(loss.double(), wanted, rtol=1e-5, atol=1e-6)
+    wanted.mul(3).backward()
+    loss.mul(3).backward()
+    assert exact.predictor is not None and loops.predictor is not None
+    for (name, one), other in zip(exact.predictor.named_parameters(), loops.predictor.parameters(), strict=True):
+        assert one.grad is not None and other.grad is not None
+        assert _error(other.grad, one.grad, one.grad) <= 3e-5, name
+    assert all(p.grad is None for name, p in loops.named_parameters() if "predictor" not in name)
 
 
 @given(
@@ -163,13 +188,13 @@ def test_threads_share_the_groups_of_a_block(threads: int) -> None:
     model = models.build("fusionet-s", num_classes=10, input_shape=(3, 16, 16), groups=4)
     with _threads(threads):
         assert use_block_kernels(model, torch.device("cpu")) == (threads <= 4)
-        assert all((block.kernel is block_forward) == (threads <= 4) for _, block in model.bottlenecks())
+        assert all(isinstance(block.kernel, ChannelwiseBlock) == (threads <= 4) for _, block in model.bottlenecks())
     assert not use_block_kernels(model, torch.device("cuda"))
 
 
 def test_a_block_cannot_be_differentiated_twice() -> None:
     unit = BottleneckUnit(4, 8, 4)
-    unit.kernel = block_forward
+    unit.kernel = ChannelwiseBlock()
     y = unit(torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0)))
     y.sum().backward(retain_graph=True)
     with pytest.raises(PredfuseError, match="twice"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -138,6 +139,19 @@ Norm = nn.BatchNorm2d | ScaleNorm | PartialNorm
 """What may follow a convolution inside a block."""
 
 
+class BlockKernel(Protocol):
+    """Another way to train a block than layer by layer, to the same values but for rounding."""
+
+    def project(self, block: BottleneckUnit, x: Tensor) -> Tensor:
+        """What the project convolution puts out, before its norm; updates running statistics in training."""
+
+    def layerwise(self, block: BottleneckUnit, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The layer-wise loss of the block's predictor, and what the project convolution puts out under true masks.
+
+        See :func:`predfuse.predictor.layerwise.block_loss`.
+        """
+
+
 class BottleneckUnit(nn.Module):
     """Expand -> depthwise -> project with batch norms; gated by ReLU, or by a predictor once it has one.
 
@@ -179,19 +193,22 @@ class BottleneckUnit(nn.Module):
         self.shuffle_groups = shuffle_groups
         self.residual = residual
         self.predictor: TernaryPredictor | None = None
-        self.kernel: Callable[[BottleneckUnit, Tensor], Tensor] | None = None
+        self.kernel: BlockKernel | None = None
 
     @property
     def groups(self) -> int:
         return self.expand.groups
 
     def forward(self, x: Tensor) -> Tensor:
-        y = shuffle_channels(self.project_norm(self._projected(x)), self.shuffle_groups)
+        return self._finished(x, self._projected(x))
+
+    def _finished(self, x: Tensor, projected: Tensor) -> Tensor:
+        y = shuffle_channels(self.project_norm(projected), self.shuffle_groups)
         return y + x if self.residual else y
 
     def _projected(self, x: Tensor) -> Tensor:
         if self.kernel is not None and torch.is_grad_enabled():
-            return self.kernel(self, x)
+            return self.kernel.project(self, x)
         if self.predictor is None:
             hidden = activate(self.expand_norm(self.expand(x)), self.expand_activation)
             hidden = activate(self.depthwise_norm(self.depthwise(hidden)), self.depthwise_activation)
@@ -224,11 +241,20 @@ class BottleneckUnit(nn.Module):
         h = activate(a, self.expand_activation, inplace=False)
         return a, self.depthwise_norm(self.depthwise(h))
 
-    def project_true(self, x: Tensor, d: Tensor) -> Tensor:
-        """The block's output from its input and its second pre-activation, under the true masks."""
-        y = self.project_norm(self.project(activate(d, self.depthwise_activation, inplace=False)))
-        y = shuffle_channels(y, self.shuffle_groups)
-        return y + x if self.residual else y
+    def layerwise(self, x: Tensor, loss: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
+        """What the predictor has to learn, and the block's output, under the true masks; in evaluation mode.
+
+        Args:
+            x: Input of the block.
+            loss: Of the predictor, of ``x`` and of what the two activations see.
+        """
+        with torch.no_grad():
+            if self.kernel is not None:
+                found, projected = self.kernel.layerwise(self, x)
+                return found, self._finished(x, projected)
+            a, d = self.pre_activations(x)
+            y = self._finished(x, self.project(activate(d, self.depthwise_activation, inplace=False)))
+        return loss(self.predictor, x, a, d), y
 
 
 class ShuffleUnit(nn.Module):

@@ -66,11 +66,8 @@ def _registered_loss(model: Cnn, images: Tensor) -> Tensor:
     x = images
     for layer in model.layers:
         if isinstance(layer, BottleneckUnit) and layer.predictor is not None:
-            with torch.no_grad():
-                a, d = layer.pre_activations(x)
-            total = total + block_loss(layer.predictor, x, a, d)
-            with torch.no_grad():
-                x = layer.project_true(x, d)
+            loss, x = layer.layerwise(x, block_loss)
+            total = total + loss
         else:
             with torch.no_grad():
                 x = layer(x)

@@ -11,16 +11,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from predfuse.errors import PredfuseError
 from predfuse.ir import Array
-from predfuse.models.layers import BottleneckUnit, Cnn, Norm, PartialNorm, ScaleNorm
+from predfuse.models.layers import BottleneckUnit, Cnn
 from predfuse.predictor.ternary import TernaryPredictor, ternary
 from predfuse.training import block_kernels as kernels
 from predfuse.training.block_layout import Layout
 from predfuse.training.block_loops import GATED, LINEAR, RELU, RELU6
+from predfuse.training.block_norms import NormStatistics, norm_statistics, update_running
+from predfuse.training.sign_kernels import SignGradients, layerwise
 
+NamedArrays = kernels.Gradients | SignGradients
 _CODES = {"linear": LINEAR, "relu": RELU, "relu6": RELU6}
 
 
@@ -39,60 +42,14 @@ def _array(tensor: Tensor) -> Array:
 
 
 @dataclass
-class _Statistics:
-    """A norm's statistics in 64-bit floats, all ``[M]``.
-
-    Attributes:
-        mean: What it takes off: 0 where it has no shift.
-        variance: What it divides by, without ``eps``.
-        shifted: 1 where it has a shift, else 0.
-        eps: Added to the variance.
-        from_batch: Whether these are of the batch.
-    """
-
-    mean: Tensor
-    variance: Tensor
-    shifted: Tensor
-    eps: float
-    from_batch: bool
-
-    @property
-    def deviation(self) -> Tensor:
-        return (self.variance + self.eps).sqrt()
-
-
-def _statistics(norm: Norm) -> _Statistics:
-    """The running statistics; those of the batch are filled in where the norm trains."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    if isinstance(norm, PartialNorm):
-        shifted = norm.shift_mask.double()
-    else:
-        shifted = torch.full_like(norm.weight, 0.0 if isinstance(norm, ScaleNorm) else 1.0, dtype=torch.float64)
-    return _Statistics(norm.running_mean.double(), norm.running_var.double(), shifted, norm.eps, norm.training)
-
-
-@torch.no_grad()
-def _update_running(norm: Norm, found: _Statistics, count: int) -> None:
-    """Move the running statistics towards those of a batch of ``count`` values a channel, as the norm itself does."""
-    assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
-    variance = found.variance
-    if isinstance(norm, nn.BatchNorm2d):
-        variance = variance * (count / max(1, count - 1))
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
-    norm.running_mean.lerp_(found.mean.to(norm.running_mean.dtype), norm.momentum)
-    norm.running_var.lerp_(variance.to(norm.running_var.dtype), norm.momentum)
-
-
-@dataclass
 class _Call:
     """What forward leaves for backward besides tensors."""
 
     layout: Layout
     groups: int
     codes: tuple[int, int]
-    first: _Statistics
-    second: _Statistics
+    first: NormStatistics
+    second: NormStatistics
     predictor: TernaryPredictor | None
     moments: tuple[Tensor, Tensor] | None = None
     block: kernels.Block | None = None
@@ -109,6 +66,44 @@ def _moments(rows: Tensor, inside: Tensor, count: int, groups: int) -> tuple[Ten
 
 def _of_groups(weight: Tensor, groups: int) -> Tensor:
     return weight.double().view(groups, weight.shape[0] // groups, -1)
+
+
+def _arrays(call: _Call, rows: Tensor, weights: tuple[Tensor, ...], latents: tuple[Tensor, ...]) -> kernels.Block:
+    """A block as the loops read it.
+
+    Args:
+        call: Its form and statistics; the loops write those of the depthwise norm there.
+        rows: Its inputs, flat.
+        weights: Folded expand and its shift, depthwise, factor and bias of the depthwise norm, project.
+        latents: Of its predictor.
+    """
+    layout, groups, second = call.layout, call.groups, call.second
+    expand, shift, depthwise, gamma, beta, project = weights
+    by_middle = project.flatten(1).view(groups, -1, len(expand) // groups).transpose(1, 2).flatten(0, 1)
+    return kernels.Block(
+        x=_array(rows),
+        inside=layout.inside,
+        output_inside=layout.output_inside,
+        margin=layout.margin,
+        step=layout.images_at_once * layout.image_length,
+        groups=groups,
+        codes=np.array(call.codes),
+        gated=call.predictor is not None,
+        expand=_array(expand.float()),
+        expand_shift=_array(shift.float()),
+        taps=layout.taps,
+        depthwise=_array(depthwise.flatten(1)),
+        gamma=_array(gamma.double()),
+        beta=_array(beta.double() * second.shifted),
+        shifted=_array(second.shifted),
+        mean=_array(second.mean),
+        variance=_array(second.variance),
+        eps=second.eps,
+        use_batch=second.from_batch,
+        outputs=float(layout.outputs),
+        project=_array(by_middle),
+        **_of_predictor(call.predictor, rows, latents),
+    )
 
 
 def _of_predictor(predictor: TernaryPredictor | None, rows: Tensor, latents: tuple[Tensor, ...]) -> dict[str, Any]:
@@ -131,7 +126,7 @@ def _of_predictor(predictor: TernaryPredictor | None, rows: Tensor, latents: tup
     }
 
 
-def _on_threads(loop: Callable[..., None], block: kernels.Block, y: Array, *gradients: kernels.Gradients) -> None:
+def _on_threads(loop: Callable[..., None], block: kernels.Block, y: Array, *gradients: NamedArrays) -> None:
     """Run a loop on as many threads as PyTorch uses, each with some of the groups, which touch no common array."""
     threads = min(block.groups, torch.get_num_threads())
     if threads == 1:
@@ -144,7 +139,7 @@ def _on_threads(loop: Callable[..., None], block: kernels.Block, y: Array, *grad
             done.result()
 
 
-def _part(first: int, last: int, block: kernels.Block, y: Array, *gradients: kernels.Gradients) -> tuple[Any, ...]:
+def _part(first: int, last: int, block: kernels.Block, y: Array, *gradients: NamedArrays) -> tuple[Any, ...]:
     """The groups ``first`` to ``last`` of a loop's arguments, as views."""
 
     def cut(rows: Array) -> Array:
@@ -158,7 +153,7 @@ def _part(first: int, last: int, block: kernels.Block, y: Array, *gradients: ker
         if isinstance(value, np.ndarray) and name not in shared
     }
     own = block._replace(**views, groups=last - first)
-    return own, cut(y), *(kernels.Gradients(*map(cut, each)) for each in gradients)
+    return own, cut(y), *(type(each)(*map(cut, each)) for each in gradients)
 
 
 class _Block(torch.autograd.Function):
@@ -176,9 +171,8 @@ class _Block(torch.autograd.Function):
         project: Tensor,
         *latents: Tensor,
     ) -> Tensor:
-        layout, groups, first, second = call.layout, call.groups, call.first, call.second
+        layout, groups, first = call.layout, call.groups, call.first
         rows = layout.flatten(x)
-        middle = expand.shape[0]
         weight = expand.flatten(1)
         if first.from_batch:
             call.moments = _moments(rows, torch.from_numpy(layout.inside), layout.pixels, groups)
@@ -190,31 +184,8 @@ class _Block(torch.autograd.Function):
             first.variance = (square - first.mean.square()).clamp(min=0)
         factor = gamma1.double() / first.deviation
         shift = beta1.double() * first.shifted - first.mean * factor
-        outputs_by_middle = project.flatten(1).view(groups, -1, middle // groups).transpose(1, 2).flatten(0, 1)
-        block = call.block = kernels.Block(
-            x=_array(rows),
-            inside=layout.inside,
-            output_inside=layout.output_inside,
-            margin=layout.margin,
-            step=layout.images_at_once * layout.image_length,
-            groups=groups,
-            codes=np.array(call.codes),
-            gated=call.predictor is not None,
-            expand=_array((weight.double() * factor.view(-1, 1)).float()),
-            expand_shift=_array(shift.float()),
-            taps=layout.taps,
-            depthwise=_array(depthwise.flatten(1)),
-            gamma=_array(gamma2.double()),
-            beta=_array(beta2.double() * second.shifted),
-            shifted=_array(second.shifted),
-            mean=_array(second.mean),
-            variance=_array(second.variance),
-            eps=second.eps,
-            use_batch=second.from_batch,
-            outputs=float(layout.outputs),
-            project=_array(outputs_by_middle),
-            **_of_predictor(call.predictor, rows, latents),
-        )
+        weights = (weight.double() * factor.view(-1, 1), shift, depthwise, gamma2, beta2, project)
+        block = call.block = _arrays(call, rows, weights, latents)
         y = x.new_zeros(project.shape[0], layout.length)
         _on_threads(kernels.forward, block, y.numpy())
         ctx.call = call
@@ -303,53 +274,102 @@ def _through_expand_norm(
     return gradient.float().view_as(expand), along.float()
 
 
-def block_forward(block: BottleneckUnit, x: Tensor) -> Tensor:
-    """What ``block.project`` puts out in training, before its norm; updates running statistics.
+class _SignLoss(torch.autograd.Function):
+    """A loss whose gradients by a predictor's latents are known already."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, gradients: tuple[Tensor, ...], *latents: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(gradient * each for each in ctx.gradients)
+
+
+class ChannelwiseBlock:
+    """Trains a block a middle channel at a time; see :class:`predfuse.models.layers.BlockKernel`.
 
     Gradients of weights that are exactly zero are zero: pruned weights stay pruned and cost nothing.
     """
-    predictor = block.predictor
+
+    def project(self, block: BottleneckUnit, x: Tensor) -> Tensor:
+        """What ``block.project`` puts out in training, before its norm; updates running statistics."""
+        predictor = block.predictor
+        activations = (block.expand_activation, block.depthwise_activation)
+        codes = [
+            GATED if predictor is not None and activation != "linear" else _CODES[activation]
+            for activation in activations
+        ]
+        call = _call(block, x, (codes[0], codes[1]), predictor if GATED in codes else None)
+        norms = (block.expand_norm, block.depthwise_norm)
+        result: Tensor = _Block.apply(  # type: ignore[no-untyped-call]
+            call,
+            x,
+            block.expand.weight,
+            norms[0].weight,
+            norms[0].bias,
+            block.depthwise.weight,
+            norms[1].weight,
+            norms[1].bias,
+            block.project.weight,
+            *_latents(call.predictor),
+        )
+        counts = (call.layout.pixels, call.layout.outputs)
+        for norm, found, count in zip(norms, (call.first, call.second), counts, strict=True):
+            if found.from_batch:
+                update_running(norm, found, count)
+        return result
+
+    @torch.no_grad()
+    def layerwise(self, block: BottleneckUnit, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The layer-wise loss of a block in evaluation mode, and what ``block.project`` puts out under true masks."""
+        predictor = block.predictor
+        assert predictor is not None and not block.training
+        call = _call(block, x, (_CODES[block.expand_activation], _CODES[block.depthwise_activation]), predictor)
+        layout, latents = call.layout, _latents(predictor)
+        factor = block.expand_norm.weight.double() / call.first.deviation
+        shift = block.expand_norm.bias.double() * call.first.shifted - call.first.mean * factor
+        expand = block.expand.weight.flatten(1).double() * factor.view(-1, 1)
+        norm = block.depthwise_norm
+        weights = (expand, shift, block.depthwise.weight, norm.weight, norm.bias, block.project.weight)
+        arrays = _arrays(call, layout.flatten(x), weights, latents)
+        middle, inputs = expand.shape
+        shapes = ((middle, 2), (middle, 2), (middle, 2, inputs), (middle, 2), (middle, layout.kernel**2), (middle,))
+        found = [torch.zeros(shape, dtype=torch.float64) for shape in shapes]
+        y = x.new_zeros(block.project.out_channels, layout.length)
+        _on_threads(layerwise, arrays, y.numpy(), SignGradients(*map(_array, found)))
+        losses, sums, of_expand, of_offset, of_depthwise, of_second_offset = found
+        total = sums.sum(0).clamp(min=1e-12)
+        gradients = (
+            (of_expand / total.view(-1, 1)).sum(1),
+            (of_offset / total).sum(1),
+            of_depthwise / total[1],
+            of_second_offset / total[1],
+        )
+        shaped = tuple(each.float().view_as(latent) for each, latent in zip(gradients, latents, strict=True))
+        loss = (losses.sum(0) / total).sum().float()
+        with torch.enable_grad():
+            result: Tensor = _SignLoss.apply(loss, shaped, *latents)  # type: ignore[no-untyped-call]
+        return result, layout.unflatten(y, layout.stride)
+
+
+def _call(block: BottleneckUnit, x: Tensor, codes: tuple[int, int], predictor: TernaryPredictor | None) -> _Call:
     kernel, stride = block.depthwise.kernel_size[0], block.depthwise.stride[0]
     layout = _layout(x.shape[0], x.shape[2], x.shape[3], kernel, stride)
-    activations = (block.expand_activation, block.depthwise_activation)
-    codes = [
-        GATED if predictor is not None and activation != "linear" else _CODES[activation] for activation in activations
-    ]
-    if GATED not in codes:
-        predictor = None
-    call = _Call(
-        layout,
-        block.groups,
-        (codes[0], codes[1]),
-        _statistics(block.expand_norm),
-        _statistics(block.depthwise_norm),
-        predictor,
+    first, second = norm_statistics(block.expand_norm), norm_statistics(block.depthwise_norm)
+    return _Call(layout, block.groups, codes, first, second, predictor)
+
+
+def _latents(predictor: TernaryPredictor | None) -> tuple[Tensor, ...]:
+    if predictor is None:
+        return ()
+    return (
+        predictor.expand_weight,
+        predictor.expand_offset,
+        predictor.depthwise_weight,
+        predictor.depthwise_offset,
     )
-    latents: tuple[Tensor, ...] = ()
-    if predictor is not None:
-        latents = (
-            predictor.expand_weight,
-            predictor.expand_offset,
-            predictor.depthwise_weight,
-            predictor.depthwise_offset,
-        )
-    norms = (block.expand_norm, block.depthwise_norm)
-    result: Tensor = _Block.apply(  # type: ignore[no-untyped-call]
-        call,
-        x,
-        block.expand.weight,
-        norms[0].weight,
-        norms[0].bias,
-        block.depthwise.weight,
-        norms[1].weight,
-        norms[1].bias,
-        block.project.weight,
-        *latents,
-    )
-    for norm, found, count in zip(norms, (call.first, call.second), (layout.pixels, layout.outputs), strict=True):
-        if found.from_batch:
-            _update_running(norm, found, count)
-    return result
 
 
 def use_block_kernels(model: Cnn, device: torch.device) -> bool:
@@ -363,6 +383,6 @@ def use_block_kernels(model: Cnn, device: torch.device) -> bool:
     used = False
     for _, block in model.bottlenecks():
         fits = device.type == "cpu" and torch.get_num_threads() <= block.groups
-        block.kernel = block_forward if fits else None
+        block.kernel = ChannelwiseBlock() if fits else None
         used = used or fits
     return used

@@ -137,7 +137,7 @@ class Gradients(NamedTuple):
     project: Array
 
 
-class _Scratch(NamedTuple):
+class Scratch(NamedTuple):
     """Room for one channel, ``[1, L]`` each: normalised expand, first score, hidden value and its quantised form,
     depthwise output, second score; and lists of a filter's weights that are not zero."""
 
@@ -154,21 +154,21 @@ class _Scratch(NamedTuple):
 
 
 @njit(cache=True, nogil=True, fastmath=REORDERED)
-def _row(length: int) -> Array:
+def row(length: int) -> Array:
     return np.zeros((1, length), np.float32)
 
 
 @njit(cache=True, nogil=True, fastmath=REORDERED)
-def _scratch(block: Block) -> _Scratch:
+def scratch(block: Block) -> Scratch:
     length = len(block.inside)
     size = max(block.expand.shape[1], block.project.shape[1], len(block.taps))
-    return _Scratch(
-        _row(length),
-        _row(length),
-        _row(length),
-        _row(length),
-        _row(length),
-        _row(length),
+    return Scratch(
+        row(length),
+        row(length),
+        row(length),
+        row(length),
+        row(length),
+        row(length),
         np.zeros(size, np.int64),
         np.zeros(size, np.int64),
         np.zeros(size, np.int64),
@@ -177,7 +177,7 @@ def _scratch(block: Block) -> _Scratch:
 
 
 @njit(cache=True, nogil=True, fastmath=REORDERED)
-def _to_depthwise(block: Block, channel: int, lo: int, hi: int, room: _Scratch) -> None:
+def to_depthwise(block: Block, channel: int, lo: int, hi: int, room: Scratch) -> None:
     """From the inputs to the depthwise output of one channel, and the predictor's scores, on some images."""
     first = channel // (len(block.expand) // block.groups) * block.expand.shape[1]
     count = choose(block.expand[channel], room.rows, room.chosen, first)
@@ -205,12 +205,12 @@ def forward(block: Block, y: Array) -> None:
     """
     middle, group_outputs = block.project.shape
     end = len(block.inside) - block.margin
-    room = _scratch(block)
+    room = scratch(block)
     everywhere = np.ones(len(block.inside), np.float32)
-    normed, u = _row(len(block.inside))[0], _row(len(block.inside))[0]
+    normed, u = row(len(block.inside))[0], row(len(block.inside))[0]
     for channel in range(middle):
         for lo in range(block.margin, end, block.step):
-            _to_depthwise(block, channel, lo, min(lo + block.step, end), room)
+            to_depthwise(block, channel, lo, min(lo + block.step, end), room)
         if block.use_batch:
             total = add_up(room.d[0], 0.0, 1, block.output_inside)
             block.mean[channel] = block.shifted[channel] * total / block.outputs
@@ -237,8 +237,8 @@ def backward(block: Block, y: Array, found: Gradients) -> None:
         found: Filled.
     """
     end, length = len(block.inside) - block.margin, len(block.inside)
-    room = _scratch(block)
-    of_d, of_z2, of_h, of_z1, u = _row(length), _row(length), _row(length), _row(length), _row(length)
+    room = scratch(block)
+    of_d, of_z2, of_h, of_z1, u = row(length), row(length), row(length), row(length), row(length)
     sums, tap_sums = np.zeros(len(room.rows), np.float64), np.zeros(len(room.rows), np.float64)
     for channel in range(len(block.expand)):
         _back_to_depthwise(block, channel, y, room, u[0], of_d[0], of_z2[0], of_h[0], sums, found)
@@ -261,7 +261,7 @@ def _back_to_depthwise(
     block: Block,
     channel: int,
     y: Array,
-    room: _Scratch,
+    room: Scratch,
     u: Array,
     of_d: Array,
     of_z2: Array,
@@ -284,7 +284,7 @@ def _back_to_depthwise(
     sums[:] = 0
     for lo in range(block.margin, end, block.step):
         hi = min(lo + block.step, end)
-        _to_depthwise(block, channel, lo, hi, room)
+        to_depthwise(block, channel, lo, hi, room)
         count = choose(block.project[channel], room.rows, room.chosen, first)
         combine(y, room.rows, room.zeros, room.chosen, count, 0.0, of_u, lo, hi)
         part, part_d, part_z2 = back_through_second(
@@ -320,7 +320,7 @@ def _back_to_depthwise(
 def _back_to_inputs(
     block: Block,
     channel: int,
-    room: _Scratch,
+    room: Scratch,
     of_d: Array,
     of_z2: Array,
     of_h: Array,

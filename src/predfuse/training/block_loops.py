@@ -198,6 +198,15 @@ def add_up(d: Array, centre: Real, power: int, inside: Array) -> Real:
 
 
 @njit(cache=True, nogil=True, fastmath=REORDERED)
+def summed(values: Array) -> Real:
+    """Sum of some values."""
+    total = np.float32(0)
+    for p in range(len(values)):
+        total += values[p]
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath=REORDERED)
 def scale_and_shift(source: Array, factor: Real, shift: Real, out: Array) -> None:
     for p in range(len(out)):
         out[p] = factor * source[p] + shift
@@ -291,3 +300,63 @@ def back_through_first(
             gq[p] = gz
             total_z += gz
     return total, total_z
+
+
+@njit(cache=True, nogil=True, fastmath=REORDERED)
+def sign_loss(score: Array, target: Array, inside: Array, slope: Real, bits: Array, out: Array) -> tuple[Real, Real]:
+    """Logistic loss of predicting ``target > 0`` by ``slope * (score - 0.5) > 0``, weighted by ``|target|``.
+
+    Args:
+        score: Integers.
+        target: Values whose sign is wanted.
+        inside: 1 where there is one, else 0.
+        slope: Of the margin.
+        bits: As long, int32; scratch.
+        out: Filled with the gradient of the loss by the score.
+
+    Returns:
+        Sums of the loss and of the weights.
+    """
+    half, log2_e, lowest = np.float32(0.5), np.float32(1.4426950408889634), np.float32(-120)
+    k = np.float32(slope)
+    for p in range(len(score)):  # exp(-|margin|) = 2**f * 2**n, f within half of 0: here its first factor
+        y = -abs((score[p] - half) * k) * log2_e
+        y = y if y > lowest else lowest
+        n = np.int32(y - half)
+        f = y - np.float32(n)
+        bits[p] = (n + np.int32(127)) << np.int32(23)
+        power = np.float32(1.5403530e-4) * f + np.float32(1.3333558e-3)
+        power = power * f + np.float32(9.6181291e-3)
+        power = power * f + np.float32(5.5504109e-2)
+        power = power * f + np.float32(0.24022651)
+        power = power * f + np.float32(0.69314718)
+        out[p] = power * f + ONE
+    powers = bits.view(np.float32)
+    loss, total = np.float32(0), np.float32(0)
+    for p in range(len(score)):
+        e = out[p] * powers[p]
+        value = target[p] * inside[p]
+        weight = abs(value)
+        margin = (score[p] - half) * k
+        sign = ONE if value > ZERO else -ONE
+        wrong = -margin * sign
+        ratio = ONE / (ONE + e)
+        out[p] = -sign * k * weight * (ratio if wrong > ZERO else e * ratio)
+        t = e / (np.float32(2) + e)  # log(1 + e) = 2 * artanh(t)
+        s = t * t
+        series = s * np.float32(1 / 11) + np.float32(1 / 9)
+        series = series * s + np.float32(1 / 7)
+        series = series * s + np.float32(1 / 5)
+        series = series * s + np.float32(1 / 3)
+        softplus = (wrong if wrong > ZERO else ZERO) + np.float32(2) * t * (series * s + ONE)
+        loss += softplus * weight
+        total += weight
+    return loss, total
+
+
+@njit(cache=True, nogil=True, fastmath=REORDERED)
+def back_through_hidden(gradient: Array, score: Array, inside: Array, hidden: Real, limit: Real) -> None:
+    """Back through the hidden quantiser, in place: the gradient of its output becomes that of the score."""
+    for p in range(len(gradient)):
+        scaled = score[p] * hidden
+        gradient[p] = gradient[p] * hidden * inside[p] if (scaled >= ZERO) & (scaled < limit) else ZERO

@@ -130,6 +130,7 @@ def _adam(model: Cnn, rate: float, config: PredictConfig) -> torch.optim.Optimiz
 
 def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stage:
     """Every predictor learns its own block's true signs; the main network stands still."""
+    use_block_kernels(model, trainer.device)
     optimizer = _adam(model, config.layerwise_learning_rate, config)
 
     def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
