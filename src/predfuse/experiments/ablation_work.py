@@ -19,7 +19,7 @@ from predfuse import data, models
 from predfuse.models.layers import Cnn
 from predfuse.training.config import DataConfig, TrainConfig, cycle_names
 
-STAGE_EFFORT = {"vanilla": 1.0, "pruned": 0.7, "layerwise": 3.4}
+STAGE_EFFORT = {"vanilla": 1.0, "pruned": 0.7, "layerwise": 1.6}
 """Time per image over that of a vanilla step; rounded from steps of several ``fusionet-s`` on one core."""
 TUNING_EFFORT = 1.0
 """The same for the end-to-end tuning of predictors."""

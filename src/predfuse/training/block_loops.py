@@ -294,11 +294,8 @@ def back_through_first(
         gh[p] = g
         total += g
     if gated:
-        for p in range(len(gh)):
-            scaled = z1[p] * hidden
-            gz = gq[p] * hidden * inside[p] if (scaled >= ZERO) & (scaled < limit) else ZERO
-            gq[p] = gz
-            total_z += gz
+        back_through_hidden(gq, z1, inside, hidden, limit)
+        return total, summed(gq)
     return total, total_z
 
 
