@@ -17,7 +17,7 @@ from torch import nn
 
 from predfuse import data, models
 from predfuse.models.layers import Cnn
-from predfuse.training.config import DataConfig, TrainConfig
+from predfuse.training.config import DataConfig, TrainConfig, cycle_names
 
 STAGE_EFFORT = {"vanilla": 1.0, "pruned": 0.7, "layerwise": 1.6}
 """Time per image over that of a vanilla step; rounded from steps of several ``fusionet-s`` on one core."""
@@ -50,7 +50,9 @@ def stage_names(config: TrainConfig) -> tuple[str, ...]:
         return ("vanilla",)
     if config.predict is None:
         return ("vanilla", "pruned")
-    return ("vanilla", "pruned", "layerwise", *(f"predicted-{tuning}" for tuning in config.predict.tuning))
+    cycles = config.predict.cycles
+    tunings = (name for tuning in config.predict.tuning for name in cycle_names(tuning, cycles))
+    return ("vanilla", "pruned", "layerwise", *tunings)
 
 
 def tasks(config: TrainConfig) -> list[Task]:

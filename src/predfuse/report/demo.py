@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -303,14 +304,18 @@ def _training(result: DemoResult) -> list[Section]:
     colours = {"vanilla": "grey", "pruned": "blue", "layerwise": "purple", "predicted-joint": "orange"}
     series: dict[str, tuple[list[float], list[float], str]] = {}
     ends = {"predicted-frozen": "layerwise", "predicted-joint": "layerwise"}  # both tunings start from that stage
-    before, last = 0.0, 0.0
+    before, last, current = 0.0, 0.0, ""
     for line in result.run.history:
         stage = str(line.get("stage"))
-        if stage not in series:
-            start = ends.get(stage)
+        label = re.sub(r"^cycle\d+-", "predicted-", stage)  # the cycles of a tuning are one line
+        if label not in series:
+            start = ends.get(label)
             before = series[start][0][-1] if start in series else last
-            series[stage] = ([], [], colours.get(stage, "red"))
-        x, y, _ = series[stage]
+            series[label] = ([], [], colours.get(label, "red"))
+        elif stage != current:
+            before = last
+        current = stage
+        x, y, _ = series[label]
         x.append(before + float(line.get("epoch", len(x) + 1)))
         y.append(float(line["test_accuracy"]))
         last = x[-1]

@@ -69,10 +69,12 @@ class PruneConfig(DistilledConfig):
 class PredictConfig(DistilledConfig):
     """Stage 3: the predictor; first layer-wise, then end to end with the main weights frozen or tuned jointly."""
 
-    epochs: float = Field(5, gt=0)
+    epochs: float = Field(5, gt=0, description="Of every cycle.")
     learning_rate: float = Field(0.02, gt=0, description="Of the main weights (frozen: of the project batch norms).")
     warmup_fraction: float = Field(0.05, ge=0, lt=1)
     tuning: tuple[Literal["joint", "frozen"], ...] = ("joint",)
+    cycles: int = Field(1, gt=0, description="Warm restarts of the schedule (Loshchilov 2017, arXiv 1608.03983).")
+    cycle_rate_factor: float = Field(0.5, gt=0, le=1, description="On all learning rates, from cycle to cycle.")
     bits: int = Field(4, ge=2, le=8, description="Of the predictor's activations.")
     scales: Literal["power-of-two", "float"] = Field(
         "power-of-two", description="float: for comparison in training only."
@@ -85,18 +87,9 @@ class PredictConfig(DistilledConfig):
     offset_rate_factor: float = Field(10, gt=0, description="The offsets, in units of scores, learn faster by this.")
 
 
-_DEFAULTS = PredictConfig().model_dump()
-_END_TO_END = (
-    "epochs",
-    "learning_rate",
-    "weight_decay",
-    "momentum",
-    "label_smoothing",
-    "distillation_weight",
-    "distillation_temperature",
-    "predictor_learning_rate",
-)
-"""What does not matter to the layer-wise steps."""
+def cycle_names(tuning: str, cycles: int) -> tuple[str, ...]:
+    """The stages of end-to-end tuning, one per cycle: ``cycle1-joint``, ``cycle2-joint``, ..., ``predicted-joint``."""
+    return (*(f"cycle{number}-{tuning}" for number in range(1, cycles)), f"predicted-{tuning}")
 
 
 class TrainConfig(_Strict):
@@ -120,10 +113,18 @@ class TrainConfig(_Strict):
             return self.model_copy(update={"predict": None})
         if self.predict is None:
             return self
-        changes: dict[str, Any] = {"tuning": (stage.removeprefix("predicted-"),)}
         if stage == "layerwise":
-            changes = {"tuning": (), **{name: _DEFAULTS[name] for name in _END_TO_END}}
-        return self.model_copy(update={"predict": self.predict.model_copy(update=changes)})
+            return self._predicting(tuning=(), cycles=1)
+        cycle, _, tuning = stage.partition("-")
+        cycles = self.predict.cycles if cycle == "predicted" else int(cycle.removeprefix("cycle"))
+        return self._predicting(tuning=(tuning,), cycles=cycles)
+
+    def _predicting(self, **changes: Any) -> TrainConfig:
+        assert self.predict is not None
+        predict = self.predict.model_copy(update=changes)
+        if predict.cycles == 1:  # one cycle has no use for it
+            predict = predict.model_copy(update={"cycle_rate_factor": PredictConfig().cycle_rate_factor})
+        return self.model_copy(update={"predict": predict})
 
 
 def load_config(path: Path | None, overrides: list[str] | None = None) -> TrainConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from predfuse.training.config import (
     PruneConfig,
     TrainConfig,
     VanillaConfig,
+    cycle_names,
     parse_config,
 )
 from predfuse.training.device import choose_device, describe
@@ -138,12 +140,17 @@ def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stag
 
 
 def predict_stage(
-    trainer: Trainer, model: Cnn, config: PredictConfig, tuning: Literal["joint", "frozen"], loss: Loss
+    trainer: Trainer,
+    model: Cnn,
+    config: PredictConfig,
+    tuning: Literal["joint", "frozen"],
+    loss: Loss,
+    cycle: int = 1,
 ) -> Stage:
-    """End-to-end tuning through the predicted masks.
+    """One cycle of end-to-end tuning through the predicted masks.
 
     ``frozen`` trains the predictors and the project batch norms only (as published); ``joint`` everything, the pruned
-    weights staying zero.
+    weights staying zero. Every cycle starts with fresh optimisers, at ``cycle_rate_factor`` of the rates before.
     """
     use_block_kernels(model, trainer.device)
     pruner = Pruner(model)
@@ -158,14 +165,15 @@ def predict_stage(
             for _, block in model.bottlenecks():
                 block.project_norm.train()
 
-    latents = _adam(model, config.predictor_learning_rate, config)
+    factor = config.cycle_rate_factor ** (cycle - 1)
+    main = config.model_copy(update={"learning_rate": config.learning_rate * factor})
     return Stage(
-        f"predicted-{tuning}",
-        4 if tuning == "joint" else 5,
+        cycle_names(tuning, config.cycles)[cycle - 1],
+        (4 if tuning == "joint" else 5) + 10 * (cycle - 1),
         trainer.steps(config.epochs),
         config,
         loss,
-        [_sgd(model, config), latents],
+        [_sgd(model, main), _adam(model, config.predictor_learning_rate * factor, config)],
         set_mode=set_mode,
         after_step=lambda step: pruner.apply(),
         facts=lambda: _sparsity(pruner),
@@ -240,17 +248,26 @@ class Run:
             lambda model: prune_stage(trainer, model, prune, self._loss(prune, vanilla)),
         )
         paths["pruned"] = pruned
-        if config.predict is None:
-            return paths
-        predict = config.predict
-        layerwise = paths["layerwise"] = self._layerwise(pruned, predict)
-        for tuning in predict.tuning:
-            name = f"predicted-{tuning}"
-            paths[name] = self._stage(
-                lambda: self._load(layerwise),
+        if config.predict is not None:
+            for tuning in config.predict.tuning:
+                paths |= self._tune(pruned, vanilla, config.predict, tuning)
+        return paths
+
+    def _tune(
+        self, pruned: Path, vanilla: Path, predict: PredictConfig, tuning: Literal["joint", "frozen"]
+    ) -> dict[str, Path]:
+        """The cycles of one tuning, from the layer-wise stage (not needed where the first cycle is finished)."""
+        paths: dict[str, Path] = {}
+        names = cycle_names(tuning, predict.cycles)
+        path = self._path(names[0])
+        if not path.exists():
+            paths["layerwise"] = path = self._layerwise(pruned, predict)
+        for cycle, name in enumerate(names, 1):
+            path = paths[name] = self._stage(
+                partial(self._load, path),
                 name,
-                lambda model, tuning=tuning: predict_stage(
-                    trainer, model, predict, tuning, self._loss(predict, vanilla)
+                lambda model, cycle=cycle: predict_stage(
+                    self.trainer, model, predict, tuning, self._loss(predict, vanilla), cycle
                 ),
             )
         return paths
