@@ -155,6 +155,37 @@ def test_pruned_shifts_stay_zero_in_the_networks_made_of_them(shifts_pruned: dic
             assert np.count_nonzero(block.project_bias) > 0
 
 
+def test_stages_depend_on_what_decides_them(config_path: Path) -> None:
+    config = load_config(config_path)
+    for override, changed in (
+        ("vanilla.epochs=5", {"vanilla", "pruned", "layerwise", "cycle1-joint", "predicted-joint"}),
+        ("predict.layerwise_steps=5", {"layerwise", "cycle1-joint", "predicted-joint"}),
+        ("predict.epochs=5", {"cycle1-joint", "predicted-joint"}),
+        ("predict.cycles=2", {"predicted-joint"}),
+        ("predict.tuning=[frozen]", set()),
+    ):
+        other = load_config(config_path, [override])
+        stages = ("vanilla", "pruned", "layerwise", "cycle1-joint", "predicted-joint")
+        assert {stage for stage in stages if config.up_to(stage) != other.up_to(stage)} == changed, override
+
+
+def test_a_second_cycle_goes_on_from_the_first(config_path: Path, finished: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(finished["vanilla"].parent, tmp_path / "run")
+    run = tmp_path / "run"
+    (run / "predicted-joint.safetensors").rename(run / "cycle1-joint.safetensors")
+    (run / "layerwise.safetensors").unlink()  # not needed any more
+    settings = ["predict.cycles=2", "predict.tuning=[joint]"]
+    paths = train(config_path, run, *settings)
+    assert list(paths) == ["vanilla", "pruned", "cycle1-joint", "predicted-joint"]
+    first, second = (read_tensors(paths[stage])[0] for stage in ("cycle1-joint", "predicted-joint"))
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    rates = [line["last_learning_rate"] for line in lines if line["stage"] == "predicted-joint"]
+    assert rates[3:] == pytest.approx([rate / 2 for rate in rates[:3]])
+    with pytest.raises(InputError, match="another configuration"):
+        train(config_path, run, *settings, "predict.cycle_rate_factor=0.25")
+
+
 def test_networks_without_shifts_have_none_to_prune(config_path: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no shifts to prune"):
         train(config_path, tmp_path, "network.options.shifts=false", "prune.shift_sparsity=0.5")

@@ -87,6 +87,20 @@ class PredictConfig(DistilledConfig):
     offset_rate_factor: float = Field(10, gt=0, description="The offsets, in units of scores, learn faster by this.")
 
 
+_DEFAULTS = PredictConfig().model_dump()
+_END_TO_END = (
+    "epochs",
+    "learning_rate",
+    "weight_decay",
+    "momentum",
+    "label_smoothing",
+    "distillation_weight",
+    "distillation_temperature",
+    "predictor_learning_rate",
+)
+"""What does not matter to the layer-wise steps."""
+
+
 def cycle_names(tuning: str, cycles: int) -> tuple[str, ...]:
     """The stages of end-to-end tuning, one per cycle: ``cycle1-joint``, ``cycle2-joint``, ..., ``predicted-joint``."""
     return (*(f"cycle{number}-{tuning}" for number in range(1, cycles)), f"predicted-{tuning}")
@@ -114,7 +128,7 @@ class TrainConfig(_Strict):
         if self.predict is None:
             return self
         if stage == "layerwise":
-            return self._predicting(tuning=(), cycles=1)
+            return self._predicting(tuning=(), cycles=1, **{name: _DEFAULTS[name] for name in _END_TO_END})
         cycle, _, tuning = stage.partition("-")
         cycles = self.predict.cycles if cycle == "predicted" else int(cycle.removeprefix("cycle"))
         return self._predicting(tuning=(tuning,), cycles=cycles)
@@ -123,7 +137,7 @@ class TrainConfig(_Strict):
         assert self.predict is not None
         predict = self.predict.model_copy(update=changes)
         if predict.cycles == 1:  # one cycle has no use for it
-            predict = predict.model_copy(update={"cycle_rate_factor": PredictConfig().cycle_rate_factor})
+            predict = predict.model_copy(update={"cycle_rate_factor": _DEFAULTS["cycle_rate_factor"]})
         return self.model_copy(update={"predict": predict})
 
 
