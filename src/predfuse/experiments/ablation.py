@@ -186,7 +186,7 @@ def _compared(measured: Mapping[str, Row], order: list[str]) -> list[Row]:
     """The measured rows in their order, with what they lost to the base."""
     base = measured.get(BASE)
     rows = [measured[name] for name in order if name in measured]
-    return [replace(row, lost=None if base is None else base.last - row.last) for row in rows]
+    return [replace(row, lost=None if base is None else round(base.last - row.last, 6)) for row in rows]
 
 
 def _differences(base: Any, other: Any, prefix: str = "") -> str:
