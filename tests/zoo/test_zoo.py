@@ -15,15 +15,18 @@ from predfuse import zoo
 from predfuse.cli import app, main
 from predfuse.demo import load_run
 from predfuse.errors import InputError
+from predfuse.experiments.ablation import as_csv, read_ablation, read_rows
 from predfuse.experiments.ablation_work import activations_per_image
 from predfuse.ir import Bottleneck, Conv
 from predfuse.models import build, to_network
-from predfuse.report.zoo import BEGIN, END, markdown, with_table
+from predfuse.report.ablation import markdown as ablation_table
+from predfuse.report.zoo import ABLATIONS, BEGIN, END, markdown, with_table
 from predfuse.training.checkpoint import read_tensors
 from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
 from predfuse.zoo.cost import gpu_images_per_second, training_cost
 
 README = Path(__file__).parents[2] / "README.md"
+PAGE = README.parent / "docs" / "zoo.md"
 RUN = "fashion-mnist-mobilenetv2-s"
 
 
@@ -86,6 +89,19 @@ def test_what_is_claimed_of_cifar10_holds() -> None:
 def test_the_readme_shows_the_zoo() -> None:
     table = markdown(zoo.summaries(zoo.stages()))
     assert with_table(README, table) == README.read_text(encoding="utf-8")
+
+
+def test_the_page_shows_the_ablations() -> None:
+    rows = read_rows(root() / zoo.ABLATION_RESULTS)
+    assert with_table(PAGE, ablation_table(rows), ABLATIONS) == PAGE.read_text(encoding="utf-8")
+    assert CliRunner().invoke(app, ["zoo", "ablations"]).output == ablation_table(rows)
+    assert as_csv(rows) == (root() / zoo.ABLATION_RESULTS).read_text(encoding="utf-8")
+    configs = read_ablation(README.parent / "configs" / "cifar10-ablations.yaml")
+    assert [row.variant for row in rows] == list(configs)
+    for row in rows:
+        # float scales have no integers, so no cycles either
+        assert (row.total_cycles is None) == ("scales=float" in row.changes), row.variant
+        assert row.lost == pytest.approx(rows[0].last - row.last)
 
 
 def test_results_are_one_line_per_stage() -> None:

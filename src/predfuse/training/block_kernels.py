@@ -153,12 +153,12 @@ class Scratch(NamedTuple):
     chosen: Array
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def row(length: int) -> Array:
     return np.zeros((1, length), np.float32)
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def scratch(block: Block) -> Scratch:
     length = len(block.inside)
     size = max(block.expand.shape[1], block.project.shape[1], len(block.taps))
@@ -176,7 +176,7 @@ def scratch(block: Block) -> Scratch:
     )
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def to_depthwise(block: Block, channel: int, lo: int, hi: int, room: Scratch) -> None:
     """From the inputs to the depthwise output of one channel, and the predictor's scores, on some images."""
     first = channel // (len(block.expand) // block.groups) * block.expand.shape[1]
@@ -195,7 +195,7 @@ def to_depthwise(block: Block, channel: int, lo: int, hi: int, room: Scratch) ->
         combine(room.q1, room.zeros, room.offsets, room.chosen, count, offset, room.z2[0], lo, hi)
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def forward(block: Block, y: Array) -> None:
     """One block up to its project norm: ``y = project(activation(norm(depthwise(activation(norm(expand(x)))))))``.
 
@@ -227,7 +227,7 @@ def forward(block: Block, y: Array) -> None:
             spread(u, y, room.rows, room.chosen, count, lo, hi)
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def backward(block: Block, y: Array, found: Gradients) -> None:
     """Gradients of :func:`forward`; what that computed is computed again, which is cheaper than keeping it.
 
@@ -256,7 +256,7 @@ def backward(block: Block, y: Array, found: Gradients) -> None:
         _back_to_inputs(block, channel, room, of_d, of_z2, of_h[0], of_z1[0], sums, tap_sums, found)
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def _back_to_depthwise(
     block: Block,
     channel: int,
@@ -316,7 +316,7 @@ def _back_to_depthwise(
         of_d[p] = factor * of_d[p] - block.output_inside[p] * (constant + slope * d[p])
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def _back_to_inputs(
     block: Block,
     channel: int,

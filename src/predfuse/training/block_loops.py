@@ -1,7 +1,8 @@
 """Loops over one channel's values, in numba; what :mod:`predfuse.training.block_kernels` is made of.
 
 Each works on the values ``lo`` to ``hi`` of flat rows and is written so that the compiler makes vector instructions of
-it: one simple loop over slices.
+it: one simple loop over slices. None is cached on disk: code that numba loads from there was seen to round otherwise than
+code it has just compiled, and an interrupted run must go on to the same bits. Compiling takes about 20 seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Real = float | np.float32
 ZERO, ONE, SIX = np.float32(0), np.float32(1), np.float32(6)
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def combine(
     source: Array, rows: Array, offsets: Array, weights: Array, count: int, bias: Real, out: Array, lo: int, hi: int
 ) -> None:
@@ -70,7 +71,7 @@ def combine(
             target[p] += wa * a[p]
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def correlate(
     gradient: Array, source: Array, rows: Array, offsets: Array, count: int, sums: Array, lo: int, hi: int
 ) -> None:
@@ -102,7 +103,7 @@ def correlate(
         j += 1
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def spread(gradient: Array, target: Array, rows: Array, weights: Array, count: int, lo: int, hi: int) -> None:
     """``target[rows[j], p] += weights[j] * gradient[p]`` for ``lo <= p < hi``."""
     g = gradient[lo:hi]
@@ -113,7 +114,7 @@ def spread(gradient: Array, target: Array, rows: Array, weights: Array, count: i
             row[p] += w * g[p]
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def choose(weights: Array, rows: Array, chosen: Array, first: int) -> int:
     """Positions, plus ``first``, and values of the weights that are not zero; how many."""
     count = 0
@@ -125,7 +126,7 @@ def choose(weights: Array, rows: Array, chosen: Array, first: int) -> int:
     return count
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def choose_taps(weights: Array, taps: Array, offsets: Array, chosen: Array) -> int:
     """The same for the taps of a filter, as offsets."""
     count = 0
@@ -137,7 +138,7 @@ def choose_taps(weights: Array, taps: Array, offsets: Array, chosen: Array) -> i
     return count
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def scatter(sums: Array, weights: Array, out: Array) -> None:
     """Sums of the weights that are not zero back to their places."""
     count = 0
@@ -147,7 +148,7 @@ def scatter(sums: Array, weights: Array, out: Array) -> None:
             count += 1
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def activate(a: Array, score: Array, code: int, inside: Array, out: Array, lo: int, hi: int) -> None:
     """``out = inside * activation(a)``; the gate lets through where ``score > 0``."""
     a, score, inside, out = a[lo:hi], score[lo:hi], inside[lo:hi], out[lo:hi]
@@ -166,7 +167,7 @@ def activate(a: Array, score: Array, code: int, inside: Array, out: Array, lo: i
             out[p] = a[p] * inside[p]
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def quantise(score: Array, scale: Real, largest: Real, inside: Array, out: Array, lo: int, hi: int) -> None:
     """``inside * floor(clamp(score * scale, 0, largest))``."""
     factor, top = np.float32(scale), np.float32(largest)
@@ -178,7 +179,7 @@ def quantise(score: Array, scale: Real, largest: Real, inside: Array, out: Array
         out[p] = np.float32(np.int32(value)) * inside[p]
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def add_up(d: Array, centre: Real, power: int, inside: Array) -> Real:
     """Sum over the outputs of ``d`` (power 1), or of its squared distance from ``centre`` (power 2)."""
     total: Real = 0.0
@@ -197,7 +198,7 @@ def add_up(d: Array, centre: Real, power: int, inside: Array) -> Real:
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def summed(values: Array) -> Real:
     """Sum of some values."""
     total = np.float32(0)
@@ -206,13 +207,13 @@ def summed(values: Array) -> Real:
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def scale_and_shift(source: Array, factor: Real, shift: Real, out: Array) -> None:
     for p in range(len(out)):
         out[p] = factor * source[p] + shift
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def back_through_second(
     gu: Array,
     d: Array,
@@ -257,7 +258,7 @@ def back_through_second(
     return total, total_d, total_z
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def back_through_first(
     gh: Array,
     gq: Array,
@@ -299,7 +300,7 @@ def back_through_first(
     return total, total_z
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def sign_loss(score: Array, target: Array, inside: Array, slope: Real, bits: Array, out: Array) -> tuple[Real, Real]:
     """Logistic loss of predicting ``target > 0`` by ``slope * (score - 0.5) > 0``, weighted by ``|target|``.
 
@@ -351,7 +352,7 @@ def sign_loss(score: Array, target: Array, inside: Array, slope: Real, bits: Arr
     return loss, total
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def back_through_hidden(gradient: Array, score: Array, inside: Array, hidden: Real, limit: Real) -> None:
     """Back through the hidden quantiser, in place: the gradient of its output becomes that of the score."""
     for p in range(len(gradient)):

@@ -47,7 +47,7 @@ class SignGradients(NamedTuple):
     depthwise_offset: Array
 
 
-@njit(cache=True, nogil=True, fastmath=REORDERED)
+@njit(nogil=True, fastmath=REORDERED)
 def layerwise(block: Block, y: Array, found: SignGradients) -> None:
     """Both stages' sign losses of one block under its true masks, their gradients, and what the project puts out.
 
