@@ -261,10 +261,10 @@ def _row(line: Mapping[str, str]) -> Row:
     if set(line) != known:
         raise ValueError("other columns than expected")
     numbers: dict[str, Any] = {
-        name: float(value) if value else None for name, value in line.items() if name not in ("variant", "changes")
+        name: (int(value) if value.isdigit() else float(value)) if value else None
+        for name, value in line.items()
+        if name not in ("variant", "changes")
     }
-    if numbers["total_cycles"] is not None:
-        numbers["total_cycles"] = int(numbers["total_cycles"])
     return Row(variant=line["variant"], changes=line["changes"], **numbers)
 
 

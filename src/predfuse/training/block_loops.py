@@ -1,8 +1,8 @@
 """Loops over one channel's values, in numba; what :mod:`predfuse.training.block_kernels` is made of.
 
 Each works on the values ``lo`` to ``hi`` of flat rows and is written so that the compiler makes vector instructions of
-it: one simple loop over slices. None is cached on disk: code that numba loads from there was seen to round otherwise than
-code it has just compiled, and an interrupted run must go on to the same bits. Compiling takes about 20 seconds.
+it: one simple loop over slices. None is cached on disk: code that numba loads from there was seen to round otherwise
+than code it has just compiled, and an interrupted run must go on to the same bits. Compiling takes about 20 seconds.
 """
 
 from __future__ import annotations
