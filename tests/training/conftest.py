@@ -42,7 +42,13 @@ def config_path(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
             "depthwise_sparsity": 0.4,
             "distillation_weight": 0.5,
         },
-        "predict": {"epochs": 3, "tuning": ["joint", "frozen"], "layerwise_steps": 6, "calibration_images": 16},
+        "predict": {
+            "epochs": 3,
+            "tuning": ["joint", "frozen"],
+            "layerwise_steps": 6,
+            "calibration_images": 16,
+            "feature_weight": 1.0,
+        },
     }
     path = tmp_path_factory.mktemp("config") / "config.yaml"
     path.write_text(yaml.safe_dump(config))

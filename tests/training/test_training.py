@@ -17,12 +17,15 @@ import pytest
 import torch
 
 from predfuse.errors import InputError
+from predfuse.models.layers import BottleneckUnit
+from predfuse.training.block_function import use_block_kernels
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from predfuse.training.config import PredictConfig, load_config
 from predfuse.training.loop import Stage, Trainer, cosine_rate
+from predfuse.training.losses import cross_entropy, distillation
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.pruning import cubic_sparsity, keep_largest, prunable_layers
-from predfuse.training.run import Run, cross_entropy, distillation, network_of
+from predfuse.training.run import Run, network_of
 
 STAGES = ("vanilla", "pruned", "layerwise", "predicted-joint", "predicted-frozen")
 
@@ -161,7 +164,7 @@ def test_stages_depend_on_what_decides_them(config_path: Path) -> None:
         ("vanilla.epochs=5", {"vanilla", "pruned", "layerwise", "cycle1-joint", "predicted-joint"}),
         ("predict.layerwise_steps=5", {"layerwise", "cycle1-joint", "predicted-joint"}),
         ("predict.epochs=5", {"cycle1-joint", "predicted-joint"}),
-        ("predict.cycles=2", {"predicted-joint"}),
+        ("predict.further_cycles=[{epochs: 2}]", {"predicted-joint"}),
         ("predict.tuning=[frozen]", set()),
     ):
         other = load_config(config_path, [override])
@@ -174,7 +177,7 @@ def test_a_second_cycle_goes_on_from_the_first(config_path: Path, finished: dict
     run = tmp_path / "run"
     (run / "predicted-joint.safetensors").rename(run / "cycle1-joint.safetensors")
     (run / "layerwise.safetensors").unlink()  # not needed any more
-    settings = ["predict.cycles=2", "predict.tuning=[joint]"]
+    settings = ["predict.further_cycles=[{learning_rate: 0.01}]", "predict.tuning=[joint]"]
     paths = train(config_path, run, *settings)
     assert list(paths) == ["vanilla", "pruned", "cycle1-joint", "predicted-joint"]
     first, second = (read_tensors(paths[stage])[0] for stage in ("cycle1-joint", "predicted-joint"))
@@ -183,7 +186,7 @@ def test_a_second_cycle_goes_on_from_the_first(config_path: Path, finished: dict
     rates = [line["last_learning_rate"] for line in lines if line["stage"] == "predicted-joint"]
     assert rates[3:] == pytest.approx([rate / 2 for rate in rates[:3]])
     with pytest.raises(InputError, match="another configuration"):
-        train(config_path, run, *settings, "predict.cycle_rate_factor=0.25")
+        train(config_path, run, "predict.further_cycles=[{learning_rate: 0.02}]", "predict.tuning=[joint]")
 
 
 def test_networks_without_shifts_have_none_to_prune(config_path: Path, tmp_path: Path) -> None:
@@ -324,15 +327,40 @@ def test_distillation_pulls_towards_the_teacher(finished: dict[str, Path]) -> No
     model.eval()
     labelled = cross_entropy(0.0)(model, images, labels)
     config = PredictConfig(distillation_weight=0.25, distillation_temperature=3.0)
-    torch.testing.assert_close(distillation(twin, config)(model, images, labels), 0.75 * labelled)
+    torch.testing.assert_close(distillation(config, twin)(model, images, labels), 0.75 * labelled)
 
     teacher, student = (torch.softmax(m.eval()(images) / 3.0, 1) for m in (other, model))
     divergence = (teacher * (teacher / student).log()).sum(1).mean()
-    loss = distillation(other, config)(model, images, labels)
+    loss = distillation(config, other)(model, images, labels)
     torch.testing.assert_close(loss, 0.75 * labelled + 0.25 * 9 * divergence)
     loss.backward()
     assert all(p.grad is None for p in other.parameters())
     assert any(p.grad is not None for p in model.parameters())
+
+
+def test_features_are_pulled_towards_those_of_the_guide(finished: dict[str, Path]) -> None:
+    model, _ = load_checkpoint(finished["predicted-joint"])
+    guide, _ = load_checkpoint(finished["pruned"])
+    images, labels = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
+    model.eval()
+    expected = []
+    x, y = images, images
+    with torch.no_grad():
+        for ours, theirs in zip(model.layers, guide.eval().layers, strict=True):
+            x, y = ours(x), theirs(y)
+            if isinstance(ours, BottleneckUnit):
+                expected.append(float(((x - y) ** 2).mean() / (y - y.mean((0, 2, 3), keepdim=True)).square().mean()))
+    assert min(expected) > 0
+    config = PredictConfig(distillation_weight=0, feature_weight=3.0)
+    for kernels in (False, True):
+        if kernels:
+            use_block_kernels(guide, torch.device("cpu"))
+        loss = distillation(config, guide=guide)(model, images, labels)
+        labelled = cross_entropy(0.0)(model, images, labels)
+        assert float(loss - labelled) == pytest.approx(3 * np.mean(expected), rel=1e-4)
+    loss.backward()
+    assert all(p.grad is None for p in guide.parameters())
+    assert distillation(config, guide=guide)(guide, images, labels) == cross_entropy(0.0)(guide, images, labels)
 
 
 def test_freed_memory_is_kept_where_the_allocator_can() -> None:

@@ -66,13 +66,14 @@ def tasks(config: TrainConfig) -> list[Task]:
     activations = _activations(config.network.name, options)
     found = []
     for stage in stage_names(config):
-        images, effort = _effort(config, stage, train_images)
-        found.append(Task(stage, config.up_to(stage), images, images * effort * activations))
+        own = config.up_to(stage)
+        images, effort = _effort(own, stage, train_images)
+        found.append(Task(stage, own, images, images * effort * activations))
     return found
 
 
 def _effort(config: TrainConfig, stage: str, train_images: int) -> tuple[float, float]:
-    """Images of a stage, and the time of each over that of a vanilla step."""
+    """Images of a stage, configured as far as it goes, and the time of each over that of a vanilla step."""
     effort = STAGE_EFFORT.get(stage, TUNING_EFFORT)
     if stage == "vanilla":
         return config.vanilla.epochs * train_images, effort
@@ -82,7 +83,8 @@ def _effort(config: TrainConfig, stage: str, train_images: int) -> tuple[float, 
     assert config.predict is not None
     if stage == "layerwise":
         return config.predict.layerwise_steps * config.batch_size, effort
-    return config.predict.epochs * train_images, effort + TEACHER_EFFORT * (config.predict.distillation_weight > 0)
+    cycle = config.predict.cycle(config.predict.cycles)  # the last of those up to this stage
+    return cycle.epochs * train_images, effort + TEACHER_EFFORT * (cycle.distillation_weight > 0)
 
 
 @cache

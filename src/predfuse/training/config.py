@@ -49,6 +49,9 @@ class DistilledConfig(VanillaConfig):
 
     distillation_weight: float = Field(0.0, ge=0, le=1, description="Of the teacher's scores; the labels get the rest.")
     distillation_temperature: float = Field(2.0, gt=0, description="Softens the scores of both.")
+    feature_weight: float = Field(
+        0.0, ge=0, description="Of the distance of the blocks' outputs from those of the network of the stage before."
+    )
 
 
 class PruneConfig(DistilledConfig):
@@ -66,15 +69,24 @@ class PruneConfig(DistilledConfig):
     update_every_steps: int = Field(16, gt=0)
 
 
+class CycleConfig(_Strict):
+    """One more cycle of end-to-end tuning (Loshchilov 2017, arXiv 1608.03983): what differs from the first cycle."""
+
+    epochs: float | None = Field(None, gt=0)
+    learning_rate: float | None = Field(None, gt=0)
+    predictor_learning_rate: float | None = Field(None, gt=0)
+    distillation_weight: float | None = Field(None, ge=0, le=1)
+    feature_weight: float | None = Field(None, ge=0)
+
+
 class PredictConfig(DistilledConfig):
     """Stage 3: the predictor; first layer-wise, then end to end with the main weights frozen or tuned jointly."""
 
-    epochs: float = Field(5, gt=0, description="Of every cycle.")
+    epochs: float = Field(5, gt=0)
     learning_rate: float = Field(0.02, gt=0, description="Of the main weights (frozen: of the project batch norms).")
     warmup_fraction: float = Field(0.05, ge=0, lt=1)
     tuning: tuple[Literal["joint", "frozen"], ...] = ("joint",)
-    cycles: int = Field(1, gt=0, description="Warm restarts of the schedule (Loshchilov 2017, arXiv 1608.03983).")
-    cycle_rate_factor: float = Field(0.5, gt=0, le=1, description="On all learning rates, from cycle to cycle.")
+    further_cycles: tuple[CycleConfig, ...] = Field((), description="Warm restarts of end-to-end tuning, in order.")
     bits: int = Field(4, ge=2, le=8, description="Of the predictor's activations.")
     scales: Literal["power-of-two", "float"] = Field(
         "power-of-two", description="float: for comparison in training only."
@@ -86,6 +98,16 @@ class PredictConfig(DistilledConfig):
     predictor_learning_rate: float = Field(0.002, gt=0, description="The same, end to end.")
     offset_rate_factor: float = Field(10, gt=0, description="The offsets, in units of scores, learn faster by this.")
 
+    @property
+    def cycles(self) -> int:
+        """How many cycles of end-to-end tuning there are."""
+        return 1 + len(self.further_cycles)
+
+    def cycle(self, number: int) -> PredictConfig:
+        """The settings of one cycle (1: the first), which knows of no other."""
+        changes = self.further_cycles[number - 2].model_dump(exclude_none=True) if number > 1 else {}
+        return self.model_copy(update={**changes, "further_cycles": ()})
+
 
 _DEFAULTS = PredictConfig().model_dump()
 _END_TO_END = (
@@ -96,6 +118,7 @@ _END_TO_END = (
     "label_smoothing",
     "distillation_weight",
     "distillation_temperature",
+    "feature_weight",
     "predictor_learning_rate",
 )
 """What does not matter to the layer-wise steps."""
@@ -114,6 +137,7 @@ class TrainConfig(_Strict):
     seed: int = Field(0, ge=0)
     batch_size: int = Field(64, gt=0, description="Images per step over all processes.")
     threads: int | None = Field(None, gt=0, description="Torch threads per process; default: torch's.")
+    evaluate_every_epochs: int = Field(1, gt=0, description="Accuracy on the test images; after the last step always.")
     checkpoint_seconds: float = Field(60, ge=0, description="How often an interrupted run can be taken up again.")
     vanilla: VanillaConfig = VanillaConfig()
     prune: PruneConfig | None = PruneConfig()
@@ -128,17 +152,14 @@ class TrainConfig(_Strict):
         if self.predict is None:
             return self
         if stage == "layerwise":
-            return self._predicting(tuning=(), cycles=1, **{name: _DEFAULTS[name] for name in _END_TO_END})
+            return self._predicting(tuning=(), further_cycles=(), **{name: _DEFAULTS[name] for name in _END_TO_END})
         cycle, _, tuning = stage.partition("-")
         cycles = self.predict.cycles if cycle == "predicted" else int(cycle.removeprefix("cycle"))
-        return self._predicting(tuning=(tuning,), cycles=cycles)
+        return self._predicting(tuning=(tuning,), further_cycles=self.predict.further_cycles[: cycles - 1])
 
     def _predicting(self, **changes: Any) -> TrainConfig:
         assert self.predict is not None
-        predict = self.predict.model_copy(update=changes)
-        if predict.cycles == 1:  # one cycle has no use for it
-            predict = predict.model_copy(update={"cycle_rate_factor": _DEFAULTS["cycle_rate_factor"]})
-        return self.model_copy(update={"predict": predict})
+        return self.model_copy(update={"predict": self.predict.model_copy(update=changes)})
 
 
 def load_config(path: Path | None, overrides: list[str] | None = None) -> TrainConfig:

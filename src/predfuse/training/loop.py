@@ -199,19 +199,21 @@ class Trainer:
         """Fraction of the test images classified correctly, in evaluation mode."""
         return accuracy(model, self.test, self.normalise, batch)
 
-    def _report(self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window, clock: _Clock) -> float:
+    def _report(self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window, clock: _Clock) -> float | None:
+        """Log an epoch, with the test accuracy (returned) if it is due."""
         if not math.isfinite(window.mean_loss):
             raise PredfuseError(f"stage {stage.name}: the loss became {window.mean_loss}; lower the learning rate")
         if not self.processes.first:
             return 0.0
         speed = round(window.images_per_second, 1)
-        found = self.evaluate(model)
+        due = step == stage.steps or step // self.steps_per_epoch % self.config.evaluate_every_epochs == 0
+        found = self.evaluate(model) if due else None
         entry = {
             "stage": stage.name,
             "epoch": round(step / self.steps_per_epoch, 4),
             "step": step,
             "loss": round(window.mean_loss, 5),
-            "test_accuracy": found,
+            **({} if found is None else {"test_accuracy": found}),
             "last_learning_rate": rate,
             "images_per_second": speed,
             "seconds": round(clock.seconds, 1),

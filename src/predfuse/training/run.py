@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 
 from predfuse import __version__, data, models
 from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.files import write_text_atomically
 from predfuse.ir import Network
-from predfuse.models.layers import Cnn, fold_norms
+from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.predictor.layerwise import layerwise_loss
 from predfuse.provenance import source_commit
@@ -35,43 +35,12 @@ from predfuse.training.config import (
 from predfuse.training.device import choose_device, describe
 from predfuse.training.journal import Journal
 from predfuse.training.loop import Stage, Trainer, parameter_groups
+from predfuse.training.losses import Loss, cross_entropy, distillation
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.parallel import Processes
 from predfuse.training.pruning import Pruner, cubic_sparsity, make_shifts_prunable
 
 log = logging.getLogger(__name__)
-
-Loss = Callable[[Cnn, Tensor, Tensor], Tensor]
-
-
-def cross_entropy(smoothing: float) -> Loss:
-    """The end-to-end loss as the stages take it."""
-
-    def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(model(images), labels, label_smoothing=smoothing)
-
-    return loss
-
-
-def distillation(teacher: Cnn, config: DistilledConfig) -> Loss:
-    """Cross entropy to the labels, and to the softened scores of ``teacher`` on the same images.
-
-    ``(1 - w) * CE(labels) + w * T^2 * KL(teacher / T || model / T)``, Hinton et al. 2015 (arXiv 1503.02531), section 2.
-    The teacher stays in evaluation mode and is not trained; its batch norms are folded here.
-    """
-    fold_norms(teacher.eval().requires_grad_(False))
-    weight, temperature = config.distillation_weight, config.distillation_temperature
-
-    def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
-        with torch.no_grad():
-            target = nn.functional.log_softmax(teacher(images) / temperature, 1)
-        scores = model(images)
-        soft = nn.functional.log_softmax(scores / temperature, 1)
-        divergence = nn.functional.kl_div(soft, target, reduction="batchmean", log_target=True)
-        labelled = nn.functional.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
-        return (1 - weight) * labelled + weight * temperature**2 * divergence
-
-    return loss
 
 
 def _sgd(model: Cnn, config: VanillaConfig) -> torch.optim.Optimizer:
@@ -145,12 +114,13 @@ def predict_stage(
     config: PredictConfig,
     tuning: Literal["joint", "frozen"],
     loss: Loss,
-    cycle: int = 1,
+    cycle: int,
+    name: str,
 ) -> Stage:
     """One cycle of end-to-end tuning through the predicted masks.
 
     ``frozen`` trains the predictors and the project batch norms only (as published); ``joint`` everything, the pruned
-    weights staying zero. Every cycle starts with fresh optimisers, at ``cycle_rate_factor`` of the rates before.
+    weights staying zero. Every cycle starts with fresh optimisers.
     """
     use_block_kernels(model, trainer.device)
     pruner = Pruner(model)
@@ -165,15 +135,13 @@ def predict_stage(
             for _, block in model.bottlenecks():
                 block.project_norm.train()
 
-    factor = config.cycle_rate_factor ** (cycle - 1)
-    main = config.model_copy(update={"learning_rate": config.learning_rate * factor})
     return Stage(
-        cycle_names(tuning, config.cycles)[cycle - 1],
+        name,
         (4 if tuning == "joint" else 5) + 10 * (cycle - 1),
         trainer.steps(config.epochs),
         config,
         loss,
-        [_sgd(model, main), _adam(model, config.predictor_learning_rate * factor, config)],
+        [_sgd(model, config), _adam(model, config.predictor_learning_rate, config)],
         set_mode=set_mode,
         after_step=lambda step: pruner.apply(),
         facts=lambda: _sparsity(pruner),
@@ -245,7 +213,7 @@ class Run:
         pruned = self._stage(
             lambda: self._load(vanilla),
             "pruned",
-            lambda model: prune_stage(trainer, model, prune, self._loss(prune, vanilla)),
+            lambda model: prune_stage(trainer, model, prune, self._loss(prune, vanilla, vanilla)),
         )
         paths["pruned"] = pruned
         if config.predict is not None:
@@ -263,14 +231,22 @@ class Run:
         if not path.exists():
             paths["layerwise"] = path = self._layerwise(pruned, predict)
         for cycle, name in enumerate(names, 1):
-            path = paths[name] = self._stage(
-                partial(self._load, path),
-                name,
-                lambda model, cycle=cycle: predict_stage(
-                    self.trainer, model, predict, tuning, self._loss(predict, vanilla), cycle
-                ),
-            )
+            make = partial(self._cycle, vanilla, pruned, predict.cycle(cycle), tuning, cycle, name)
+            path = paths[name] = self._stage(partial(self._load, path), name, make)
         return paths
+
+    def _cycle(
+        self,
+        vanilla: Path,
+        pruned: Path,
+        config: PredictConfig,
+        tuning: Literal["joint", "frozen"],
+        cycle: int,
+        name: str,
+        model: Cnn,
+    ) -> Stage:
+        loss = self._loss(config, vanilla, pruned)
+        return predict_stage(self.trainer, model, config, tuning, loss, cycle, name)
 
     def _layerwise(self, pruned: Path, predict: PredictConfig) -> Path:
         def fitted() -> Cnn:
@@ -281,10 +257,15 @@ class Run:
 
         return self._stage(fitted, "layerwise", lambda model: layerwise_stage(self.trainer, model, predict))
 
-    def _loss(self, config: DistilledConfig, vanilla: Path) -> Loss:
-        if config.distillation_weight == 0:
+    def _loss(self, config: DistilledConfig, vanilla: Path, before: Path) -> Loss:
+        """The loss of a stage that follows ``before``."""
+        if not config.distillation_weight and not config.feature_weight:
             return cross_entropy(config.label_smoothing)
-        return distillation(self._load(vanilla), config)
+        teacher = self._load(vanilla) if config.distillation_weight else None
+        guide = self._load(before) if config.feature_weight else None
+        if guide is not None:
+            use_block_kernels(guide, self.device)
+        return distillation(config, teacher, guide)
 
     def _load(self, path: Path) -> Cnn:
         model, _ = load_checkpoint(path, self.config.network.name)

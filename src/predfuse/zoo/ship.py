@@ -103,7 +103,7 @@ def _stage(
     name = str(facts["stage"])
     predict = facts["config"]["predict"]
     tuning = name.removeprefix("predicted-")
-    parts = [name] if tuning == name else list(cycle_names(tuning, (predict or {}).get("cycles", 1)))
+    parts = [name] if tuning == name else list(cycle_names(tuning, 1 + len(predict.get("further_cycles", ()))))
     logs = {part: [entry for entry in log if entry.get("stage") == part] for part in parts}
     for part, own in logs.items():
         if not own:

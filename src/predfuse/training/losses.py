@@ -1,0 +1,80 @@
+"""What the stages minimise: cross entropy to labels, to a teacher's scores, and distance from a guide's features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from predfuse.models.layers import BottleneckUnit, Cnn, fold_norms
+from predfuse.training.config import DistilledConfig
+
+Loss = Callable[[Cnn, Tensor, Tensor], Tensor]
+"""Of a model, normalised images ``[N, C, H, W]`` and labels ``[N]``."""
+
+
+def cross_entropy(smoothing: float) -> Loss:
+    """The end-to-end loss as the stages take it."""
+
+    def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(model(images), labels, label_smoothing=smoothing)
+
+    return loss
+
+
+def distillation(config: DistilledConfig, teacher: Cnn | None = None, guide: Cnn | None = None) -> Loss:
+    """Cross entropy to the labels and to the softened scores of ``teacher``, and distance from ``guide``'s features.
+
+    ``(1 - w) * CE(labels) + w * T^2 * KL(teacher / T || model / T)``, Hinton et al. 2015 (arXiv 1503.02531), section 2,
+    plus ``v`` times :func:`feature_distance` of all blocks' outputs, the hints of Romero et al. 2015 (arXiv 1412.6550)
+    without a regressor in between, for both networks have the same blocks. Neither of the two is trained; both stay in
+    evaluation mode. The teacher's batch norms are folded here.
+
+    Args:
+        config: ``w`` (``distillation_weight``), ``T`` (``distillation_temperature``) and ``v`` (``feature_weight``).
+        teacher: Needed if ``w`` is not 0.
+        guide: Needed if ``v`` is not 0; runs with its blocks' kernels where it has some.
+    """
+    weight, temperature = config.distillation_weight, config.distillation_temperature
+    if teacher is not None:
+        fold_norms(teacher.eval().requires_grad_(False))
+    if guide is not None:
+        guide.eval().requires_grad_(False)
+
+    def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
+        scores, features = block_outputs(model, images)
+        total = nn.functional.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
+        if weight:
+            assert teacher is not None
+            with torch.no_grad():
+                target = nn.functional.log_softmax(teacher(images) / temperature, 1)
+            soft = nn.functional.log_softmax(scores / temperature, 1)
+            divergence = nn.functional.kl_div(soft, target, reduction="batchmean", log_target=True)
+            total = (1 - weight) * total + weight * temperature**2 * divergence
+        if config.feature_weight:
+            assert guide is not None
+            _, wanted = block_outputs(guide, images)  # nothing in it asks for gradients
+            total = total + config.feature_weight * feature_distance(features, wanted)
+        return total
+
+    return loss
+
+
+def block_outputs(model: Cnn, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Scores ``[N, classes]`` of a model, and what each of its blocks puts out, ``[N, O, P, Q]``."""
+    x, found = images, []
+    for layer in model.layers:
+        x = layer(x)
+        if isinstance(layer, BottleneckUnit):
+            found.append(x)
+    return x, found
+
+
+def feature_distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Mean over the blocks of the squared error over the variance of what is wanted about its channels' means."""
+    distances = []
+    for x, target in zip(found, wanted, strict=True):
+        spread = (target - target.mean((0, 2, 3), keepdim=True)).square().mean().clamp(min=1e-12)
+        distances.append((x - target).square().mean() / spread)
+    return torch.stack(distances).mean()
