@@ -82,6 +82,7 @@ class CycleConfig(_Strict):
 class PredictConfig(DistilledConfig):
     """Stage 3: the predictor; first layer-wise, then end to end with the main weights frozen or tuned jointly."""
 
+    seed: int | None = Field(None, ge=0, description="Order and variation of the images here; default: the run's seed.")
     epochs: float = Field(5, gt=0)
     learning_rate: float = Field(0.02, gt=0, description="Of the main weights (frozen: of the project batch norms).")
     warmup_fraction: float = Field(0.05, ge=0, lt=1)

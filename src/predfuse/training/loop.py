@@ -57,6 +57,7 @@ class Stage:
         config: Learning rate, schedule, decay.
         loss: From model, inputs and labels.
         optimizers: Each with the base rates of its groups taken as the peak.
+        seed: Of the images' order and variation; default: the run's.
         set_mode: Puts the model's layers into training or evaluation mode.
         after_step: Called with the number of steps done (pruning).
         resumed: Called once the model has the weights an interrupted run left.
@@ -69,6 +70,7 @@ class Stage:
     config: VanillaConfig
     loss: Callable[[Cnn, Tensor, Tensor], Tensor]
     optimizers: list[torch.optim.Optimizer]
+    seed: int | None = None
     set_mode: Callable[[Cnn], object] = lambda model: model.train()
     after_step: Callable[[int], None] = lambda step: None
     resumed: Callable[[], None] = lambda: None
@@ -121,7 +123,7 @@ class Trainer:
         """Optimiser steps of so many epochs, at least 1."""
         return max(1, round(epochs * self.steps_per_epoch))
 
-    def batch(self, stage: int, step: int, permutation: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, seed: int, stage: int, step: int, permutation: Tensor) -> tuple[Tensor, Tensor]:
         """This process's share of the batch of one step; the same images however many processes share it."""
         size = self.config.batch_size
         start = step % self.steps_per_epoch * size
@@ -131,7 +133,7 @@ class Trainer:
             self._images[chosen],
             data.crop_padding_pixels,
             data.flip,
-            generator(self.config.seed, stage, step, 1),
+            generator(seed, stage, step, 1),
         )
         share = size // self.processes.count
         mine = slice(self.processes.rank * share, (self.processes.rank + 1) * share)
@@ -149,15 +151,16 @@ class Trainer:
         saved = time.monotonic()
         window = _Window()
         permutation, permuted = Tensor(), -1
+        seed = self.config.seed if stage.seed is None else stage.seed
         stage.set_mode(model)
         with self._progress(stage, step) as advance:
             try:
                 while step < stage.steps:
                     epoch = step // self.steps_per_epoch
                     if epoch != permuted:
-                        permutation = order(len(self._labels), self.config.seed, stage.number, epoch).to(self.device)
+                        permutation = order(len(self._labels), seed, stage.number, epoch).to(self.device)
                         permuted = epoch
-                    images, labels = self.batch(stage.number, step, permutation)
+                    images, labels = self.batch(seed, stage.number, step, permutation)
                     factor = cosine_rate(step, stage.steps, stage.config.warmup_fraction)
                     for optimizer, peak in zip(stage.optimizers, peaks, strict=True):
                         for group, rate in zip(optimizer.param_groups, peak, strict=True):

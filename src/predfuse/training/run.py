@@ -105,7 +105,16 @@ def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stag
     def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
         return layerwise_loss(model, images)
 
-    return Stage("layerwise", 3, config.layerwise_steps, config, loss, [optimizer], set_mode=lambda model: model.eval())
+    return Stage(
+        "layerwise",
+        3,
+        config.layerwise_steps,
+        config,
+        loss,
+        [optimizer],
+        seed=config.seed,
+        set_mode=lambda model: model.eval(),
+    )
 
 
 def predict_stage(
@@ -142,6 +151,7 @@ def predict_stage(
         config,
         loss,
         [_sgd(model, config), _adam(model, config.predictor_learning_rate, config)],
+        seed=config.seed,
         set_mode=set_mode,
         after_step=lambda step: pruner.apply(),
         facts=lambda: _sparsity(pruner),
