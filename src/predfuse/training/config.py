@@ -145,7 +145,9 @@ class TrainConfig(_Strict):
     predict: PredictConfig | None = PredictConfig()
 
     def up_to(self, stage: str) -> TrainConfig:
-        """The part of the configuration that decides what ``stage`` gives: later stages left out."""
+        """The part of the configuration that decides what ``stage`` gives; the rest left out, or as by default."""
+        if self.evaluate_every_epochs != 1:
+            return self.model_copy(update={"evaluate_every_epochs": 1}).up_to(stage)
         if stage == "vanilla":
             return self.model_copy(update={"prune": None, "predict": None})
         if stage == "pruned":
