@@ -357,7 +357,7 @@ def test_features_are_pulled_towards_those_of_the_guide(finished: dict[str, Path
             use_block_kernels(guide, torch.device("cpu"))
         loss = distillation(config, guide=guide)(model, images, labels)
         labelled = cross_entropy(0.0)(model, images, labels)
-        assert float(loss - labelled) == pytest.approx(3 * np.mean(expected), rel=1e-4)
+        assert float((loss - labelled).detach()) == pytest.approx(3 * np.mean(expected), rel=1e-4)
     loss.backward()
     assert all(p.grad is None for p in guide.parameters())
     assert distillation(config, guide=guide)(guide, images, labels) == cross_entropy(0.0)(guide, images, labels)

@@ -21,7 +21,7 @@ from predfuse.ir import Bottleneck, Conv
 from predfuse.models import build, to_network
 from predfuse.report.ablation import markdown as ablation_table
 from predfuse.report.zoo import ABLATIONS, BEGIN, END, markdown, with_table
-from predfuse.training.checkpoint import read_tensors
+from predfuse.training.checkpoint import read_tensors, write_tensors
 from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
 from predfuse.zoo.cost import gpu_images_per_second, training_cost
 
@@ -37,6 +37,13 @@ def elsewhere(tmp_path: Path) -> Path:
     return tmp_path / "zoo"
 
 
+def _change(checkpoint: Path, **changes: object) -> None:
+    """Give a checkpoint other facts."""
+    tensors, facts = read_tensors(checkpoint)
+    kept = {key: value for key, value in facts.items() if key not in ("format", "version")}
+    write_tensors(checkpoint, tensors, {**kept, **changes})
+
+
 def test_shipped_files_are_those_the_cards_describe() -> None:
     assert zoo.check() == []
     entries = zoo.stages()
@@ -47,7 +54,9 @@ def test_shipped_files_are_those_the_cards_describe() -> None:
         facts = read_tensors(root() / entry.run / entry.file)[1]
         assert entry.test_accuracy == facts["test_accuracy"] and entry.stage == facts["stage"]
         assert entry.file_bytes is not None and entry.file_bytes < 10e6
-        assert facts["config"]["data"]["root"] is None and facts["config"]["seed"] == entry.seed
+        own_seed = (facts["config"]["predict"] or {}).get("seed")
+        assert facts["config"]["data"]["root"] is None
+        assert entry.seed == (facts["config"]["seed"] if own_seed is None else own_seed)
 
 
 def test_what_is_claimed_of_fashion_mnist_holds() -> None:
@@ -123,7 +132,10 @@ def test_shipping_again_gives_the_same_files(elsewhere: Path) -> None:
 
 def test_facts_ship_without_weights_and_seeds_are_averaged(elsewhere: Path, tmp_path: Path) -> None:
     zoo.ship(root() / RUN, "first", where=elsewhere)
-    zoo.ship(root() / RUN, "second", weights=False, commit="abc", where=elsewhere)
+    shutil.copytree(root() / RUN, tmp_path / "again")
+    for stage in ("vanilla", "pruned"):
+        _change(tmp_path / "again" / f"{stage}.safetensors", commit=None, note="another run")
+    zoo.ship(tmp_path / "again", "second", weights=False, commit="abc", where=elsewhere)
     assert sorted(path.name for path in (elsewhere / "second").iterdir()) == [CARD, "config.yaml", "log.jsonl"]
     assert zoo.check(elsewhere) == []
     cards = json.loads((elsewhere / "second" / CARD).read_text())
@@ -137,6 +149,27 @@ def test_facts_ship_without_weights_and_seeds_are_averaged(elsewhere: Path, tmp_
         assert summary.highest - summary.lowest == pytest.approx(0.01)
     assert "(91.02% to 92.02%)" in markdown(zoo.summaries(zoo.stages(elsewhere)))
     assert zoo.check(elsewhere) == [f"{elsewhere / RESULTS} is not made of the cards"]
+
+
+def test_stages_that_another_run_has_shipped_are_left_out(elsewhere: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(root() / "fashion-mnist-fusionet-s", run)
+    zoo.ship(run, "first", where=elsewhere)
+    with pytest.raises(InputError, match="under another name"):
+        zoo.ship(run, "second", where=elsewhere)
+    path = run / "predicted-joint.safetensors"
+    made_by = read_tensors(path)[1]["config"]
+    made_by["predict"]["seed"] = 5
+    _change(path, config=made_by, test_accuracy=0.25)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["predict"]["seed"] = 5
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    target = zoo.ship(run, "second", where=elsewhere)
+    assert sorted(path.name for path in target.iterdir()) == [CARD, "config.yaml", "log.jsonl", path.name]
+    (entry,) = (entry for entry in zoo.stages(elsewhere) if entry.run == "second")
+    assert (entry.stage, entry.seed, entry.test_accuracy) == ("predicted-joint", 5, 0.25)
+    assert [summary.seeds for summary in zoo.summaries(zoo.stages(elsewhere))] == [1, 1, 2]
+    assert zoo.check(elsewhere) == []
 
 
 def test_hours_of_a_tuning_do_not_count_for_the_other() -> None:

@@ -126,6 +126,11 @@ def _of_predictor(predictor: TernaryPredictor | None, rows: Tensor, latents: tup
     }
 
 
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "block")
+
+
 def _on_threads(loop: Callable[..., None], block: kernels.Block, y: Array, *gradients: NamedArrays) -> None:
     """Run a loop on as many threads as PyTorch uses, each with some of the groups, which touch no common array."""
     threads = min(block.groups, torch.get_num_threads())
@@ -134,9 +139,8 @@ def _on_threads(loop: Callable[..., None], block: kernels.Block, y: Array, *grad
         return
     bounds = [block.groups * number // threads for number in range(threads + 1)]
     parts = [_part(first, last, block, y, *gradients) for first, last in pairwise(bounds)]
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(loop, *part) for part in parts]:
-            done.result()
+    for done in [_pool(threads).submit(loop, *part) for part in parts]:
+        done.result()
 
 
 def _part(first: int, last: int, block: kernels.Block, y: Array, *gradients: NamedArrays) -> tuple[Any, ...]:
@@ -182,8 +186,7 @@ class _Block(torch.autograd.Function):
             square = (torch.bmm(by_group, second_moment) * by_group).sum(2).flatten()
             first.mean = first.mean * first.shifted
             first.variance = (square - first.mean.square()).clamp(min=0)
-        factor = gamma1.double() / first.deviation
-        shift = beta1.double() * first.shifted - first.mean * factor
+        factor, shift = first.factor_and_shift(gamma1, beta1)
         weights = (weight.double() * factor.view(-1, 1), shift, depthwise, gamma2, beta2, project)
         block = call.block = _arrays(call, rows, weights, latents)
         y = x.new_zeros(project.shape[0], layout.length)
@@ -328,8 +331,7 @@ class ChannelwiseBlock:
         assert predictor is not None and not block.training
         call = _call(block, x, (_CODES[block.expand_activation], _CODES[block.depthwise_activation]), predictor)
         layout, latents = call.layout, _latents(predictor)
-        factor = block.expand_norm.weight.double() / call.first.deviation
-        shift = block.expand_norm.bias.double() * call.first.shifted - call.first.mean * factor
+        factor, shift = call.first.factor_and_shift(block.expand_norm.weight, block.expand_norm.bias)
         expand = block.expand.weight.flatten(1).double() * factor.view(-1, 1)
         norm = block.depthwise_norm
         weights = (expand, shift, block.depthwise.weight, norm.weight, norm.bias, block.project.weight)

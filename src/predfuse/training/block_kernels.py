@@ -196,6 +196,14 @@ def to_depthwise(block: Block, channel: int, lo: int, hi: int, room: Scratch) ->
 
 
 @njit(nogil=True, fastmath=REORDERED)
+def depthwise_norm(block: Block, channel: int) -> tuple[Real, np.float32, np.float32]:
+    """Deviation, factor and shift of one channel's depthwise norm: ``normalised = factor * d + shift``."""
+    deviation = np.sqrt(block.variance[channel] + block.eps)
+    scale = block.gamma[channel] / deviation
+    return deviation, np.float32(scale), np.float32(block.beta[channel] - block.mean[channel] * scale)
+
+
+@njit(nogil=True, fastmath=REORDERED)
 def forward(block: Block, y: Array) -> None:
     """One block up to its project norm: ``y = project(activation(norm(depthwise(activation(norm(expand(x)))))))``.
 
@@ -216,8 +224,7 @@ def forward(block: Block, y: Array) -> None:
             block.mean[channel] = block.shifted[channel] * total / block.outputs
             squares = add_up(room.d[0], block.mean[channel], 2, block.output_inside)
             block.variance[channel] = squares / block.outputs
-        scale = block.gamma[channel] / np.sqrt(block.variance[channel] + block.eps)
-        factor, shift = np.float32(scale), np.float32(block.beta[channel] - block.mean[channel] * scale)
+        _, factor, shift = depthwise_norm(block, channel)
         first = channel // (middle // block.groups) * group_outputs
         count = choose(block.project[channel], room.rows, room.chosen, first)
         for lo in range(block.margin, end, block.step):
@@ -272,10 +279,8 @@ def _back_to_depthwise(
     """From the gradient of the outputs to those of one channel's depthwise output and second score."""
     middle, group_outputs = block.project.shape
     first = channel // (middle // block.groups) * group_outputs
-    variance, mean = block.variance[channel] + block.eps, block.mean[channel]
-    deviation = np.sqrt(variance)
-    scale = block.gamma[channel] / deviation
-    factor, shift = np.float32(scale), np.float32(block.beta[channel] - mean * scale)
+    mean = block.mean[channel]
+    deviation, factor, shift = depthwise_norm(block, channel)
     inverse = np.float32(1 / block.depthwise_width[channel]) if block.gated else ONE
     end = len(block.inside) - block.margin
     total: Real = 0.0
@@ -309,6 +314,7 @@ def _back_to_depthwise(
     constant, slope = ZERO, ZERO
     if block.use_batch:
         c1, c2 = block.shifted[channel] * total / block.outputs, found.gamma[channel] / block.outputs
+        scale = block.gamma[channel] / deviation
         slope = np.float32(scale * c2 / deviation)
         constant = np.float32(scale * (c1 - mean * c2 / deviation))
     d = room.d[0]

@@ -32,6 +32,11 @@ class NormStatistics:
     def deviation(self) -> Tensor:
         return (self.variance + self.eps).sqrt()
 
+    def factor_and_shift(self, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """The norm as ``factor * x + shift``, both ``[M]`` in 64-bit floats, from its parameters."""
+        factor = gamma.double() / self.deviation
+        return factor, beta.double() * self.shifted - self.mean * factor
+
 
 def norm_statistics(norm: Norm) -> NormStatistics:
     """The running statistics; those of the batch are filled in where the norm trains."""

@@ -135,8 +135,8 @@ def predict_stage(
     pruner = Pruner(model)
     pruner.hold_zeros()
     if tuning == "frozen":
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(".predictor." in name or ".project_norm." in name)
+        for key, parameter in model.named_parameters():
+            parameter.requires_grad_(".predictor." in key or ".project_norm." in key)
 
     def set_mode(model: Cnn) -> None:
         model.train(tuning == "joint")

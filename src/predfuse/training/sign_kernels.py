@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from predfuse.ir import Array
-from predfuse.training.block_kernels import Block, row, scratch, to_depthwise
+from predfuse.training.block_kernels import Block, depthwise_norm, row, scratch, to_depthwise
 from predfuse.training.block_loops import (
     REORDERED,
     activate,
@@ -65,8 +65,7 @@ def layerwise(block: Block, y: Array, found: SignGradients) -> None:
     group_rows = np.zeros(group_channels, np.int64)
     for channel in range(middle):
         group = channel // (middle // block.groups)
-        scale = block.gamma[channel] / np.sqrt(block.variance[channel] + block.eps)
-        factor, shift = np.float32(scale), np.float32(block.beta[channel] - block.mean[channel] * scale)
+        _, factor, shift = depthwise_norm(block, channel)
         first_slope, second_slope = 4 / block.expand_width[channel], 4 / block.depthwise_width[channel]
         for lo in range(block.margin, end, block.step):
             hi = min(lo + block.step, end)

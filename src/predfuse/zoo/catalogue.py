@@ -28,7 +28,7 @@ class Stage:
         run: Folder of the run in the zoo.
         data: Data set.
         network: Registered name.
-        seed: Of initial weights, order and variation of the images.
+        seed: Of initial weights, order and variation of the images; predicted: of the latter two where it has its own.
         stage: ``vanilla``, ``pruned``, ``predicted-joint`` or ``predicted-frozen``.
         test_accuracy: On the whole test set, 0..1, no test-time augmentation.
         test_images: Size of the test set.

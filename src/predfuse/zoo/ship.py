@@ -19,6 +19,8 @@ from predfuse.zoo.catalogue import CARD, RESULTS, STAGES, Stage, card_text, resu
 def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = None, where: Path | None = None) -> Path:
     """Copy a finished run into the zoo and bring ``results.csv`` up to date.
 
+    Stages whose checkpoints another run of the zoo has shipped already, as those it went on from, are left out.
+
     Args:
         run: Output folder of ``predfuse train``.
         name: Folder in the zoo; an older run of that name is replaced.
@@ -48,15 +50,20 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
     building = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=base))
     try:
         entries = []
+        shipped = {stage.sha256 for stage in stages(base) if stage.file is not None and stage.run != name}
         for path in paths:
             facts = _copy(path, building / path.name)
             made_by = parse_config(facts["config"], str(path))
             if made_by != config.up_to(path.stem):
                 raise InputError(str(path), "was made with another configuration", "ship one run at a time")
-            entries.append(_stage(name, building / path.name, facts, log, config.batch_size, weights, commit))
-        if not weights:
-            for path in paths:
+            if sha256_of_file(building / path.name) in shipped:
                 (building / path.name).unlink()
+                continue
+            entries.append(_stage(name, building / path.name, facts, log, config.batch_size, weights, commit))
+            if not weights:
+                (building / path.name).unlink()
+        if not entries:
+            raise InputError(str(run), "is in the zoo already under another name", "ship another run")
         (building / "config.yaml").write_text(yaml.safe_dump(written, sort_keys=False))
         shutil.copyfile(run / "log.jsonl", building / "log.jsonl")
         (building / CARD).write_text(card_text(entries), encoding="utf-8")
@@ -102,6 +109,7 @@ def _stage(
 
     name = str(facts["stage"])
     predict = facts["config"]["predict"]
+    own_seed = (predict or {}).get("seed")
     tuning = name.removeprefix("predicted-")
     parts = [name] if tuning == name else list(cycle_names(tuning, 1 + len(predict.get("further_cycles", ()))))
     logs = {part: [entry for entry in log if entry.get("stage") == part] for part in parts}
@@ -116,7 +124,7 @@ def _stage(
         run=run,
         data=str(facts["data"]),
         network=str(facts["architecture"]),
-        seed=int(facts["config"]["seed"]),
+        seed=int(facts["config"]["seed"] if own_seed is None else own_seed),
         stage=name,
         test_accuracy=float(facts["test_accuracy"]),
         test_images=int(facts["test_images"]),
