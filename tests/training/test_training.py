@@ -172,6 +172,27 @@ def test_stages_depend_on_what_decides_them(config_path: Path) -> None:
         assert {stage for stage in stages if config.up_to(stage) != other.up_to(stage)} == changed, override
 
 
+def test_the_test_images_wait_for_their_epoch(config_path: Path, tmp_path: Path) -> None:
+    settings = ["vanilla.epochs=3", "predict=null", "prune=null"]
+    path = train(config_path, tmp_path, *settings, "evaluate_every_epochs=2")["vanilla"]
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [("test_accuracy" in line, line["epoch"]) for line in lines] == [(False, 1), (True, 2), (True, 3)]
+    assert read_tensors(path)[1]["test_accuracy"] == lines[-1]["test_accuracy"]
+    assert train(config_path, tmp_path, *settings) == {"vanilla": path}  # it is the same run
+
+
+def test_predictors_may_see_other_images(config_path: Path, finished: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(finished["vanilla"].parent, tmp_path / "run")
+    run = tmp_path / "run"
+    for name in ("layerwise", "predicted-joint", "predicted-frozen"):
+        (run / f"{name}.safetensors").unlink()
+    paths = train(config_path, run, "predict.seed=7", "predict.tuning=[joint]")
+    assert list(paths) == ["vanilla", "pruned", "layerwise", "predicted-joint"]
+    for stage in ("layerwise", "predicted-joint"):
+        ours, theirs = (read_tensors(path)[0] for path in (paths[stage], finished[stage]))
+        assert any(not torch.equal(ours[name], theirs[name]) for name in ours), stage
+
+
 def test_a_second_cycle_goes_on_from_the_first(config_path: Path, finished: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(finished["vanilla"].parent, tmp_path / "run")
     run = tmp_path / "run"

@@ -17,14 +17,14 @@ from torch import nn
 
 from predfuse import data, models
 from predfuse.models.layers import Cnn
-from predfuse.training.config import DataConfig, TrainConfig, cycle_names
+from predfuse.training.config import DataConfig, DistilledConfig, TrainConfig, cycle_names
 
 STAGE_EFFORT = {"vanilla": 1.0, "pruned": 0.7, "layerwise": 1.6}
 """Time per image over that of a vanilla step; rounded from steps of several ``fusionet-s`` on one core."""
 TUNING_EFFORT = 1.0
 """The same for the end-to-end tuning of predictors."""
 TEACHER_EFFORT = 0.25
-"""The same for the forward pass of the network that is distilled."""
+"""The same for the forward pass of a network that is learnt from."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,17 @@ def _effort(config: TrainConfig, stage: str, train_images: int) -> tuple[float, 
         return config.vanilla.epochs * train_images, effort
     if stage == "pruned":
         assert config.prune is not None
-        return config.prune.epochs * train_images, effort + TEACHER_EFFORT * (config.prune.distillation_weight > 0)
+        return config.prune.epochs * train_images, effort + _teachers(config.prune) * TEACHER_EFFORT
     assert config.predict is not None
     if stage == "layerwise":
         return config.predict.layerwise_steps * config.batch_size, effort
     cycle = config.predict.cycle(config.predict.cycles)  # the last of those up to this stage
-    return cycle.epochs * train_images, effort + TEACHER_EFFORT * (cycle.distillation_weight > 0)
+    return cycle.epochs * train_images, effort + _teachers(cycle) * TEACHER_EFFORT
+
+
+def _teachers(config: DistilledConfig) -> int:
+    """How many networks a stage runs besides the one it trains."""
+    return (config.distillation_weight > 0) + (config.feature_weight > 0)
 
 
 @cache
