@@ -159,6 +159,9 @@ class BottleneckUnit(nn.Module):
     ``h = mask1 * a`` and ``u = mask2 * d``, nothing is clamped ("arithmetic: block").
 
     Without ``shifts`` the norms after expand and depthwise only scale: fused, the block has no bias sums.
+
+    With ``surrogate`` (the default) gradients go through the gates to the predictor and to what it reads; without, the
+    masks are constants to them.
     """
 
     def __init__(
@@ -193,6 +196,7 @@ class BottleneckUnit(nn.Module):
         self.shuffle_groups = shuffle_groups
         self.residual = residual
         self.predictor: TernaryPredictor | None = None
+        self.surrogate = True
         self.kernel: BlockKernel | None = None
 
     @property
@@ -219,7 +223,7 @@ class BottleneckUnit(nn.Module):
 
     def _gated(self, x: Tensor, predictor: TernaryPredictor) -> Tensor:
         """What project reads under the predicted masks; a linear activation has no gate."""
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and self.surrogate:
             expand_score, depthwise_score = predictor(x)
             hidden: Tensor = self.expand_norm(self.expand(x))
             if self.expand_activation != "linear":

@@ -51,6 +51,7 @@ class _Call:
     first: NormStatistics
     second: NormStatistics
     predictor: TernaryPredictor | None
+    surrogate: bool = True
     moments: tuple[Tensor, Tensor] | None = None
     block: kernels.Block | None = None
 
@@ -89,6 +90,7 @@ def _arrays(call: _Call, rows: Tensor, weights: tuple[Tensor, ...], latents: tup
         groups=groups,
         codes=np.array(call.codes),
         gated=call.predictor is not None,
+        surrogate=call.predictor is not None and call.surrogate,
         expand=_array(expand.float()),
         expand_shift=_array(shift.float()),
         taps=layout.taps,
@@ -215,8 +217,8 @@ class _Block(torch.autograd.Function):
             kernels.backward, block, y, kernels.Gradients(**{key: _array(value) for key, value in found.items()})
         )
         expand_gradient, gamma1_gradient = _through_expand_norm(call, expand, gamma1, rows, found)
-        latents: tuple[Tensor, ...] = ()
-        if predictor is not None:
+        latents: tuple[Tensor | None, ...] = () if predictor is None else (None,) * 4
+        if predictor is not None and call.surrogate:
             found["x"] += predictor.quantised_gradient(found["xq"], rows)
             latents = (
                 found["ternary_expand"].float().view_as(predictor.expand_weight),
@@ -360,7 +362,7 @@ def _call(block: BottleneckUnit, x: Tensor, codes: tuple[int, int], predictor: T
     kernel, stride = block.depthwise.kernel_size[0], block.depthwise.stride[0]
     layout = _layout(x.shape[0], x.shape[2], x.shape[3], kernel, stride)
     first, second = norm_statistics(block.expand_norm), norm_statistics(block.depthwise_norm)
-    return _Call(layout, block.groups, codes, first, second, predictor)
+    return _Call(layout, block.groups, codes, first, second, predictor, block.surrogate)
 
 
 def _latents(predictor: TernaryPredictor | None) -> tuple[Tensor, ...]:

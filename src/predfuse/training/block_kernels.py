@@ -49,6 +49,7 @@ class Block(NamedTuple):
         groups: Of expand and project.
         codes: ``[2]``, what follows the two norms.
         gated: Whether there is a predictor.
+        surrogate: Whether gradients go through its gates to it.
         expand: ``[M, C/groups]``, the expand norm's factor folded in.
         expand_shift: ``[M]``, what the expand norm adds.
         ternary_expand: ``[M, C/groups]``; this and what else is the predictor's is empty without one.
@@ -81,6 +82,7 @@ class Block(NamedTuple):
     groups: int
     codes: Array
     gated: bool
+    surrogate: bool
     expand: Array
     expand_shift: Array
     ternary_expand: Array
@@ -255,10 +257,10 @@ def backward(block: Block, y: Array, found: Gradients) -> None:
         for lo in range(block.margin, end, block.step):
             hi = min(lo + block.step, end)
             correlate(of_d[0], room.h, room.zeros, room.offsets, count, sums, lo, hi)
-            if block.gated:
+            if block.surrogate:
                 correlate(of_z2[0], room.q1, room.zeros, block.taps, len(block.taps), tap_sums, lo, hi)
         scatter(sums, block.depthwise[channel], found.depthwise[channel])
-        if block.gated:
+        if block.surrogate:
             found.ternary_depthwise[channel] = tap_sums[: len(block.taps)]
         _back_to_inputs(block, channel, room, of_d, of_z2, of_h[0], of_z1[0], sums, tap_sums, found)
 
@@ -281,7 +283,7 @@ def _back_to_depthwise(
     first = channel // (middle // block.groups) * group_outputs
     mean = block.mean[channel]
     deviation, factor, shift = depthwise_norm(block, channel)
-    inverse = np.float32(1 / block.depthwise_width[channel]) if block.gated else ONE
+    inverse = np.float32(1 / block.depthwise_width[channel]) if block.surrogate else ZERO
     end = len(block.inside) - block.margin
     total: Real = 0.0
     total_d: Real = 0.0
@@ -309,7 +311,7 @@ def _back_to_depthwise(
     scatter(sums, block.project[channel], found.project[channel])
     found.gamma[channel] = (total_d - mean * total) / deviation
     found.beta[channel] = total
-    if block.gated:
+    if block.surrogate:
         found.depthwise_offset[channel] = total_z2
     constant, slope = ZERO, ZERO
     if block.use_batch:
@@ -338,7 +340,7 @@ def _back_to_inputs(
     """From one channel's depthwise output and second score to the inputs."""
     middle, group_channels = block.expand.shape
     first = channel // (middle // block.groups) * group_channels
-    inverse = np.float32(1 / block.expand_width[channel]) if block.gated else ONE
+    inverse = np.float32(1 / block.expand_width[channel]) if block.surrogate else ZERO
     hidden = np.float32(block.hidden_scale[channel]) if block.gated else ONE
     limit = np.float32(block.hidden_max + 1)
     end = len(block.inside) - block.margin
@@ -350,7 +352,7 @@ def _back_to_inputs(
         hi = min(lo + block.step, end)
         count = choose_taps(block.depthwise[channel], -block.taps, room.offsets, room.chosen)
         combine(of_d, room.zeros, room.offsets, room.chosen, count, 0.0, of_h, lo, hi)
-        if block.gated:
+        if block.surrogate:
             count = choose_taps(block.ternary_depthwise[channel], -block.taps, room.offsets, room.chosen)
             combine(of_z2, room.zeros, room.offsets, room.chosen, count, 0.0, of_z1, lo, hi)
         part, part_z1 = back_through_first(
@@ -363,13 +365,13 @@ def _back_to_inputs(
             hidden,
             limit,
             block.codes[0],
-            block.gated,
+            block.surrogate,
         )
         total, total_z1 = total + part, total_z1 + part_z1
         count = choose(block.expand[channel], room.rows, room.chosen, first)
         correlate(of_h, block.x, room.rows, room.zeros, count, sums, lo, hi)
         spread(of_h, found.x, room.rows, room.chosen, count, lo, hi)
-        if block.gated:
+        if block.surrogate:
             count = choose(block.ternary_expand[channel], room.rows, room.chosen, first)
             spread(of_z1, found.xq, room.rows, room.chosen, count, lo, hi)
             for j in range(group_channels):
@@ -377,6 +379,6 @@ def _back_to_inputs(
             correlate(of_z1, block.xq, room.rows, room.zeros, group_channels, ternary_sums, lo, hi)
     scatter(sums, block.expand[channel], found.expand[channel])
     found.expand_shift[channel] = total
-    if block.gated:
+    if block.surrogate:
         found.expand_offset[channel] = total_z1
         found.ternary_expand[channel] = ternary_sums[:group_channels]

@@ -98,6 +98,12 @@ class PredictConfig(DistilledConfig):
     layerwise_learning_rate: float = Field(0.005, gt=0, description="Adam, on the latent ternary weights.")
     predictor_learning_rate: float = Field(0.002, gt=0, description="The same, end to end.")
     offset_rate_factor: float = Field(10, gt=0, description="The offsets, in units of scores, learn faster by this.")
+    gates: Literal["surrogate", "signs"] = Field(
+        "surrogate",
+        description="What predictors learn from end to end: surrogate gradients of the gates (as published), or their "
+        "own block's signs, as layer by layer, while the weights move.",
+    )
+    sign_share: float = Field(1.0, gt=0, le=1, description="Part of every batch whose signs they learn then.")
 
     @property
     def cycles(self) -> int:
@@ -120,6 +126,8 @@ _END_TO_END = (
     "distillation_weight",
     "distillation_temperature",
     "feature_weight",
+    "gates",
+    "sign_share",
     "predictor_learning_rate",
 )
 """What does not matter to the layer-wise steps."""

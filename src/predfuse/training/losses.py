@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.models.layers import BottleneckUnit, Cnn, fold_norms
+from predfuse.predictor.gates import evaluation
+from predfuse.predictor.layerwise import block_loss
 from predfuse.training.config import DistilledConfig
 
 Loss = Callable[[Cnn, Tensor, Tensor], Tensor]
@@ -59,6 +61,35 @@ def distillation(config: DistilledConfig, teacher: Cnn | None = None, guide: Cnn
         return total
 
     return loss
+
+
+def with_signs(loss: Loss, share: float) -> Loss:
+    """``loss``, and the predictors' sign losses of their own blocks on the first images of the batch.
+
+    As the layer-wise loss, but every block reads what it gets in the network as it is, predicted masks and all; see
+    :func:`predfuse.predictor.layerwise.block_loss`. Only the predictors get gradients of it.
+
+    Args:
+        loss: Of the whole network; its gradients are not to reach the predictors (``surrogate`` of the blocks).
+        share: Of the batch, 0 (excluded) to 1.
+    """
+
+    def added(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
+        count = max(1, round(share * len(images)))
+        inputs: list[Tensor] = []
+        blocks = [block for _, block in model.bottlenecks() if block.predictor is not None]
+        hooks = [block.register_forward_pre_hook(lambda _, x: inputs.append(x[0].detach())) for block in blocks]
+        try:
+            total = loss(model, images, labels)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for block, x in zip(blocks, inputs, strict=True):
+            with evaluation(block):
+                total = total + block.layerwise(x[:count], block_loss)[0]
+        return total
+
+    return added
 
 
 def block_outputs(model: Cnn, images: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -35,7 +35,7 @@ from predfuse.training.config import (
 from predfuse.training.device import choose_device, describe
 from predfuse.training.journal import Journal
 from predfuse.training.loop import Stage, Trainer, parameter_groups
-from predfuse.training.losses import Loss, cross_entropy, distillation
+from predfuse.training.losses import Loss, cross_entropy, distillation, with_signs
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.parallel import Processes
 from predfuse.training.pruning import Pruner, cubic_sparsity, make_shifts_prunable
@@ -132,6 +132,10 @@ def predict_stage(
     weights staying zero. Every cycle starts with fresh optimisers.
     """
     use_block_kernels(model, trainer.device)
+    if config.gates == "signs":
+        loss = with_signs(loss, config.sign_share)
+        for _, block in model.bottlenecks():
+            block.surrogate = False
     pruner = Pruner(model)
     pruner.hold_zeros()
     if tuning == "frozen":
