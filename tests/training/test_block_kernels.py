@@ -74,6 +74,7 @@ def blocks(draw: st.DrawFn) -> tuple[BottleneckUnit, Tensor]:
         unit.predictor = initial_predictor(unit.eval(), x, bits=draw(st.sampled_from((2, 4))))
         for latent in unit.predictor.parameters():
             latent.data += 0.7 * torch.randn(latent.shape, generator=random)
+        unit.surrogate = draw(st.booleans())
     return unit.train(draw(st.booleans())), x
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 import shutil
@@ -18,11 +19,12 @@ import torch
 
 from predfuse.errors import InputError
 from predfuse.models.layers import BottleneckUnit
+from predfuse.predictor.layerwise import block_loss
 from predfuse.training.block_function import use_block_kernels
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from predfuse.training.config import PredictConfig, load_config
 from predfuse.training.loop import Stage, Trainer, cosine_rate
-from predfuse.training.losses import cross_entropy, distillation
+from predfuse.training.losses import cross_entropy, distillation, with_signs
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.pruning import cubic_sparsity, keep_largest, prunable_layers
 from predfuse.training.run import Run, network_of
@@ -382,6 +384,64 @@ def test_features_are_pulled_towards_those_of_the_guide(finished: dict[str, Path
     loss.backward()
     assert all(p.grad is None for p in guide.parameters())
     assert distillation(config, guide=guide)(guide, images, labels) == cross_entropy(0.0)(guide, images, labels)
+
+
+@pytest.mark.parametrize("kernels", [False, True])
+def test_predictors_learn_signs_of_what_their_blocks_get(finished: dict[str, Path], kernels: bool) -> None:
+    """Weights have the gradients they have under constant masks, predictors those of the signs of their own block."""
+    images, labels = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
+    model, _ = load_checkpoint(finished["predicted-joint"])
+    model.train()
+    plain = copy.deepcopy(model)
+    for _, block in [*model.bottlenecks(), *plain.bottlenecks()]:
+        block.surrogate = False
+    cross_entropy(0.0)(plain, images, labels).backward()
+    if kernels:
+        use_block_kernels(model, torch.device("cpu"))
+    loss = with_signs(cross_entropy(0.0), 0.5)(model, images, labels)
+    loss.backward()
+    wanted = dict(plain.named_parameters())
+    for name, parameter in model.named_parameters():
+        other = wanted[name].grad
+        assert (other is None) == (".predictor." in name)
+        if other is not None:
+            kept = other if parameter.dim() == 1 or not kernels else other * (parameter != 0)
+            ours = parameter.grad if parameter.dim() == 1 or not kernels else parameter.grad * (parameter != 0)
+            torch.testing.assert_close(ours, kept, rtol=1e-3, atol=1e-5)
+    assert model.training and all(block.training for _, block in model.bottlenecks())
+
+    inputs, x = [], images
+    with torch.no_grad():
+        for layer in copy.deepcopy(plain).layers:
+            inputs.append(x)
+            x = layer(x)
+    total = 0.0
+    for layer, x in zip(plain.layers, inputs, strict=True):
+        if isinstance(layer, BottleneckUnit):
+            assert layer.predictor is not None
+            layer.eval()
+            part = block_loss(layer.predictor, x[:4], *(t.detach() for t in layer.pre_activations(x[:4])))
+            part.backward()
+            total += float(part.detach())
+    for name, parameter in plain.named_parameters():
+        if ".predictor." in name:
+            torch.testing.assert_close(dict(model.named_parameters())[name].grad, parameter.grad, rtol=1e-3, atol=1e-5)
+    labelled = float(cross_entropy(0.0)(copy.deepcopy(plain).train(), images, labels).detach())
+    assert float(loss.detach()) == pytest.approx(labelled + total, rel=1e-4)
+
+
+def test_gates_may_learn_signs(config_path: Path, finished: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(finished["vanilla"].parent, tmp_path / "run")
+    run = tmp_path / "run"
+    for tuning in ("joint", "frozen"):
+        (run / f"predicted-{tuning}.safetensors").unlink()
+    paths = train(config_path, run, "predict.gates=signs", "predict.sign_share=0.5")
+    before = read_tensors(paths["layerwise"])[0]
+    for tuning in ("joint", "frozen"):
+        after = read_tensors(paths[f"predicted-{tuning}"])[0]
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert any(".predictor." in name for name in changed)
+        assert any(name.endswith("expand.weight") for name in changed) == (tuning == "joint")
 
 
 def test_freed_memory_is_kept_where_the_allocator_can() -> None:
