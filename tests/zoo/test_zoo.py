@@ -22,6 +22,7 @@ from predfuse.models import build, to_network
 from predfuse.report.ablation import markdown as ablation_table
 from predfuse.report.zoo import ABLATIONS, BEGIN, END, markdown, with_table
 from predfuse.training.checkpoint import read_tensors, write_tensors
+from predfuse.training.config import load_config
 from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
 from predfuse.zoo.cost import gpu_images_per_second, training_cost
 
@@ -184,12 +185,24 @@ def test_hours_of_a_tuning_do_not_count_for_the_other() -> None:
 def test_only_runs_of_one_recipe_are_averaged() -> None:
     facts = dict.fromkeys(Stage.__dataclass_fields__)
     facts |= {"data": "d", "network": "n", "stage": "vanilla", "training_hours": 1.0}
+    runs = [(0.9, "a", None), (0.5, "b", "vanilla.safetensors"), (0.25, "b", None), (0.9, "a", None), (0.1, "c", "x")]
     entries = [
-        Stage(**{**facts, "test_accuracy": accuracy, "epochs": epochs})
-        for accuracy, epochs in ((0.5, 7.0), (0.75, 14.0), (0.25, 14.0))
+        Stage(**{**facts, "test_accuracy": accuracy, "recipe": recipe, "file": file}) for accuracy, recipe, file in runs
     ]
     (summary,) = zoo.summaries(entries)
-    assert (summary.seeds, summary.mean, summary.lowest, summary.highest) == (2, 0.5, 0.25, 0.75)
+    assert (summary.seeds, summary.mean, summary.lowest, summary.highest) == (2, 0.375, 0.25, 0.5)
+    (summary,) = zoo.summaries([entry for entry in entries if entry.file is None])
+    assert (summary.seeds, summary.mean) == (2, 0.9)
+
+
+def test_a_recipe_is_the_same_for_all_seeds() -> None:
+    for name in zoo.names():
+        config = load_config(root() / name / "config.yaml")
+        other = load_config(root() / name / "config.yaml", ["seed=7", "threads=3", "data.root=/elsewhere"])
+        for entry in (entry for entry in zoo.stages() if entry.run == name):
+            assert entry.recipe == config.recipe(entry.stage) == other.recipe(entry.stage)
+            longer = load_config(root() / name / "config.yaml", ["vanilla.epochs=99"])
+            assert entry.recipe != longer.recipe(entry.stage)
 
 
 def test_hours_are_those_of_the_log_and_of_the_layerwise_steps_too(elsewhere: Path, tmp_path: Path) -> None:

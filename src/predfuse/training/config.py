@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,6 +169,14 @@ class TrainConfig(_Strict):
         cycle, _, tuning = stage.partition("-")
         cycles = self.predict.cycles if cycle == "predicted" else int(cycle.removeprefix("cycle"))
         return self._predicting(tuning=(tuning,), further_cycles=self.predict.further_cycles[: cycles - 1])
+
+    def recipe(self, stage: str) -> str:
+        """Digest of what decides what ``stage`` gives but for seeds, place of the data and number of threads."""
+        facts = self.up_to(stage).model_dump(mode="json", exclude={"seed", "threads", "checkpoint_seconds"})
+        facts["data"].pop("root")
+        if facts["predict"] is not None:
+            facts["predict"].pop("seed")
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
     def _predicting(self, **changes: Any) -> TrainConfig:
         assert self.predict is not None

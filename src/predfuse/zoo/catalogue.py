@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -30,6 +31,7 @@ class Stage:
         network: Registered name.
         seed: Of initial weights, order and variation of the images; predicted: of the latter two where it has its own.
         stage: ``vanilla``, ``pruned``, ``predicted-joint`` or ``predicted-frozen``.
+        recipe: Digest of the configuration up to this stage, seeds left out.
         test_accuracy: On the whole test set, 0..1, no test-time augmentation.
         test_images: Size of the test set.
         parameters: Numbers the network holds, predictors and batch norms included.
@@ -50,6 +52,7 @@ class Stage:
     network: str
     seed: int
     stage: str
+    recipe: str
     test_accuracy: float
     test_images: int
     parameters: int
@@ -67,7 +70,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Summary:
-    """One network at one stage over all its seeds; where recipes differ, over those that trained it longest.
+    """One network at one stage over all seeds of one recipe: that of the weights that ship.
 
     Attributes:
         data: Data set.
@@ -152,7 +155,7 @@ def results_text(entries: Sequence[Stage]) -> str:
 def summaries(entries: Sequence[Stage]) -> list[Summary]:
     """Means and ranges over the seeds, in the order of data, network and stage.
 
-    Only runs of one recipe are averaged: of those that differ in the epochs of a stage, the longest.
+    Only runs of one recipe are averaged: that of the weights that ship, of several the one of most runs.
     """
     found = []
     for data, network in sorted({(entry.data, entry.network) for entry in entries}):
@@ -161,8 +164,10 @@ def summaries(entries: Sequence[Stage]) -> list[Summary]:
             runs = [e for e in entries if (e.data, e.network, e.stage) == (data, network, stage)]
             if not runs:
                 continue
-            longest = max(entry.epochs for entry in runs)
-            runs = [entry for entry in runs if entry.epochs == longest]
+            recipes = Counter(entry.recipe for entry in runs)
+            shipped = {entry.recipe for entry in runs if entry.file is not None} or set(recipes)
+            recipe = max(sorted(shipped), key=recipes.__getitem__)
+            runs = [entry for entry in runs if entry.recipe == recipe]
             accuracies = [entry.test_accuracy for entry in runs]
             own_hours = sum(entry.training_hours for entry in runs) / len(runs)
             mean = sum(accuracies) / len(runs)

@@ -59,7 +59,8 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
             if sha256_of_file(building / path.name) in shipped:
                 (building / path.name).unlink()
                 continue
-            entries.append(_stage(name, building / path.name, facts, log, config.batch_size, weights, commit))
+            recipe = config.recipe(path.stem)
+            entries.append(_stage(name, building / path.name, facts, recipe, log, config.batch_size, weights, commit))
             if not weights:
                 (building / path.name).unlink()
         if not entries:
@@ -100,6 +101,7 @@ def _stage(
     run: str,
     file: Path,
     facts: Mapping[str, Any],
+    recipe: str,
     log: list[dict[str, Any]],
     batch_size: int,
     weights: bool,
@@ -126,6 +128,7 @@ def _stage(
         network=str(facts["architecture"]),
         seed=int(facts["config"]["seed"] if own_seed is None else own_seed),
         stage=name,
+        recipe=recipe,
         test_accuracy=float(facts["test_accuracy"]),
         test_images=int(facts["test_images"]),
         parameters=int(facts["parameters"]),
