@@ -123,8 +123,7 @@ def predict_stage(
     config: PredictConfig,
     tuning: Literal["joint", "frozen"],
     loss: Loss,
-    cycle: int,
-    name: str,
+    cycle: int = 1,
 ) -> Stage:
     """One cycle of end-to-end tuning through the predicted masks.
 
@@ -132,6 +131,8 @@ def predict_stage(
     weights staying zero. Every cycle starts with fresh optimisers.
     """
     use_block_kernels(model, trainer.device)
+    name = cycle_names(tuning, config.cycles)[cycle - 1]
+    config = config.cycle(cycle)
     if config.gates == "signs":
         loss = with_signs(loss, config.sign_share)
         for _, block in model.bottlenecks():
@@ -245,22 +246,14 @@ class Run:
         if not path.exists():
             paths["layerwise"] = path = self._layerwise(pruned, predict)
         for cycle, name in enumerate(names, 1):
-            make = partial(self._cycle, vanilla, pruned, predict.cycle(cycle), tuning, cycle, name)
-            path = paths[name] = self._stage(partial(self._load, path), name, make)
+            path = paths[name] = self._stage(
+                partial(self._load, path),
+                name,
+                lambda model, cycle=cycle: predict_stage(
+                    self.trainer, model, predict, tuning, self._loss(predict.cycle(cycle), vanilla, pruned), cycle
+                ),
+            )
         return paths
-
-    def _cycle(
-        self,
-        vanilla: Path,
-        pruned: Path,
-        config: PredictConfig,
-        tuning: Literal["joint", "frozen"],
-        cycle: int,
-        name: str,
-        model: Cnn,
-    ) -> Stage:
-        loss = self._loss(config, vanilla, pruned)
-        return predict_stage(self.trainer, model, config, tuning, loss, cycle, name)
 
     def _layerwise(self, pruned: Path, predict: PredictConfig) -> Path:
         def fitted() -> Cnn:
