@@ -48,11 +48,12 @@ def stage_names(config: TrainConfig) -> tuple[str, ...]:
     """The stages a run of this configuration has, in their order."""
     if config.prune is None:
         return ("vanilla",)
+    pruned = cycle_names("pruned", config.prune.cycles)
     if config.predict is None:
-        return ("vanilla", "pruned")
+        return ("vanilla", *pruned)
     cycles = config.predict.cycles
-    tunings = (name for tuning in config.predict.tuning for name in cycle_names(tuning, cycles))
-    return ("vanilla", "pruned", "layerwise", *tunings)
+    tunings = (name for tuning in config.predict.tuning for name in cycle_names(f"predicted-{tuning}", cycles))
+    return ("vanilla", *pruned, "layerwise", *tunings)
 
 
 def tasks(config: TrainConfig) -> list[Task]:
@@ -74,12 +75,14 @@ def tasks(config: TrainConfig) -> list[Task]:
 
 def _effort(config: TrainConfig, stage: str, train_images: int) -> tuple[float, float]:
     """Images of a stage, configured as far as it goes, and the time of each over that of a vanilla step."""
-    effort = STAGE_EFFORT.get(stage, TUNING_EFFORT)
+    kind = stage.rpartition("-")[2]
+    effort = STAGE_EFFORT.get(kind, TUNING_EFFORT)
     if stage == "vanilla":
         return config.vanilla.epochs * train_images, effort
-    if stage == "pruned":
+    if kind == "pruned":
         assert config.prune is not None
-        return config.prune.epochs * train_images, effort + _teachers(config.prune) * TEACHER_EFFORT
+        recovery = config.prune.cycle(config.prune.cycles)  # the last of those up to this stage
+        return recovery.epochs * train_images, effort + _teachers(recovery) * TEACHER_EFFORT
     assert config.predict is not None
     if stage == "layerwise":
         return config.predict.layerwise_steps * config.batch_size, effort
@@ -89,7 +92,8 @@ def _effort(config: TrainConfig, stage: str, train_images: int) -> tuple[float, 
 
 def _teachers(config: DistilledConfig) -> int:
     """How many networks a stage runs besides the one it trains."""
-    return (config.distillation_weight > 0) + (config.feature_weight > 0)
+    ensemble = config.distillation_weight > 0 and config.distillation_ensemble
+    return (config.distillation_weight > 0) + (config.feature_weight > 0 or ensemble)
 
 
 @cache

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -51,13 +52,65 @@ class DistilledConfig(VanillaConfig):
 
     distillation_weight: float = Field(0.0, ge=0, le=1, description="Of the teacher's scores; the labels get the rest.")
     distillation_temperature: float = Field(2.0, gt=0, description="Softens the scores of both.")
+    distillation_ensemble: bool = Field(
+        False, description="The teacher's scores are the mean of those of the vanilla network and the network before."
+    )
     feature_weight: float = Field(
-        0.0, ge=0, description="Of the distance of the blocks' outputs from those of the network of the stage before."
+        0.0, ge=0, description="Of the distance of the blocks' outputs from those of the network before."
+    )
+    seed: int | None = Field(
+        None, ge=0, description="Order and variation of the images; default: that of the stage before."
     )
 
 
-class PruneConfig(DistilledConfig):
+class CycleConfig(_Strict):
+    """One more cycle of a stage (Loshchilov 2017, arXiv 1608.03983): what differs from the first cycle."""
+
+    epochs: float | None = Field(None, gt=0)
+    learning_rate: float | None = Field(None, gt=0)
+    distillation_weight: float | None = Field(None, ge=0, le=1)
+    distillation_ensemble: bool | None = None
+    feature_weight: float | None = Field(None, ge=0)
+    seed: int | None = Field(None, ge=0)
+
+
+class PredictCycleConfig(CycleConfig):
+    """One more cycle of end-to-end tuning."""
+
+    predictor_learning_rate: float | None = Field(None, gt=0)
+
+
+class CyclicConfig(DistilledConfig):
+    """A stage whose schedule may be run through several times, each cycle from the network of the one before."""
+
+    further_cycles: tuple[CycleConfig, ...] = ()
+
+    @property
+    def cycles(self) -> int:
+        """How many cycles there are."""
+        return 1 + len(self.further_cycles)
+
+    def cycle(self, number: int) -> Self:
+        """The settings of one cycle (1: the first), which knows of no other."""
+        changes = self.further_cycles[number - 2].model_dump(exclude_none=True) if number > 1 else {}
+        return self.model_copy(update={**changes, "further_cycles": ()})
+
+    def until(self, number: int) -> Self:
+        """The settings with the cycles up to this one."""
+        return self.model_copy(update={"further_cycles": self.further_cycles[: number - 1]})
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those of the stage and its cycles that have their own, in order."""
+        return [seed for seed in (self.seed, *(cycle.seed for cycle in self.further_cycles)) if seed is not None]
+
+
+class PruneConfig(CyclicConfig):
     """Stage 2: magnitude pruning with a cubic schedule, then recovery at the final sparsity."""
+
+    further_cycles: tuple[CycleConfig, ...] = Field(
+        (), description="Warm restarts of the recovery, the weights pruned in the first cycle staying zero."
+    )
 
     epochs: float = Field(6, gt=0)
     learning_rate: float = Field(0.03, gt=0)
@@ -71,25 +124,14 @@ class PruneConfig(DistilledConfig):
     update_every_steps: int = Field(16, gt=0)
 
 
-class CycleConfig(_Strict):
-    """One more cycle of end-to-end tuning (Loshchilov 2017, arXiv 1608.03983): what differs from the first cycle."""
-
-    epochs: float | None = Field(None, gt=0)
-    learning_rate: float | None = Field(None, gt=0)
-    predictor_learning_rate: float | None = Field(None, gt=0)
-    distillation_weight: float | None = Field(None, ge=0, le=1)
-    feature_weight: float | None = Field(None, ge=0)
-
-
-class PredictConfig(DistilledConfig):
+class PredictConfig(CyclicConfig):
     """Stage 3: the predictor; first layer-wise, then end to end with the main weights frozen or tuned jointly."""
 
-    seed: int | None = Field(None, ge=0, description="Order and variation of the images here; default: the run's seed.")
     epochs: float = Field(5, gt=0)
     learning_rate: float = Field(0.02, gt=0, description="Of the main weights (frozen: of the project batch norms).")
     warmup_fraction: float = Field(0.05, ge=0, lt=1)
     tuning: tuple[Literal["joint", "frozen"], ...] = ("joint",)
-    further_cycles: tuple[CycleConfig, ...] = Field((), description="Warm restarts of end-to-end tuning, in order.")
+    further_cycles: tuple[PredictCycleConfig, ...] = Field((), description="Warm restarts of end-to-end tuning.")
     bits: int = Field(4, ge=2, le=8, description="Of the predictor's activations.")
     scales: Literal["power-of-two", "float"] = Field(
         "power-of-two", description="float: for comparison in training only."
@@ -107,16 +149,6 @@ class PredictConfig(DistilledConfig):
     )
     sign_share: float = Field(1.0, gt=0, le=1, description="Part of every batch whose signs they learn then.")
 
-    @property
-    def cycles(self) -> int:
-        """How many cycles of end-to-end tuning there are."""
-        return 1 + len(self.further_cycles)
-
-    def cycle(self, number: int) -> PredictConfig:
-        """The settings of one cycle (1: the first), which knows of no other."""
-        changes = self.further_cycles[number - 2].model_dump(exclude_none=True) if number > 1 else {}
-        return self.model_copy(update={**changes, "further_cycles": ()})
-
 
 _DEFAULTS = PredictConfig().model_dump()
 _END_TO_END = (
@@ -127,6 +159,7 @@ _END_TO_END = (
     "label_smoothing",
     "distillation_weight",
     "distillation_temperature",
+    "distillation_ensemble",
     "feature_weight",
     "gates",
     "sign_share",
@@ -135,9 +168,9 @@ _END_TO_END = (
 """What does not matter to the layer-wise steps."""
 
 
-def cycle_names(tuning: str, cycles: int) -> tuple[str, ...]:
-    """The stages of end-to-end tuning, one per cycle: ``cycle1-joint``, ``cycle2-joint``, ..., ``predicted-joint``."""
-    return (*(f"cycle{number}-{tuning}" for number in range(1, cycles)), f"predicted-{tuning}")
+def cycle_names(stage: str, cycles: int) -> tuple[str, ...]:
+    """What the cycles of a stage are called: ``cycle1-joint``, ``cycle2-joint``, ..., ``predicted-joint``."""
+    return (*(f"cycle{number}-{stage.removeprefix('predicted-')}" for number in range(1, cycles)), stage)
 
 
 class TrainConfig(_Strict):
@@ -158,29 +191,47 @@ class TrainConfig(_Strict):
         """The part of the configuration that decides what ``stage`` gives; the rest left out, or as by default."""
         if self.evaluate_every_epochs != 1:
             return self.model_copy(update={"evaluate_every_epochs": 1}).up_to(stage)
-        if stage == "vanilla":
+        if stage == "vanilla" or self.prune is None:
             return self.model_copy(update={"prune": None, "predict": None})
-        if stage == "pruned":
-            return self.model_copy(update={"predict": None})
+        cycle, _, kind = stage.rpartition("-")
+        number = int(cycle.removeprefix("cycle")) if cycle.startswith("cycle") else None
+        if kind == "pruned":
+            prune = self.prune if number is None else self.prune.until(number)
+            return self.model_copy(update={"prune": prune, "predict": None})
         if self.predict is None:
             return self
-        if stage == "layerwise":
-            return self._predicting(tuning=(), further_cycles=(), **{name: _DEFAULTS[name] for name in _END_TO_END})
-        cycle, _, tuning = stage.partition("-")
-        cycles = self.predict.cycles if cycle == "predicted" else int(cycle.removeprefix("cycle"))
-        return self._predicting(tuning=(tuning,), further_cycles=self.predict.further_cycles[: cycles - 1])
+        if kind == "layerwise":
+            changes = {name: _DEFAULTS[name] for name in _END_TO_END}
+            return self._predicting(self.predict.until(1), tuning=(), **changes)
+        return self._predicting(self.predict if number is None else self.predict.until(number), tuning=(kind,))
+
+    def _predicting(self, predict: PredictConfig, **changes: Any) -> TrainConfig:
+        return self.model_copy(update={"predict": predict.model_copy(update=changes)})
+
+    def seed_of(self, stage: str) -> int:
+        """The seed of the images' order and variation in one stage: its own, or that of the last before it with one."""
+        own = self.up_to(stage)
+        stages = [stage for stage in (own.prune, own.predict) if stage is not None]
+        return [self.seed, *(seed for stage in stages for seed in stage.seeds)][-1]
 
     def recipe(self, stage: str) -> str:
-        """Digest of what decides what ``stage`` gives but for seeds, place of the data and number of threads."""
-        facts = self.up_to(stage).model_dump(mode="json", exclude={"seed", "threads", "checkpoint_seconds"})
-        facts["data"].pop("root")
-        if facts["predict"] is not None:
-            facts["predict"].pop("seed")
+        """Digest of what decides what ``stage`` gives but for seeds, place of the data and number of threads.
+
+        Settings at their default do not enter, so that a new one leaves the digests of old runs as they are.
+        """
+        facts = self.up_to(stage).model_dump(mode="json", exclude_defaults=True)
+        for place in (facts, *_sections(facts)):
+            for name in ("seed", "threads", "checkpoint_seconds", "root"):
+                place.pop(name, None)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
-    def _predicting(self, **changes: Any) -> TrainConfig:
-        assert self.predict is not None
-        return self.model_copy(update={"predict": self.predict.model_copy(update=changes)})
+
+def _sections(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The sections of a configuration other than the network's, and their further cycles."""
+    for name in ("data", "prune", "predict"):
+        section = facts.get(name) or {}
+        yield section
+        yield from section.get("further_cycles", ())
 
 
 def load_config(path: Path | None, overrides: list[str] | None = None) -> TrainConfig:

@@ -57,7 +57,6 @@ class Stage:
         config: Learning rate, schedule, decay.
         loss: From model, inputs and labels.
         optimizers: Each with the base rates of its groups taken as the peak.
-        seed: Of the images' order and variation; default: the run's.
         set_mode: Puts the model's layers into training or evaluation mode.
         after_step: Called with the number of steps done (pruning).
         resumed: Called once the model has the weights an interrupted run left.
@@ -70,7 +69,6 @@ class Stage:
     config: VanillaConfig
     loss: Callable[[Cnn, Tensor, Tensor], Tensor]
     optimizers: list[torch.optim.Optimizer]
-    seed: int | None = None
     set_mode: Callable[[Cnn], object] = lambda model: model.train()
     after_step: Callable[[int], None] = lambda step: None
     resumed: Callable[[], None] = lambda: None
@@ -151,7 +149,7 @@ class Trainer:
         saved = time.monotonic()
         window = _Window()
         permutation, permuted = Tensor(), -1
-        seed = self.config.seed if stage.seed is None else stage.seed
+        seed = self.config.seed_of(stage.name)
         stage.set_mode(model)
         with self._progress(stage, step) as advance:
             try:

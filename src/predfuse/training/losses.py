@@ -30,13 +30,14 @@ def distillation(config: DistilledConfig, teacher: Cnn | None = None, guide: Cnn
 
     ``(1 - w) * CE(labels) + w * T^2 * KL(teacher / T || model / T)``, Hinton et al. 2015 (arXiv 1503.02531), section 2,
     plus ``v`` times :func:`feature_distance` of all blocks' outputs, the hints of Romero et al. 2015 (arXiv 1412.6550)
-    without a regressor in between, for both networks have the same blocks. Neither of the two is trained; both stay in
-    evaluation mode. The teacher's batch norms are folded here.
+    without a regressor in between, for both networks have the same blocks. With ``distillation_ensemble`` the scores
+    learnt from are the mean of ``teacher``'s and ``guide``'s. Neither of the two is trained; both stay in evaluation
+    mode. The teacher's batch norms are folded here.
 
     Args:
         config: ``w`` (``distillation_weight``), ``T`` (``distillation_temperature``) and ``v`` (``feature_weight``).
         teacher: Needed if ``w`` is not 0.
-        guide: Needed if ``v`` is not 0; runs with its blocks' kernels where it has some.
+        guide: Needed if ``v`` is not 0, or for an ensemble; runs with its blocks' kernels where it has some.
     """
     weight, temperature = config.distillation_weight, config.distillation_temperature
     if teacher is not None:
@@ -47,16 +48,17 @@ def distillation(config: DistilledConfig, teacher: Cnn | None = None, guide: Cnn
     def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
         scores, features = block_outputs(model, images)
         total = nn.functional.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
+        with torch.no_grad():
+            targets = [] if teacher is None else [teacher(images)]
+            guided, wanted = (None, []) if guide is None else block_outputs(guide, images)
         if weight:
-            assert teacher is not None
-            with torch.no_grad():
-                target = nn.functional.log_softmax(teacher(images) / temperature, 1)
+            if config.distillation_ensemble and guided is not None:
+                targets.append(guided)
+            target = nn.functional.log_softmax(torch.stack(targets).mean(0) / temperature, 1)
             soft = nn.functional.log_softmax(scores / temperature, 1)
             divergence = nn.functional.kl_div(soft, target, reduction="batchmean", log_target=True)
             total = (1 - weight) * total + weight * temperature**2 * divergence
         if config.feature_weight:
-            assert guide is not None
-            _, wanted = block_outputs(guide, images)  # nothing in it asks for gradients
             total = total + config.feature_weight * feature_distance(features, wanted)
         return total
 

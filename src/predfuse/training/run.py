@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -54,9 +54,14 @@ def vanilla_stage(trainer: Trainer, model: Cnn, config: VanillaConfig) -> Stage:
     return Stage("vanilla", 1, steps, config, cross_entropy(config.label_smoothing), [_sgd(model, config)])
 
 
-def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss) -> Stage:
-    """Magnitude pruning of weights and, if so configured, shifts along a cubic schedule, then recovery."""
+def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss, cycle: int = 1) -> Stage:
+    """Magnitude pruning of weights and, if so configured, shifts along a cubic schedule, then recovery.
+
+    Further cycles are recovery alone: what the first has pruned stays zero.
+    """
     use_block_kernels(model, trainer.device)
+    name = cycle_names("pruned", config.cycles)[cycle - 1]
+    config = config.cycle(cycle)
     steps = trainer.steps(config.epochs)
     ramp = max(1, round(steps * config.ramp_fraction))
     if config.shift_sparsity:
@@ -66,14 +71,14 @@ def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss) -
     finals = (config.pointwise_sparsity, config.depthwise_sparsity, config.shift_sparsity)
 
     def after_step(step: int) -> None:
-        if step <= ramp and (step % config.update_every_steps == 0 or step == ramp):
+        if cycle == 1 and step <= ramp and (step % config.update_every_steps == 0 or step == ramp):
             pruner.prune(*(cubic_sparsity(final, step / ramp) for final in finals))
         else:
             pruner.apply()
 
     return Stage(
-        "pruned",
-        2,
+        name,
+        2 + 10 * (cycle - 1),
         steps,
         config,
         loss,
@@ -112,7 +117,6 @@ def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stag
         config,
         loss,
         [optimizer],
-        seed=config.seed,
         set_mode=lambda model: model.eval(),
     )
 
@@ -131,7 +135,7 @@ def predict_stage(
     weights staying zero. Every cycle starts with fresh optimisers.
     """
     use_block_kernels(model, trainer.device)
-    name = cycle_names(tuning, config.cycles)[cycle - 1]
+    name = cycle_names(f"predicted-{tuning}", config.cycles)[cycle - 1]
     config = config.cycle(cycle)
     if config.gates == "signs":
         loss = with_signs(loss, config.sign_share)
@@ -156,7 +160,6 @@ def predict_stage(
         config,
         loss,
         [_sgd(model, config), _adam(model, config.predictor_learning_rate, config)],
-        seed=config.seed,
         set_mode=set_mode,
         after_step=lambda step: pruner.apply(),
         facts=lambda: _sparsity(pruner),
@@ -224,28 +227,38 @@ class Run:
         paths = {"vanilla": vanilla}
         if config.prune is None:
             return paths
-        prune = config.prune
-        pruned = self._stage(
-            lambda: self._load(vanilla),
-            "pruned",
-            lambda model: prune_stage(trainer, model, prune, self._loss(prune, vanilla, vanilla)),
-        )
-        paths["pruned"] = pruned
+        pruned = self._prune(vanilla, config.prune, paths)
         if config.predict is not None:
             for tuning in config.predict.tuning:
-                paths |= self._tune(pruned, vanilla, config.predict, tuning)
+                self._tune(pruned, vanilla, config.predict, tuning, paths)
         return paths
 
+    def _prune(self, vanilla: Path, prune: PruneConfig, paths: dict[str, Path]) -> Path:
+        """The cycles of pruning, added to ``paths``; the last."""
+        path = vanilla
+        for cycle, name in self._left(cycle_names("pruned", prune.cycles)):
+            path = paths[name] = self._stage(
+                partial(self._load, path),
+                name,
+                lambda model, cycle=cycle, before=path: prune_stage(
+                    self.trainer, model, prune, self._loss(prune.cycle(cycle), vanilla, before), cycle
+                ),
+            )
+        return path
+
     def _tune(
-        self, pruned: Path, vanilla: Path, predict: PredictConfig, tuning: Literal["joint", "frozen"]
-    ) -> dict[str, Path]:
-        """The cycles of one tuning, from the layer-wise stage (not needed where the first cycle is finished)."""
-        paths: dict[str, Path] = {}
-        names = cycle_names(tuning, predict.cycles)
-        path = self._path(names[0])
-        if not path.exists():
-            paths["layerwise"] = path = self._layerwise(pruned, predict)
-        for cycle, name in enumerate(names, 1):
+        self,
+        pruned: Path,
+        vanilla: Path,
+        predict: PredictConfig,
+        tuning: Literal["joint", "frozen"],
+        paths: dict[str, Path],
+    ) -> None:
+        """The cycles of one tuning, added to ``paths``, from the layer-wise stage."""
+        path = pruned
+        for cycle, name in self._left(cycle_names(f"predicted-{tuning}", predict.cycles)):
+            if cycle == 1 and not self._path(name).exists():
+                paths["layerwise"] = path = self._layerwise(pruned, predict)
             path = paths[name] = self._stage(
                 partial(self._load, path),
                 name,
@@ -253,7 +266,12 @@ class Run:
                     self.trainer, model, predict, tuning, self._loss(predict.cycle(cycle), vanilla, pruned), cycle
                 ),
             )
-        return paths
+
+    def _left(self, names: Sequence[str]) -> list[tuple[int, str]]:
+        """The cycles of a stage, numbered from 1, without those that are not needed as a later one is finished."""
+        numbered = list(enumerate(names, 1))
+        finished = [number for number, name in numbered if self._path(name).exists()]
+        return [item for item in numbered if item[0] >= max(finished, default=1)]
 
     def _layerwise(self, pruned: Path, predict: PredictConfig) -> Path:
         def fitted() -> Cnn:
@@ -266,10 +284,12 @@ class Run:
 
     def _loss(self, config: DistilledConfig, vanilla: Path, before: Path) -> Loss:
         """The loss of a stage that follows ``before``."""
-        if not config.distillation_weight and not config.feature_weight:
+        weight = config.distillation_weight
+        if not weight and not config.feature_weight:
             return cross_entropy(config.label_smoothing)
-        teacher = self._load(vanilla) if config.distillation_weight else None
-        guide = self._load(before) if config.feature_weight else None
+        teacher = self._load(vanilla) if weight else None
+        ensemble = weight > 0 and config.distillation_ensemble
+        guide = self._load(before) if config.feature_weight or ensemble else None
         if guide is not None:
             use_block_kernels(guide, self.device)
         return distillation(config, teacher, guide)

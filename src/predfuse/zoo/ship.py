@@ -107,26 +107,26 @@ def _stage(
     weights: bool,
     commit: str | None,
 ) -> Stage:
-    from predfuse.training.config import cycle_names
+    from predfuse.training.config import cycle_names, parse_config
 
     name = str(facts["stage"])
-    predict = facts["config"]["predict"]
-    own_seed = (predict or {}).get("seed")
-    tuning = name.removeprefix("predicted-")
-    parts = [name] if tuning == name else list(cycle_names(tuning, 1 + len(predict.get("further_cycles", ()))))
+    made_by = parse_config(facts["config"], run)
+    predicted = name.startswith("predicted")
+    cyclic = made_by.predict if predicted else made_by.prune if name == "pruned" else None
+    parts = cycle_names(name, cyclic.cycles) if cyclic else (name,)
     logs = {part: [entry for entry in log if entry.get("stage") == part] for part in parts}
     for part, own in logs.items():
         if not own:
             raise InputError(run, f"its log says nothing about stage {part}", "ship the log the run wrote")
     seconds = sum(_seconds(own, batch_size) for own in logs.values())
     speed = sum(own[-1]["step"] for own in logs.values()) * batch_size / seconds
-    if tuning != name:
+    if predicted:
         seconds += _seconds([entry for entry in log if entry.get("stage") == "layerwise"], batch_size)
     return Stage(
         run=run,
         data=str(facts["data"]),
         network=str(facts["architecture"]),
-        seed=int(facts["config"]["seed"] if own_seed is None else own_seed),
+        seed=made_by.seed_of(name),
         stage=name,
         recipe=recipe,
         test_accuracy=float(facts["test_accuracy"]),
