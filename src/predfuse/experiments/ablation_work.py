@@ -19,7 +19,7 @@ from predfuse import data, models
 from predfuse.models.layers import Cnn
 from predfuse.training.config import DataConfig, DistilledConfig, TrainConfig, cycle_names
 
-STAGE_EFFORT = {"vanilla": 1.0, "pruned": 0.7, "layerwise": 1.6}
+STAGE_EFFORT = {"vanilla": 1.0, "pruned": 0.7, "ternary": 0.7, "layerwise": 1.6}
 """Time per image over that of a vanilla step; rounded from steps of several ``fusionet-s`` on one core."""
 TUNING_EFFORT = 1.0
 """The same for the end-to-end tuning of predictors."""
@@ -49,6 +49,8 @@ def stage_names(config: TrainConfig) -> tuple[str, ...]:
     if config.prune is None:
         return ("vanilla",)
     pruned = cycle_names("pruned", config.prune.cycles)
+    if config.ternary is not None:
+        pruned = (*pruned, "ternary")
     if config.predict is None:
         return ("vanilla", *pruned)
     cycles = config.predict.cycles
@@ -83,6 +85,9 @@ def _effort(config: TrainConfig, stage: str, train_images: int) -> tuple[float, 
         assert config.prune is not None
         recovery = config.prune.cycle(config.prune.cycles)  # the last of those up to this stage
         return recovery.epochs * train_images, effort + _teachers(recovery) * TEACHER_EFFORT
+    if kind == "ternary":
+        assert config.ternary is not None
+        return config.ternary.epochs * train_images, effort + _teachers(config.ternary) * TEACHER_EFFORT
     assert config.predict is not None
     if stage == "layerwise":
         return config.predict.layerwise_steps * config.batch_size, effort

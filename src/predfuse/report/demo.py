@@ -301,7 +301,13 @@ def _training(result: DemoResult) -> list[Section]:
     """Test accuracy over the epochs of the log, where there is one."""
     if not result.run.history:
         return []
-    colours = {"vanilla": "grey", "pruned": "blue", "layerwise": "purple", "predicted-joint": "orange"}
+    colours = {
+        "vanilla": "grey",
+        "pruned": "blue",
+        "ternary": "sky",
+        "layerwise": "purple",
+        "predicted-joint": "orange",
+    }
     series: dict[str, tuple[list[float], list[float], str]] = {}
     ends = {"predicted-frozen": "layerwise", "predicted-joint": "layerwise"}  # both tunings start from that stage
     before, last, current = 0.0, 0.0, ""

@@ -62,6 +62,11 @@ class DistilledConfig(VanillaConfig):
         None, ge=0, description="Order and variation of the images; default: that of the stage before."
     )
 
+    @property
+    def seeds(self) -> list[int]:
+        """Those the stage and its cycles have of their own, in order."""
+        return [] if self.seed is None else [self.seed]
+
 
 class CycleConfig(_Strict):
     """One more cycle of a stage (Loshchilov 2017, arXiv 1608.03983): what differs from the first cycle."""
@@ -101,8 +106,8 @@ class CyclicConfig(DistilledConfig):
 
     @property
     def seeds(self) -> list[int]:
-        """Those of the stage and its cycles that have their own, in order."""
-        return [seed for seed in (self.seed, *(cycle.seed for cycle in self.further_cycles)) if seed is not None]
+        cycles = [cycle.seed for cycle in self.further_cycles if cycle.seed is not None]
+        return [*super().seeds, *cycles]
 
 
 class PruneConfig(CyclicConfig):
@@ -122,6 +127,18 @@ class PruneConfig(CyclicConfig):
     )
     ramp_fraction: float = Field(0.5, gt=0, le=1, description="Part of the stage in which sparsity grows.")
     update_every_steps: int = Field(16, gt=0)
+
+
+class TernaryConfig(DistilledConfig):
+    """Before stage 3: expand and depthwise filters become ternary, each up to a factor, for predictors to follow."""
+
+    epochs: float = Field(3, gt=0)
+    learning_rate: float = Field(0.02, gt=0)
+    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    threshold: float = Field(
+        0.5, ge=0, lt=1, description="Weights below this part of the mean of their filter's others become zero."
+    )
+    ramp_fraction: float = Field(0.75, gt=0, le=1, description="Part of the stage in which the pull grows.")
 
 
 class PredictConfig(CyclicConfig):
@@ -174,7 +191,10 @@ def cycle_names(stage: str, cycles: int) -> tuple[str, ...]:
 
 
 class TrainConfig(_Strict):
-    """A whole run: network, data and the three stages (a stage that is null is left out, and all after it)."""
+    """A whole run: network, data and the stages.
+
+    A stage that is null is left out, and all after it, but for ``ternary``, which is one step on the way to prediction.
+    """
 
     network: NetworkConfig
     data: DataConfig
@@ -185,6 +205,7 @@ class TrainConfig(_Strict):
     checkpoint_seconds: float = Field(60, ge=0, description="How often an interrupted run can be taken up again.")
     vanilla: VanillaConfig = VanillaConfig()
     prune: PruneConfig | None = PruneConfig()
+    ternary: TernaryConfig | None = None
     predict: PredictConfig | None = PredictConfig()
 
     def up_to(self, stage: str) -> TrainConfig:
@@ -192,14 +213,14 @@ class TrainConfig(_Strict):
         if self.evaluate_every_epochs != 1:
             return self.model_copy(update={"evaluate_every_epochs": 1}).up_to(stage)
         if stage == "vanilla" or self.prune is None:
-            return self.model_copy(update={"prune": None, "predict": None})
+            return self.model_copy(update={"prune": None, "ternary": None, "predict": None})
         cycle, _, kind = stage.rpartition("-")
         number = int(cycle.removeprefix("cycle")) if cycle.startswith("cycle") else None
         if kind == "pruned":
             prune = self.prune if number is None else self.prune.until(number)
-            return self.model_copy(update={"prune": prune, "predict": None})
-        if self.predict is None:
-            return self
+            return self.model_copy(update={"prune": prune, "ternary": None, "predict": None})
+        if kind == "ternary" or self.predict is None:
+            return self.model_copy(update={"predict": None})
         if kind == "layerwise":
             changes = {name: _DEFAULTS[name] for name in _END_TO_END}
             return self._predicting(self.predict.until(1), tuning=(), **changes)
@@ -211,7 +232,7 @@ class TrainConfig(_Strict):
     def seed_of(self, stage: str) -> int:
         """The seed of the images' order and variation in one stage: its own, or that of the last before it with one."""
         own = self.up_to(stage)
-        stages = [stage for stage in (own.prune, own.predict) if stage is not None]
+        stages = [stage for stage in (own.prune, own.ternary, own.predict) if stage is not None]
         return [self.seed, *(seed for stage in stages for seed in stage.seeds)][-1]
 
     def recipe(self, stage: str) -> str:
@@ -228,7 +249,7 @@ class TrainConfig(_Strict):
 
 def _sections(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The sections of a configuration other than the network's, and their further cycles."""
-    for name in ("data", "prune", "predict"):
+    for name in ("data", "prune", "ternary", "predict"):
         section = facts.get(name) or {}
         yield section
         yield from section.get("further_cycles", ())

@@ -48,11 +48,14 @@ def distillation(config: DistilledConfig, teacher: Cnn | None = None, guide: Cnn
     def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
         scores, features = block_outputs(model, images)
         total = nn.functional.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
-        with torch.no_grad():
-            targets = [] if teacher is None else [teacher(images)]
-            guided, wanted = (None, []) if guide is None else block_outputs(guide, images)
+        # without no_grad: nothing in it asks for gradients, and its kernels run only where they are enabled
+        guided, wanted = (None, []) if guide is None else block_outputs(guide, images)
         if weight:
-            if config.distillation_ensemble and guided is not None:
+            assert teacher is not None
+            with torch.no_grad():
+                targets = [teacher(images)]
+            if config.distillation_ensemble:
+                assert guided is not None
                 targets.append(guided)
             target = nn.functional.log_softmax(torch.stack(targets).mean(0) / temperature, 1)
             soft = nn.functional.log_softmax(scores / temperature, 1)

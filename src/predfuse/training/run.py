@@ -1,4 +1,4 @@
-"""A whole training run: vanilla -> prune -> predict, each stage from the checkpoint of the one before."""
+"""A whole training run: vanilla -> prune (-> ternary) -> predict, each stage from the checkpoint of the one before."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from predfuse.training.config import (
     DistilledConfig,
     PredictConfig,
     PruneConfig,
+    TernaryConfig,
     TrainConfig,
     VanillaConfig,
     cycle_names,
@@ -39,6 +40,7 @@ from predfuse.training.losses import Loss, cross_entropy, distillation, with_sig
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.parallel import Processes
 from predfuse.training.pruning import Pruner, cubic_sparsity, make_shifts_prunable
+from predfuse.training.ternarising import Ternariser, pull_strength
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,32 @@ def _sparsity(pruner: Pruner) -> dict[str, float]:
     return {f"{kind}_sparsity": round(value, 4) for kind, value in pruner.sparsity().items()}
 
 
+def ternary_stage(trainer: Trainer, model: Cnn, config: TernaryConfig, loss: Loss) -> Stage:
+    """Expand and depthwise filters are pulled towards ternary ones, ever harder, and are ternary from then on."""
+    use_block_kernels(model, trainer.device)
+    steps = trainer.steps(config.epochs)
+    ramp = max(1, round(steps * config.ramp_fraction))
+    pruner = Pruner(model)
+    pruner.hold_zeros()
+    ternariser = Ternariser(model, config.threshold)
+
+    def after_step(step: int) -> None:
+        pruner.apply()
+        ternariser.pull(pull_strength(step / ramp))
+
+    return Stage(
+        "ternary",
+        6,
+        steps,
+        config,
+        loss,
+        [_sgd(model, config)],
+        after_step=after_step,
+        resumed=pruner.hold_zeros,
+        facts=lambda: {**_sparsity(pruner), "ternary_distance": round(ternariser.distance(), 5)},
+    )
+
+
 def _adam(model: Cnn, rate: float, config: PredictConfig) -> torch.optim.Optimizer:
     """Optimiser of the predictors' latents."""
     parameters = [(name, p) for name, p in model.named_parameters() if ".predictor." in name]
@@ -132,7 +160,8 @@ def predict_stage(
     """One cycle of end-to-end tuning through the predicted masks.
 
     ``frozen`` trains the predictors and the project batch norms only (as published); ``joint`` everything, the pruned
-    weights staying zero. Every cycle starts with fresh optimisers.
+    weights staying zero and those a ternary stage has made ternary staying so. Every cycle starts with fresh
+    optimisers.
     """
     use_block_kernels(model, trainer.device)
     name = cycle_names(f"predicted-{tuning}", config.cycles)[cycle - 1]
@@ -143,6 +172,14 @@ def predict_stage(
             block.surrogate = False
     pruner = Pruner(model)
     pruner.hold_zeros()
+    ternary = trainer.config.ternary
+    ternariser = Ternariser(model, ternary.threshold) if ternary is not None and tuning == "joint" else None
+
+    def after_step(step: int) -> None:
+        pruner.apply()
+        if ternariser is not None:
+            ternariser.pull(1)
+
     if tuning == "frozen":
         for key, parameter in model.named_parameters():
             parameter.requires_grad_(".predictor." in key or ".project_norm." in key)
@@ -161,7 +198,7 @@ def predict_stage(
         loss,
         [_sgd(model, config), _adam(model, config.predictor_learning_rate, config)],
         set_mode=set_mode,
-        after_step=lambda step: pruner.apply(),
+        after_step=after_step,
         facts=lambda: _sparsity(pruner),
     )
 
@@ -228,9 +265,17 @@ class Run:
         if config.prune is None:
             return paths
         pruned = self._prune(vanilla, config.prune, paths)
+        before = pruned
+        if config.ternary is not None:
+            ternary = config.ternary
+            before = paths["ternary"] = self._stage(
+                lambda: self._load(pruned),
+                "ternary",
+                lambda model: ternary_stage(trainer, model, ternary, self._loss(ternary, vanilla, pruned)),
+            )
         if config.predict is not None:
             for tuning in config.predict.tuning:
-                self._tune(pruned, vanilla, config.predict, tuning, paths)
+                self._tune(before, vanilla, config.predict, tuning, paths)
         return paths
 
     def _prune(self, vanilla: Path, prune: PruneConfig, paths: dict[str, Path]) -> Path:
@@ -248,22 +293,22 @@ class Run:
 
     def _tune(
         self,
-        pruned: Path,
+        before: Path,
         vanilla: Path,
         predict: PredictConfig,
         tuning: Literal["joint", "frozen"],
         paths: dict[str, Path],
     ) -> None:
         """The cycles of one tuning, added to ``paths``, from the layer-wise stage."""
-        path = pruned
+        path = before
         for cycle, name in self._left(cycle_names(f"predicted-{tuning}", predict.cycles)):
             if cycle == 1 and not self._path(name).exists():
-                paths["layerwise"] = path = self._layerwise(pruned, predict)
+                paths["layerwise"] = path = self._layerwise(before, predict)
             path = paths[name] = self._stage(
                 partial(self._load, path),
                 name,
                 lambda model, cycle=cycle: predict_stage(
-                    self.trainer, model, predict, tuning, self._loss(predict.cycle(cycle), vanilla, pruned), cycle
+                    self.trainer, model, predict, tuning, self._loss(predict.cycle(cycle), vanilla, before), cycle
                 ),
             )
 
@@ -273,9 +318,9 @@ class Run:
         finished = [number for number, name in numbered if self._path(name).exists()]
         return [item for item in numbered if item[0] >= max(finished, default=1)]
 
-    def _layerwise(self, pruned: Path, predict: PredictConfig) -> Path:
+    def _layerwise(self, before: Path, predict: PredictConfig) -> Path:
         def fitted() -> Cnn:
-            model = self._load(pruned)
+            model = self._load(before)
             images = self.trainer.normalise(torch.from_numpy(self.trainer.train.images[: predict.calibration_images]))
             insert_predictors(model, images, predict.bits, predict.scales, predict.ranges)
             return model

@@ -114,6 +114,8 @@ def _stage(
     predicted = name.startswith("predicted")
     cyclic = made_by.predict if predicted else made_by.prune if name == "pruned" else None
     parts = cycle_names(name, cyclic.cycles) if cyclic else (name,)
+    if predicted and made_by.ternary is not None:
+        parts = ("ternary", *parts)
     logs = {part: [entry for entry in log if entry.get("stage") == part] for part in parts}
     for part, own in logs.items():
         if not own:

@@ -1,0 +1,72 @@
+"""Making the blocks' filters ternary, each up to one factor: what a ternary predictor can follow without error.
+
+A predictor's ternary copy of expand and depthwise is wrong where a filter's weights differ in magnitude, and that, not
+its 4-bit activations, is where most of its errors come from (see docs/zoo.md). Filters whose weights are ``-s``, 0
+and ``s`` leave only the activations; the factor ``s`` of a filter goes into the batch norm that follows.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from predfuse.models.layers import Cnn
+
+
+def ternary_filters(weight: Tensor, threshold: float) -> Tensor:
+    """The ternary filters nearest to ``weight [M, ...]`` with weights kept by magnitude.
+
+    Args:
+        weight: Filters, those of one channel in the first dimension.
+        threshold: A weight stays if it exceeds this fraction of the mean magnitude of its filter's non-zero weights.
+
+    Returns:
+        The signs of those that stay times their mean magnitude, per filter.
+    """
+    spread = (-1, *[1] * (weight.dim() - 1))
+    magnitude = weight.abs()
+    mean = _mean(magnitude, magnitude > 0).view(spread)
+    alive = magnitude > threshold * mean
+    return weight.sign() * alive * _mean(magnitude, alive).view(spread)
+
+
+def _mean(x: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen values of each filter, 0 where there are none."""
+    return (x * chosen).flatten(1).sum(1) / chosen.flatten(1).sum(1).clamp(min=1)
+
+
+class Ternariser:
+    """Pulls the expand and depthwise filters of a model's blocks towards ternary ones, between optimiser steps.
+
+    The proximal step of Bai, Wang, Liberty 2019, "ProxQuant" (arXiv 1810.00861), with the squared distance as
+    regulariser. It has no state but the weights themselves.
+    """
+
+    def __init__(self, model: Cnn, threshold: float) -> None:
+        self._threshold = threshold
+        blocks = [block for _, block in model.bottlenecks()]
+        self._layers: list[nn.Conv2d] = [layer for block in blocks for layer in (block.expand, block.depthwise)]
+
+    @torch.no_grad()
+    def pull(self, strength: float) -> None:
+        """Go this part of the way from the weights to the nearest ternary ones; 1: they are ternary afterwards."""
+        for layer in self._layers:
+            target = ternary_filters(layer.weight, self._threshold)
+            if strength == 1:
+                layer.weight.copy_(target)
+            else:
+                layer.weight.lerp_(target, strength)
+
+    @torch.no_grad()
+    def distance(self) -> float:
+        """Squared distance from the nearest ternary filters, over the squared weights."""
+        apart = whole = 0.0
+        for layer in self._layers:
+            apart += float((layer.weight - ternary_filters(layer.weight, self._threshold)).square().sum())
+            whole += float(layer.weight.square().sum())
+        return apart / max(whole, 1e-12)
+
+
+def pull_strength(progress: float) -> float:
+    """How far to pull after a part (0..1) of the time in which the pull grows: its cube."""
+    return float(min(max(progress, 0.0), 1.0) ** 3)
