@@ -163,15 +163,29 @@ def test_pruned_shifts_stay_zero_in_the_networks_made_of_them(shifts_pruned: dic
 def test_stages_depend_on_what_decides_them(config_path: Path) -> None:
     config = load_config(config_path)
     for override, changed in (
-        ("vanilla.epochs=5", {"vanilla", "pruned", "layerwise", "cycle1-joint", "predicted-joint"}),
+        ("vanilla.epochs=5", {"vanilla", "cycle1-pruned", "pruned", "layerwise", "cycle1-joint", "predicted-joint"}),
         ("predict.layerwise_steps=5", {"layerwise", "cycle1-joint", "predicted-joint"}),
         ("predict.epochs=5", {"cycle1-joint", "predicted-joint"}),
         ("predict.further_cycles=[{epochs: 2}]", {"predicted-joint"}),
         ("predict.tuning=[frozen]", set()),
+        ("predict.distillation_ensemble=true", {"cycle1-joint", "predicted-joint"}),
+        ("prune.further_cycles=[{epochs: 2}]", {"pruned", "layerwise", "cycle1-joint", "predicted-joint"}),
+        ("prune.seed=1", {"cycle1-pruned", "pruned", "layerwise", "cycle1-joint", "predicted-joint"}),
     ):
         other = load_config(config_path, [override])
-        stages = ("vanilla", "pruned", "layerwise", "cycle1-joint", "predicted-joint")
+        stages = ("vanilla", "cycle1-pruned", "pruned", "layerwise", "cycle1-joint", "predicted-joint")
         assert {stage for stage in stages if config.up_to(stage) != other.up_to(stage)} == changed, override
+
+
+def test_seeds_hold_until_the_next_one(config_path: Path) -> None:
+    settings = ["seed=3", "prune.further_cycles=[{}, {seed: 5}]", "predict.further_cycles=[{}, {seed: 7}, {}]"]
+    config = load_config(config_path, settings)
+    stages = ("vanilla", "cycle1-pruned", "cycle2-pruned", "pruned", "layerwise", "cycle2-joint", "cycle3-joint")
+    assert [config.seed_of(stage) for stage in (*stages, "predicted-joint")] == [3, 3, 3, 5, 5, 5, 7, 7]
+    other = load_config(config_path, [*settings, "predict.seed=0"])
+    assert [other.seed_of(stage) for stage in ("pruned", "layerwise", "cycle3-joint")] == [5, 0, 7]
+    plain = load_config(config_path, [setting.replace("seed: 5", "").replace("seed: 7", "") for setting in settings])
+    assert config.recipe("predicted-joint") == plain.recipe("predicted-joint")
 
 
 def test_the_test_images_wait_for_their_epoch(config_path: Path, tmp_path: Path) -> None:
@@ -210,6 +224,22 @@ def test_a_second_cycle_goes_on_from_the_first(config_path: Path, finished: dict
     assert rates[3:] == pytest.approx([rate / 2 for rate in rates[:3]])
     with pytest.raises(InputError, match="another configuration"):
         train(config_path, run, "predict.further_cycles=[{learning_rate: 0.02}]", "predict.tuning=[joint]")
+
+
+def test_a_second_cycle_of_pruning_is_recovery_alone(
+    config_path: Path, finished: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copy(finished["vanilla"], tmp_path)
+    shutil.copy(finished["pruned"], tmp_path / "cycle1-pruned.safetensors")
+    cycle = "prune.further_cycles=[{epochs: 2, learning_rate: 0.01, distillation_ensemble: true}]"
+    paths = train(config_path, tmp_path, cycle, "predict=null")
+    assert list(paths) == ["vanilla", "cycle1-pruned", "pruned"]
+    first, second = (read_tensors(paths[stage])[0] for stage in ("cycle1-pruned", "pruned"))
+    for name in (name for name in first if name.endswith(("expand.weight", "depthwise.weight", "project.weight"))):
+        assert not torch.equal(first[name], second[name]), name
+        assert not second[name][first[name] == 0].any(), name
+    paths["cycle1-pruned"].unlink()  # not needed any more
+    assert list(train(config_path, tmp_path, cycle, "predict=null")) == ["vanilla", "pruned"]
 
 
 def test_networks_without_shifts_have_none_to_prune(config_path: Path, tmp_path: Path) -> None:
@@ -359,6 +389,18 @@ def test_distillation_pulls_towards_the_teacher(finished: dict[str, Path]) -> No
     loss.backward()
     assert all(p.grad is None for p in other.parameters())
     assert any(p.grad is not None for p in model.parameters())
+
+
+def test_a_teacher_may_be_two_networks(finished: dict[str, Path]) -> None:
+    model, teacher, guide = (load_checkpoint(finished[stage])[0].eval() for stage in ("vanilla", "vanilla", "pruned"))
+    images, labels = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
+    config = PredictConfig(distillation_weight=1, distillation_ensemble=True, distillation_temperature=3.0)
+    target = torch.softmax((teacher(images) + guide(images)) / 2 / 3.0, 1)
+    divergence = (target * (target / torch.softmax(model(images) / 3.0, 1)).log()).sum(1).mean()
+    loss = distillation(config, teacher, guide)(model, images, labels)
+    torch.testing.assert_close(loss, 9 * divergence)
+    loss.backward()
+    assert all(p.grad is None for p in (*teacher.parameters(), *guide.parameters()))
 
 
 def test_features_are_pulled_towards_those_of_the_guide(finished: dict[str, Path]) -> None:

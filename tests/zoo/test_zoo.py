@@ -22,7 +22,7 @@ from predfuse.models import build, to_network
 from predfuse.report.ablation import markdown as ablation_table
 from predfuse.report.zoo import ABLATIONS, BEGIN, END, markdown, with_table
 from predfuse.training.checkpoint import read_tensors, write_tensors
-from predfuse.training.config import load_config
+from predfuse.training.config import load_config, parse_config
 from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
 from predfuse.zoo.cost import gpu_images_per_second, training_cost
 
@@ -55,9 +55,8 @@ def test_shipped_files_are_those_the_cards_describe() -> None:
         facts = read_tensors(root() / entry.run / entry.file)[1]
         assert entry.test_accuracy == facts["test_accuracy"] and entry.stage == facts["stage"]
         assert entry.file_bytes is not None and entry.file_bytes < 10e6
-        own_seed = (facts["config"]["predict"] or {}).get("seed")
         assert facts["config"]["data"]["root"] is None
-        assert entry.seed == (facts["config"]["seed"] if own_seed is None else own_seed)
+        assert entry.seed == parse_config(facts["config"], entry.run).seed_of(entry.stage)
 
 
 def test_what_is_claimed_of_fashion_mnist_holds() -> None:
@@ -195,7 +194,8 @@ def test_only_runs_of_one_recipe_are_averaged() -> None:
 def test_a_recipe_is_the_same_for_all_seeds() -> None:
     for name in zoo.names():
         config = load_config(root() / name / "config.yaml")
-        other = load_config(root() / name / "config.yaml", ["seed=7", "threads=3", "data.root=/elsewhere"])
+        elsewhere = ["seed=7", "threads=3", "checkpoint_seconds=9", "data.root=/elsewhere", "evaluate_every_epochs=3"]
+        other = load_config(root() / name / "config.yaml", elsewhere)
         for entry in (entry for entry in zoo.stages() if entry.run == name):
             assert entry.recipe == config.recipe(entry.stage) == other.recipe(entry.stage)
             longer = load_config(root() / name / "config.yaml", ["vanilla.epochs=99"])

@@ -99,6 +99,37 @@ def ablations(
     write_text_atomically(write, with_table(write, text, ABLATIONS))
 
 
+@_commands.command("errors")
+def errors(
+    run: Annotated[str, typer.Argument(help="Name in the zoo, or folder of a run.", metavar="RUN")],
+    images: Annotated[int, typer.Option(min=1, help="Test images.")] = 250,
+    root: Annotated[Path | None, typer.Option("--root", help="Folder of the data set; default: usual places.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+) -> None:
+    """What the masks of a run's predictors do to its blocks, and what would remain with other predictors.
+
+    All figures are squared errors of a block's output over its variance, for the inputs the block has under true masks.
+    """
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from predfuse.files import require_writable, write_text_atomically
+    from predfuse.report.zoo import errors_table
+    from predfuse.zoo.errors import run_errors
+
+    if json_path is not None:
+        require_writable(json_path)
+    with Console(stderr=True).status("Running the networks"):
+        found = run_errors(run, images, root)
+    for stage, blocks in found.items():
+        Console().print(errors_table(stage, blocks))
+    if json_path is not None:
+        text = json.dumps({stage: [asdict(block) for block in blocks] for stage, blocks in found.items()}, indent=2)
+        write_text_atomically(json_path, text + "\n")
+
+
 @_commands.command("add")
 def add(
     run: Annotated[Path, typer.Argument(help="Output folder of predfuse train.", metavar="RUN")],

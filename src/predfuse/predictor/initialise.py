@@ -166,10 +166,14 @@ def initial_predictor(
 ) -> TernaryPredictor:
     """A predictor for ``block`` (in evaluation mode) from its trained weights and inputs ``x [N, C, H, W]``."""
     predictor = empty_predictor(block, bits, scales).to(block.expand.weight)
-    expand = block.expand.weight * _slope(block.expand_norm)
-    depthwise = block.depthwise.weight * _slope(block.depthwise_norm)
-    fit_predictor(predictor, expand, depthwise, x, *block.pre_activations(x), ranges)
+    fit_predictor(predictor, *folded_weights(block), x, *block.pre_activations(x), ranges)
     return predictor
+
+
+@torch.no_grad()
+def folded_weights(block: BottleneckUnit) -> tuple[Tensor, Tensor]:
+    """Expand and depthwise weights of a block times the slopes of the batch norms after them."""
+    return block.expand.weight * _slope(block.expand_norm), block.depthwise.weight * _slope(block.depthwise_norm)
 
 
 @torch.no_grad()

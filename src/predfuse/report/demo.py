@@ -313,7 +313,7 @@ def _training(result: DemoResult) -> list[Section]:
     before, last, current = 0.0, 0.0, ""
     for line in result.run.history:
         stage = str(line.get("stage"))
-        label = re.sub(r"^cycle\d+-", "predicted-", stage)  # the cycles of a tuning are one line
+        label = re.sub(r"^cycle\d+-(pruned$)?", lambda m: m[1] or "predicted-", stage)  # the cycles are one line
         if label not in series:
             start = ends.get(label)
             before = series[start][0][-1] if start in series else last

@@ -13,6 +13,7 @@ from predfuse.report.terminal import narrow, percent, table, text_columns
 from predfuse.zoo.catalogue import Stage, Summary
 
 if TYPE_CHECKING:  # would load torch for a list of files
+    from predfuse.predictor.errors import BlockErrors
     from predfuse.zoo.cost import TrainingCost
 
 BEGIN, END = "<!-- zoo: made by predfuse zoo table --write -->", "<!-- zoo: end -->"
@@ -44,6 +45,22 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
     ]
     headings = ("data", "network", "stage", "seeds", "accuracy", "range")
     return narrow(text_columns(table("Accuracy over seeds", headings, rows), 1, 2))
+
+
+def errors_table(stage: str, blocks: Sequence[BlockErrors]) -> Table:
+    """What wrong masks do to the blocks of one network."""
+    rows = [
+        [
+            block.block,
+            percent(block.weights, 2),
+            percent(block.activations, 2),
+            percent(block.both, 2),
+            "" if block.own is None else percent(block.own, 2),
+        ]
+        for block in blocks
+    ]
+    headings = ("block", "ternary weights", "4-bit activations", "both", "its own predictor")
+    return narrow(text_columns(table(f"{stage}: wrong masks, of the output's variance", headings, rows), 1))
 
 
 def cost_table(cost: TrainingCost) -> Table:
