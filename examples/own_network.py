@@ -37,10 +37,10 @@ shipped = data.load("fashion-mnist-1000", "test")  # 1,000 images: the first 800
 images, labels = torch.from_numpy(shipped.images) / 255 - 0.5, torch.from_numpy(shipped.labels)
 stem = [nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), Block(16, 96, 24, 2), Block(24, 144, 24, 1)]
 model = nn.Sequential(*stem, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10))
-train(model, images[:800], labels[:800], epochs=6, rate=4e-3)
+train(model, images[:800], labels[:800], epochs=12, rate=2e-3)
 
 print(predfuse.prepare(model, predfuse.PrepareConfig(), images[:64]))  # predictors in place
-train(model, images[:800], labels[:800], epochs=2, rate=1e-3)  # the same loop tunes them
+train(model, images[:800], labels[:800], epochs=4, rate=5e-4)  # the same loop tunes them
 program = predfuse.compile(model, images[:64], name="own")  # integers, fused blocks
 result = predfuse.simulate(program, "archon-ics21")  # cycles and energy of one image
 
