@@ -17,7 +17,7 @@ from torch import nn
 
 from predfuse import data, models
 from predfuse.models.layers import Cnn
-from predfuse.training.config import DataConfig, DistilledConfig, TrainConfig, cycle_names
+from predfuse.training.config import DataConfig, DistilledConfig, TrainConfig, cycle_names, stage_of
 
 STAGE_EFFORT = {"vanilla": 1.0, "pruned": 0.7, "ternary": 0.7, "layerwise": 1.6}
 """Time per image over that of a vanilla step; rounded from steps of several ``fusionet-s`` on one core."""
@@ -77,28 +77,26 @@ def tasks(config: TrainConfig) -> list[Task]:
 
 def _effort(config: TrainConfig, stage: str, train_images: int) -> tuple[float, float]:
     """Images of a stage, configured as far as it goes, and the time of each over that of a vanilla step."""
-    kind = stage.rpartition("-")[2]
+    kind, _ = stage_of(stage)
     effort = STAGE_EFFORT.get(kind, TUNING_EFFORT)
     if stage == "vanilla":
         return config.vanilla.epochs * train_images, effort
     if kind == "pruned":
-        assert config.prune is not None
-        recovery = config.prune.cycle(config.prune.cycles)  # the last of those up to this stage
-        return recovery.epochs * train_images, effort + _teachers(recovery) * TEACHER_EFFORT
-    if kind == "ternary":
-        assert config.ternary is not None
-        return config.ternary.epochs * train_images, effort + _teachers(config.ternary) * TEACHER_EFFORT
-    assert config.predict is not None
-    if stage == "layerwise":
+        settings: DistilledConfig | None = config.prune and config.prune.cycle(config.prune.cycles)
+    elif kind == "ternary":
+        settings = config.ternary
+    else:
+        settings = config.predict and config.predict.cycle(config.predict.cycles)  # the last of those up to this stage
+    assert settings is not None
+    if kind == "layerwise":
+        assert config.predict is not None
         return config.predict.layerwise_steps * config.batch_size, effort
-    cycle = config.predict.cycle(config.predict.cycles)  # the last of those up to this stage
-    return cycle.epochs * train_images, effort + _teachers(cycle) * TEACHER_EFFORT
+    return settings.epochs * train_images, effort + _teachers(settings) * TEACHER_EFFORT
 
 
 def _teachers(config: DistilledConfig) -> int:
     """How many networks a stage runs besides the one it trains."""
-    ensemble = config.distillation_weight > 0 and config.distillation_ensemble
-    return (config.distillation_weight > 0) + (config.feature_weight > 0 or ensemble)
+    return config.needs_teacher + config.needs_guide
 
 
 @cache

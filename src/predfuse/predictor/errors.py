@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.models.layers import BottleneckUnit, Cnn
-from predfuse.predictor.initialise import HIDDEN_QUANTILE, folded_weights, initial_predictor, input_exponent
-from predfuse.predictor.ternary import ternary
+from predfuse.predictor.initialise import folded_weights, hidden_top, initial_predictor, mid_step
+from predfuse.predictor.ternary import ternary, ternary_step
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,30 @@ def predictor_errors(model: Cnn, images: Tensor, bits: int = 4) -> list[BlockErr
 
 def _block_errors(name: str, block: BottleneckUnit, x: Tensor, bits: int) -> BlockErrors:
     initial = initial_predictor(block, x, bits)
-    low, high = initial.input_range
-    step = 2.0 ** input_exponent(x, low, high)
-    coarse = ((x / step).floor().clamp(low, high) + 0.5) * step
+    coarse = mid_step(x, 2.0 ** int(initial.input_exponent), *initial.input_range)
     expand, depthwise = (_ternary_folded(weight) for weight in folded_weights(block))
     rough = nn.functional.conv2d(x, expand, _shift(block.expand_norm), groups=block.groups)
-    a = block.expand_norm(block.expand(coarse))
+    near = block.expand_norm(block.expand(coarse))
+    a, d = block.pre_activations(x)
+    wanted = block.project(d.relu())
+
+    def damage(score1: Tensor, score2: Tensor) -> float:
+        gated = block.depthwise_norm(block.depthwise(a * (score1 > 0)))
+        return float(relative_error(block.project(gated * (score2 > 0)), wanted))
+
     return BlockErrors(
         block=name,
-        weights=_damage(block, x, rough, _filtered(block, rough.relu(), depthwise)),
-        activations=_damage(block, x, a, block.depthwise_norm(block.depthwise(_coarse_hidden(a, bits)))),
-        both=_damage(block, x, *initial(x)),
-        own=None if block.predictor is None else _damage(block, x, *block.predictor(x)),
+        weights=damage(rough, _filtered(block, rough.relu(), depthwise)),
+        activations=damage(near, block.depthwise_norm(block.depthwise(_coarse_hidden(near, bits)))),
+        both=damage(*initial(x)),
+        own=None if block.predictor is None else damage(*block.predictor(x)),
     )
+
+
+def relative_error(x: Tensor, wanted: Tensor) -> Tensor:
+    """Squared error over the variance of what is wanted about its channels' means, both ``[N, O, P, Q]``."""
+    spread = (wanted - wanted.mean((0, 2, 3), keepdim=True)).square().mean().clamp(min=1e-12)
+    return (x - wanted).square().mean() / spread
 
 
 def _filtered(block: BottleneckUnit, h: Tensor, weight: Tensor) -> Tensor:
@@ -92,24 +103,11 @@ def _shift(norm: nn.Module) -> Tensor:
 def _ternary_folded(weight: Tensor) -> Tensor:
     """Ternary weights times the mean magnitude of those that stay, per filter."""
     signs = ternary(weight)
-    factor = (weight.abs() * signs.abs()).flatten(1).sum(1) / signs.abs().flatten(1).sum(1).clamp(min=1)
-    return signs * factor.view(-1, *[1] * (weight.dim() - 1))
+    return signs * ternary_step(weight, signs.abs())
 
 
 def _coarse_hidden(a: Tensor, bits: int) -> Tensor:
     """``relu(a)`` in few bits, its step a power of two per channel, as the first stage's shift makes it."""
     levels = 1 << bits
-    flat = a.clamp(min=0).transpose(0, 1).flatten(1)
-    top = torch.quantile(flat[:, :: max(1, flat.shape[1] // 100_000)], HIDDEN_QUANTILE, dim=1).clamp(min=1e-6)
-    step = torch.exp2((top / levels).log2().ceil()).view(1, -1, 1, 1)
-    return torch.where(a > 0, ((a / step).floor().clamp(0, levels - 1) + 0.5) * step, 0.0)
-
-
-def _damage(block: BottleneckUnit, x: Tensor, score1: Tensor, score2: Tensor) -> float:
-    """What project puts out with the masks ``score > 0`` instead of the true ones."""
-    a, d = block.pre_activations(x)
-    wanted = block.project(d.relu())
-    gated = block.depthwise_norm(block.depthwise(a * (score1 > 0)))
-    found = block.project(gated * (score2 > 0))
-    spread = (wanted - wanted.mean((0, 2, 3), keepdim=True)).square().mean()
-    return float((found - wanted).square().mean() / spread.clamp(min=1e-12))
+    step = torch.exp2((hidden_top(a).clamp(min=1e-6) / levels).log2().ceil()).view(1, -1, 1, 1)
+    return torch.where(a > 0, mid_step(a, step, 0, levels - 1), 0.0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from predfuse.models.layers import BottleneckUnit, Cnn, Norm
-from predfuse.predictor.ternary import TERNARY_THRESHOLD, Scales, TernaryPredictor
+from predfuse.predictor.ternary import TERNARY_THRESHOLD, Scales, TernaryPredictor, ternary_step
 
 HIDDEN_QUANTILE = 0.995
 """The first stage's shift is the smallest that clips less than the rest of its positive outputs."""
@@ -36,10 +36,14 @@ def input_exponent(x: Tensor, low: int, high: int, fractions: int = 1) -> float:
     largest = int(torch.ceil(torch.log2(torch.tensor(magnitude))))
     errors = {}
     for number in range((largest - 8) * fractions, largest * fractions + 1):
-        step = 2.0 ** (number / fractions)
-        restored = ((x / step).floor().clamp(low, high) + 0.5) * step
+        restored = mid_step(x, 2.0 ** (number / fractions), low, high)
         errors[number / fractions] = float((restored - x).square().mean())
     return min(errors, key=errors.__getitem__)
+
+
+def mid_step(x: Tensor, step: float | Tensor, low: int, high: int) -> Tensor:
+    """``x`` as its codes ``clamp(floor(x / step), low, high)`` stand for it: the middles of their steps."""
+    return ((x / step).floor().clamp(low, high) + 0.5) * step
 
 
 def _line(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,14 +71,19 @@ def _latent(weight: Tensor) -> Tensor:
     magnitude = weight.abs()
     spread = [-1] + [1] * (weight.dim() - 1)
     alive = magnitude > TERNARY_THRESHOLD * magnitude.flatten(1).mean(1).view(spread)
-    step = (magnitude * alive).flatten(1).sum(1) / alive.flatten(1).sum(1).clamp(min=1)
-    return weight / step.clamp(min=1e-12).view(spread)
+    return weight / ternary_step(weight, alive).clamp(min=1e-12)
 
 
 def _slope(norm: Norm) -> Tensor:
     """Factor ``[M, 1, 1, 1]`` the batch norm multiplies with, in evaluation."""
     assert norm.running_var is not None
     return (norm.weight / (norm.running_var + norm.eps).sqrt()).view(-1, 1, 1, 1)
+
+
+def hidden_top(score: Tensor) -> Tensor:
+    """What few positive values of each channel exceed (:data:`HIDDEN_QUANTILE`), ``[M]`` of ``[N, M, H, W]``."""
+    flat = score.clamp(min=0).transpose(0, 1).flatten(1)
+    return torch.quantile(flat[:, :: max(1, flat.shape[1] // 100_000)], HIDDEN_QUANTILE, dim=1)
 
 
 def _width(score: Tensor) -> Tensor:
@@ -146,9 +155,7 @@ def fit_predictor(
     largest = float(predictor.hidden_max * predictor.expand_weight.shape[1])
     predictor.expand_offset.copy_(_offset(predictor.expand_score(x), a, largest))
     z1 = predictor.expand_score(x)
-    flat = z1.clamp(min=0).transpose(0, 1).flatten(1)
-    top = torch.quantile(flat[:, :: max(1, flat.shape[1] // 100_000)], HIDDEN_QUANTILE, dim=1)
-    shift = (top + 1).div(predictor.hidden_max + 1).clamp(min=1).log2()
+    shift = (hidden_top(z1) + 1).div(predictor.hidden_max + 1).clamp(min=1).log2()
     predictor.shift.copy_(shift.ceil() if whole else shift)
     if ranges is not None:
         predictor.shift.fill_(ranges.shift)

@@ -104,6 +104,12 @@ def ternary(weight: Tensor) -> Tensor:
     return result
 
 
+def ternary_step(weight: Tensor, alive: Tensor) -> Tensor:
+    """Mean magnitude of each filter's weights that stay, ``[M, 1, ...]``; 0 where none does."""
+    step = (weight.abs() * alive).flatten(1).sum(1) / alive.flatten(1).sum(1).clamp(min=1)
+    return step.view(-1, *[1] * (weight.dim() - 1))
+
+
 def _rounded(x: Tensor) -> Tensor:
     result: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
     return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +40,7 @@ from predfuse.report.demo_tables import (
 )
 from predfuse.report.page import Chart, Gallery, Page, Part, Picture, Section, Table, Tile, Tiles, Tone
 from predfuse.report.terminal import count, percent, ratio
+from predfuse.training.config import stage_of
 
 CHANNELS_SHOWN = 9
 
@@ -313,7 +313,7 @@ def _training(result: DemoResult) -> list[Section]:
     before, last, current = 0.0, 0.0, ""
     for line in result.run.history:
         stage = str(line.get("stage"))
-        label = re.sub(r"^cycle\d+-(pruned$)?", lambda m: m[1] or "predicted-", stage)  # the cycles are one line
+        label, _ = stage_of(stage)  # the cycles are one line
         if label not in series:
             start = ends.get(label)
             before = series[start][0][-1] if start in series else last

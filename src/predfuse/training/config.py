@@ -67,6 +67,16 @@ class DistilledConfig(VanillaConfig):
         """Those the stage and its cycles have of their own, in order."""
         return [] if self.seed is None else [self.seed]
 
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the vanilla network runs beside the one trained."""
+        return self.distillation_weight > 0
+
+    @property
+    def needs_guide(self) -> bool:
+        """Whether the network before does."""
+        return self.feature_weight > 0 or (self.needs_teacher and self.distillation_ensemble)
+
 
 class CycleConfig(_Strict):
     """One more cycle of a stage (Loshchilov 2017, arXiv 1608.03983): what differs from the first cycle."""
@@ -190,6 +200,14 @@ def cycle_names(stage: str, cycles: int) -> tuple[str, ...]:
     return (*(f"cycle{number}-{stage.removeprefix('predicted-')}" for number in range(1, cycles)), stage)
 
 
+def stage_of(name: str) -> tuple[str, int | None]:
+    """The stage a cycle belongs to, and its number: None for the last, called as the stage itself."""
+    cycle, _, rest = name.partition("-")
+    if not cycle.startswith("cycle"):
+        return name, None
+    return rest if rest == "pruned" else f"predicted-{rest}", int(cycle.removeprefix("cycle"))
+
+
 class TrainConfig(_Strict):
     """A whole run: network, data and the stages.
 
@@ -214,17 +232,17 @@ class TrainConfig(_Strict):
             return self.model_copy(update={"evaluate_every_epochs": 1}).up_to(stage)
         if stage == "vanilla" or self.prune is None:
             return self.model_copy(update={"prune": None, "ternary": None, "predict": None})
-        cycle, _, kind = stage.rpartition("-")
-        number = int(cycle.removeprefix("cycle")) if cycle.startswith("cycle") else None
-        if kind == "pruned":
+        stage, number = stage_of(stage)
+        if stage == "pruned":
             prune = self.prune if number is None else self.prune.until(number)
             return self.model_copy(update={"prune": prune, "ternary": None, "predict": None})
-        if kind == "ternary" or self.predict is None:
+        if stage == "ternary" or self.predict is None:
             return self.model_copy(update={"predict": None})
-        if kind == "layerwise":
+        if stage == "layerwise":
             changes = {name: _DEFAULTS[name] for name in _END_TO_END}
             return self._predicting(self.predict.until(1), tuning=(), **changes)
-        return self._predicting(self.predict if number is None else self.predict.until(number), tuning=(kind,))
+        predict = self.predict if number is None else self.predict.until(number)
+        return self._predicting(predict, tuning=(stage.removeprefix("predicted-"),))
 
     def _predicting(self, predict: PredictConfig, **changes: Any) -> TrainConfig:
         return self.model_copy(update={"predict": predict.model_copy(update=changes)})

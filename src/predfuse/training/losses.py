@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.models.layers import BottleneckUnit, Cnn, fold_norms
+from predfuse.predictor.errors import relative_error
 from predfuse.predictor.gates import evaluation
 from predfuse.predictor.layerwise import block_loss
 from predfuse.training.config import DistilledConfig
@@ -108,9 +109,5 @@ def block_outputs(model: Cnn, images: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def feature_distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Mean over the blocks of the squared error over the variance of what is wanted about its channels' means."""
-    distances = []
-    for x, target in zip(found, wanted, strict=True):
-        spread = (target - target.mean((0, 2, 3), keepdim=True)).square().mean().clamp(min=1e-12)
-        distances.append((x - target).square().mean() / spread)
-    return torch.stack(distances).mean()
+    """Mean over the blocks of the outputs' :func:`predfuse.predictor.errors.relative_error`."""
+    return torch.stack([relative_error(x, target) for x, target in zip(found, wanted, strict=True)]).mean()

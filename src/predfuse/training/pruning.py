@@ -60,12 +60,16 @@ def prunable_shifts(model: Cnn) -> list[PartialNorm]:
 
 
 class Pruner:
-    """Holds the masks of a model's pruned layers and keeps their weights, and pruned shifts, at zero."""
+    """Holds the masks of a model's pruned layers and keeps their weights, and pruned shifts, at zero.
+
+    The masks are at first the zeros the weights have.
+    """
 
     def __init__(self, model: Cnn) -> None:
         self._layers = prunable_layers(model)
         self._norms = prunable_shifts(model)
         self._masks: dict[str, Tensor] = {}
+        self.hold_zeros()
 
     @torch.no_grad()
     def prune(self, pointwise_sparsity: float, depthwise_sparsity: float, shift_sparsity: float = 0.0) -> None:

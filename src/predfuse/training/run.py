@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -69,7 +69,6 @@ def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss, c
     if config.shift_sparsity:
         make_shifts_prunable(model)
     pruner = Pruner(model)
-    pruner.hold_zeros()
     finals = (config.pointwise_sparsity, config.depthwise_sparsity, config.shift_sparsity)
 
     def after_step(step: int) -> None:
@@ -101,7 +100,6 @@ def ternary_stage(trainer: Trainer, model: Cnn, config: TernaryConfig, loss: Los
     steps = trainer.steps(config.epochs)
     ramp = max(1, round(steps * config.ramp_fraction))
     pruner = Pruner(model)
-    pruner.hold_zeros()
     ternariser = Ternariser(model, config.threshold)
 
     def after_step(step: int) -> None:
@@ -116,7 +114,6 @@ def ternary_stage(trainer: Trainer, model: Cnn, config: TernaryConfig, loss: Los
         loss,
         [_sgd(model, config)],
         after_step=after_step,
-        resumed=pruner.hold_zeros,
         facts=lambda: {**_sparsity(pruner), "ternary_distance": round(ternariser.distance(), 5)},
     )
 
@@ -171,7 +168,6 @@ def predict_stage(
         for _, block in model.bottlenecks():
             block.surrogate = False
     pruner = Pruner(model)
-    pruner.hold_zeros()
     ternary = trainer.config.ternary
     ternariser = Ternariser(model, ternary.threshold) if ternary is not None and tuning == "joint" else None
 
@@ -264,10 +260,17 @@ class Run:
         paths = {"vanilla": vanilla}
         if config.prune is None:
             return paths
-        pruned = self._prune(vanilla, config.prune, paths)
-        before = pruned
-        if config.ternary is not None:
-            ternary = config.ternary
+        prune, ternary = config.prune, config.ternary
+        paths |= self._cycles(
+            "pruned",
+            prune.cycles,
+            vanilla,
+            lambda model, cycle, before: prune_stage(
+                trainer, model, prune, self._loss(prune.cycle(cycle), vanilla, before), cycle
+            ),
+        )
+        before = pruned = paths["pruned"]
+        if ternary is not None:
             before = paths["ternary"] = self._stage(
                 lambda: self._load(pruned),
                 "ternary",
@@ -275,48 +278,40 @@ class Run:
             )
         if config.predict is not None:
             for tuning in config.predict.tuning:
-                self._tune(before, vanilla, config.predict, tuning, paths)
+                paths |= self._tune(before, vanilla, config.predict, tuning)
         return paths
 
-    def _prune(self, vanilla: Path, prune: PruneConfig, paths: dict[str, Path]) -> Path:
-        """The cycles of pruning, added to ``paths``; the last."""
-        path = vanilla
-        for cycle, name in self._left(cycle_names("pruned", prune.cycles)):
-            path = paths[name] = self._stage(
-                partial(self._load, path),
-                name,
-                lambda model, cycle=cycle, before=path: prune_stage(
-                    self.trainer, model, prune, self._loss(prune.cycle(cycle), vanilla, before), cycle
-                ),
-            )
-        return path
-
     def _tune(
-        self,
-        before: Path,
-        vanilla: Path,
-        predict: PredictConfig,
-        tuning: Literal["joint", "frozen"],
-        paths: dict[str, Path],
-    ) -> None:
-        """The cycles of one tuning, added to ``paths``, from the layer-wise stage."""
-        path = before
-        for cycle, name in self._left(cycle_names(f"predicted-{tuning}", predict.cycles)):
-            if cycle == 1 and not self._path(name).exists():
-                paths["layerwise"] = path = self._layerwise(before, predict)
-            path = paths[name] = self._stage(
-                partial(self._load, path),
-                name,
-                lambda model, cycle=cycle: predict_stage(
-                    self.trainer, model, predict, tuning, self._loss(predict.cycle(cycle), vanilla, before), cycle
-                ),
-            )
+        self, before: Path, vanilla: Path, predict: PredictConfig, tuning: Literal["joint", "frozen"]
+    ) -> dict[str, Path]:
+        """The cycles of one tuning, from the layer-wise stage (not needed where one of them is finished)."""
+        stage = f"predicted-{tuning}"
+        paths: dict[str, Path] = {}
+        if not any(self._path(name).exists() for name in cycle_names(stage, predict.cycles)):
+            paths["layerwise"] = self._layerwise(before, predict)
+        return paths | self._cycles(
+            stage,
+            predict.cycles,
+            paths.get("layerwise", before),
+            lambda model, cycle, _: predict_stage(
+                self.trainer, model, predict, tuning, self._loss(predict.cycle(cycle), vanilla, before), cycle
+            ),
+        )
 
-    def _left(self, names: Sequence[str]) -> list[tuple[int, str]]:
-        """The cycles of a stage, numbered from 1, without those that are not needed as a later one is finished."""
-        numbered = list(enumerate(names, 1))
-        finished = [number for number, name in numbered if self._path(name).exists()]
-        return [item for item in numbered if item[0] >= max(finished, default=1)]
+    def _cycles(self, stage: str, count: int, path: Path, make: Callable[[Cnn, int, Path], Stage]) -> dict[str, Path]:
+        """The cycles of a stage, each from the checkpoint of the one before, the first from ``path``.
+
+        Those before a finished one are not needed and left out. ``make`` gets the model, the number of the cycle, from
+        1, and the checkpoint it goes on from.
+        """
+        numbered = list(enumerate(cycle_names(stage, count), 1))
+        finished = max((number for number, name in numbered if self._path(name).exists()), default=1)
+        paths: dict[str, Path] = {}
+        for cycle, name in numbered[finished - 1 :]:
+            path = paths[name] = self._stage(
+                partial(self._load, path), name, lambda model, cycle=cycle, before=path: make(model, cycle, before)
+            )
+        return paths
 
     def _layerwise(self, before: Path, predict: PredictConfig) -> Path:
         def fitted() -> Cnn:
@@ -329,12 +324,10 @@ class Run:
 
     def _loss(self, config: DistilledConfig, vanilla: Path, before: Path) -> Loss:
         """The loss of a stage that follows ``before``."""
-        weight = config.distillation_weight
-        if not weight and not config.feature_weight:
+        if not config.needs_teacher and not config.needs_guide:
             return cross_entropy(config.label_smoothing)
-        teacher = self._load(vanilla) if weight else None
-        ensemble = weight > 0 and config.distillation_ensemble
-        guide = self._load(before) if config.feature_weight or ensemble else None
+        teacher = self._load(vanilla) if config.needs_teacher else None
+        guide = self._load(before) if config.needs_guide else None
         if guide is not None:
             use_block_kernels(guide, self.device)
         return distillation(config, teacher, guide)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.models.layers import Cnn
+from predfuse.predictor.ternary import ternary_step
 
 
 def ternary_filters(weight: Tensor, threshold: float) -> Tensor:
@@ -23,16 +24,9 @@ def ternary_filters(weight: Tensor, threshold: float) -> Tensor:
     Returns:
         The signs of those that stay times their mean magnitude, per filter.
     """
-    spread = (-1, *[1] * (weight.dim() - 1))
     magnitude = weight.abs()
-    mean = _mean(magnitude, magnitude > 0).view(spread)
-    alive = magnitude > threshold * mean
-    return weight.sign() * alive * _mean(magnitude, alive).view(spread)
-
-
-def _mean(x: Tensor, chosen: Tensor) -> Tensor:
-    """Mean of the chosen values of each filter, 0 where there are none."""
-    return (x * chosen).flatten(1).sum(1) / chosen.flatten(1).sum(1).clamp(min=1)
+    alive = magnitude > threshold * ternary_step(weight, magnitude > 0)
+    return weight.sign() * alive * ternary_step(weight, alive)
 
 
 class Ternariser:
@@ -51,11 +45,7 @@ class Ternariser:
     def pull(self, strength: float) -> None:
         """Go this part of the way from the weights to the nearest ternary ones; 1: they are ternary afterwards."""
         for layer in self._layers:
-            target = ternary_filters(layer.weight, self._threshold)
-            if strength == 1:
-                layer.weight.copy_(target)
-            else:
-                layer.weight.lerp_(target, strength)
+            layer.weight.lerp_(ternary_filters(layer.weight, self._threshold), strength)
 
     @torch.no_grad()
     def distance(self) -> float:

@@ -31,11 +31,13 @@ def run_errors(run: str, images: int, root: Path | None = None) -> dict[str, lis
     paths = {stage: path for stage in STAGES if (path := where / f"{stage}.safetensors").is_file()}
     if not paths:
         raise InputError(run, "holds no pruned or predicted network", "name a run of predfuse zoo, or a run's folder")
-    found = {}
+    found, test = {}, None
     for stage, path in paths.items():
         model, facts = load_checkpoint(path)
-        test = data.load(str(facts["data"]), "test", root=root, limit=images)
-        normalise = Normaliser(tuple(facts["mean"]), tuple(facts["std"]), torch.device("cpu"))
+        if test is None:  # all stages of a run have the same data
+            test = data.load(str(facts["data"]), "test", root=root, limit=images)
+            normalise = Normaliser(tuple(facts["mean"]), tuple(facts["std"]), torch.device("cpu"))
+            pictures = normalise(torch.from_numpy(test.images))
         bits = facts["config"]["predict"]["bits"] if facts["config"].get("predict") else 4
-        found[stage] = predictor_errors(model, normalise(torch.from_numpy(test.images)), bits)
+        found[stage] = predictor_errors(model, pictures, bits)
     return found

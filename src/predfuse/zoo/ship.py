@@ -7,13 +7,16 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from predfuse.errors import InputError
 from predfuse.files import sha256_of_file, write_text_atomically
 from predfuse.zoo.catalogue import CARD, RESULTS, STAGES, Stage, card_text, results_text, root, stages
+
+if TYPE_CHECKING:  # would load torch for a list of files
+    from predfuse.training.config import TrainConfig
 
 
 def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = None, where: Path | None = None) -> Path:
@@ -59,8 +62,7 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
             if sha256_of_file(building / path.name) in shipped:
                 (building / path.name).unlink()
                 continue
-            recipe = config.recipe(path.stem)
-            entries.append(_stage(name, building / path.name, facts, recipe, log, config.batch_size, weights, commit))
+            entries.append(_stage(name, building / path.name, facts, made_by, log, weights, commit))
             if not weights:
                 (building / path.name).unlink()
         if not entries:
@@ -101,16 +103,14 @@ def _stage(
     run: str,
     file: Path,
     facts: Mapping[str, Any],
-    recipe: str,
+    made_by: TrainConfig,
     log: list[dict[str, Any]],
-    batch_size: int,
     weights: bool,
     commit: str | None,
 ) -> Stage:
-    from predfuse.training.config import cycle_names, parse_config
+    from predfuse.training.config import cycle_names
 
-    name = str(facts["stage"])
-    made_by = parse_config(facts["config"], run)
+    name, batch_size = str(facts["stage"]), made_by.batch_size
     predicted = name.startswith("predicted")
     cyclic = made_by.predict if predicted else made_by.prune if name == "pruned" else None
     parts = cycle_names(name, cyclic.cycles) if cyclic else (name,)
@@ -130,7 +130,7 @@ def _stage(
         network=str(facts["architecture"]),
         seed=made_by.seed_of(name),
         stage=name,
-        recipe=recipe,
+        recipe=made_by.recipe(name),
         test_accuracy=float(facts["test_accuracy"]),
         test_images=int(facts["test_images"]),
         parameters=int(facts["parameters"]),
