@@ -29,8 +29,8 @@ from predfuse.fusion.results import Mode
 from predfuse.ir import Array, Network
 from predfuse.machine.fast import FastMachine
 from predfuse.machine.run import to_integers
-from predfuse.training.block_function import use_block_kernels
 from predfuse.training.checkpoint import load_checkpoint
+from predfuse.training.kernels import use_kernels
 from predfuse.training.memory import keep_freed_memory
 
 MAX_PREDICTED_RATIO = 2.5
@@ -170,7 +170,7 @@ def _simulation_seconds(network: Network, images: Array, rounds: int) -> float:
 def _training_ratio(path: Path, images: torch.Tensor, rounds: int) -> float:
     """Time of forward and backward layer by layer over that a middle channel at a time."""
     layers, loops = load_checkpoint(path)[0].train(), load_checkpoint(path)[0].train()
-    use_block_kernels(loops, torch.device("cpu"))
+    use_kernels(loops, torch.device("cpu"))
 
     def job(model: torch.nn.Module) -> Callable[[], None]:
         return lambda: model(images).square().mean().backward()

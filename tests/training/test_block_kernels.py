@@ -1,4 +1,4 @@
-"""Blocks trained a middle channel at a time against the layers of PyTorch in 64-bit floats."""
+"""Blocks trained by other ways than layer by layer against the layers of PyTorch in 64-bit floats."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from torch import Tensor
 
 from predfuse import models
 from predfuse.errors import PredfuseError
-from predfuse.models.layers import BottleneckUnit, fold_norms
+from predfuse.models.layers import BlockKernel, BottleneckUnit, fold_norms
 from predfuse.predictor.initialise import initial_predictor
 from predfuse.predictor.layerwise import block_loss
-from predfuse.training.block_function import ChannelwiseBlock, use_block_kernels
+from predfuse.training.block_channels import ChannelMajor
+from predfuse.training.block_function import ChannelwiseBlock
 from predfuse.training.block_layout import Layout
+from predfuse.training.kernels import use_kernels
 from predfuse.training.pruning import INNER_NORMS
 
 Norms = Literal["batch", "scale", "partial"]
@@ -108,16 +110,24 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+KERNELS = pytest.mark.parametrize(
+    "kernel", [ChannelwiseBlock(), ChannelMajor(), ChannelMajor(part_pixels=8)], ids=["loops", "whole", "parts"]
+)
+
+
+@KERNELS
 @given(blocks(), st.integers(1, 3))
 @settings(max_examples=150, deadline=None)
-def test_blocks_compute_and_learn_what_the_layers_do(case: tuple[BottleneckUnit, Tensor], threads: int) -> None:
+def test_blocks_compute_and_learn_what_the_layers_do(
+    kernel: BlockKernel, case: tuple[BottleneckUnit, Tensor], threads: int
+) -> None:
     unit, x = case
     unit.project_norm = torch.nn.Identity()  # type: ignore[assignment]  # not part of the loops
     for name in INNER_NORMS:  # two values may decide a channel's statistics, and what divides by them is no more exact
         getattr(unit, name).eps = 0.1
     exact = copy.deepcopy(unit).double()
     layers, loops = copy.deepcopy(unit), unit
-    loops.kernel = ChannelwiseBlock()
+    loops.kernel = kernel
     wanted, by_layers = _run(exact, x.double()), _run(layers, x)
     with _threads(threads):
         by_loops = _run(loops, x)
@@ -130,15 +140,18 @@ def test_blocks_compute_and_learn_what_the_layers_do(case: tuple[BottleneckUnit,
             assert _error(by_loops[name], value, scale) <= limit, name
 
 
+@KERNELS
 @given(blocks(), st.integers(1, 3))
 @settings(max_examples=100, deadline=None)
-def test_predictors_learn_the_same_signs_either_way(case: tuple[BottleneckUnit, Tensor], threads: int) -> None:
+def test_predictors_learn_the_same_signs_either_way(
+    kernel: BlockKernel, case: tuple[BottleneckUnit, Tensor], threads: int
+) -> None:
     unit, x = case
     if unit.predictor is None:
         unit.predictor = initial_predictor(unit.eval(), x)
     unit.eval()
     loops = copy.deepcopy(unit)
-    loops.kernel = ChannelwiseBlock()
+    loops.kernel = kernel
     exact = copy.deepcopy(unit).double()
     wanted, wanted_y = exact.layerwise(x.double(), block_loss)
     with _threads(threads):
@@ -188,9 +201,10 @@ def test_layouts_hold_images_and_what_filters_read(
 def test_threads_share_the_groups_of_a_block(threads: int) -> None:
     model = models.build("fusionet-s", num_classes=10, input_shape=(3, 16, 16), groups=4)
     with _threads(threads):
-        assert use_block_kernels(model, torch.device("cpu")) == (threads <= 4)
+        assert use_kernels(model, torch.device("cpu")) == (threads <= 4)
         assert all(isinstance(block.kernel, ChannelwiseBlock) == (threads <= 4) for _, block in model.bottlenecks())
-    assert not use_block_kernels(model, torch.device("cuda"))
+    assert use_kernels(model, torch.device("cuda"))
+    assert all(isinstance(block.kernel, ChannelMajor) for _, block in model.bottlenecks())
 
 
 def test_a_block_cannot_be_differentiated_twice() -> None:

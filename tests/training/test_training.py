@@ -20,9 +20,9 @@ import torch
 from predfuse.errors import InputError
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.layerwise import block_loss
-from predfuse.training.block_function import use_block_kernels
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from predfuse.training.config import PredictConfig, load_config
+from predfuse.training.kernels import use_kernels
 from predfuse.training.loop import Stage, Trainer, cosine_rate
 from predfuse.training.losses import cross_entropy, distillation, with_signs
 from predfuse.training.memory import keep_freed_memory
@@ -419,7 +419,7 @@ def test_features_are_pulled_towards_those_of_the_guide(finished: dict[str, Path
     config = PredictConfig(distillation_weight=0, feature_weight=3.0)
     for kernels in (False, True):
         if kernels:
-            use_block_kernels(guide, torch.device("cpu"))
+            use_kernels(guide, torch.device("cpu"))
         loss = distillation(config, guide=guide)(model, images, labels)
         labelled = cross_entropy(0.0)(model, images, labels)
         assert float((loss - labelled).detach()) == pytest.approx(3 * np.mean(expected), rel=1e-4)
@@ -439,8 +439,8 @@ def test_predictors_learn_signs_of_what_their_blocks_get(finished: dict[str, Pat
         block.surrogate = False
     cross_entropy(0.0)(plain, images, labels).backward()
     if kernels:
-        use_block_kernels(model, torch.device("cpu"))
-    loss = with_signs(cross_entropy(0.0), 0.5)(model, images, labels)
+        use_kernels(model, torch.device("cpu"))
+    loss = with_signs(cross_entropy(0.0), 0.5, model)(model, images, labels)
     loss.backward()
     wanted = dict(plain.named_parameters())
     for name, parameter in model.named_parameters():

@@ -57,9 +57,12 @@ class ConvUnit(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels, eps=BATCH_NORM_EPS)
         self.activation: Activation = activation
         self.shuffle_groups = shuffle_groups
+        self.convolve: Callable[[nn.Conv2d, Tensor], Tensor] | None = None
+        """Another way to compute the convolution where gradients are wanted."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return shuffle_channels(activate(self.norm(self.conv(x)), self.activation), self.shuffle_groups)
+        y = self.conv(x) if self.convolve is None or not torch.is_grad_enabled() else self.convolve(self.conv, x)
+        return shuffle_channels(activate(self.norm(y), self.activation), self.shuffle_groups)
 
 
 class ScaleNorm(nn.Module):
@@ -213,6 +216,10 @@ class BottleneckUnit(nn.Module):
     def _projected(self, x: Tensor) -> Tensor:
         if self.kernel is not None and torch.is_grad_enabled():
             return self.kernel.project(self, x)
+        return self.projected_layer_by_layer(x)
+
+    def projected_layer_by_layer(self, x: Tensor) -> Tensor:
+        """What the project convolution puts out, before its norm, whatever the kernel."""
         if self.predictor is None:
             hidden = activate(self.expand_norm(self.expand(x)), self.expand_activation)
             hidden = activate(self.depthwise_norm(self.depthwise(hidden)), self.depthwise_activation)

@@ -11,7 +11,7 @@ from predfuse.predictor.gates import Gate, Observation, observe
 from predfuse.predictor.ternary import TernaryPredictor
 
 
-def _sign_loss(score: Tensor, width: Tensor, target: Tensor) -> Tensor:
+def sign_loss(score: Tensor, width: Tensor, target: Tensor) -> Tensor:
     """Logistic loss of predicting ``target > 0`` from ``score``, weighted by ``|target|`` (mean weight 1).
 
     The half point makes score 0, which the gate reads as off, as far from on as 1 is from off.
@@ -31,7 +31,7 @@ def block_loss(predictor: TernaryPredictor, x: Tensor, a: Tensor, d: Tensor) -> 
         d: What its second activation sees, ``[N, M, P, Q]``.
     """
     z1, z2 = predictor(x)
-    return _sign_loss(z1, predictor.expand_width, a) + _sign_loss(z2, predictor.depthwise_width, d)
+    return sign_loss(z1, predictor.expand_width, a) + sign_loss(z2, predictor.depthwise_width, d)
 
 
 def layerwise_loss(model: nn.Module, images: Tensor) -> Tensor:

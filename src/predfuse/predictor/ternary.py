@@ -195,18 +195,29 @@ class TernaryPredictor(nn.Module):
 
     def expand_score(self, x: Tensor) -> Tensor:
         """First-stage scores from the block input ``[N, C, H, W]``."""
-        quantised = self.quantised(x)
-        weight, offset = ternary(self.expand_weight), _rounded(self.expand_offset)
-        return nn.functional.conv2d(quantised, weight, offset, groups=self.groups)
+        return nn.functional.conv2d(self.quantised(x), *self.expand_ternary(), groups=self.groups)
 
-    def hidden(self, z1: Tensor) -> Tensor:
-        """The first stage's clamped, shifted output ``q1``, what the second stage reads."""
-        scale = _power_of_two(-self.shift, z1).view(1, -1, 1, 1)
+    def expand_ternary(self) -> tuple[Tensor, Tensor]:
+        """The first stage's ternary weights ``[M, C/groups, 1, 1]`` and whole offsets ``[M]``."""
+        return ternary(self.expand_weight), _rounded(self.expand_offset)
+
+    def depthwise_ternary(self) -> tuple[Tensor, Tensor]:
+        """The second stage's ternary weights ``[M, 1, k, k]`` and whole offsets ``[M]``."""
+        return ternary(self.depthwise_weight), _rounded(self.depthwise_offset)
+
+    def hidden(self, z1: Tensor, channel: int = 1) -> Tensor:
+        """The first stage's clamped, shifted output ``q1``, what the second stage reads.
+
+        Args:
+            z1: Scores of the first stage.
+            channel: Their dimension that counts the channels.
+        """
+        scale = _power_of_two(-self.shift, z1).view(*[1] * channel, -1, *[1] * (3 - channel))
         return _quantise(z1, scale, 0, self.hidden_max)
 
     def depthwise_score(self, q1: Tensor) -> Tensor:
         """Second-stage scores from the clamped, shifted output of the first."""
-        weight, offset = ternary(self.depthwise_weight), _rounded(self.depthwise_offset)
+        weight, offset = self.depthwise_ternary()
         top, bottom, left, right = self.padding
         if top == bottom and left == right:
             return nn.functional.conv2d(q1, weight, offset, self.stride, (top, left), groups=q1.shape[1])

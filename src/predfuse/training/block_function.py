@@ -15,7 +15,7 @@ from torch import Tensor
 
 from predfuse.errors import PredfuseError
 from predfuse.ir import Array
-from predfuse.models.layers import BottleneckUnit, Cnn
+from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.ternary import TernaryPredictor, ternary
 from predfuse.training import block_kernels as kernels
 from predfuse.training.block_layout import Layout
@@ -374,19 +374,3 @@ def _latents(predictor: TernaryPredictor | None) -> tuple[Tensor, ...]:
         predictor.depthwise_weight,
         predictor.depthwise_offset,
     )
-
-
-def use_block_kernels(model: Cnn, device: torch.device) -> bool:
-    """Train the blocks of a model a middle channel at a time where that is faster: on a processor, if they are pruned.
-
-    Threads share the groups of a block; with more threads than groups, or on a GPU, the layers of PyTorch are used.
-
-    Returns:
-        Whether any block is trained so.
-    """
-    used = False
-    for _, block in model.bottlenecks():
-        fits = device.type == "cpu" and torch.get_num_threads() <= block.groups
-        block.kernel = ChannelwiseBlock() if fits else None
-        used = used or fits
-    return used

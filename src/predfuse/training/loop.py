@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from predfuse.data import Dataset
 from predfuse.errors import InputError, PredfuseError
 from predfuse.models.layers import Cnn
+from predfuse.training.captured import gradients
 from predfuse.training.checkpoint import fill, read_tensors, write_tensors
 from predfuse.training.config import TrainConfig, VanillaConfig, parse_config
 from predfuse.training.images import Normaliser, generator, order, vary
@@ -151,6 +152,8 @@ class Trainer:
         permutation, permuted = Tensor(), -1
         seed = self.config.seed_of(stage.name)
         stage.set_mode(model)
+        on_gpu = self.device.type == "cuda" and self.processes.count == 1
+        compute = gradients(model, stage.loss, captured=on_gpu)
         with self._progress(stage, step) as advance:
             try:
                 while step < stage.steps:
@@ -163,7 +166,7 @@ class Trainer:
                     for optimizer, peak in zip(stage.optimizers, peaks, strict=True):
                         for group, rate in zip(optimizer.param_groups, peak, strict=True):
                             group["lr"] = rate * factor
-                    self._step(model, stage, images, labels, window)
+                    self._step(model, stage, compute(images, labels), window)
                     step += 1
                     stage.after_step(step)
                     advance(step)
@@ -183,15 +186,11 @@ class Trainer:
             accuracy = self.evaluate(model)
         return accuracy or 0.0
 
-    def _step(self, model: Cnn, stage: Stage, images: Tensor, labels: Tensor, window: _Window) -> None:
-        for optimizer in stage.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss = stage.loss(model, images, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+    def _step(self, model: Cnn, stage: Stage, loss: Tensor, window: _Window) -> None:
         self.processes.mean(p.grad for p in model.parameters() if p.grad is not None)
         for optimizer in stage.optimizers:
             optimizer.step()
-        window.add(loss.detach(), self.config.batch_size)
+        window.add(loss, self.config.batch_size)
 
     def _synchronise_statistics(self, model: Cnn) -> None:
         self.processes.mean(buffer for buffer in model.buffers() if buffer.is_floating_point())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ def distillation(config: DistilledConfig, teacher: Cnn | None = None, guide: Cnn
     plus ``v`` times :func:`feature_distance` of all blocks' outputs, the hints of Romero et al. 2015 (arXiv 1412.6550)
     without a regressor in between, for both networks have the same blocks. With ``distillation_ensemble`` the scores
     learnt from are the mean of ``teacher``'s and ``guide``'s. Neither of the two is trained; both stay in evaluation
-    mode. The teacher's batch norms are folded here.
+    mode. The teacher's batch norms are folded here unless its blocks have kernels.
 
     Args:
         config: ``w`` (``distillation_weight``), ``T`` (``distillation_temperature``) and ``v`` (``feature_weight``).
@@ -42,7 +43,9 @@ def distillation(config: DistilledConfig, teacher: Cnn | None = None, guide: Cnn
     """
     weight, temperature = config.distillation_weight, config.distillation_temperature
     if teacher is not None:
-        fold_norms(teacher.eval().requires_grad_(False))
+        teacher.eval().requires_grad_(False)
+        if all(block.kernel is None for _, block in teacher.bottlenecks()):
+            fold_norms(teacher)
     if guide is not None:
         guide.eval().requires_grad_(False)
 
@@ -53,8 +56,7 @@ def distillation(config: DistilledConfig, teacher: Cnn | None = None, guide: Cnn
         guided, wanted = (None, []) if guide is None else block_outputs(guide, images)
         if weight:
             assert teacher is not None
-            with torch.no_grad():
-                targets = [teacher(images)]
+            targets = [teacher(images)]
             if config.distillation_ensemble:
                 assert guided is not None
                 targets.append(guided)
@@ -69,7 +71,7 @@ def distillation(config: DistilledConfig, teacher: Cnn | None = None, guide: Cnn
     return loss
 
 
-def with_signs(loss: Loss, share: float) -> Loss:
+def with_signs(loss: Loss, share: float, model: Cnn) -> Loss:
     """``loss``, and the predictors' sign losses of their own blocks on the first images of the batch.
 
     As the layer-wise loss, but every block reads what it gets in the network as it is, predicted masks and all; see
@@ -78,19 +80,21 @@ def with_signs(loss: Loss, share: float) -> Loss:
     Args:
         loss: Of the whole network; its gradients are not to reach the predictors (``surrogate`` of the blocks).
         share: Of the batch, 0 (excluded) to 1.
+        model: The network it will be used for; hooks that stay in it keep what its blocks read last.
     """
+    blocks = [block for _, block in model.bottlenecks() if block.predictor is not None]
+    read: list[Tensor] = [torch.empty(0)] * len(blocks)
+
+    def keep(index: int, _: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        read[index] = arguments[0].detach()
+
+    for index, block in enumerate(blocks):
+        block.register_forward_pre_hook(partial(keep, index))
 
     def added(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
         count = max(1, round(share * len(images)))
-        inputs: list[Tensor] = []
-        blocks = [block for _, block in model.bottlenecks() if block.predictor is not None]
-        hooks = [block.register_forward_pre_hook(lambda _, x: inputs.append(x[0].detach())) for block in blocks]
-        try:
-            total = loss(model, images, labels)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        for block, x in zip(blocks, inputs, strict=True):
+        total = loss(model, images, labels)
+        for block, x in zip(blocks, read, strict=True):
             with evaluation(block):
                 total = total + block.layerwise(x[:count], block_loss)[0]
         return total

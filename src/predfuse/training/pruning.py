@@ -89,8 +89,9 @@ class Pruner:
     @torch.no_grad()
     def apply(self) -> None:
         """Set the pruned weights to zero again, after an optimiser step."""
-        for name, mask in self._masks.items():
-            self._layers[name][0].weight.mul_(mask)
+        weights = [conv.weight for conv, _ in self._layers.values()]
+        if weights:
+            torch._foreach_mul_(weights, [self._masks[name] for name in self._layers])
         for norm in self._norms:
             norm.bias.mul_(norm.shift_mask)
 

@@ -21,7 +21,6 @@ from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.predictor.layerwise import layerwise_loss
 from predfuse.provenance import source_commit
-from predfuse.training.block_function import use_block_kernels
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from predfuse.training.config import (
     DistilledConfig,
@@ -35,6 +34,7 @@ from predfuse.training.config import (
 )
 from predfuse.training.device import choose_device, describe
 from predfuse.training.journal import Journal
+from predfuse.training.kernels import use_kernels
 from predfuse.training.loop import Stage, Trainer, parameter_groups
 from predfuse.training.losses import Loss, cross_entropy, distillation, with_signs
 from predfuse.training.memory import keep_freed_memory
@@ -52,6 +52,8 @@ def _sgd(model: Cnn, config: VanillaConfig) -> torch.optim.Optimizer:
 
 def vanilla_stage(trainer: Trainer, model: Cnn, config: VanillaConfig) -> Stage:
     """Ordinary training."""
+    if trainer.device.type == "cuda":  # on a processor the blocks' kernels pay once weights are pruned
+        use_kernels(model, trainer.device)
     steps = trainer.steps(config.epochs)
     return Stage("vanilla", 1, steps, config, cross_entropy(config.label_smoothing), [_sgd(model, config)])
 
@@ -61,7 +63,7 @@ def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss, c
 
     Further cycles are recovery alone: what the first has pruned stays zero.
     """
-    use_block_kernels(model, trainer.device)
+    use_kernels(model, trainer.device)
     name = cycle_names("pruned", config.cycles)[cycle - 1]
     config = config.cycle(cycle)
     steps = trainer.steps(config.epochs)
@@ -96,7 +98,7 @@ def _sparsity(pruner: Pruner) -> dict[str, float]:
 
 def ternary_stage(trainer: Trainer, model: Cnn, config: TernaryConfig, loss: Loss) -> Stage:
     """Expand and depthwise filters are pulled towards ternary ones, ever harder, and are ternary from then on."""
-    use_block_kernels(model, trainer.device)
+    use_kernels(model, trainer.device)
     steps = trainer.steps(config.epochs)
     ramp = max(1, round(steps * config.ramp_fraction))
     pruner = Pruner(model)
@@ -129,7 +131,7 @@ def _adam(model: Cnn, rate: float, config: PredictConfig) -> torch.optim.Optimiz
 
 def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stage:
     """Every predictor learns its own block's true signs; the main network stands still."""
-    use_block_kernels(model, trainer.device)
+    use_kernels(model, trainer.device)
     optimizer = _adam(model, config.layerwise_learning_rate, config)
 
     def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
@@ -160,11 +162,11 @@ def predict_stage(
     weights staying zero and those a ternary stage has made ternary staying so. Every cycle starts with fresh
     optimisers.
     """
-    use_block_kernels(model, trainer.device)
+    use_kernels(model, trainer.device)
     name = cycle_names(f"predicted-{tuning}", config.cycles)[cycle - 1]
     config = config.cycle(cycle)
     if config.gates == "signs":
-        loss = with_signs(loss, config.sign_share)
+        loss = with_signs(loss, config.sign_share, model)
         for _, block in model.bottlenecks():
             block.surrogate = False
     pruner = Pruner(model)
@@ -329,7 +331,9 @@ class Run:
         teacher = self._load(vanilla) if config.needs_teacher else None
         guide = self._load(before) if config.needs_guide else None
         if guide is not None:
-            use_block_kernels(guide, self.device)
+            use_kernels(guide, self.device)
+        if teacher is not None and self.device.type == "cuda":
+            use_kernels(teacher, self.device)
         return distillation(config, teacher, guide)
 
     def _load(self, path: Path) -> Cnn:

@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from predfuse import models
 from predfuse.bench import one_core
 from predfuse.experiments.ablation_work import activations_per_image
 from predfuse.fusion.counts import count_network
 from predfuse.predictor.initialise import insert_predictors
-from predfuse.training.block_function import use_block_kernels
+from predfuse.training.captured import gradients
 from predfuse.training.config import PruneConfig
 from predfuse.training.device import choose_device, describe
+from predfuse.training.kernels import use_kernels
+from predfuse.training.losses import cross_entropy
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.pruning import Pruner
 
@@ -134,10 +135,10 @@ def training_cost(
 
     def measure(stage: str) -> StageCost:
         optimizer = torch.optim.SGD(model.train().parameters(), lr=0.01, momentum=0.9, nesterov=True)
+        compute = gradients(model, cross_entropy(0.0), captured=place.type == "cuda")
 
         def step() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            nn.functional.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
+            compute(inputs, labels)
             optimizer.step()
             pruner.apply()
 
@@ -145,10 +146,12 @@ def training_cost(
         return StageCost(stage, batch * steps / seconds, images[stage])
 
     pruner = Pruner(model)
+    if place.type == "cuda":
+        use_kernels(model, place)
     with one_core():
         found = [measure("vanilla")]
         if any(model.bottlenecks()):
-            use_block_kernels(model, place)
+            use_kernels(model, place)
             pruner.prune(PruneConfig().pointwise_sparsity, PruneConfig().depthwise_sparsity)
             found.append(measure("pruned"))
             insert_predictors(model, inputs)
