@@ -45,6 +45,9 @@ class VanillaConfig(_Strict):
     weight_decay: float = Field(5e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    image_bits: int = Field(
+        8, ge=1, le=8, description="Bits of a colour that training images have; test images always have all 8."
+    )
 
 
 class DistilledConfig(VanillaConfig):

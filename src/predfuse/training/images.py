@@ -19,6 +19,14 @@ def order(count: int, seed: int, stage: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=generator(seed, stage, epoch))
 
 
+def with_bits(images: Tensor, bits: int) -> Tensor:
+    """8-bit images with only the upper bits of their colours left, and the middle of what the others may be."""
+    if bits == 8:
+        return images
+    dropped = 8 - bits
+    return (images >> dropped << dropped) | (1 << dropped - 1)
+
+
 def vary(images: Tensor, padding: int, flip: bool, random: torch.Generator) -> Tensor:
     """Shift each ``[N, C, H, W]`` image by up to ``padding`` pixels (zeros move in) and mirror half of them.
 

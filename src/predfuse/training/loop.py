@@ -22,7 +22,7 @@ from predfuse.models.layers import Cnn
 from predfuse.training.captured import gradients
 from predfuse.training.checkpoint import fill, read_tensors, write_tensors
 from predfuse.training.config import TrainConfig, VanillaConfig, parse_config
-from predfuse.training.images import Normaliser, generator, order, vary
+from predfuse.training.images import Normaliser, generator, order, vary, with_bits
 from predfuse.training.journal import Journal
 from predfuse.training.parallel import Processes
 
@@ -122,14 +122,22 @@ class Trainer:
         """Optimiser steps of so many epochs, at least 1."""
         return max(1, round(epochs * self.steps_per_epoch))
 
-    def batch(self, seed: int, stage: int, step: int, permutation: Tensor) -> tuple[Tensor, Tensor]:
-        """This process's share of the batch of one step; the same images however many processes share it."""
+    def batch(self, seed: int, stage: int, step: int, permutation: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
+        """This process's share of the batch of one step; the same images however many processes share it.
+
+        Args:
+            seed: Of their variation.
+            stage: Number of the stage.
+            step: Of the stage.
+            permutation: Of the images, for this epoch.
+            bits: That the images' colours have.
+        """
         size = self.config.batch_size
         start = step % self.steps_per_epoch * size
         chosen = permutation[start : start + size]
         data = self.config.data
         images = vary(
-            self._images[chosen],
+            with_bits(self._images[chosen], bits),
             data.crop_padding_pixels,
             data.flip,
             generator(seed, stage, step, 1),
@@ -161,7 +169,7 @@ class Trainer:
                     if epoch != permuted:
                         permutation = order(len(self._labels), seed, stage.number, epoch).to(self.device)
                         permuted = epoch
-                    images, labels = self.batch(seed, stage.number, step, permutation)
+                    images, labels = self.batch(seed, stage.number, step, permutation, stage.config.image_bits)
                     factor = cosine_rate(step, stage.steps, stage.config.warmup_fraction)
                     for optimizer, peak in zip(stage.optimizers, peaks, strict=True):
                         for group, rate in zip(optimizer.param_groups, peak, strict=True):
