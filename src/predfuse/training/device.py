@@ -14,8 +14,9 @@ DEVICES = ("auto", "cpu", "cuda")
 def choose_device(name: str) -> torch.device:
     """The device called ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU if there is one.
 
-    On a GPU this makes every operation deterministic, so that an interrupted run goes on to the same weights, and
-    keeps convolutions in full 32-bit floats: a predictor's integers are exact only there.
+    On a GPU this makes every operation deterministic, compiled kernels too (they choose how to sum by rule then, not by
+    timing), so that an interrupted run goes on to the same weights, and keeps convolutions and products in full 32-bit
+    floats: a predictor's integers are exact only there.
 
     Raises:
         InputError: Unknown name, or no GPU.
