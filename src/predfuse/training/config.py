@@ -61,6 +61,9 @@ class DistilledConfig(VanillaConfig):
     feature_weight: float = Field(
         0.0, ge=0, description="Of the distance of the blocks' outputs from those of the network before."
     )
+    mix_share: float = Field(
+        0.0, ge=0, le=1, description="Part of the images mixed with another of the batch, for more to learn scores of."
+    )
     seed: int | None = Field(
         None, ge=0, description="Order and variation of the images; default: that of the stage before."
     )
@@ -89,6 +92,7 @@ class CycleConfig(_Strict):
     distillation_weight: float | None = Field(None, ge=0, le=1)
     distillation_ensemble: bool | None = None
     feature_weight: float | None = Field(None, ge=0)
+    mix_share: float | None = Field(None, ge=0, le=1)
     seed: int | None = Field(None, ge=0)
 
 
@@ -191,6 +195,7 @@ _END_TO_END = (
     "distillation_temperature",
     "distillation_ensemble",
     "feature_weight",
+    "mix_share",
     "gates",
     "sign_share",
     "predictor_learning_rate",

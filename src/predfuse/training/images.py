@@ -47,6 +47,23 @@ def vary(images: Tensor, padding: int, flip: bool, random: torch.Generator) -> T
     return images.permute(0, 2, 3, 1)[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
+def mix(images: Tensor, share: float, random: torch.Generator) -> Tensor:
+    """Mix a share of ``[N, C, H, W]`` images with others of the batch: ``f * x + (1 - f) * other``, f from 0.5 to 1.
+
+    Mixup, Zhang et al. 2018 (arXiv 1710.09412), where the larger part keeps its label; with a teacher's scores, see
+    Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and consistent" (arXiv 2106.05237).
+
+    Args:
+        images: Normalised, on any device.
+        share: Of the images that are mixed, each by itself, 0 to 1.
+        random: The CPU's, so that the mixture is the same on all devices.
+    """
+    count, where = len(images), images.device
+    others = torch.randperm(count, generator=random).to(where)
+    factors = 1 - 0.5 * torch.rand(count, generator=random) * (torch.rand(count, generator=random) < share)
+    return torch.lerp(images[others], images, factors.to(where).view(-1, 1, 1, 1))
+
+
 class Normaliser:
     """Maps uint8 images to the network's input: ``(x / 255 - mean) / std`` per channel, float32, channels last.
 

@@ -22,7 +22,7 @@ from predfuse.models.layers import Cnn
 from predfuse.training.captured import gradients
 from predfuse.training.checkpoint import fill, read_tensors, write_tensors
 from predfuse.training.config import TrainConfig, VanillaConfig, parse_config
-from predfuse.training.images import Normaliser, generator, order, vary, with_bits
+from predfuse.training.images import Normaliser, generator, mix, order, vary, with_bits
 from predfuse.training.journal import Journal
 from predfuse.training.parallel import Processes
 
@@ -60,6 +60,7 @@ class Stage:
         optimizers: Each with the base rates of its groups taken as the peak.
         set_mode: Puts the model's layers into training or evaluation mode.
         after_step: Called with the number of steps done (pruning).
+        mix_share: Of the images mixed with others.
         resumed: Called once the model has the weights an interrupted run left.
         facts: Extra entries for the log.
     """
@@ -72,6 +73,7 @@ class Stage:
     optimizers: list[torch.optim.Optimizer]
     set_mode: Callable[[Cnn], object] = lambda model: model.train()
     after_step: Callable[[int], None] = lambda step: None
+    mix_share: float = 0.0
     resumed: Callable[[], None] = lambda: None
     facts: Callable[[], Mapping[str, Any]] = dict
 
@@ -122,7 +124,9 @@ class Trainer:
         """Optimiser steps of so many epochs, at least 1."""
         return max(1, round(epochs * self.steps_per_epoch))
 
-    def batch(self, seed: int, stage: int, step: int, permutation: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
+    def batch(
+        self, seed: int, stage: int, step: int, permutation: Tensor, bits: int = 8, mix_share: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         """This process's share of the batch of one step; the same images however many processes share it.
 
         Args:
@@ -131,6 +135,7 @@ class Trainer:
             step: Of the stage.
             permutation: Of the images, for this epoch.
             bits: That the images' colours have.
+            mix_share: Of the images mixed with others, after they are normalised.
         """
         size = self.config.batch_size
         start = step % self.steps_per_epoch * size
@@ -144,7 +149,10 @@ class Trainer:
         )
         share = size // self.processes.count
         mine = slice(self.processes.rank * share, (self.processes.rank + 1) * share)
-        return self.normalise(images[mine]), self._labels[chosen[mine]]
+        if not mix_share:
+            return self.normalise(images[mine]), self._labels[chosen[mine]]
+        mixed = mix(self.normalise(images), mix_share, generator(seed, stage, step, 2))
+        return mixed[mine].contiguous(memory_format=torch.channels_last), self._labels[chosen[mine]]
 
     def run(self, model: Cnn, stage: Stage) -> float:
         """Train ``model`` through one stage, taking up an interrupted one where it was; its test accuracy then."""
@@ -169,7 +177,9 @@ class Trainer:
                     if epoch != permuted:
                         permutation = order(len(self._labels), seed, stage.number, epoch).to(self.device)
                         permuted = epoch
-                    images, labels = self.batch(seed, stage.number, step, permutation, stage.config.image_bits)
+                    images, labels = self.batch(
+                        seed, stage.number, step, permutation, stage.config.image_bits, stage.mix_share
+                    )
                     factor = cosine_rate(step, stage.steps, stage.config.warmup_fraction)
                     for optimizer, peak in zip(stage.optimizers, peaks, strict=True):
                         for group, rate in zip(optimizer.param_groups, peak, strict=True):

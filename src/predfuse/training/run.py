@@ -87,6 +87,7 @@ def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss, c
         loss,
         [_sgd(model, config)],
         after_step=after_step,
+        mix_share=config.mix_share,
         resumed=pruner.hold_zeros,
         facts=lambda: _sparsity(pruner),
     )
@@ -116,6 +117,7 @@ def ternary_stage(trainer: Trainer, model: Cnn, config: TernaryConfig, loss: Los
         loss,
         [_sgd(model, config)],
         after_step=after_step,
+        mix_share=config.mix_share,
         facts=lambda: {**_sparsity(pruner), "ternary_distance": round(ternariser.distance(), 5)},
     )
 
@@ -197,6 +199,7 @@ def predict_stage(
         [_sgd(model, config), _adam(model, config.predictor_learning_rate, config)],
         set_mode=set_mode,
         after_step=after_step,
+        mix_share=config.mix_share,
         facts=lambda: _sparsity(pruner),
     )
 
