@@ -203,6 +203,10 @@ _END_TO_END = (
 """What does not matter to the layer-wise steps."""
 
 
+_WHEN = {"evaluate_every_epochs": 1, "checkpoint_seconds": 60.0}
+"""Settings, and their defaults, that decide when something is done beside training, and nothing of what it gives."""
+
+
 def cycle_names(stage: str, cycles: int) -> tuple[str, ...]:
     """What the cycles of a stage are called: ``cycle1-joint``, ``cycle2-joint``, ..., ``predicted-joint``."""
     return (*(f"cycle{number}-{stage.removeprefix('predicted-')}" for number in range(1, cycles)), stage)
@@ -236,8 +240,8 @@ class TrainConfig(_Strict):
 
     def up_to(self, stage: str) -> TrainConfig:
         """The part of the configuration that decides what ``stage`` gives; the rest left out, or as by default."""
-        if self.evaluate_every_epochs != 1:
-            return self.model_copy(update={"evaluate_every_epochs": 1}).up_to(stage)
+        if any(getattr(self, name) != value for name, value in _WHEN.items()):
+            return self.model_copy(update=_WHEN).up_to(stage)
         if stage == "vanilla" or self.prune is None:
             return self.model_copy(update={"prune": None, "ternary": None, "predict": None})
         stage, number = stage_of(stage)
