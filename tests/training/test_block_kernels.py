@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -12,13 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import Conv2d
 
 from predfuse import models
 from predfuse.errors import PredfuseError
-from predfuse.models.layers import BlockKernel, BottleneckUnit, fold_norms
+from predfuse.models.layers import BlockKernel, BottleneckUnit, ConvUnit, fold_norms
 from predfuse.predictor.initialise import initial_predictor
 from predfuse.predictor.layerwise import block_loss
-from predfuse.training.block_channels import ChannelMajor
+from predfuse.training.block_channels import ChannelMajor, fits
 from predfuse.training.block_function import ChannelwiseBlock
 from predfuse.training.block_layout import Layout
 from predfuse.training.kernels import use_kernels
@@ -165,6 +166,36 @@ def test_predictors_learn_the_same_signs_either_way(
         assert one.grad is not None and other.grad is not None
         assert _error(other.grad, one.grad, one.grad) <= 3e-5, name
     assert all(p.grad is None for name, p in loops.named_parameters() if "predictor" not in name)
+
+
+@given(st.sampled_from((1, 3, 5)), st.sampled_from((1, 2)), st.integers(1, 4), st.integers(1, 3), st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_grouped_convolutions_are_those_of_the_layers(
+    kernel: int, stride: int, groups: int, by: int, seed: int
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    conv = ConvUnit(groups * by, groups * by, kernel, stride, groups=groups).conv
+    pointwise, depthwise = kernel == stride == 1 and groups > 1, kernel > 1 and by == 1
+    assert fits(conv) == (pointwise or depthwise)
+    if not fits(conv):
+        return
+    torch.nn.init.normal_(conv.weight, generator=random)
+    x = torch.randn(4, groups * by, 5, 6, generator=random)
+    found = _convolved(ChannelMajor(part_pixels=40).convolve, conv, x)
+    exact = copy.deepcopy(conv).double()
+    wanted = _convolved(lambda layer, images: layer(images), exact, x.double())
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+
+
+def _convolved(run: Callable[[Conv2d, Tensor], Tensor], conv: Conv2d, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Output, and gradients of input and weights."""
+    x = x.clone().requires_grad_()
+    y = run(conv, x)
+    conv.weight.grad = None
+    (y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).cos().view_as(y)).sum().backward()
+    assert x.grad is not None and conv.weight.grad is not None
+    return y.detach(), x.grad, conv.weight.grad
 
 
 @given(

@@ -205,14 +205,14 @@ class TernaryPredictor(nn.Module):
         """The second stage's ternary weights ``[M, 1, k, k]`` and whole offsets ``[M]``."""
         return ternary(self.depthwise_weight), _rounded(self.depthwise_offset)
 
-    def hidden(self, z1: Tensor, channel: int = 1) -> Tensor:
+    def hidden(self, z1: Tensor, image_dimensions: int = 2) -> Tensor:
         """The first stage's clamped, shifted output ``q1``, what the second stage reads.
 
         Args:
             z1: Scores of the first stage.
-            channel: Their dimension that counts the channels.
+            image_dimensions: How many dimensions follow that of the channels.
         """
-        scale = _power_of_two(-self.shift, z1).view(*[1] * channel, -1, *[1] * (3 - channel))
+        scale = _power_of_two(-self.shift, z1).view(-1, *[1] * image_dimensions)
         return _quantise(z1, scale, 0, self.hidden_max)
 
     def depthwise_score(self, q1: Tensor) -> Tensor:

@@ -14,13 +14,13 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-import torch._dynamo
 from torch import Tensor, nn
 
 from predfuse.ir import Activation
-from predfuse.models.layers import BottleneckUnit, Norm, PartialNorm, ScaleNorm
+from predfuse.models.layers import BottleneckUnit, Norm
 from predfuse.predictor.layerwise import sign_loss
 from predfuse.predictor.ternary import TernaryPredictor
+from predfuse.training.block_norms import norm_statistics, update_running
 
 Function = Callable[..., Any]
 
@@ -67,6 +67,8 @@ class ChannelMajor:
 
 @lru_cache(maxsize=8)
 def _compiled(function: Function) -> Function:
+    import torch._dynamo  # takes seconds, which only those pay who compile
+
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
     result: Function = torch.compile(function, dynamic=False)
     return result
@@ -140,7 +142,7 @@ def _scores(predictor: TernaryPredictor, x: Tensor) -> tuple[Tensor, Tensor]:
     z1 = _pointwise(predictor.quantised(x), weight, predictor.groups) + offset.view(-1, 1, 1, 1)
     weight, offset = predictor.depthwise_ternary()
     top, bottom, left, right = predictor.padding
-    hidden = predictor.hidden(z1, 0)
+    hidden = predictor.hidden(z1, image_dimensions=3)
     z2 = _depthwise(hidden, weight, predictor.stride, (left, right, top, bottom)) + offset.view(-1, 1, 1, 1)
     return z1, z2
 
@@ -175,29 +177,14 @@ def _depthwise(x: Tensor, weight: Tensor, stride: int, border: tuple[int, ...]) 
 
 def _normalised(x: Tensor, norm: Norm) -> Tensor:
     """Parts after the norm, whose running statistics are moved in training."""
-    running_mean, running_var = norm.running_mean, norm.running_var
-    assert running_mean is not None and running_var is not None and norm.momentum is not None
-    if isinstance(norm, PartialNorm):
-        shifted: Tensor | float = norm.shift_mask
-    else:
-        shifted = 0.0 if isinstance(norm, ScaleNorm) else 1.0
-    mean, variance = running_mean, running_var
-    if norm.training:
+    found = norm_statistics(norm)
+    if found.from_batch:
         variance, mean = torch.var_mean(x, (0, 2, 3, 4), correction=0)
-        variance = variance + ((1 - shifted) * mean).square()
-        mean = mean * shifted
-        with torch.no_grad():
-            found = variance
-            if isinstance(norm, nn.BatchNorm2d):
-                count = x.numel() // x.shape[1]
-                found = variance * (count / max(1, count - 1))
-                if norm.num_batches_tracked is not None:
-                    norm.num_batches_tracked.add_(1)
-            running_mean.lerp_(mean.detach(), norm.momentum)
-            running_var.lerp_(found.detach(), norm.momentum)
-    factor = norm.weight * (variance + norm.eps).rsqrt()
-    shift = norm.bias * shifted - mean * factor
-    return x * factor.view(-1, 1, 1, 1) + shift.view(-1, 1, 1, 1)
+        found.variance = variance.double() + ((1 - found.shifted) * mean).square()
+        found.mean = found.shifted * mean
+        update_running(norm, found, x.numel() // x.shape[1])
+    factor, shift = (each.to(x.dtype).view(-1, 1, 1, 1) for each in found.factor_and_shift(norm.weight, norm.bias))
+    return x * factor + shift
 
 
 def _activated(x: Tensor, activation: Activation, mask: Tensor | None) -> Tensor:

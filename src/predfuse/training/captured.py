@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,64 +19,59 @@ WARM_UP_STEPS = 3
 """Passes before recording, so that kernels are compiled and chosen and workspaces allocated."""
 
 
-class CapturedLoss:
-    """Computes what ``loss(model, images, labels)`` and its backward pass do, for batches of one shape.
+def differentiate(model: Cnn, loss: Loss, images: Tensor, labels: Tensor) -> Tensor:
+    """The loss of images and labels; the model's parameters have its gradients, new ones, afterwards."""
+    model.zero_grad(set_to_none=True)
+    found = loss(model, images, labels)
+    found.backward()  # type: ignore[no-untyped-call]
+    return found.detach()
 
-    Gradients are written anew at every call and
-    must not be set to None in between. The model's mode must be the one it had at first.
+
+class CapturedLoss:
+    """Does what :func:`differentiate` does, for batches of one shape, by replaying what it recorded at the first one.
+
+    Gradients are written into the same tensors at every call and must not be set to None in between. The model's mode
+    must be the one it has at the first call.
 
     Args:
         model: On a GPU.
         loss: Of the model, images and labels; only operations on the GPU.
-        images: A batch.
-        labels: Its labels.
     """
 
-    def __init__(self, model: Cnn, loss: Loss, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, model: Cnn, loss: Loss) -> None:
+        self._model, self._loss = model, loss
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a batch, a scalar that the next call overwrites."""
+        if self._graph is None:
+            self._graph = self._record(images, labels)
+        self._images.copy_(images)
+        self._labels.copy_(labels)
+        self._graph.replay()
+        return self._result
+
+    def _record(self, images: Tensor, labels: Tensor) -> torch.cuda.CUDAGraph:
         started = time.monotonic()
+        model = self._model
         self._images, self._labels = images.clone(), labels.clone()
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UP_STEPS):
-                model.zero_grad(set_to_none=True)
-                loss(model, self._images, self._labels).backward()  # type: ignore[no-untyped-call]
+                differentiate(model, self._loss, self._images, self._labels)
             model.zero_grad(set_to_none=True)
         torch.cuda.current_stream().wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            result = loss(model, self._images, self._labels)
-            result.backward()  # type: ignore[no-untyped-call]
-        self._loss = result.detach()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._result = differentiate(model, self._loss, self._images, self._labels)
         for buffer, before in buffers:  # recording computes nothing, warming up moves running statistics
             buffer.copy_(before)
         log.info("loss recorded in %.0f s", time.monotonic() - started)
-
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The loss of a batch, a scalar that the next call overwrites; the model's parameters have its gradients."""
-        self._images.copy_(images)
-        self._labels.copy_(labels)
-        self._graph.replay()
-        return self._loss
+        return graph
 
 
 def gradients(model: Cnn, loss: Loss, captured: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    """What gives the loss of images and labels, and a model its gradients; recorded at its first call if so wanted."""
-    if captured:
-        recorded: list[CapturedLoss] = []
-
-        def replay(images: Tensor, labels: Tensor) -> Tensor:
-            if not recorded:
-                recorded.append(CapturedLoss(model, loss, images, labels))
-            return recorded[0](images, labels)
-
-        return replay
-
-    def compute(images: Tensor, labels: Tensor) -> Tensor:
-        model.zero_grad(set_to_none=True)
-        found = loss(model, images, labels)
-        found.backward()  # type: ignore[no-untyped-call]
-        return found.detach()
-
-    return compute
+    """:func:`differentiate` for one model and loss, recorded at its first call if so wanted."""
+    return CapturedLoss(model, loss) if captured else partial(differentiate, model, loss)

@@ -256,6 +256,10 @@ class TrainConfig(_Strict):
         predict = self.predict if number is None else self.predict.until(number)
         return self._predicting(predict, tuning=(stage.removeprefix("predicted-"),))
 
+    def gives_the_same(self, other: TrainConfig, stage: str) -> bool:
+        """Whether ``stage`` of a run configured so gives what it gives in one configured like ``other``."""
+        return self.up_to(stage) == other.up_to(stage)
+
     def _predicting(self, predict: PredictConfig, **changes: Any) -> TrainConfig:
         return self.model_copy(update={"predict": predict.model_copy(update=changes)})
 
@@ -272,7 +276,7 @@ class TrainConfig(_Strict):
         """
         facts = self.up_to(stage).model_dump(mode="json", exclude_defaults=True)
         for place in (facts, *_sections(facts)):
-            for name in ("seed", "threads", "checkpoint_seconds", "root"):
+            for name in ("seed", "threads", "root"):
                 place.pop(name, None)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 

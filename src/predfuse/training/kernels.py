@@ -10,12 +10,12 @@ from predfuse.training.block_channels import ChannelMajor, fits
 from predfuse.training.block_function import ChannelwiseBlock
 
 
-def use_kernels(model: Cnn, device: torch.device) -> bool:
+def use_kernels(model: Cnn, device: torch.device, pruned: bool = True) -> bool:
     """Train the layers of a model otherwise than by those of PyTorch where that is faster.
 
-    On a processor, blocks a middle channel at a time, which pays once they are pruned; threads share the groups of a
-    block, and with more threads than groups PyTorch's layers are used. On a GPU, blocks and grouped convolutions in
-    parts with channels outside the images, compiled where Triton is installed.
+    On a processor, blocks a middle channel at a time if they are ``pruned``, for only then it pays; threads share the
+    groups of a block, and with more threads than groups PyTorch's layers are used. On a GPU, blocks and grouped
+    convolutions in parts with channels outside the images, compiled where Triton is installed.
 
     Returns:
         Whether any layer is trained so.
@@ -24,7 +24,7 @@ def use_kernels(model: Cnn, device: torch.device) -> bool:
     used = False
     for layer in model.layers:
         if isinstance(layer, BottleneckUnit):
-            loops = ChannelwiseBlock() if torch.get_num_threads() <= layer.groups else None
+            loops = ChannelwiseBlock() if pruned and torch.get_num_threads() <= layer.groups else None
             layer.kernel = on_gpu or loops
             used = used or layer.kernel is not None
         elif isinstance(layer, ConvUnit):

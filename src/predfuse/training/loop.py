@@ -124,34 +124,23 @@ class Trainer:
         """Optimiser steps of so many epochs, at least 1."""
         return max(1, round(epochs * self.steps_per_epoch))
 
-    def batch(
-        self, seed: int, stage: int, step: int, permutation: Tensor, bits: int = 8, mix_share: float = 0.0
-    ) -> tuple[Tensor, Tensor]:
-        """This process's share of the batch of one step; the same images however many processes share it.
-
-        Args:
-            seed: Of their variation.
-            stage: Number of the stage.
-            step: Of the stage.
-            permutation: Of the images, for this epoch.
-            bits: That the images' colours have.
-            mix_share: Of the images mixed with others, after they are normalised.
-        """
+    def batch(self, seed: int, stage: Stage, step: int, permutation: Tensor) -> tuple[Tensor, Tensor]:
+        """This process's share of the batch of one step; the same images however many processes share it."""
         size = self.config.batch_size
         start = step % self.steps_per_epoch * size
         chosen = permutation[start : start + size]
         data = self.config.data
         images = vary(
-            with_bits(self._images[chosen], bits),
+            with_bits(self._images[chosen], stage.config.image_bits),
             data.crop_padding_pixels,
             data.flip,
-            generator(seed, stage, step, 1),
+            generator(seed, stage.number, step, 1),
         )
         share = size // self.processes.count
         mine = slice(self.processes.rank * share, (self.processes.rank + 1) * share)
-        if not mix_share:
+        if not stage.mix_share:
             return self.normalise(images[mine]), self._labels[chosen[mine]]
-        mixed = mix(self.normalise(images), mix_share, generator(seed, stage, step, 2))
+        mixed = mix(self.normalise(images), stage.mix_share, generator(seed, stage.number, step, 2))
         return mixed[mine].contiguous(memory_format=torch.channels_last), self._labels[chosen[mine]]
 
     def run(self, model: Cnn, stage: Stage) -> float:
@@ -177,9 +166,7 @@ class Trainer:
                     if epoch != permuted:
                         permutation = order(len(self._labels), seed, stage.number, epoch).to(self.device)
                         permuted = epoch
-                    images, labels = self.batch(
-                        seed, stage.number, step, permutation, stage.config.image_bits, stage.mix_share
-                    )
+                    images, labels = self.batch(seed, stage, step, permutation)
                     factor = cosine_rate(step, stage.steps, stage.config.warmup_fraction)
                     for optimizer, peak in zip(stage.optimizers, peaks, strict=True):
                         for group, rate in zip(optimizer.param_groups, peak, strict=True):
@@ -267,7 +254,7 @@ class Trainer:
         tensors, facts = read_tensors(self._state_path)
         if facts["stage"] != stage.name:
             return 0, _Clock()
-        if parse_config(facts["config"], str(self._state_path)) != self.config.up_to(stage.name):
+        if not parse_config(facts["config"], str(self._state_path)).gives_the_same(self.config, stage.name):
             raise InputError(str(self._state_path), "belongs to another configuration", "use another output folder")
         prefix = "model."
         fill(model, {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}, str(self._state_path))

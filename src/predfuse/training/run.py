@@ -52,8 +52,7 @@ def _sgd(model: Cnn, config: VanillaConfig) -> torch.optim.Optimizer:
 
 def vanilla_stage(trainer: Trainer, model: Cnn, config: VanillaConfig) -> Stage:
     """Ordinary training."""
-    if trainer.device.type == "cuda":  # on a processor the blocks' kernels pay once weights are pruned
-        use_kernels(model, trainer.device)
+    use_kernels(model, trainer.device, pruned=False)
     steps = trainer.steps(config.epochs)
     return Stage("vanilla", 1, steps, config, cross_entropy(config.label_smoothing), [_sgd(model, config)])
 
@@ -335,8 +334,8 @@ class Run:
         guide = self._load(before) if config.needs_guide else None
         if guide is not None:
             use_kernels(guide, self.device)
-        if teacher is not None and self.device.type == "cuda":
-            use_kernels(teacher, self.device)
+        if teacher is not None:
+            use_kernels(teacher, self.device, pruned=False)
         return distillation(config, teacher, guide)
 
     def _load(self, path: Path) -> Cnn:
@@ -363,7 +362,7 @@ class Run:
 
     def _require_made_by_this_config(self, path: Path, stage: str) -> None:
         made_by = parse_config(read_tensors(path)[1].get("config"), str(path))
-        if made_by.up_to(stage) != self.config.up_to(stage):
+        if not made_by.gives_the_same(self.config, stage):
             raise InputError(str(path), "was made with another configuration", "choose another output folder")
 
     def _finish(self, model: Cnn, name: str, accuracy: float, facts: Mapping[str, Any]) -> Path:

@@ -146,9 +146,8 @@ def training_cost(
         return StageCost(stage, batch * steps / seconds, images[stage])
 
     pruner = Pruner(model)
-    if place.type == "cuda":
-        use_kernels(model, place)
     with one_core():
+        use_kernels(model, place, pruned=False)
         found = [measure("vanilla")]
         if any(model.bottlenecks()):
             use_kernels(model, place)

@@ -57,7 +57,7 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
         for path in paths:
             facts = _copy(path, building / path.name)
             made_by = parse_config(facts["config"], str(path))
-            if made_by != config.up_to(path.stem):
+            if not made_by.gives_the_same(config, path.stem):
                 raise InputError(str(path), "was made with another configuration", "ship one run at a time")
             if sha256_of_file(building / path.name) in shipped:
                 (building / path.name).unlink()
