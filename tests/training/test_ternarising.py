@@ -28,7 +28,7 @@ from predfuse.training.checkpoint import load_checkpoint, read_tensors
 from predfuse.training.config import load_config
 from predfuse.training.loop import Stage, Trainer
 from predfuse.training.run import Run, network_of
-from predfuse.training.ternarising import Ternariser, pull_strength, ternary_filters
+from predfuse.training.ternarising import NEAREST, Ternariser, pull_strength, ternary_filters
 from predfuse.zoo.errors import run_errors
 
 TERNARY = ("ternary.epochs=4", "ternary.distillation_weight=0.5", "predict.tuning=[joint]")
@@ -100,6 +100,23 @@ def test_a_pull_goes_part_of_the_way(strength: float) -> None:
     assert ternariser.distance() <= before * (1 - strength) + 1e-6
     ternariser.pull(1)
     assert ternariser.distance() < 1e-12
+
+
+@given(st.floats(0.001, 0.2), st.floats(0.05, 1))
+def test_a_pull_stops_where_filters_are_near_enough(allowed: float, strength: float) -> None:
+    model = fusible()
+    ternariser = Ternariser(model, NEAREST)
+    for _ in range(200):
+        before = float(ternariser.distance())
+        weights = [block.expand.weight.clone() for _, block in model.bottlenecks()]
+        ternariser.pull(strength, allowed)
+        moved = not all(
+            weight.equal(block.expand.weight) for weight, (_, block) in zip(weights, model.bottlenecks(), strict=True)
+        )
+        assert moved == (before > allowed)
+        if not moved:
+            break
+    assert float(ternariser.distance()) <= allowed
 
 
 def test_pulls_grow() -> None:

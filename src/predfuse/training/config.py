@@ -144,6 +144,15 @@ class PruneConfig(CyclicConfig):
     )
     ramp_fraction: float = Field(0.5, gt=0, le=1, description="Part of the stage in which sparsity grows.")
     update_every_steps: int = Field(16, gt=0)
+    ternary_decay: float = Field(
+        0.0,
+        ge=0,
+        description="As weight decay, but of expand and depthwise filters towards the nearest ternary ones, for "
+        "predictors to follow; in the recovery.",
+    )
+    ternary_distance: float = Field(
+        0.0, ge=0, lt=1, description="Of the squared weights; no decay while they are as near to ternary ones as this."
+    )
 
 
 class TernaryConfig(DistilledConfig):

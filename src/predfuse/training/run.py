@@ -40,7 +40,7 @@ from predfuse.training.losses import Loss, cross_entropy, distillation, with_sig
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.parallel import Processes
 from predfuse.training.pruning import Pruner, cubic_sparsity, make_shifts_prunable
-from predfuse.training.ternarising import Ternariser, pull_strength
+from predfuse.training.ternarising import NEAREST, Ternariser, pull_strength
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,8 @@ def vanilla_stage(trainer: Trainer, model: Cnn, config: VanillaConfig) -> Stage:
 def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss, cycle: int = 1) -> Stage:
     """Magnitude pruning of weights and, if so configured, shifts along a cubic schedule, then recovery.
 
-    Further cycles are recovery alone: what the first has pruned stays zero.
+    In recovery, filters may decay towards ternary ones. Further cycles are recovery alone: what the first has pruned
+    stays zero.
     """
     use_kernels(model, trainer.device)
     name = cycle_names("pruned", config.cycles)[cycle - 1]
@@ -70,13 +71,19 @@ def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss, c
     if config.shift_sparsity:
         make_shifts_prunable(model)
     pruner = Pruner(model)
+    ternariser = Ternariser(model, NEAREST) if config.ternary_decay else None
+    optimizer = _sgd(model, config)
     finals = (config.pointwise_sparsity, config.depthwise_sparsity, config.shift_sparsity)
 
     def after_step(step: int) -> None:
-        if cycle == 1 and step <= ramp and (step % config.update_every_steps == 0 or step == ramp):
+        ramping, due = cycle == 1 and step <= ramp, step % config.update_every_steps == 0
+        if ramping and (due or step == ramp):
             pruner.prune(*(cubic_sparsity(final, step / ramp) for final in finals))
         else:
             pruner.apply()
+        if ternariser is not None and due and not ramping:
+            rate = optimizer.param_groups[0]["lr"] * config.ternary_decay
+            ternariser.pull(1 - max(0.0, 1 - rate) ** config.update_every_steps, config.ternary_distance)
 
     return Stage(
         name,
@@ -84,16 +91,20 @@ def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss, c
         steps,
         config,
         loss,
-        [_sgd(model, config)],
+        [optimizer],
         after_step=after_step,
         mix_share=config.mix_share,
         resumed=pruner.hold_zeros,
-        facts=lambda: _sparsity(pruner),
+        facts=lambda: {**_sparsity(pruner), **_ternary_distance(ternariser)},
     )
 
 
 def _sparsity(pruner: Pruner) -> dict[str, float]:
     return {f"{kind}_sparsity": round(value, 4) for kind, value in pruner.sparsity().items()}
+
+
+def _ternary_distance(ternariser: Ternariser | None) -> dict[str, float]:
+    return {} if ternariser is None else {"ternary_distance": round(float(ternariser.distance()), 5)}
 
 
 def ternary_stage(trainer: Trainer, model: Cnn, config: TernaryConfig, loss: Loss) -> Stage:
@@ -117,7 +128,7 @@ def ternary_stage(trainer: Trainer, model: Cnn, config: TernaryConfig, loss: Los
         [_sgd(model, config)],
         after_step=after_step,
         mix_share=config.mix_share,
-        facts=lambda: {**_sparsity(pruner), "ternary_distance": round(ternariser.distance(), 5)},
+        facts=lambda: {**_sparsity(pruner), **_ternary_distance(ternariser)},
     )
 
 

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from predfuse.models.layers import Cnn
 from predfuse.predictor.ternary import ternary_step
 
+NEAREST = 0.5
+"""Threshold for the ternary weights nearest to given ones: 0, or the filter's factor where that is no further off."""
+
 
 def ternary_filters(weight: Tensor, threshold: float) -> Tensor:
     """The ternary filters nearest to ``weight [M, ...]`` with weights kept by magnitude.
@@ -42,19 +45,30 @@ class Ternariser:
         self._layers: list[nn.Conv2d] = [layer for block in blocks for layer in (block.expand, block.depthwise)]
 
     @torch.no_grad()
-    def pull(self, strength: float) -> None:
-        """Go this part of the way from the weights to the nearest ternary ones; 1: they are ternary afterwards."""
-        for layer in self._layers:
-            layer.weight.lerp_(ternary_filters(layer.weight, self._threshold), strength)
+    def pull(self, strength: float, distance: float = 0.0) -> None:
+        """Go a part of the way from the weights to the nearest ternary ones, if they are too far from them.
+
+        Args:
+            strength: The part, 0 to 1; 1: they are ternary afterwards.
+            distance: Nothing is done where :meth:`distance` is no more than this.
+        """
+        ternary = self._nearest()
+        part = strength * (self._distance(ternary) > distance) if distance else strength
+        for layer, target in zip(self._layers, ternary, strict=True):
+            layer.weight.lerp_(target, part)
 
     @torch.no_grad()
-    def distance(self) -> float:
-        """Squared distance from the nearest ternary filters, over the squared weights."""
-        apart = whole = 0.0
-        for layer in self._layers:
-            apart += float((layer.weight - ternary_filters(layer.weight, self._threshold)).square().sum())
-            whole += float(layer.weight.square().sum())
-        return apart / max(whole, 1e-12)
+    def distance(self) -> Tensor:
+        """Squared distance from the nearest ternary filters, over the squared weights; a scalar where the model is."""
+        return self._distance(self._nearest())
+
+    def _nearest(self) -> list[Tensor]:
+        return [ternary_filters(layer.weight, self._threshold) for layer in self._layers]
+
+    def _distance(self, ternary: list[Tensor]) -> Tensor:
+        pairs = [(layer.weight, target) for layer, target in zip(self._layers, ternary, strict=True)]
+        apart = torch.stack([(weight - target).square().sum() for weight, target in pairs]).sum()
+        return apart / torch.stack([weight.square().sum() for weight, _ in pairs]).sum().clamp(min=1e-12)
 
 
 def pull_strength(progress: float) -> float:
