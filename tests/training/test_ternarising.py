@@ -229,6 +229,24 @@ def test_the_pull_resumes_to_the_same_bits(
     assert all(torch.equal(ours[name], whole[name]) for name in whole)
 
 
+def test_pruned_filters_are_drawn_near_ternary_ones(config_path: Path, tmp_path: Path) -> None:
+    """As near as is asked for, no nearer by much, in recovery alone, and nothing that is pruned comes back."""
+    settings = ["predict=null", "prune.epochs=6", "prune.update_every_steps=2"]
+    found = {}
+    for name, more in (("plain", []), ("near", ["prune.ternary_decay=4", "prune.ternary_distance=0.05"])):
+        paths = Run(load_config(config_path, [*settings, *more]), tmp_path / name).train()
+        model, _ = load_checkpoint(paths["pruned"])
+        found[name] = float(Ternariser(model, NEAREST).distance())
+        lines = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        pruned = [line for line in lines if line["stage"] == "pruned"]
+        assert pruned[-1]["pointwise_sparsity"] == pytest.approx(0.5, abs=0.05)
+        assert [line.get("ternary_distance") is not None for line in pruned] == [name == "near"] * 6
+        if name == "near":
+            assert pruned[-1]["ternary_distance"] == pytest.approx(found["near"], abs=1e-5)
+            assert pruned[0]["ternary_distance"] > 0.08 > pruned[-1]["ternary_distance"]
+    assert 0.02 < found["near"] <= 0.06 < found["plain"]
+
+
 def test_everything_after_it_depends_on_it(config_path: Path) -> None:
     plain, other = load_config(config_path), load_config(config_path, ["ternary.epochs=7"])
     for stage in ("vanilla", "pruned"):

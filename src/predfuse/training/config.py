@@ -37,7 +37,7 @@ class DataConfig(_Strict):
 
 
 class VanillaConfig(_Strict):
-    """Stage 1: ordinary training; learning rate with linear warm-up, then a cosine to zero."""
+    """Stage 1: ordinary training; learning rate with linear warm-up, then a cosine to zero, unless it ends above."""
 
     epochs: float = Field(10, gt=0)
     learning_rate: float = Field(0.1, gt=0)
@@ -45,6 +45,13 @@ class VanillaConfig(_Strict):
     weight_decay: float = Field(5e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    final_rate_fraction: float = Field(0.0, ge=0, le=1, description="Of the learning rate: what it ends at.")
+    average_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Part of the stage, its last, over which weights are averaged (arXiv 1803.05407); 0: no average.",
+    )
     image_bits: int = Field(
         8, ge=1, le=8, description="Bits of a colour that training images have; test images always have all 8."
     )
@@ -89,6 +96,8 @@ class CycleConfig(_Strict):
 
     epochs: float | None = Field(None, gt=0)
     learning_rate: float | None = Field(None, gt=0)
+    final_rate_fraction: float | None = Field(None, ge=0, le=1)
+    average_share: float | None = Field(None, ge=0, le=1)
     distillation_weight: float | None = Field(None, ge=0, le=1)
     distillation_ensemble: bool | None = None
     feature_weight: float | None = Field(None, ge=0)
@@ -197,6 +206,8 @@ _DEFAULTS = PredictConfig().model_dump()
 _END_TO_END = (
     "epochs",
     "learning_rate",
+    "final_rate_fraction",
+    "average_share",
     "weight_decay",
     "momentum",
     "label_smoothing",

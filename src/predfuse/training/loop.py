@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from predfuse.data import Dataset
 from predfuse.errors import InputError, PredfuseError
 from predfuse.models.layers import Cnn
+from predfuse.training.averaging import WeightAverage, recalibrate
 from predfuse.training.captured import gradients
 from predfuse.training.checkpoint import fill, read_tensors, write_tensors
 from predfuse.training.config import TrainConfig, VanillaConfig, parse_config
@@ -29,12 +30,16 @@ from predfuse.training.parallel import Processes
 log = logging.getLogger(__name__)
 
 
-def cosine_rate(step: int, total: int, warmup_fraction: float) -> float:
-    """Factor on the learning rate: linear warm-up from 0 to 1, then half a cosine down to 0."""
+RECALIBRATION_BATCHES = 64
+"""Batches the statistics of norms are taken from after their weights were averaged; an epoch may have fewer."""
+
+
+def cosine_rate(step: int, total: int, warmup_fraction: float, final: float = 0.0) -> float:
+    """Factor on the learning rate: linear warm-up from 0 to 1, then half a cosine down to ``final``."""
     warmup = warmup_fraction * total
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -63,6 +68,7 @@ class Stage:
         mix_share: Of the images mixed with others.
         resumed: Called once the model has the weights an interrupted run left.
         facts: Extra entries for the log.
+        average: Of the weights, where the configuration asks for one; made by the loop.
     """
 
     name: str
@@ -76,6 +82,7 @@ class Stage:
     mix_share: float = 0.0
     resumed: Callable[[], None] = lambda: None
     facts: Callable[[], Mapping[str, Any]] = dict
+    average: WeightAverage | None = None
 
 
 @dataclass
@@ -146,6 +153,8 @@ class Trainer:
     def run(self, model: Cnn, stage: Stage) -> float:
         """Train ``model`` through one stage, taking up an interrupted one where it was; its test accuracy then."""
         accuracy: float | None = None
+        averaged = round(stage.config.average_share * stage.steps)
+        stage.average = WeightAverage(model) if averaged else None
         step, clock = self._resume(model, stage)
         rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in stage.optimizers]
         peaks = [
@@ -167,13 +176,19 @@ class Trainer:
                         permutation = order(len(self._labels), seed, stage.number, epoch).to(self.device)
                         permuted = epoch
                     images, labels = self.batch(seed, stage, step, permutation)
-                    factor = cosine_rate(step, stage.steps, stage.config.warmup_fraction)
+                    factor = cosine_rate(
+                        step, stage.steps, stage.config.warmup_fraction, stage.config.final_rate_fraction
+                    )
                     for optimizer, peak in zip(stage.optimizers, peaks, strict=True):
                         for group, rate in zip(optimizer.param_groups, peak, strict=True):
                             group["lr"] = rate * factor
                     self._step(model, stage, compute(images, labels), window)
                     step += 1
                     stage.after_step(step)
+                    if stage.average is not None and step > stage.steps - averaged:
+                        stage.average.add()
+                        if step == stage.steps:
+                            self._take_average(model, stage, seed, permutation)
                     advance(step)
                     if step % self.steps_per_epoch == 0 or step == stage.steps:
                         self._synchronise_statistics(model)
@@ -196,6 +211,14 @@ class Trainer:
         for optimizer in stage.optimizers:
             optimizer.step()
         window.add(loss, self.config.batch_size)
+
+    def _take_average(self, model: Cnn, stage: Stage, seed: int, permutation: Tensor) -> None:
+        """Go over to the averaged weights, and to statistics of unmixed training images."""
+        assert stage.average is not None
+        stage.average.put()
+        plain = replace(stage, mix_share=0.0)
+        count = min(RECALIBRATION_BATCHES, self.steps_per_epoch)
+        recalibrate(model, (self.batch(seed, plain, step, permutation)[0] for step in range(count)))
 
     def _synchronise_statistics(self, model: Cnn) -> None:
         self.processes.mean(buffer for buffer in model.buffers() if buffer.is_floating_point())
@@ -239,10 +262,13 @@ class Trainer:
                 for key, value in state.items():
                     if isinstance(value, Tensor):
                         tensors[f"optimizer.{index}.{number}.{key}"] = value
+        if stage.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in stage.average.tensors().items()}
         facts = {
             "stage": stage.name,
             "step": step,
             "seconds": clock.seconds,
+            "averaged": 0 if stage.average is None else stage.average.count,
             "config": self.config.up_to(stage.name).model_dump(mode="json"),
         }
         write_tensors(self._state_path, tensors, facts)
@@ -256,8 +282,9 @@ class Trainer:
             return 0, _Clock()
         if not parse_config(facts["config"], str(self._state_path)).gives_the_same(self.config, stage.name):
             raise InputError(str(self._state_path), "belongs to another configuration", "use another output folder")
-        prefix = "model."
-        fill(model, {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}, str(self._state_path))
+        fill(model, _under("model.", tensors), str(self._state_path))
+        if stage.average is not None:
+            stage.average.restore(_under("average.", tensors), int(facts["averaged"]))
         for index, optimizer in enumerate(stage.optimizers):
             state: dict[int, dict[str, Tensor]] = {}
             for name, tensor in tensors.items():
@@ -281,6 +308,11 @@ class Trainer:
         with Progress(*columns, console=console, disable=not (self.processes.first and console.is_terminal)) as bar:
             task = bar.add_task(stage.name, total=stage.steps, completed=done)
             yield lambda step: bar.update(task, completed=step)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names start so, by the rest of their names."""
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 @torch.no_grad()

@@ -153,7 +153,7 @@ def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stag
         "layerwise",
         3,
         config.layerwise_steps,
-        config,
+        config.model_copy(update={"final_rate_fraction": 0.0, "average_share": 0.0}),
         loss,
         [optimizer],
         set_mode=lambda model: model.eval(),

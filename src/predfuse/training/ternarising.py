@@ -7,6 +7,8 @@ and ``s`` leave only the activations; the factor ``s`` of a filter goes into the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -66,9 +68,14 @@ class Ternariser:
         return [ternary_filters(layer.weight, self._threshold) for layer in self._layers]
 
     def _distance(self, ternary: list[Tensor]) -> Tensor:
-        pairs = [(layer.weight, target) for layer, target in zip(self._layers, ternary, strict=True)]
-        apart = torch.stack([(weight - target).square().sum() for weight, target in pairs]).sum()
-        return apart / torch.stack([weight.square().sum() for weight, _ in pairs]).sum().clamp(min=1e-12)
+        weights = [layer.weight for layer in self._layers]
+        apart, whole = (_squares(tensors) for tensors in (torch._foreach_sub(weights, ternary), weights))
+        return apart / whole.clamp(min=1e-12)
+
+
+def _squares(tensors: Sequence[Tensor]) -> Tensor:
+    """Sum of the squares of all values."""
+    return torch.stack([tensor.square().sum() for tensor in tensors]).sum()
 
 
 def pull_strength(progress: float) -> float:
