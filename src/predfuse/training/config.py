@@ -160,7 +160,7 @@ class PruneConfig(CyclicConfig):
         "predictors to follow; in the recovery.",
     )
     ternary_distance: float = Field(
-        0.0, ge=0, lt=1, description="Of the squared weights; no decay while they are as near to ternary ones as this."
+        0.0, ge=0, lt=1, description="Part of a filter's squared weights; no decay of one as near to a ternary one."
     )
 
 

@@ -104,7 +104,7 @@ def _sparsity(pruner: Pruner) -> dict[str, float]:
 
 
 def _ternary_distance(ternariser: Ternariser | None) -> dict[str, float]:
-    return {} if ternariser is None else {"ternary_distance": round(float(ternariser.distance()), 5)}
+    return {} if ternariser is None else {"ternary_distance": round(ternariser.distance(), 5)}
 
 
 def ternary_stage(trainer: Trainer, model: Cnn, config: TernaryConfig, loss: Loss) -> Stage:

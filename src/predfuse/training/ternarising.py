@@ -7,8 +7,6 @@ and ``s`` leave only the activations; the factor ``s`` of a filter goes into the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -48,34 +46,32 @@ class Ternariser:
 
     @torch.no_grad()
     def pull(self, strength: float, distance: float = 0.0) -> None:
-        """Go a part of the way from the weights to the nearest ternary ones, if they are too far from them.
+        """Go a part of the way from the weights to the nearest ternary ones, where they are too far from them.
 
         Args:
             strength: The part, 0 to 1; 1: they are ternary afterwards.
-            distance: Nothing is done where :meth:`distance` is no more than this.
+            distance: Filters stay whose squared distance from ternary ones is no more than this part of their squared
+                weights. It is of every filter by itself: a norm follows, so that the size of a filter says nothing of
+                its weight in the network.
         """
-        ternary = self._nearest()
-        part = strength * (self._distance(ternary) > distance) if distance else strength
-        for layer, target in zip(self._layers, ternary, strict=True):
-            layer.weight.lerp_(target, part)
+        for layer in self._layers:
+            target = ternary_filters(layer.weight, self._threshold)
+            far = _squares(layer.weight - target) > distance * _squares(layer.weight)
+            layer.weight.lerp_(target, strength * far.to(target.dtype))
 
     @torch.no_grad()
-    def distance(self) -> Tensor:
-        """Squared distance from the nearest ternary filters, over the squared weights; a scalar where the model is."""
-        return self._distance(self._nearest())
-
-    def _nearest(self) -> list[Tensor]:
-        return [ternary_filters(layer.weight, self._threshold) for layer in self._layers]
-
-    def _distance(self, ternary: list[Tensor]) -> Tensor:
-        weights = [layer.weight for layer in self._layers]
-        apart, whole = (_squares(tensors) for tensors in (torch._foreach_sub(weights, ternary), weights))
-        return apart / whole.clamp(min=1e-12)
+    def distance(self) -> float:
+        """Mean over the filters of their squared distance from the nearest ternary ones, over their squared weights."""
+        found = []
+        for layer in self._layers:
+            apart = layer.weight - ternary_filters(layer.weight, self._threshold)
+            found.append((_squares(apart) / _squares(layer.weight).clamp(min=1e-12)).flatten())
+        return float(torch.cat(found).mean())
 
 
-def _squares(tensors: Sequence[Tensor]) -> Tensor:
-    """Sum of the squares of all values."""
-    return torch.stack([tensor.square().sum() for tensor in tensors]).sum()
+def _squares(filters: Tensor) -> Tensor:
+    """Sum of the squared weights of each filter, ``[M, 1, ...]``."""
+    return filters.square().flatten(1).sum(1).view(-1, *[1] * (filters.dim() - 1))
 
 
 def pull_strength(progress: float) -> float:
