@@ -20,6 +20,7 @@ from predfuse.training.config import load_config
 from predfuse.training.loop import Stage, Trainer, cosine_rate
 from predfuse.training.pruning import make_shifts_prunable
 from predfuse.training.run import Run
+from predfuse.training.ternarising import Ternariser
 
 PRUNED = ("predict=null", "prune.epochs=3", "prune.average_share=0.5", "prune.final_rate_fraction=0.4")
 
@@ -115,6 +116,16 @@ def test_a_stage_ends_with_the_mean_of_its_weights(
     again = read_tensors(Run(config, tmp_path / "halved").train()["pruned"])[0]
     for name, tensor in read_tensors(whole)[0].items():
         assert tensor.equal(again[name]), name
+
+
+def test_averages_keep_zeros_and_ternary_filters(config_path: Path, tmp_path: Path) -> None:
+    """Also where weights are averaged that were pruned, or became ternary, only later in the stage."""
+    settings = ["predict.tuning=[]", "prune.average_share=1", "ternary.epochs=4", "ternary.average_share=1"]
+    paths = Run(load_config(config_path, settings), tmp_path).train()
+    for stage in ("pruned", "ternary"):
+        assert read_tensors(paths[stage])[1]["pointwise_sparsity"] == pytest.approx(0.5, abs=0.05)
+    model, _ = load_checkpoint(paths["ternary"])
+    assert Ternariser(model, 0.5).distance() < 1e-10
 
 
 def test_layerwise_steps_know_nothing_of_it(config_path: Path) -> None:

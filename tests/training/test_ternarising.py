@@ -251,7 +251,7 @@ def test_pruned_filters_are_drawn_near_ternary_ones(config_path: Path, tmp_path:
     for name, more in (("plain", []), ("near", ["prune.ternary_decay=30", "prune.ternary_distance=0.02"])):
         paths = Run(load_config(config_path, [*settings, *more]), tmp_path / name).train()
         model, _ = load_checkpoint(paths["pruned"])
-        found[name] = float(Ternariser(model, NEAREST).distance())
+        found[name] = Ternariser(model, NEAREST).distance()
         lines = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         pruned = [line for line in lines if line["stage"] == "pruned"]
         assert pruned[-1]["pointwise_sparsity"] == pytest.approx(0.5, abs=0.05)

@@ -213,9 +213,13 @@ class Trainer:
         window.add(loss, self.config.batch_size)
 
     def _take_average(self, model: Cnn, stage: Stage, seed: int, permutation: Tensor) -> None:
-        """Go over to the averaged weights, and to statistics of unmixed training images."""
+        """Go over to the averaged weights, and to statistics of unmixed training images.
+
+        What holds of the weights after a step (zeros, ternary filters) need not hold of their mean and is restored.
+        """
         assert stage.average is not None
         stage.average.put()
+        stage.after_step(stage.steps)
         plain = replace(stage, mix_share=0.0)
         count = min(RECALIBRATION_BATCHES, self.steps_per_epoch)
         recalibrate(model, (self.batch(seed, plain, step, permutation)[0] for step in range(count)))

@@ -66,7 +66,7 @@ class Ternariser:
         for layer in self._layers:
             apart = layer.weight - ternary_filters(layer.weight, self._threshold)
             found.append((_squares(apart) / _squares(layer.weight).clamp(min=1e-12)).flatten())
-        return float(torch.cat(found).mean())
+        return float(torch.cat(found).mean()) if found else 0.0
 
 
 def _squares(filters: Tensor) -> Tensor:
