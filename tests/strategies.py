@@ -26,7 +26,9 @@ from predfuse.ir import (
     Shape,
     Shuffle,
 )
+from predfuse.predictor.format import PredictorFormat
 
+PREDICTOR_FORMATS = st.builds(PredictorFormat, bits=st.sampled_from((2, 4)), largest_weight=st.sampled_from((1, 2, 4)))
 ACTIVATIONS = st.sampled_from(("relu", "relu6", "linear"))
 SEEDS = st.integers(0, 2**32 - 1)
 DENSITIES = st.sampled_from((0.0, 0.2, 0.6, 1.0))
@@ -50,12 +52,13 @@ def sparse_array(rng: np.random.Generator, shape: tuple[int, ...], density: floa
 def predictors(draw: st.DrawFn, middle: int, group_channels: int, kernel: int) -> Predictor:
     """A predictor for a block of the given sizes, its offsets around the middle of the scores."""
     rng = np.random.default_rng(draw(SEEDS))
+    weights = draw(st.sampled_from(([-1, 0, 1], [-2, -1, 0, 1, 2], [-4, -2, -1, 0, 1, 2, 4])))
     return Predictor(
         input_exponent=draw(st.integers(-3, 2)),
-        expand=rng.integers(-1, 2, (middle, group_channels)).astype(np.int8),
+        expand=rng.choice(weights, (middle, group_channels)).astype(np.int8),
         expand_offset=rng.integers(-6, 10, middle).astype(np.int32),
         shift=rng.integers(0, 3, middle).astype(np.int8),
-        depthwise=rng.integers(-1, 2, (middle, kernel, kernel)).astype(np.int8),
+        depthwise=rng.choice(weights, (middle, kernel, kernel)).astype(np.int8),
         depthwise_offset=rng.integers(-10, 16, middle).astype(np.int32),
     )
 

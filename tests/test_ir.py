@@ -121,8 +121,11 @@ def test_impossible_convolutions(changes: dict[str, Any], message: str) -> None:
         ({"expand_activation": "swish"}, "unknown activation"),
         ({"predictor": _predictor(expand=np.ones((8, 3), np.int8))}, "predictor expand has shape 8x3"),
         ({"predictor": _predictor(expand=np.ones((8, 2)))}, "predictor expand is not an integer array"),
-        ({"predictor": _predictor(expand=np.full((8, 2), 2, np.int8))}, "predictor expand is not ternary"),
-        ({"predictor": _predictor(depthwise=np.full((8, 3, 3), -128, np.int8))}, "predictor depthwise is not ternary"),
+        (
+            {"predictor": _predictor(expand=np.full((8, 2), 3, np.int8))},
+            "predictor expand holds other values than 0, 1",
+        ),
+        ({"predictor": _predictor(depthwise=np.full((8, 3, 3), -128, np.int8))}, "predictor depthwise holds other"),
         ({"predictor": _predictor(shift=np.full(8, -1, np.int8))}, "predictor shift lies outside"),
         ({"predictor": _predictor(shift=np.full(8, 32, np.int8))}, "predictor shift lies outside"),
         ({"predictor": _predictor(input_max=0)}, "predictor ranges"),

@@ -18,9 +18,8 @@ from typing import Any
 import torch
 
 from predfuse import demo
-from predfuse.accelerators import load_spec
 from predfuse.accelerators.cycle.archon import prepare, run_archon
-from predfuse.accelerators.spec import ArchonSpec
+from predfuse.accelerators.spec import archon_for
 from predfuse.compiler.as_network import integer_network
 from predfuse.compiler.compile import compile_network
 from predfuse.experiments.calibrated import calibrated
@@ -156,8 +155,7 @@ def run_bench(folder: Path, images: int = 100, rounds: int = ROUNDS, full_size: 
 def _simulation_seconds(network: Network, images: Array, rounds: int) -> float:
     """Processor seconds for the scores of one image in integers and its cycles and energy, compiled before."""
     program = compile_network(network, images)
-    machine, spec = FastMachine(program), load_spec("archon")
-    assert isinstance(spec, ArchonSpec)
+    machine, spec = FastMachine(program), archon_for(network)
     prepared = prepare(integer_network(program), spec, program)
     (integers, *_), _ = to_integers(program, images)
 

@@ -24,6 +24,8 @@ Shape: TypeAlias = tuple[int, int, int]
 
 ACTIVATIONS: tuple[Activation, ...] = ("linear", "relu", "relu6")
 INPUT = "input"
+PREDICTOR_WEIGHTS = (0, 1, 2, 4)
+"""Magnitudes of the weights of a predictor that needs no multiplication."""
 
 
 def _fail(name: str, what: str, mend: str = "correct the layer") -> InputError:
@@ -171,10 +173,11 @@ class Predictor:
         input_min: Smallest quantised activation (-8 for 4 bits).
         input_max: Largest quantised activation (7 for 4 bits).
         hidden_max: Largest quantised first-stage output (15 for 4 bits).
-        expand: ``[M, C/groups]`` int8 in {-1, 0, 1}, the sign of the batch-norm slope folded in.
+        expand: ``[M, C/groups]`` int8, the sign of the batch-norm slope folded in: -1, 0 and 1 (ternary), or powers of
+            two up to :attr:`largest_weight` too, which cost a shift.
         expand_offset: ``[M]`` int32.
         shift: ``[M]`` int8, 0 or more.
-        depthwise: ``[M, k, k]`` int8 in {-1, 0, 1}.
+        depthwise: ``[M, k, k]`` int8, likewise.
         depthwise_offset: ``[M]`` int32.
     """
 
@@ -188,6 +191,11 @@ class Predictor:
     input_max: int = 7
     hidden_max: int = 15
 
+    @property
+    def largest_weight(self) -> int:
+        """Largest magnitude of its weights: 1 if they are ternary, 2 or 4."""
+        return int(max(np.abs(part.astype(np.int64)).max(initial=1) for part in (self.expand, self.depthwise)))
+
     def validate(self, name: str, middle: int, group_channels: int, kernel: int) -> None:
         """Check shapes and value ranges against the block the predictor belongs to."""
         _check_array(name, "predictor expand", self.expand, (middle, group_channels))
@@ -198,8 +206,9 @@ class Predictor:
             if getattr(self, label).dtype.kind != "i":
                 raise _fail(name, f"predictor {label} is not an integer array", "retrain the predictor")
         for label in ("expand", "depthwise"):
-            if np.abs(getattr(self, label).astype(np.int64)).max() > 1:
-                raise _fail(name, f"predictor {label} is not ternary", "use values -1, 0 and 1 only")
+            if not np.isin(np.abs(getattr(self, label).astype(np.int64)), PREDICTOR_WEIGHTS).all():
+                what = f"predictor {label} holds other values than 0, 1, 2, 4 and their negatives"
+                raise _fail(name, what, "retrain the predictor")
         for label in ("input_exponent", "input_min", "input_max", "hidden_max"):
             if not isinstance(getattr(self, label), int | np.integer):
                 raise _fail(name, f"predictor {label} is not a whole number", "retrain the predictor")
@@ -492,6 +501,11 @@ class Network:
     def bottlenecks(self) -> Iterator[Bottleneck]:
         """The bottleneck blocks in order."""
         return (node for node in self.nodes if isinstance(node, Bottleneck))
+
+    @property
+    def largest_predictor_weight(self) -> int:
+        """Largest magnitude of the weights of all predictors; 1 if they are ternary or there are none."""
+        return max((block.predictor.largest_weight for block in self.bottlenecks() if block.predictor), default=1)
 
     def replace_nodes(self, **replacements: Node) -> Network:
         """A copy with some nodes exchanged by name.

@@ -49,6 +49,7 @@ def test_every_structure_has_an_area() -> None:
         ("design.structures.lane_registers", 8),
         ("design.structures.predictor_units", 128),
         ("design.structures.predictor_inputs", 48),
+        ("design.largest_predictor_weight", 2),
         ("design.structures.project_memory_words", 9000),
         ("design.structures.tap_memory_words", 9000),
         ("design.structures.column_buffer_words", 300),
@@ -61,6 +62,17 @@ def test_every_structure_has_an_area() -> None:
     ):
         larger = variant(archon(), {field: value})
         assert total_area_um2(larger, True) > total_area_um2(archon(), True), field
+
+
+def test_larger_predictor_weights_cost_a_way_and_a_bit_of_every_term() -> None:
+    shipped, ternary = archon("archon-shift"), archon()
+    design = ternary.design.model_copy(update={"largest_predictor_weight": 2})
+    facts = {"name": shipped.name, "description": shipped.description, "design": design}
+    assert shipped.model_dump() == ternary.model_copy(update=facts).model_dump()
+    terms = 100 * 16 + 64 * 9
+    more = terms * (5.595 + 5 * 2.52)  # a bit of an adder, and a multiplexer input for four bits and a sign
+    assert total_area_um2(shipped, True) - total_area_um2(archon(), True) == pytest.approx(more)
+    assert total_area_um2(shipped, True) <= 1.03 * PUBLISHED_WITH_MASKS_UM2
 
 
 def test_the_array_follows_the_lists_in_parallel() -> None:
@@ -81,6 +93,8 @@ def test_the_array_follows_the_lists_in_parallel() -> None:
         ({"design.skip": "lists"}, r"design.skip: is 'lists'"),
         ({"design.gates": "banked"}, r"design.parallel_lists: is 2 with banked gates"),
         ({"design.structures": None}, r"design.structures: is missing"),
+        ({"design.largest_predictor_weight": 3}, r"design.largest_predictor_weight: "),
+        ({"design.largest_predictor_weight": 2, "design.predictor": "shared"}, "the adders of a PE are too narrow"),
     ],
 )
 def test_impossible_variants_are_refused_in_one_line(changes: dict[str, object], message: str) -> None:

@@ -97,8 +97,8 @@ def test_dead_gates_never_open_and_leave_the_output(case: BlockCase, lower: int)
 
 def test_the_largest_score_is_reached() -> None:
     """The bound is tight: a gate called reachable opens for some input, and one offset lower it cannot."""
-    expand = np.array([[1, -1, 0], [1, 1, 1]], np.int8)
-    best = 7 + 8, 7 * 3
+    expand = np.array([[2, -1, 0], [1, 1, -4]], np.int8)
+    best = 2 * 7 + 8, 7 + 7 + 4 * 8
     for margin in (0, 1):
         predictor = Predictor(
             input_exponent=0,

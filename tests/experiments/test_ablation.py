@@ -22,6 +22,7 @@ from predfuse.training.config import parse_config
 
 VARIANTS = {
     "2-bit activations": {"predict.bits": 2},
+    "weights up to 2": {"predict.largest_weight": 2},
     "float scales": {"predict.scales": "float"},
     "no shifts": {"network.options.shifts": False},
     "shifts pruned": {"prune.shift_sparsity": 0.8},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from predfuse.demo import SHIPPED_RIVAL, SHIPPED_RUN, shipped_run
 from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult, compare, grids, pes_in_area
 from predfuse.report.compare import kind_cycles, render_report
+from predfuse.training.checkpoint import read_tensors, write_tensors
 
+ARCHON_UM2 = total_area_um2(load_spec("archon"), with_mask_buffer=True)
 KEYS = {
     "network",
     "accelerator",
@@ -63,10 +66,9 @@ def test_masks_come_from_the_integer_machine(result: CompareResult) -> None:
 
 
 def test_machines_of_equal_size(result: CompareResult) -> None:
-    archon_area = total_area_um2(load_spec("archon"), with_mask_buffer=True)
     for machine in result.machines:
         if machine.scale == "equal area":
-            assert machine.area_um2 <= archon_area
+            assert machine.area_um2 <= ARCHON_UM2
         if machine.scale == "equal PEs":
             assert machine.spec.array.pes <= load_spec("archon").array.pes
             assert machine.costs.total_cycles < result.dense.costs.total_cycles
@@ -82,6 +84,29 @@ def test_report(result: CompareResult) -> None:
     assert "archon-ics21" in html and "waiting for predictions" in html
     for machine in result.machines:
         assert sum(kind_cycles(machine).values()) == machine.result.total_cycles
+
+
+@pytest.fixture(scope="module")
+def larger_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped run with predictors whose latent weights are read as whole numbers up to 2."""
+    folder = tmp_path_factory.mktemp("larger") / "run"
+    shutil.copytree(shipped_run(SHIPPED_RUN), folder)
+    path = folder / "predicted-joint.safetensors"
+    tensors, metadata = read_tensors(path)
+    known = {key: value for key, value in metadata.items() if key not in ("format", "version")}
+    write_tensors(path, tensors, {**known, "largest_weight": 2})
+    return folder
+
+
+def test_larger_predictor_weights_take_the_machine_that_has_them(larger_weights: Path) -> None:
+    found = compare("shipped", "cycle", images=1, run=larger_weights)
+    assert found.best.contender.network.largest_predictor_weight == 2
+    assert [machine.spec.name for machine in found.machines if machine.role == "fused"] == ["archon-shift"]
+    assert found.best.spec.name == "archon-shift" and found.best.area_um2 > ARCHON_UM2
+    assert "has predictor weights up to 2: archon-ics21 cannot run it" in found.notes[-1]
+    equal = [machine for machine in found.machines if machine.scale == "equal area"]
+    assert all(machine.area_um2 <= found.best.area_um2 for machine in equal)
+    assert "archon-shift" in render_report(found)
 
 
 def test_paper_fidelity_has_the_published_machines_only() -> None:

@@ -72,6 +72,9 @@ def test_blocks_can_be_chosen_and_large_ones_take_fewer_images(monkeypatch: pyte
     network = prepare_network(small(), images(), PrepareConfig(bits=3, blocks=("b2",)))
     first, second = network.bottlenecks()
     assert first.predictor is None and second.predictor is not None and second.predictor.hidden_max == 7
+    assert network.largest_predictor_weight == 1
+    larger = prepare_network(small(), images(), PrepareConfig(largest_weight=4))
+    assert larger.largest_predictor_weight == 4
     wide = prepare_network(small(), images(4))
     monkeypatch.setattr("predfuse.predictor.network.LARGEST_TENSOR", 4 * 32 * 7 * 7)
     narrow = prepare_network(small(), np.concatenate([images(4), 100 * images(4)]))
@@ -96,14 +99,28 @@ def test_the_command_writes_a_network_that_compiles_and_exports(tmp_path: Path) 
     source, output = tmp_path / "small.safetensors", tmp_path / "prepared.safetensors"
     save_network(small(), source)
     command = [sys.executable, "-m", "predfuse", "prepare", str(source), "-o", str(output)]
-    options = ["--images", "random", "-n", "8", "--steps", "2", "--check", "2", "--block", "b1", "--json", "-"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    options = [
+        "--images",
+        "random",
+        "-n",
+        "8",
+        "--steps",
+        "2",
+        "--check",
+        "2",
+        "--block",
+        "b1",
+        "--largest-weight",
+        "2",
+    ]
+    done = subprocess.run([*command, *options, "--json", "-"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert [block["name"] for block in summary["blocks"]] == ["b1"]
     assert 0 <= summary["blocks"][0]["depthwise_false_off_share"] < 0.5
     first, second = load_network(output).bottlenecks()
     assert first.predictor is not None and second.predictor is None
+    assert first.predictor.largest_weight == 2
 
     done = subprocess.run([*command, "--images", "nowhere"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("predfuse: error: ") and done.stderr.count("\n") == 1

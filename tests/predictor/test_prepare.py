@@ -179,13 +179,14 @@ def predicted_scores(network: Network, image: Array) -> Array:
     return reference.run_network(network, image, run)[network.output][:, 0, 0]
 
 
+@pytest.mark.parametrize("largest", [1, 2])
 @pytest.mark.parametrize("style", STYLES)
-def test_prepared_models_compute_what_the_reference_of_their_network_computes(style: str) -> None:
+def test_prepared_models_compute_what_the_reference_of_their_network_computes(style: str, largest: int) -> None:
     model = trained(STYLES[style](), STYLES[style]())
     with torch.no_grad():
         before = model(images())
     names = {name for name, _ in model.named_parameters()}
-    done = predfuse.prepare(model, PrepareConfig(), images())
+    done = predfuse.prepare(model, PrepareConfig(largest_weight=largest), images())
     assert len(done.blocks) == 2 and not done.refused and len(gates_of(model)) == 2
     assert names < {name for name, _ in model.named_parameters()}
     assert done.parameters == sum(p.numel() for p in predfuse.predictor_parameters(model))
@@ -197,6 +198,7 @@ def test_prepared_models_compute_what_the_reference_of_their_network_computes(st
         got = model(images()).numpy()
     assert not np.allclose(got, before.numpy(), rtol=1e-2)
     network = predfuse.to_network(model, images(2))
+    assert network.largest_predictor_weight == largest
     assert sum(block.predictor is not None for block in network.bottlenecks()) == 2
     for image, scores in zip(images().double().numpy(), got, strict=True):
         wanted = predicted_scores(network, image)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import PREDICTOR_FORMATS
 from torch import Tensor
 from torch.nn import Conv2d
 
@@ -74,7 +75,7 @@ def blocks(draw: st.DrawFn) -> tuple[BottleneckUnit, Tensor]:
     size = draw(st.integers(1, 9)), draw(st.integers(1, 9))
     x = 2 * torch.randn(draw(st.integers(2, 4)), into, *size, generator=random)
     if draw(st.booleans()):
-        unit.predictor = initial_predictor(unit.eval(), x, bits=draw(st.sampled_from((2, 4))))
+        unit.predictor = initial_predictor(unit.eval(), x, draw(PREDICTOR_FORMATS))
         for latent in unit.predictor.parameters():
             latent.data += 0.7 * torch.randn(latent.shape, generator=random)
         unit.surrogate = draw(st.booleans())

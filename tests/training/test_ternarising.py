@@ -22,8 +22,9 @@ from predfuse.ir import Bottleneck
 from predfuse.models import build
 from predfuse.models.layers import BottleneckUnit, Cnn
 from predfuse.predictor.errors import predictor_errors
+from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.initialise import initial_predictor, insert_predictors
-from predfuse.predictor.ternary import ternary
+from predfuse.predictor.trainable import whole_weights
 from predfuse.training.checkpoint import load_checkpoint, read_tensors
 from predfuse.training.config import load_config
 from predfuse.training.loop import Stage, Trainer
@@ -152,7 +153,7 @@ def test_predictors_have_the_weights_of_ternary_blocks() -> None:
                 (predictor.depthwise_weight, layer.depthwise, layer.depthwise_norm),
             ):
                 slope = norm.weight.sign().view(-1, 1, 1, 1)
-                assert ternary(weight).equal(own.weight.sign() * slope)
+                assert whole_weights(weight, 1).equal(own.weight.sign() * slope)
         x = layer(x).detach()
         if x.dim() < 4:
             break
@@ -170,7 +171,7 @@ def test_ternary_blocks_leave_only_errors_of_activations() -> None:
     Ternariser(model, 0.0).pull(1)
     for error in predictor_errors(model, x):
         assert error.weights < 1e-9 < error.activations
-    finer = predictor_errors(model, x, bits=8)
+    finer = predictor_errors(model, x, PredictorFormat(bits=8))
     coarse = predictor_errors(model, x)
     assert sum(error.activations for error in finer) < sum(error.activations for error in coarse) / 4
 
@@ -281,5 +282,12 @@ def test_the_errors_of_a_run(finished: dict[str, Path], tmp_path: Path) -> None:
         for block in blocks:
             assert (block["weights"] < 1e-6) == (stage != "pruned")
             assert (block["own"] is None) == (stage in ("pruned", "ternary"))
+    made, larger = run_errors(str(folder), 10, largest_weight=2)
+    ternary, smaller = run_errors(str(folder), 10)
+    assert (made.largest_weight, ternary.largest_weight) == (2, 1)
+    of_pruned = [sum(block.weights for block in found["pruned"]) for found in (larger, smaller)]
+    assert of_pruned[0] < 0.6 * of_pruned[1]
+    with pytest.raises(InputError, match="largest_weight: is 3"):
+        run_errors(str(folder), 10, largest_weight=3)
     with pytest.raises(InputError, match="holds no pruned"):
         run_errors(str(tmp_path), 10)

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from predfuse.errors import InputError
+from predfuse.models import to_network
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.layerwise import block_loss
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
@@ -487,6 +488,23 @@ def test_gates_may_learn_signs(config_path: Path, finished: dict[str, Path], tmp
         changed = {name for name in before if not torch.equal(before[name], after[name])}
         assert any(".predictor." in name for name in changed)
         assert any(name.endswith("expand.weight") for name in changed) == (tuning == "joint")
+
+
+def test_predictors_may_have_larger_weights(config_path: Path, finished: dict[str, Path], tmp_path: Path) -> None:
+    """Their stages differ, those before do not; checkpoints bring the weights back."""
+    for stage in ("vanilla", "pruned"):
+        shutil.copy(finished[stage], tmp_path)
+    paths = train(config_path, tmp_path, "predict.largest_weight=2", "predict.tuning=[joint]")
+    model, facts = load_checkpoint(paths["predicted-joint"])
+    ternary, _ = load_checkpoint(finished["predicted-joint"])
+    assert facts["largest_weight"] == 2
+    assert to_network(model).largest_predictor_weight == 2
+    assert to_network(ternary).largest_predictor_weight == 1
+    plain, other = load_config(config_path), load_config(config_path, ["predict.largest_weight=2"])
+    assert plain.up_to("pruned") == other.up_to("pruned")
+    assert plain.up_to("layerwise") != other.up_to("layerwise") and plain.recipe("layerwise") != other.recipe(
+        "layerwise"
+    )
 
 
 def test_freed_memory_is_kept_where_the_allocator_can() -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from predfuse.accelerators.parts import Area, Count, Energy, Part
+from predfuse.predictor.format import LargestWeight
 
 MOST_PIXELS = 64
 """A gate word is one 64-bit integer."""
@@ -96,11 +97,11 @@ class Structures(Part):
     predictor_units: Count
     """Pixels the predictor expands at once (count)."""
     predictor_inputs: Count
-    """Ternary additions of a unit in a cycle (count)."""
+    """Additions of a unit in a cycle (count)."""
     predictor_channels: Count
     """Middle channels a unit can work on at once (count), if its inputs suffice."""
     predictor_taps: Count
-    """Depthwise ternary additions per pixel, channel and cycle (count)."""
+    """Depthwise additions of the predictor per pixel, channel and cycle (count)."""
     hidden_plane_pixels: Count
     """First-stage activations and masks of one channel held in registers (count), twice; tiles that need more are
     predicted in parts."""
@@ -144,6 +145,9 @@ class ArchonDesign(Part):
     """How shifts of the batch norms are added: as lists of their own, or (an idealisation) for nothing."""
     predictor: Literal["shared", "dedicated"]
     """The PEs' adders, before the main work, or adders of its own, beside the main work of the tile before."""
+    largest_predictor_weight: LargestWeight = 1
+    """Largest magnitude of the predictor's weights: 1, ternary ones; 2 or 4: 0 and powers of two up to it, with sign.
+    Adders of its own are wider for it then; the PEs' narrow ones are not wide enough."""
     predictor_order: Literal["layer", "tile"]
     """Whole layers, activations and masks spilled to the DRAM where the buffers are too small; or tile by tile on chip,
     halos computed again."""
@@ -180,6 +184,9 @@ def first_conflict(design: ArchonDesign, pes: int) -> tuple[str, str, str] | Non
         return "shared_lists", "is above 1 with gates in registers", "use 1: their lists end in the cycle they begin"
     if design.skip in ("entries", "lists") and (design.weights != "generated" or design.gates == "registers"):
         return "skip", f"is {design.skip!r}", "generate the weights and read gates entry by entry, or skip less"
+    if design.predictor == "shared" and design.largest_predictor_weight > 1:
+        what = f"is {design.largest_predictor_weight} with a shared predictor"
+        return "largest_predictor_weight", what, "use 1 or a dedicated predictor: the adders of a PE are too narrow"
     if design.predictor == "dedicated" and design.predictor_order == "layer":
         return "predictor_order", "is 'layer' with a dedicated predictor", "predict tile by tile"
     needed = design.gates == "registers" or design.weights == "generated" or design.predictor == "dedicated"

@@ -19,7 +19,8 @@ Tiles = Mapping[tuple[str, str], int]
 """Weights a PE holds per pass, by ``(layer, stage)``: a mapping to follow on the dense and sparse machines."""
 
 PAPER_NOTES = (
-    "closed forms: no stalls, no load imbalance on Archon, no pooling, additions of residuals, shuffles or bias sums",
+    "closed forms: no stalls, no load imbalance on Archon, no pooling, additions of residuals, shuffles or bias sums; "
+    "predictors count as ternary",
 )
 
 

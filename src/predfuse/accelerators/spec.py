@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError
 from predfuse.accelerators.design import ArchonDesign, first_conflict
 from predfuse.accelerators.parts import WORD_BITS, Amount, Area, Count, Energy, Part
 from predfuse.errors import InputError
+from predfuse.ir import Network
 
 
 class ArraySize(Part):
@@ -243,13 +244,17 @@ class ArchonSpec(CommonSpec):
     activation_bits: Annotated[int, Field(gt=0, le=WORD_BITS)]
     """Activations of the predictor (bits)."""
     ternary_bits: Annotated[int, Field(gt=0, le=WORD_BITS)]
-    """One ternary weight as stored (bits)."""
+    """One weight of a ternary predictor as stored (bits); one bit more where weights are larger."""
     design: ArchonDesign
     """What it may do in a cycle; used at ``cycle`` fidelity."""
     energy_pj: ArchonEnergy
     """Energy per action."""
     area_um2: ArchonArea
     """Area per part."""
+
+    def predictor_weight_bits(self, largest: int) -> int:
+        """One predictor weight of magnitudes up to ``largest`` as stored (bits): three for five or seven values."""
+        return self.ternary_bits + (largest > 1)
 
     @property
     def lanes(self) -> int:
@@ -286,6 +291,16 @@ def load_spec(source: str | Path) -> AcceleratorSpec:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"cannot be read ({error})", "name a readable YAML file") from error
     return parse_spec(text, str(path))
+
+
+def archon_for(network: Network) -> ArchonSpec:
+    """The smaller of the two shipped Archons of this project that can run a network's predictors.
+
+    ``archon`` where they are ternary, ``archon-shift`` where they have larger weights.
+    """
+    spec = load_spec("archon-shift" if network.largest_predictor_weight > 1 else "archon")
+    assert isinstance(spec, ArchonSpec)
+    return spec
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -104,7 +104,10 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         areas["fused-weight multipliers"] = lanes * parallel * (2 * multiplier + shifter)
     if design.predictor == "dedicated":
         positions = design.tile_rows * design.tile_columns
-        term = TERNARY_SUM_BITS * area.adder_bit + (spec.activation_bits + 1) * area.mux_bit
+        # Every power of two above 1 is one way more for an operand, and one bit more for all sums of it.
+        powers = design.largest_predictor_weight.bit_length() - 1
+        ways = (1 + powers) * (spec.activation_bits + 1)
+        term = (TERNARY_SUM_BITS + powers) * area.adder_bit + ways * area.mux_bit
         offset = OFFSET_BITS * area.adder_bit
         unit = own.predictor_inputs * (term + spec.activation_bits * area.flip_flop) + own.predictor_channels * offset
         second = own.predictor_channels * (own.predictor_taps * term + offset)

@@ -32,6 +32,9 @@ def prepare(
     count: Annotated[int, typer.Option("--count", "-n", help="How many images.")] = 256,
     resize: Annotated[bool, typer.Option("--resize", help="Crop and resample pictures to the network's size.")] = False,
     bits: Annotated[int, typer.Option(help="Bits of the predictors' activations, 2 to 8.")] = 4,
+    largest_weight: Annotated[
+        int, typer.Option(help="Of the predictors' weights: 1 (ternary), or 2 or 4, with these powers of two.")
+    ] = 1,
     blocks: Annotated[list[str] | None, typer.Option("--block", help="Only this block; may be repeated.")] = None,
     steps: Annotated[int, typer.Option(help="Steps in which the predictors learn the true signs.", min=0)] = 200,
     check: Annotated[int, typer.Option(help="Images the table is measured on.", min=1)] = 16,
@@ -66,7 +69,7 @@ def prepare(
     for path in (output, None if to_stdout else json_path):
         if path is not None:
             require_writable(path)
-    config = PrepareConfig(bits, tuple(blocks) if blocks else None)
+    config = PrepareConfig(bits, tuple(blocks) if blocks else None, largest_weight=largest_weight)
     network = load_source(source, module_options(weights, input_shape, mean, std))
     found = calibration_images(network, images, count, resize)
     normalised = normalise(network, found.images)

@@ -103,6 +103,10 @@ def ablations(
 def errors(
     run: Annotated[str, typer.Argument(help="Name in the zoo, or folder of a run.", metavar="RUN")],
     images: Annotated[int, typer.Option(min=1, help="Test images.")] = 250,
+    largest_weight: Annotated[
+        int | None,
+        typer.Option(help="Of predictors made of the blocks' weights: 1 (ternary), 2 or 4; default: as the run's own."),
+    ] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the data set; default: usual places.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
 ) -> None:
@@ -122,9 +126,9 @@ def errors(
     if json_path is not None:
         require_writable(json_path)
     with Console(stderr=True).status("Running the networks"):
-        found = run_errors(run, images, root)
+        made, found = run_errors(run, images, root, largest_weight)
     for stage, blocks in found.items():
-        Console().print(errors_table(stage, blocks))
+        Console().print(errors_table(stage, made, blocks))
     if json_path is not None:
         text = json.dumps({stage: [asdict(block) for block in blocks] for stage, blocks in found.items()}, indent=2)
         write_text_atomically(json_path, text + "\n")

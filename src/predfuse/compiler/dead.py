@@ -12,14 +12,14 @@ from predfuse.ir import Array, Bottleneck, Predictor
 def reachable_gates(predictor: Predictor) -> tuple[Array, Array]:
     """Which gates of the two stages some input can switch on, each ``[M]`` bool.
 
-    Every quantised input lies in ``input_min..input_max``, so the largest score of a channel follows from its ternary
+    Every quantised input lies in ``input_min..input_max``, so the largest score of a channel follows from its
     weights; that bounds what the second stage reads.
     """
     expand, depthwise = (array.astype(np.int64) for array in (predictor.expand, predictor.depthwise))
-    largest = np.where(expand > 0, predictor.input_max, -predictor.input_min) * (expand != 0)
+    largest = np.where(expand > 0, expand * predictor.input_max, expand * predictor.input_min)
     first = largest.sum(axis=1) + predictor.expand_offset
     hidden = np.clip(first >> predictor.shift.astype(np.int64), 0, predictor.hidden_max)
-    second = (depthwise > 0).sum(axis=(1, 2)) * hidden + predictor.depthwise_offset
+    second = np.maximum(depthwise, 0).sum(axis=(1, 2)) * hidden + predictor.depthwise_offset
     return first > 0, second > 0
 
 

@@ -33,7 +33,6 @@ from predfuse.training.config import parse_config
 from predfuse.training.device import choose_device
 
 BASE = "base"
-ACCELERATOR = "archon"
 
 
 @dataclass(frozen=True)
@@ -228,8 +227,8 @@ def _measure(name: str, changes: str, paths: Mapping[str, Path]) -> Row:
 def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
     """Fused multiplications, cycles and energy (uJ) of the first test image."""
     from predfuse import data
-    from predfuse.accelerators import load_spec
     from predfuse.accelerators.cycle.simulate import simulate_cycles
+    from predfuse.accelerators.spec import archon_for
     from predfuse.compiler.calibrate import normalise
     from predfuse.fusion.counts import count_network
     from predfuse.training.run import network_of
@@ -237,7 +236,7 @@ def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
     network = network_of(path)
     source = facts["config"]["data"]
     found = data.load(facts["data"], "test", root=source["root"], limit=1, size=source["size"])
-    result = simulate_cycles(network, load_spec(ACCELERATOR), normalise(network, found.images[:1]))[0].result
+    result = simulate_cycles(network, archon_for(network), normalise(network, found.images[:1]))[0].result
     return count_network(network).total.fused.multiplications, result.total_cycles, result.total_energy_uj
 
 

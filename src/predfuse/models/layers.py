@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from predfuse.errors import InputError
 from predfuse.ir import Activation, Shape
-from predfuse.predictor.ternary import TernaryPredictor, gate
+from predfuse.predictor.trainable import TrainablePredictor, gate
 
 BATCH_NORM_EPS = 1e-5
 
@@ -198,7 +198,7 @@ class BottleneckUnit(nn.Module):
         self.depthwise_activation: Activation = depthwise_activation or activation
         self.shuffle_groups = shuffle_groups
         self.residual = residual
-        self.predictor: TernaryPredictor | None = None
+        self.predictor: TrainablePredictor | None = None
         self.surrogate = True
         self.kernel: BlockKernel | None = None
 
@@ -228,7 +228,7 @@ class BottleneckUnit(nn.Module):
         projected: Tensor = self.project(hidden)
         return projected
 
-    def _gated(self, x: Tensor, predictor: TernaryPredictor) -> Tensor:
+    def _gated(self, x: Tensor, predictor: TrainablePredictor) -> Tensor:
         """What project reads under the predicted masks; a linear activation has no gate."""
         if torch.is_grad_enabled() and self.surrogate:
             expand_score, depthwise_score = predictor(x)

@@ -1,4 +1,4 @@
-"""Where a predictor's errors come from: its ternary weights or its 4-bit activations, measured by what they do."""
+"""Where a predictor's errors come from: its weights or its activations of few bits, measured by what they do."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.models.layers import BottleneckUnit, Cnn
-from predfuse.predictor.initialise import folded_weights, hidden_top, initial_predictor, mid_step
-from predfuse.predictor.ternary import ternary, ternary_step
+from predfuse.predictor.format import PUBLISHED_FORMAT, PredictorFormat
+from predfuse.predictor.initialise import filter_step, folded_weights, hidden_top, initial_predictor, mid_step
+from predfuse.predictor.trainable import whole_weights
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,9 @@ class BlockErrors:
 
     Attributes:
         block: Name of the layer.
-        weights: Ternary weights as the paper makes them of the block's, all activations floats.
+        weights: The predictor's weights as they are made of the block's, all activations floats.
         activations: The block's own weights, activations of few bits.
-        both: The initial predictor: ternary weights on activations of few bits.
+        both: The initial predictor: its weights on activations of few bits.
         own: The predictor the block has; None if it has none.
     """
 
@@ -34,13 +35,13 @@ class BlockErrors:
 
 
 @torch.no_grad()
-def predictor_errors(model: Cnn, images: Tensor, bits: int = 4) -> list[BlockErrors]:
+def predictor_errors(model: Cnn, images: Tensor, format: PredictorFormat = PUBLISHED_FORMAT) -> list[BlockErrors]:
     """The errors of every block's predictor, its own and those made of its weights.
 
     Args:
         model: A registered network, with predictors or without; left in evaluation mode.
         images: ``[N, C, H, W]``, normalised.
-        bits: Of the predictors' activations.
+        format: Of the predictors made of its weights.
     """
     found = []
     x = images
@@ -48,7 +49,7 @@ def predictor_errors(model: Cnn, images: Tensor, bits: int = 4) -> list[BlockErr
         if not isinstance(layer, BottleneckUnit):
             x = layer(x)
             continue
-        found.append(_block_errors(name, layer, x, bits))
+        found.append(_block_errors(name, layer, x, format))
         own, layer.predictor = layer.predictor, None
         try:
             x = layer(x)
@@ -57,10 +58,10 @@ def predictor_errors(model: Cnn, images: Tensor, bits: int = 4) -> list[BlockErr
     return found
 
 
-def _block_errors(name: str, block: BottleneckUnit, x: Tensor, bits: int) -> BlockErrors:
-    initial = initial_predictor(block, x, bits)
+def _block_errors(name: str, block: BottleneckUnit, x: Tensor, format: PredictorFormat) -> BlockErrors:
+    initial = initial_predictor(block, x, format)
     coarse = mid_step(x, 2.0 ** int(initial.input_exponent), *initial.input_range)
-    expand, depthwise = (_ternary_folded(weight) for weight in folded_weights(block))
+    expand, depthwise = (_whole_folded(weight, format.largest_weight) for weight in folded_weights(block))
     rough = nn.functional.conv2d(x, expand, _shift(block.expand_norm), groups=block.groups)
     near = block.expand_norm(block.expand(coarse))
     a, d = block.pre_activations(x)
@@ -73,7 +74,7 @@ def _block_errors(name: str, block: BottleneckUnit, x: Tensor, bits: int) -> Blo
     return BlockErrors(
         block=name,
         weights=damage(rough, _filtered(block, rough.relu(), depthwise)),
-        activations=damage(near, block.depthwise_norm(block.depthwise(_coarse_hidden(near, bits)))),
+        activations=damage(near, block.depthwise_norm(block.depthwise(_coarse_hidden(near, format.bits)))),
         both=damage(*initial(x)),
         own=None if block.predictor is None else damage(*block.predictor(x)),
     )
@@ -100,10 +101,10 @@ def _shift(norm: nn.Module) -> Tensor:
     return shift
 
 
-def _ternary_folded(weight: Tensor) -> Tensor:
-    """Ternary weights times the mean magnitude of those that stay, per filter."""
-    signs = ternary(weight)
-    return signs * ternary_step(weight, signs.abs())
+def _whole_folded(weight: Tensor, largest: int) -> Tensor:
+    """A predictor's weights times what its weight 1 stands for, per filter."""
+    step = filter_step(weight, largest)
+    return whole_weights(weight / step.clamp(min=1e-12), largest) * step
 
 
 def _coarse_hidden(a: Tensor, bits: int) -> Tensor:

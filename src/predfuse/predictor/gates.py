@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from predfuse.errors import PredfuseError
 from predfuse.ir import Activation, Padding
-from predfuse.predictor.ternary import TernaryPredictor, gate
+from predfuse.predictor.trainable import TrainablePredictor, gate
 
 CHILD = "gate"
 """Name of a gate among the children of the expand convolution."""
@@ -65,7 +65,7 @@ class Gate(nn.Module):
     """
 
     def __init__(
-        self, block: str, predictor: TernaryPredictor, border: Padding, activations: tuple[Activation, Activation]
+        self, block: str, predictor: TrainablePredictor, border: Padding, activations: tuple[Activation, Activation]
     ) -> None:
         super().__init__()
         self.block, self.border, self.activations = block, border, activations

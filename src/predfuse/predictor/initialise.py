@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from predfuse.models.layers import BottleneckUnit, Cnn, Norm
-from predfuse.predictor.ternary import TERNARY_THRESHOLD, Scales, TernaryPredictor, ternary_step
+from predfuse.predictor.format import PUBLISHED_FORMAT, PredictorFormat
+from predfuse.predictor.trainable import (
+    TERNARY_THRESHOLD,
+    TrainablePredictor,
+    nearest_power,
+    power_bounds,
+    ternary_step,
+)
 
 HIDDEN_QUANTILE = 0.995
 """The first stage's shift is the smallest that clips less than the rest of its positive outputs."""
@@ -66,12 +73,43 @@ def _offset(score: Tensor, target: Tensor, largest: float) -> Tensor:
     return torch.where(usable, (intercept / slope.clamp(min=1e-9)).clamp(-largest, largest), constant)
 
 
-def _latent(weight: Tensor) -> Tensor:
-    """Weights ``[M, ...]`` in units of their filter's ternary step (mean magnitude of the survivors)."""
+def _latent(weight: Tensor, largest: int) -> Tensor:
+    """Weights ``[M, ...]`` in units of their filter's step."""
+    return weight / filter_step(weight, largest).clamp(min=1e-12)
+
+
+def filter_step(weight: Tensor, largest: int) -> Tensor:
+    """What a predictor's weight 1 stands for in each filter, ``[M, 1, ...]``.
+
+    Args:
+        weight: The filters, ``[M, ...]``.
+        largest: Magnitude of a predictor's weights. 1: the mean magnitude of those that stay by the paper's recipe. 2
+            or 4: the step that leaves the least squared error.
+    """
     magnitude = weight.abs()
     spread = [-1] + [1] * (weight.dim() - 1)
-    alive = magnitude > TERNARY_THRESHOLD * magnitude.flatten(1).mean(1).view(spread)
-    return weight / ternary_step(weight, alive).clamp(min=1e-12)
+    if largest == 1:
+        alive = magnitude > TERNARY_THRESHOLD * magnitude.flatten(1).mean(1).view(spread)
+        return ternary_step(weight, alive)
+    return _least_error_step(magnitude.flatten(1), largest).view(spread)
+
+
+def _least_error_step(magnitude: Tensor, largest: int) -> Tensor:
+    """The step ``[M]`` of which the nearest powers of two leave the least squared error of ``magnitude [M, n]``.
+
+    As the step grows, the powers chosen change only where a magnitude lies halfway between two of them. Between such
+    steps one choice is best with the step of its least squares, and the best of all of these is what is looked for.
+    """
+    changes = torch.cat([magnitude / bound for bound in power_bounds(largest)], 1).sort(1).values
+    between = torch.cat([changes[:, :1] / 2, (changes[:, 1:] + changes[:, :-1]) / 2], 1)
+    best, step = magnitude.new_zeros(len(magnitude)), magnitude.new_zeros(len(magnitude))
+    for tried in between.unbind(1):
+        powers = nearest_power(magnitude / tried.clamp(min=1e-30).view(-1, 1), largest)
+        along, length = (magnitude * powers).sum(1), powers.square().sum(1).clamp(min=1)
+        gained = along.square() / length  # the squared error is that of no step at all, less this
+        better = gained > best
+        best, step = torch.where(better, gained, best), torch.where(better, along / length, step)
+    return step
 
 
 def _slope(norm: Norm) -> Tensor:
@@ -91,16 +129,15 @@ def _width(score: Tensor) -> Tensor:
     return score.std((0, 2, 3), unbiased=False).clamp(min=2.0).view(1, -1, 1, 1)
 
 
-def empty_predictor(block: BottleneckUnit, bits: int, scales: Scales = "power-of-two") -> TernaryPredictor:
+def empty_predictor(block: BottleneckUnit, format: PredictorFormat = PUBLISHED_FORMAT) -> TrainablePredictor:
     """A predictor of the block's shape with everything zero."""
-    return TernaryPredictor(
+    return TrainablePredictor(
         block.expand.out_channels,
         block.expand.in_channels // block.groups,
         block.depthwise.kernel_size[0],
         block.depthwise.stride[0],
         block.groups,
-        bits,
-        scales=scales,
+        format,
     )
 
 
@@ -119,7 +156,7 @@ class Ranges:
 
 @torch.no_grad()
 def fit_predictor(
-    predictor: TernaryPredictor,
+    predictor: TrainablePredictor,
     expand_weight: Tensor,
     depthwise_weight: Tensor,
     x: Tensor,
@@ -129,9 +166,9 @@ def fit_predictor(
 ) -> None:
     """Fill a predictor from a trained block and what the block does on some images.
 
-    Ternary weights are those of the paper's recipe with the sign of the batch-norm slope folded in; offsets come from
-    the least-squares line between the ternary score and the true pre-activation, so that the sign changes where the
-    batch norm's does; shifts from the range of the first stage.
+    Weights are the whole numbers nearest to the block's (ternary ones by the paper's recipe) with the sign of the
+    batch-norm slope folded in; offsets come from the least-squares line between the score and the true pre-activation,
+    so that the sign changes where the batch norm's does; shifts from the range of the first stage.
 
     Args:
         predictor: Of the block's shape.
@@ -142,9 +179,10 @@ def fit_predictor(
         d: What its second activation sees, ``[N, M, P, Q]``.
         ranges: Given ones instead of those of these images.
     """
-    whole = predictor.scales == "power-of-two"
-    predictor.expand_weight.copy_(_latent(expand_weight))
-    predictor.depthwise_weight.copy_(_latent(depthwise_weight))
+    whole = predictor.format.scales == "power-of-two"
+    weight = predictor.format.largest_weight
+    predictor.expand_weight.copy_(_latent(expand_weight, weight))
+    predictor.depthwise_weight.copy_(_latent(depthwise_weight, weight))
     if ranges is None:
         predictor.input_exponent.fill_(input_exponent(x, *predictor.input_range, 1 if whole else FRACTIONS))
     else:
@@ -152,7 +190,7 @@ def fit_predictor(
     predictor.expand_offset.zero_()
     predictor.depthwise_offset.zero_()
 
-    largest = float(predictor.hidden_max * predictor.expand_weight.shape[1])
+    largest = float(weight * predictor.hidden_max * predictor.expand_weight.shape[1])
     predictor.expand_offset.copy_(_offset(predictor.expand_score(x), a, largest))
     z1 = predictor.expand_score(x)
     shift = (hidden_top(z1) + 1).div(predictor.hidden_max + 1).clamp(min=1).log2()
@@ -161,7 +199,7 @@ def fit_predictor(
         predictor.shift.fill_(ranges.shift)
     predictor.expand_width.copy_(_width(z1))
 
-    largest = float(predictor.hidden_max * predictor.depthwise_weight[0].numel())
+    largest = float(weight * predictor.hidden_max * predictor.depthwise_weight[0].numel())
     q1 = predictor.hidden(z1)
     predictor.depthwise_offset.copy_(_offset(predictor.depthwise_score(q1), d, largest))
     predictor.depthwise_width.copy_(_width(predictor.depthwise_score(q1)))
@@ -169,10 +207,10 @@ def fit_predictor(
 
 @torch.no_grad()
 def initial_predictor(
-    block: BottleneckUnit, x: Tensor, bits: int = 4, scales: Scales = "power-of-two", ranges: Ranges | None = None
-) -> TernaryPredictor:
+    block: BottleneckUnit, x: Tensor, format: PredictorFormat = PUBLISHED_FORMAT, ranges: Ranges | None = None
+) -> TrainablePredictor:
     """A predictor for ``block`` (in evaluation mode) from its trained weights and inputs ``x [N, C, H, W]``."""
-    predictor = empty_predictor(block, bits, scales).to(block.expand.weight)
+    predictor = empty_predictor(block, format).to(block.expand.weight)
     fit_predictor(predictor, *folded_weights(block), x, *block.pre_activations(x), ranges)
     return predictor
 
@@ -187,8 +225,7 @@ def folded_weights(block: BottleneckUnit) -> tuple[Tensor, Tensor]:
 def insert_predictors(
     model: Cnn,
     images: Tensor,
-    bits: int = 4,
-    scales: Scales = "power-of-two",
+    format: PredictorFormat = PUBLISHED_FORMAT,
     ranges: Literal["block", "global"] = "block",
 ) -> None:
     """Give every block of ``model`` an initial predictor, calibrated on normalised ``images [N, C, H, W]``.
@@ -198,39 +235,38 @@ def insert_predictors(
     Args:
         model: The network.
         images: ``[N, C, H, W]``, normalised.
-        bits: Of the predictors' activations.
-        scales: Whether these are quantised with powers of two.
+        format: Of the predictors.
         ranges: One range of inputs per block and one shift per channel; or one of each for the whole network, the
             widest any of them would have.
     """
     training = model.training
     model.eval()
-    found = _initial_predictors(model, images, bits, scales, None)
+    found = _initial_predictors(model, images, format, None)
     if ranges == "global" and found:
         predictors = [predictor for _, predictor in found]
         widest = Ranges(
             max(float(predictor.input_exponent) for predictor in predictors),
             max(float(predictor.shift.max()) for predictor in predictors),
         )
-        found = _initial_predictors(model, images, bits, scales, widest)
+        found = _initial_predictors(model, images, format, widest)
     for block, predictor in found:
         block.predictor = predictor
     model.train(training)
 
 
 def _initial_predictors(
-    model: Cnn, images: Tensor, bits: int, scales: Scales, ranges: Ranges | None
-) -> list[tuple[BottleneckUnit, TernaryPredictor]]:
+    model: Cnn, images: Tensor, format: PredictorFormat, ranges: Ranges | None
+) -> list[tuple[BottleneckUnit, TrainablePredictor]]:
     x = images
     found = []
     for layer in model.layers:
         if isinstance(layer, BottleneckUnit):
-            found.append((layer, initial_predictor(layer, x, bits, scales, ranges)))
+            found.append((layer, initial_predictor(layer, x, format, ranges)))
         x = layer(x)
     return found
 
 
-def attach_empty_predictors(model: Cnn, bits: int = 4, scales: Scales = "power-of-two") -> None:
+def attach_empty_predictors(model: Cnn, format: PredictorFormat = PUBLISHED_FORMAT) -> None:
     """Give every block an uninitialised predictor, to be filled from a checkpoint."""
     for _, block in model.bottlenecks():
-        block.predictor = empty_predictor(block, bits, scales)
+        block.predictor = empty_predictor(block, format)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from predfuse.errors import InputError
 from predfuse.models.layers import BottleneckUnit, Cnn
 from predfuse.predictor.gates import Gate, Observation, observe
-from predfuse.predictor.ternary import TernaryPredictor
+from predfuse.predictor.trainable import TrainablePredictor
 
 
 def sign_loss(score: Tensor, width: Tensor, target: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def sign_loss(score: Tensor, width: Tensor, target: Tensor) -> Tensor:
     return (torch.nn.functional.softplus(-margin) * weight).mean() / weight.mean().clamp(min=1e-12)
 
 
-def block_loss(predictor: TernaryPredictor, x: Tensor, a: Tensor, d: Tensor) -> Tensor:
+def block_loss(predictor: TrainablePredictor, x: Tensor, a: Tensor, d: Tensor) -> Tensor:
     """Sum of both stages' sign losses of one block.
 
     Args:

@@ -11,10 +11,11 @@ from torch import Tensor
 from predfuse.errors import InputError
 from predfuse.export.module import NetworkModule, PlainBlock, to_module
 from predfuse.ir import INPUT, Array, Bottleneck, Network
+from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.initialise import fit_predictor
 from predfuse.predictor.layerwise import block_loss
 from predfuse.predictor.prepare import PrepareConfig
-from predfuse.predictor.ternary import TernaryPredictor
+from predfuse.predictor.trainable import TrainablePredictor
 
 LARGEST_TENSOR = 1 << 24
 """Values of one pre-activation held at once; fewer images are used where a block needs more."""
@@ -52,7 +53,7 @@ def prepare_network(
     chosen = _chosen(network, config)
     module = to_module(network, "plain").requires_grad_(False)
     tensors = _tensors(network, images)
-    predictors = {block.name: _empty(block, config.bits) for block in chosen}
+    predictors = {block.name: _empty(block, config.format) for block in chosen}
     budget = _largest_batch(network, chosen)
     for block, plain, x in _walk(module, chosen, tensors[:budget]):
         weights = plain.expand_weight, plain.depthwise_weight
@@ -87,9 +88,9 @@ def _tensors(network: Network, images: Array) -> Tensor:
     return torch.from_numpy(images).float()
 
 
-def _empty(block: Bottleneck, bits: int) -> TernaryPredictor:
-    return TernaryPredictor(
-        block.middle_channels, block.group_channels, block.kernel, block.stride, block.groups, bits, block.padding
+def _empty(block: Bottleneck, format: PredictorFormat) -> TrainablePredictor:
+    return TrainablePredictor(
+        block.middle_channels, block.group_channels, block.kernel, block.stride, block.groups, format, block.padding
     )
 
 
@@ -117,7 +118,7 @@ def _walk(
 def _tune(
     module: NetworkModule,
     blocks: list[Bottleneck],
-    predictors: dict[str, TernaryPredictor],
+    predictors: dict[str, TrainablePredictor],
     images: Tensor,
     steps: int,
     learning_rate: float,

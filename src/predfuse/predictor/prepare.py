@@ -13,10 +13,11 @@ from predfuse import models
 from predfuse.errors import InputError
 from predfuse.ir import Bottleneck, Network, Node
 from predfuse.models.layers import Cnn
+from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.gates import CHILD, Gate, Observation, gate_mode, gates_of, observe
 from predfuse.predictor.initialise import fit_predictor, insert_predictors
 from predfuse.predictor.sites import Site, attach, find_border, find_site, folded_weights, inside_padding
-from predfuse.predictor.ternary import TernaryPredictor
+from predfuse.predictor.trainable import TrainablePredictor
 from predfuse.trace import TraceResult, trace
 
 
@@ -29,17 +30,23 @@ class PrepareConfig:
         blocks: Names of the blocks to prepare (as the ledger of :func:`predfuse.trace.trace` names them); all if None.
         allow_unsupported: Prepare the blocks of a model that has operations a network cannot hold. It can be trained,
             but not compiled.
+        largest_weight: Of the predictors' weights. 1: ternary, as published; 2 or 4: with these powers of two.
     """
 
     bits: int = 4
     blocks: tuple[str, ...] | None = None
     allow_unsupported: bool = False
+    largest_weight: int = 1
 
     def __post_init__(self) -> None:
-        if type(self.bits) is not int or not 2 <= self.bits <= 8:
-            raise InputError("bits", f"is {self.bits!r}", "use a whole number from 2 to 8")
+        _ = self.format  # checks
         if isinstance(self.blocks, str) or not (self.blocks is None or all(isinstance(b, str) for b in self.blocks)):
             raise InputError("blocks", f"is {self.blocks!r}", "give a tuple of block names, or None for all")
+
+    @property
+    def format(self) -> PredictorFormat:
+        """Of the predictors' numbers."""
+        return PredictorFormat(self.bits, largest_weight=self.largest_weight)
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Pre
         >>> optimizer = torch.optim.Adam(model.parameters())  # doctest: +SKIP
     """
     where = f"model {type(model).__name__}"
-    if gates_of(model) or any(isinstance(module, TernaryPredictor) for module in model.modules()):
+    if gates_of(model) or any(isinstance(module, TrainablePredictor) for module in model.modules()):
         raise InputError(where, "already has predictors", "prepare a fresh model")
     if isinstance(model, Cnn):
         return _prepare_registered(model, config, calibration)
@@ -99,7 +106,7 @@ def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Pre
         if isinstance(site, str):
             refused[name] = site
         else:
-            gate = _new_gate(model, site, config.bits)
+            gate = _new_gate(model, site, config.format)
             attached.append((site, gate, attach(model, site, gate)))
     refused |= _verify(model, attached, calibration[:1])
     for site, _, handles in attached:
@@ -120,7 +127,7 @@ def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Pre
 
 def predictor_parameters(model: nn.Module) -> list[nn.Parameter]:
     """The trainable parameters of a prepared model's predictors, for an optimiser or a learning rate of their own."""
-    predictors = [module for module in model.modules() if isinstance(module, TernaryPredictor)]
+    predictors = [module for module in model.modules() if isinstance(module, TrainablePredictor)]
     return [parameter for predictor in predictors for parameter in predictor.parameters()]
 
 
@@ -162,7 +169,7 @@ def to_network(
 def _prepare_registered(model: Cnn, config: PrepareConfig, calibration: Tensor) -> Preparation:
     if config.blocks is not None:
         raise InputError("blocks", "cannot be chosen for a registered network", "leave the option out")
-    insert_predictors(model, calibration, config.bits)
+    insert_predictors(model, calibration, config.format)
     count = sum(parameter.numel() for parameter in predictor_parameters(model))
     return Preparation(tuple(name for name, _ in model.bottlenecks()), {}, count)
 
@@ -181,10 +188,10 @@ def _chosen_blocks(traced: TraceResult, config: PrepareConfig, where: str) -> di
     return {name: found[name] for name in config.blocks}
 
 
-def _new_gate(model: nn.Module, site: Site, bits: int) -> Gate:
+def _new_gate(model: nn.Module, site: Site, format: PredictorFormat) -> Gate:
     block = site.block
-    predictor = TernaryPredictor(
-        block.middle_channels, block.group_channels, block.kernel, block.stride, block.groups, bits, block.padding
+    predictor = TrainablePredictor(
+        block.middle_channels, block.group_channels, block.kernel, block.stride, block.groups, format, block.padding
     )
     like = next(model.get_submodule(site.expand).parameters())
     gate = Gate(block.name, predictor, (0, 0, 0, 0), (block.expand_activation, block.depthwise_activation))

@@ -14,6 +14,7 @@ from predfuse.zoo.catalogue import Stage, Summary
 
 if TYPE_CHECKING:  # would load torch for a list of files
     from predfuse.predictor.errors import BlockErrors
+    from predfuse.predictor.format import PredictorFormat
     from predfuse.zoo.cost import TrainingCost
 
 BEGIN, END = "<!-- zoo: made by predfuse zoo table --write -->", "<!-- zoo: end -->"
@@ -47,7 +48,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
     return narrow(text_columns(table("Accuracy over seeds", headings, rows), 1, 2))
 
 
-def errors_table(stage: str, blocks: Sequence[BlockErrors]) -> Table:
+def errors_table(stage: str, made: PredictorFormat, blocks: Sequence[BlockErrors]) -> Table:
     """What wrong masks do to the blocks of one network."""
     rows = [
         [
@@ -59,7 +60,8 @@ def errors_table(stage: str, blocks: Sequence[BlockErrors]) -> Table:
         ]
         for block in blocks
     ]
-    headings = ("block", "ternary weights", "4-bit activations", "both", "its own predictor")
+    weights = "ternary weights" if made.largest_weight == 1 else f"weights up to {made.largest_weight}"
+    headings = ("block", weights, f"{made.bits}-bit activations", "both", "its own predictor")
     return narrow(text_columns(table(f"{stage}: wrong masks, of the output's variance", headings, rows), 1))
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from predfuse.ir import Activation
 from predfuse.models.layers import BottleneckUnit, Norm
 from predfuse.predictor.layerwise import sign_loss
-from predfuse.predictor.ternary import TernaryPredictor
+from predfuse.predictor.trainable import TrainablePredictor
 from predfuse.training.block_norms import norm_statistics, update_running
 
 Function = Callable[..., Any]
@@ -136,11 +136,11 @@ def _pre_activations(block: BottleneckUnit, x: Tensor, mask: Tensor | None) -> t
     return a, _normalised(filtered, block.depthwise_norm)
 
 
-def _scores(predictor: TernaryPredictor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores of both gates as :meth:`TernaryPredictor.forward` gives them, of parts."""
-    weight, offset = predictor.expand_ternary()
+def _scores(predictor: TrainablePredictor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores of both gates as :meth:`TrainablePredictor.forward` gives them, of parts."""
+    weight, offset = predictor.expand_whole()
     z1 = _pointwise(predictor.quantised(x), weight, predictor.groups) + offset.view(-1, 1, 1, 1)
-    weight, offset = predictor.depthwise_ternary()
+    weight, offset = predictor.depthwise_whole()
     top, bottom, left, right = predictor.padding
     hidden = predictor.hidden(z1, image_dimensions=3)
     z2 = _depthwise(hidden, weight, predictor.stride, (left, right, top, bottom)) + offset.view(-1, 1, 1, 1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from predfuse.errors import PredfuseError
 from predfuse.ir import Array
 from predfuse.models.layers import BottleneckUnit
-from predfuse.predictor.ternary import TernaryPredictor, ternary
+from predfuse.predictor.trainable import TrainablePredictor, whole_weights
 from predfuse.training import block_kernels as kernels
 from predfuse.training.block_layout import Layout
 from predfuse.training.block_loops import GATED, LINEAR, RELU, RELU6
@@ -28,7 +28,7 @@ _CODES = {"linear": LINEAR, "relu": RELU, "relu6": RELU6}
 
 
 _PREDICTOR_ROWS = ("expand_offset", "hidden_scale", "depthwise_offset", "expand_width", "depthwise_width")
-_PREDICTOR_TABLES = ("xq", "ternary_expand", "ternary_depthwise")
+_PREDICTOR_TABLES = ("xq", "whole_expand", "whole_depthwise")
 
 
 @lru_cache(maxsize=64)
@@ -50,7 +50,7 @@ class _Call:
     codes: tuple[int, int]
     first: NormStatistics
     second: NormStatistics
-    predictor: TernaryPredictor | None
+    predictor: TrainablePredictor | None
     surrogate: bool = True
     moments: tuple[Tensor, Tensor] | None = None
     block: kernels.Block | None = None
@@ -108,20 +108,21 @@ def _arrays(call: _Call, rows: Tensor, weights: tuple[Tensor, ...], latents: tup
     )
 
 
-def _of_predictor(predictor: TernaryPredictor | None, rows: Tensor, latents: tuple[Tensor, ...]) -> dict[str, Any]:
+def _of_predictor(predictor: TrainablePredictor | None, rows: Tensor, latents: tuple[Tensor, ...]) -> dict[str, Any]:
     """The predictor's part of :class:`kernels.Block`; empty arrays without one."""
     if predictor is None:
         row, table = np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
         empty: dict[str, Any] = dict.fromkeys(_PREDICTOR_ROWS, row) | dict.fromkeys(_PREDICTOR_TABLES, table)
         return {**empty, "hidden_max": 0.0}
-    signs, offset, taps, tap_offset = latents
+    expand, offset, depthwise, tap_offset = latents
+    largest = predictor.format.largest_weight
     return {
         "xq": _array(predictor.quantised(rows)),
-        "ternary_expand": _array(ternary(signs).flatten(1)),
+        "whole_expand": _array(whole_weights(expand, largest).flatten(1)),
         "expand_offset": _array(offset.round()),
         "hidden_scale": _array(torch.exp2(-predictor.shift.to(rows.dtype))),
         "hidden_max": float(predictor.hidden_max),
-        "ternary_depthwise": _array(ternary(taps).flatten(1)),
+        "whole_depthwise": _array(whole_weights(depthwise, largest).flatten(1)),
         "depthwise_offset": _array(tap_offset.round()),
         "expand_width": _array(predictor.expand_width.flatten()),
         "depthwise_width": _array(predictor.depthwise_width.flatten()),
@@ -221,9 +222,9 @@ class _Block(torch.autograd.Function):
         if predictor is not None and call.surrogate:
             found["x"] += predictor.quantised_gradient(found["xq"], rows)
             latents = (
-                found["ternary_expand"].float().view_as(predictor.expand_weight),
+                found["whole_expand"].float().view_as(predictor.expand_weight),
                 found["expand_offset"].float(),
-                found["ternary_depthwise"].float().view_as(predictor.depthwise_weight),
+                found["whole_depthwise"].float().view_as(predictor.depthwise_weight),
                 found["depthwise_offset"].float(),
             )
         by_output = found["project"].float().view(groups, middle // groups, -1).transpose(1, 2)
@@ -358,14 +359,14 @@ class ChannelwiseBlock:
         return result, layout.unflatten(y, layout.stride)
 
 
-def _call(block: BottleneckUnit, x: Tensor, codes: tuple[int, int], predictor: TernaryPredictor | None) -> _Call:
+def _call(block: BottleneckUnit, x: Tensor, codes: tuple[int, int], predictor: TrainablePredictor | None) -> _Call:
     kernel, stride = block.depthwise.kernel_size[0], block.depthwise.stride[0]
     layout = _layout(x.shape[0], x.shape[2], x.shape[3], kernel, stride)
     first, second = norm_statistics(block.expand_norm), norm_statistics(block.depthwise_norm)
     return _Call(layout, block.groups, codes, first, second, predictor, block.surrogate)
 
 
-def _latents(predictor: TernaryPredictor | None) -> tuple[Tensor, ...]:
+def _latents(predictor: TrainablePredictor | None) -> tuple[Tensor, ...]:
     if predictor is None:
         return ()
     return (

@@ -52,13 +52,13 @@ class Block(NamedTuple):
         surrogate: Whether gradients go through its gates to it.
         expand: ``[M, C/groups]``, the expand norm's factor folded in.
         expand_shift: ``[M]``, what the expand norm adds.
-        ternary_expand: ``[M, C/groups]``; this and what else is the predictor's is empty without one.
+        whole_expand: ``[M, C/groups]``; this and what else is the predictor's is empty without one.
         expand_offset: ``[M]``.
         hidden_scale: ``[M]``.
         hidden_max: Largest quantised hidden value.
         taps: ``[k*k]`` offsets of the filter's taps.
         depthwise: ``[M, k*k]``.
-        ternary_depthwise: ``[M, k*k]``.
+        whole_depthwise: ``[M, k*k]``.
         depthwise_offset: ``[M]``.
         gamma: ``[M]`` of the depthwise norm, 64-bit floats as all of this norm.
         beta: ``[M]``, 0 where it has no shift.
@@ -85,13 +85,13 @@ class Block(NamedTuple):
     surrogate: bool
     expand: Array
     expand_shift: Array
-    ternary_expand: Array
+    whole_expand: Array
     expand_offset: Array
     hidden_scale: Array
     hidden_max: float
     taps: Array
     depthwise: Array
-    ternary_depthwise: Array
+    whole_depthwise: Array
     depthwise_offset: Array
     gamma: Array
     beta: Array
@@ -115,10 +115,10 @@ class Gradients(NamedTuple):
         expand: ``[M, C/groups]``: sums of the gradient of the normalised expand times the inputs, where the weight is
             not zero.
         expand_shift: ``[M]``: sums of that gradient.
-        ternary_expand: ``[M, C/groups]``, of all weights, as that of the other ternary ones.
+        whole_expand: ``[M, C/groups]``, of all weights, as that of the other whole ones.
         expand_offset: ``[M]``.
         depthwise: ``[M, k*k]``, where the weight is not zero.
-        ternary_depthwise: ``[M, k*k]``.
+        whole_depthwise: ``[M, k*k]``.
         depthwise_offset: ``[M]``.
         gamma: ``[M]``, of the depthwise norm.
         beta: ``[M]``.
@@ -129,10 +129,10 @@ class Gradients(NamedTuple):
     xq: Array
     expand: Array
     expand_shift: Array
-    ternary_expand: Array
+    whole_expand: Array
     expand_offset: Array
     depthwise: Array
-    ternary_depthwise: Array
+    whole_depthwise: Array
     depthwise_offset: Array
     gamma: Array
     beta: Array
@@ -185,14 +185,14 @@ def to_depthwise(block: Block, channel: int, lo: int, hi: int, room: Scratch) ->
     count = choose(block.expand[channel], room.rows, room.chosen, first)
     combine(block.x, room.rows, room.zeros, room.chosen, count, block.expand_shift[channel], room.a[0], lo, hi)
     if block.gated:
-        count = choose(block.ternary_expand[channel], room.rows, room.chosen, first)
+        count = choose(block.whole_expand[channel], room.rows, room.chosen, first)
         combine(block.xq, room.rows, room.zeros, room.chosen, count, block.expand_offset[channel], room.z1[0], lo, hi)
         quantise(room.z1[0], block.hidden_scale[channel], block.hidden_max, block.inside, room.q1[0], lo, hi)
     activate(room.a[0], room.z1[0], block.codes[0], block.inside, room.h[0], lo, hi)
     count = choose_taps(block.depthwise[channel], block.taps, room.offsets, room.chosen)
     combine(room.h, room.zeros, room.offsets, room.chosen, count, 0.0, room.d[0], lo, hi)
     if block.gated:
-        count = choose_taps(block.ternary_depthwise[channel], block.taps, room.offsets, room.chosen)
+        count = choose_taps(block.whole_depthwise[channel], block.taps, room.offsets, room.chosen)
         offset = block.depthwise_offset[channel]
         combine(room.q1, room.zeros, room.offsets, room.chosen, count, offset, room.z2[0], lo, hi)
 
@@ -261,7 +261,7 @@ def backward(block: Block, y: Array, found: Gradients) -> None:
                 correlate(of_z2[0], room.q1, room.zeros, block.taps, len(block.taps), tap_sums, lo, hi)
         scatter(sums, block.depthwise[channel], found.depthwise[channel])
         if block.surrogate:
-            found.ternary_depthwise[channel] = tap_sums[: len(block.taps)]
+            found.whole_depthwise[channel] = tap_sums[: len(block.taps)]
         _back_to_inputs(block, channel, room, of_d, of_z2, of_h[0], of_z1[0], sums, tap_sums, found)
 
 
@@ -353,7 +353,7 @@ def _back_to_inputs(
         count = choose_taps(block.depthwise[channel], -block.taps, room.offsets, room.chosen)
         combine(of_d, room.zeros, room.offsets, room.chosen, count, 0.0, of_h, lo, hi)
         if block.surrogate:
-            count = choose_taps(block.ternary_depthwise[channel], -block.taps, room.offsets, room.chosen)
+            count = choose_taps(block.whole_depthwise[channel], -block.taps, room.offsets, room.chosen)
             combine(of_z2, room.zeros, room.offsets, room.chosen, count, 0.0, of_z1, lo, hi)
         part, part_z1 = back_through_first(
             of_h[lo:hi],
@@ -372,7 +372,7 @@ def _back_to_inputs(
         correlate(of_h, block.x, room.rows, room.zeros, count, sums, lo, hi)
         spread(of_h, found.x, room.rows, room.chosen, count, lo, hi)
         if block.surrogate:
-            count = choose(block.ternary_expand[channel], room.rows, room.chosen, first)
+            count = choose(block.whole_expand[channel], room.rows, room.chosen, first)
             spread(of_z1, found.xq, room.rows, room.chosen, count, lo, hi)
             for j in range(group_channels):
                 room.rows[j] = first + j
@@ -381,4 +381,4 @@ def _back_to_inputs(
     found.expand_shift[channel] = total
     if block.surrogate:
         found.expand_offset[channel] = total_z1
-        found.ternary_expand[channel] = ternary_sums[:group_channels]
+        found.whole_expand[channel] = ternary_sums[:group_channels]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from predfuse import models
 from predfuse.errors import InputError
 from predfuse.files import write_atomically
 from predfuse.models.layers import Cnn
+from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.initialise import attach_empty_predictors
 from predfuse.training.pruning import make_shifts_prunable, prunable_shifts
 
@@ -63,8 +65,7 @@ def save_checkpoint(path: Path, model: Cnn, metadata: Mapping[str, Any]) -> None
     description = {
         "architecture": model.architecture,
         "options": model.options,
-        "bits": predictors[0].bits if predictors else None,
-        **({"scales": predictors[0].scales} if predictors else {}),
+        **(asdict(predictors[0].format) if predictors else {"bits": None}),
         **({"shifts": "pruned"} if prunable_shifts(model) else {}),
         **metadata,
     }
@@ -92,7 +93,8 @@ def load_checkpoint(path: Path, architecture: str | None = None) -> tuple[Cnn, d
     if metadata.get("shifts") == "pruned":
         make_shifts_prunable(model)
     if metadata.get("bits"):
-        attach_empty_predictors(model, int(metadata["bits"]), metadata.get("scales", "power-of-two"))
+        known = {field.name: metadata[field.name] for field in fields(PredictorFormat) if field.name in metadata}
+        attach_empty_predictors(model, PredictorFormat(**known))
     fill(model, tensors, str(path))
     model.eval()
     return model, metadata

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from predfuse.errors import InputError
+from predfuse.predictor.format import LargestWeight, PredictorFormat, Scales
 
 
 class _Strict(BaseModel):
@@ -185,13 +186,14 @@ class PredictConfig(CyclicConfig):
     tuning: tuple[Literal["joint", "frozen"], ...] = ("joint",)
     further_cycles: tuple[PredictCycleConfig, ...] = Field((), description="Warm restarts of end-to-end tuning.")
     bits: int = Field(4, ge=2, le=8, description="Of the predictor's activations.")
-    scales: Literal["power-of-two", "float"] = Field(
-        "power-of-two", description="float: for comparison in training only."
+    scales: Scales = Field("power-of-two", description="float: for comparison in training only.")
+    largest_weight: LargestWeight = Field(
+        1, description="Of the predictor. 1: ternary weights, as published; else 0 and powers of two up to it, signed."
     )
     ranges: Literal["block", "global"] = Field("block", description="Of the predictor's activations.")
     calibration_images: int = Field(256, gt=0)
     layerwise_steps: int = Field(400, ge=0)
-    layerwise_learning_rate: float = Field(0.005, gt=0, description="Adam, on the latent ternary weights.")
+    layerwise_learning_rate: float = Field(0.005, gt=0, description="Adam, on the predictors' latent weights.")
     predictor_learning_rate: float = Field(0.002, gt=0, description="The same, end to end.")
     offset_rate_factor: float = Field(10, gt=0, description="The offsets, in units of scores, learn faster by this.")
     gates: Literal["surrogate", "signs"] = Field(
@@ -200,6 +202,10 @@ class PredictConfig(CyclicConfig):
         "own block's signs, as layer by layer, while the weights move.",
     )
     sign_share: float = Field(1.0, gt=0, le=1, description="Part of every batch whose signs they learn then.")
+
+    @property
+    def format(self) -> PredictorFormat:
+        return PredictorFormat(self.bits, self.scales, self.largest_weight)
 
 
 _DEFAULTS = PredictConfig().model_dump()

@@ -90,7 +90,7 @@ def layerwise(block: Block, y: Array, found: SignGradients) -> None:
             found.losses[channel, 1] += loss
             found.weights[channel, 1] += weight
         hidden, limit = np.float32(block.hidden_scale[channel]), np.float32(block.hidden_max + 1)
-        count = choose_taps(block.ternary_depthwise[channel], -block.taps, room.offsets, room.chosen)
+        count = choose_taps(block.whole_depthwise[channel], -block.taps, room.offsets, room.chosen)
         for j in range(group_channels):
             group_rows[j] = group * group_channels + j
         for lo in range(block.margin, end, block.step):

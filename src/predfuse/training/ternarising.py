@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.models.layers import Cnn
-from predfuse.predictor.ternary import ternary_step
+from predfuse.predictor.trainable import ternary_step
 
 NEAREST = 0.5
 """Threshold for the ternary weights nearest to given ones: 0, or the filter's factor where that is no further off."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from predfuse import data
 from predfuse.errors import InputError
 from predfuse.predictor.errors import BlockErrors, predictor_errors
+from predfuse.predictor.format import PredictorFormat
 from predfuse.training.checkpoint import load_checkpoint
 from predfuse.training.images import Normaliser
 from predfuse.zoo.catalogue import folder
@@ -16,13 +19,19 @@ from predfuse.zoo.catalogue import folder
 STAGES = ("pruned", "ternary", "layerwise", "predicted-joint", "predicted-frozen")
 
 
-def run_errors(run: str, images: int, root: Path | None = None) -> dict[str, list[BlockErrors]]:
+def run_errors(
+    run: str, images: int, root: Path | None = None, largest_weight: int | None = None
+) -> tuple[PredictorFormat, dict[str, list[BlockErrors]]]:
     """The errors of every block by stage, for the first test images of the data the run was trained on.
 
     Args:
         run: Name in the zoo, or folder of a run.
         images: How many.
         root: Folder of the data set; default: the usual places.
+        largest_weight: Of the predictors made of the blocks' weights; default: as the run's own.
+
+    Returns:
+        The format of the predictors made of the blocks' weights, and the errors.
 
     Raises:
         InputError: No pruned or predicted network in the folder, or unusable data.
@@ -31,13 +40,21 @@ def run_errors(run: str, images: int, root: Path | None = None) -> dict[str, lis
     paths = {stage: path for stage in STAGES if (path := where / f"{stage}.safetensors").is_file()}
     if not paths:
         raise InputError(run, "holds no pruned or predicted network", "name a run of predfuse zoo, or a run's folder")
-    found, test = {}, None
-    for stage, path in paths.items():
-        model, facts = load_checkpoint(path)
-        if test is None:  # all stages of a run have the same data
-            test = data.load(str(facts["data"]), "test", root=root, limit=images)
-            normalise = Normaliser(tuple(facts["mean"]), tuple(facts["std"]), torch.device("cpu"))
-            pictures = normalise(torch.from_numpy(test.images))
-        bits = facts["config"]["predict"]["bits"] if facts["config"].get("predict") else 4
-        found[stage] = predictor_errors(model, pictures, bits)
-    return found
+    loaded = {stage: load_checkpoint(path) for stage, path in paths.items()}
+    made = _format([facts for _, facts in loaded.values()])
+    if largest_weight is not None:
+        made = replace(made, largest_weight=largest_weight)
+    facts = next(iter(loaded.values()))[1]  # all stages of a run have the same data
+    test = data.load(str(facts["data"]), "test", root=root, limit=images)
+    normalise = Normaliser(tuple(facts["mean"]), tuple(facts["std"]), torch.device("cpu"))
+    pictures = normalise(torch.from_numpy(test.images))
+    return made, {stage: predictor_errors(model, pictures, made) for stage, (model, _) in loaded.items()}
+
+
+def _format(facts: list[dict[str, Any]]) -> PredictorFormat:
+    """That of the run's predictors, from the facts of its checkpoints; the default if it has none."""
+    for each in facts:
+        settings = each["config"].get("predict")
+        if settings:
+            return PredictorFormat(**{f.name: settings[f.name] for f in fields(PredictorFormat) if f.name in settings})
+    return PredictorFormat()

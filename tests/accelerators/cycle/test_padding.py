@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+from accelerators.cycle.machines import eyeriss
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predfuse.accelerators.cycle.padding import padded
-from predfuse.accelerators.mapping import spatial_mappings
+from predfuse.accelerators.cycle.eyeriss import plan_operation
+from predfuse.accelerators.cycle.padding import padded, without_edges
+from predfuse.accelerators.cycle.places import Place
+from predfuse.accelerators.mapping import best_mapping, spatial_mappings
 from predfuse.accelerators.windows import Window
 from predfuse.accelerators.workload import Operation
 
@@ -55,3 +58,20 @@ def test_depthwise_channels_are_rounded_as_outputs() -> None:
     layer = Operation("b1", "depthwise", 10, 10, 10, window, window, np.ones((10, 1, 3, 3)))
     wider = [candidate for candidate in padded(layer, 9, 8) if candidate.outputs == 12]
     assert wider and all(candidate.is_depthwise and candidate.weight[10:].sum() == 0 for candidate in wider)
+
+
+@given(
+    st.integers(1, 13), st.integers(1, 13), st.integers(1, 9), st.sampled_from((1, 3)),
+    st.sampled_from(("eyeriss-dense", "eyeriss-sparse")),
+)  # fmt: skip
+def test_every_output_is_stored_once_however_sizes_are_rounded(m: int, c: int, q: int, s: int, machine: str) -> None:
+    """Not fewer, either, where input channels are rounded up: of sums over more channels there are no more."""
+    layer, spec = operation(m, c, q, s, 1), eyeriss(machine)
+    off_chip = Place(input_on_chip=False, output_on_chip=False, residual_on_chip=False, free_words=1 << 16)
+    for candidate in padded(layer, spec.array.rows, spec.array.columns):
+        actions = without_edges(best_mapping(candidate, spec).actions, candidate, layer, spec)
+        assert actions.dram_written_bits == m * q * q * 16
+        assert min(actions.as_dict().values()) >= 0
+    plan = plan_operation(layer, spec, off_chip)
+    assert plan.stages[0].actions.dram_written_bits == m * q * q * 16
+    assert sum(step.store_bits for step in plan.steps) == m * q * q * 16

@@ -19,10 +19,11 @@ from predfuse.accelerators.cycle.eyeriss import run_eyeriss
 from predfuse.accelerators.cycle.run import CycleRun
 from predfuse.accelerators.cycle.simulate import mean_costs, simulate_cycles
 from predfuse.accelerators.cycle.trace import chrome_trace
+from predfuse.accelerators.cycle.work import block_work
 from predfuse.accelerators.energy import COMPONENTS
 from predfuse.accelerators.pruning import prune_blocks
 from predfuse.accelerators.simulate import simulate
-from predfuse.accelerators.spec import AcceleratorSpec
+from predfuse.accelerators.spec import AcceleratorSpec, ArchonSpec, archon_for
 from predfuse.accelerators.variants import variant
 from predfuse.accelerators.workload import workload
 from predfuse.errors import InputError
@@ -37,8 +38,9 @@ BROADCAST = {
 }
 MACHINES: dict[str, AcceleratorSpec] = {
     "archon": archon(),
+    "archon-shift": archon("archon-shift"),
     "archon-ics21": archon("archon-ics21"),
-    "banked": variant(archon(), BROADCAST),
+    "banked": variant(archon(), {**BROADCAST, "design.largest_predictor_weight": 4}),
     "shared": variant(archon(), {"design.predictor": "shared", "global_buffer.banks": 2}),
     "stored": variant(archon(), {**BROADCAST, "design.skip": "empty", "design.weights": "buffer"}),
 }
@@ -61,11 +63,16 @@ def check(run: CycleRun, network: Network, spec: AcceleratorSpec) -> None:
     json.dumps(result.as_json())
 
 
-@settings(max_examples=25)
+@settings(max_examples=40)
 @given(networks(with_predictor=True), SEEDS, st.sampled_from(sorted(MACHINES)))
 def test_random_networks_on_archons(network: Network, seed: int, machine: str) -> None:
     spec = MACHINES[machine]
-    run = run_archon(prepare(network, spec), random_masks(network, seed))  # type: ignore[arg-type]
+    assert isinstance(spec, ArchonSpec)
+    if network.largest_predictor_weight > spec.design.largest_predictor_weight:
+        with pytest.raises(InputError, match="has predictor weights up to"):
+            prepare(network, spec)
+        return
+    run = run_archon(prepare(network, spec), random_masks(network, seed))
     check(run, network, spec)
     assert [entry.status for entry in run.result.ledger if entry.node in random_masks(network, seed)] == [
         "fused"
@@ -97,6 +104,31 @@ def test_fusionet_s(small: Network, machine: str) -> None:
             assert row.compute_cycles * spec.array.pes >= row.actions.multiplications * (machine != "banked")
     again = run_archon(prepared, masks)
     assert again.result == run.result
+
+
+def test_larger_predictor_weights_are_stored_in_one_more_bit(small: Network) -> None:
+    """Their additions take as long; what is more is their way from the DRAM and to the predictor."""
+    doubled = replace(
+        small,
+        nodes=tuple(
+            replace(node, predictor=replace(node.predictor, expand=node.predictor.expand + np.int8(2)))
+            if isinstance(node, Bottleneck) and node.predictor is not None
+            else node
+            for node in small.nodes
+        ),
+    )
+    spec, masks = archon("archon-shift"), random_masks(small, 1)
+    ternary, larger = (run_archon(prepare(network, spec), masks).result for network in (small, doubled))
+    bits = [sum(row.actions.dram_read_bits for row in result.rows) for result in (ternary, larger)]
+    shapes = small.shapes()
+    works = [block_work(block, shapes[block.inputs[0]]) for block in small.bottlenecks()]
+    assert bits[1] - bits[0] == sum(int(w.live_channels.sum()) * (w.group_channels + w.taps) for w in works)
+    for name in ("multiplications", "additions", "ternary_additions"):
+        counts = [sum(row.actions.as_dict()[name] for row in result.rows) for result in (ternary, larger)]
+        assert counts[0] == counts[1]
+    with pytest.raises(InputError, match=r"weights up to 2, those of archon go to 1; use archon-shift"):
+        prepare(doubled, archon())
+    assert archon_for(doubled) == spec and archon_for(small) == archon()
 
 
 def test_skipping_follows_the_masks(small: Network) -> None:

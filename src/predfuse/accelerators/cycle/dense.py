@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from predfuse.accelerators.cycle.padding import without_edges
 from predfuse.accelerators.energy import Actions
 from predfuse.accelerators.mapping import Mapping
+from predfuse.accelerators.spec import EyerissSpec
 from predfuse.accelerators.workload import Operation
 
 
-def dense_cycles(candidate: Operation, operation: Operation, mapping: Mapping) -> tuple[int, Actions]:
+def dense_cycles(
+    candidate: Operation, operation: Operation, mapping: Mapping, spec: EyerissSpec
+) -> tuple[int, Actions]:
     """Cycles of the array and what it does.
 
     Args:
         candidate: The layer, rounded up.
         operation: The layer as it is.
         mapping: Of ``candidate``.
+        spec: The machine.
 
     Returns:
         Cycles, and actions in which PEs beyond the edge do nothing.
     """
-    return mapping.cycles, mapping.actions.scaled(operation.macs / candidate.macs)
+    return mapping.cycles, without_edges(mapping.actions, candidate, operation, spec)

@@ -137,7 +137,7 @@ def _plan(
     if spec.kind == "sparse":
         cycles, actions = sparse_cycles(candidate, operation, mapping, spec)
     else:
-        cycles, actions = dense_cycles(candidate, operation, mapping)
+        cycles, actions = dense_cycles(candidate, operation, mapping, spec)
     # Weights among what is read are what the PEs take in, copies left out; the rest are inputs.
     weight_bits = actions.weight_sram_writes / mapping.spatial.q_columns * WORD_BITS
     input_bits = (actions.dram_read_bits - weight_bits) * place.input_on_chip

@@ -25,6 +25,7 @@ from predfuse.accelerators.design import Structures
 from predfuse.accelerators.parts import WORD_BITS
 from predfuse.accelerators.spec import ArchonSpec
 from predfuse.accelerators.structures import BIAS_BITS
+from predfuse.errors import InputError
 from predfuse.ir import Array
 
 SLICE_LIMIT = 64
@@ -42,7 +43,7 @@ class GroupPlan:
         sums: Bias lists it adds for a pixel (count).
         slices: Slices its outputs are worked through in (count).
         weight_bits: Fused weights, or their factors and the instructions that load them, as stored (bits).
-        predictor_bits: Ternary weights, offsets and shifts, as stored (bits).
+        predictor_bits: Weights, offsets and shifts of the predictor, as stored (bits).
         expand_words: Expand weights that are not zero (16-bit words).
         fill_words: Moved into the memories beside the lanes before the first tile (16-bit words).
         refill_words: Moved there for every slice of every tile, if there is more than one (16-bit words).
@@ -85,7 +86,16 @@ class GroupPlan:
 
 
 def plan_groups(work: BlockWork, spec: ArchonSpec) -> tuple[GroupPlan, ...]:
-    """Plan every group of a block; the slow part of a simulation, done once for all images."""
+    """Plan every group of a block; the slow part of a simulation, done once for all images.
+
+    Raises:
+        InputError: The block's predictor has larger weights than the machine's.
+    """
+    largest, most = work.largest_predictor_weight, spec.design.largest_predictor_weight
+    if largest > most:
+        what = f"has predictor weights up to {largest}, those of {spec.name} go to {most}"
+        mend = "use archon-shift or a machine with a larger design.largest_predictor_weight"
+        raise InputError(f"layer {work.name}", what, mend)
     return tuple(_plan_group(work, group, spec) for group in range(work.groups))
 
 
@@ -104,6 +114,7 @@ def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
     own = design.structures
     channel_bits = own.channel_bits if own is not None else 2 * WORD_BITS
     generated = design.weights == "generated"
+    weight_bits = spec.predictor_weight_bits(work.largest_predictor_weight)
     factors = factor_bits(work, group)
     plan = GroupPlan(
         channel_words=words,
@@ -113,7 +124,7 @@ def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
         sums=0,
         slices=1,
         weight_bits=factors if generated else entries * (WORD_BITS + spec.fused_index_bits),
-        predictor_bits=channels * ((work.group_channels + work.taps) * spec.ternary_bits + channel_bits),
+        predictor_bits=channels * ((work.group_channels + work.taps) * weight_bits + channel_bits),
         expand_words=int(work.expand[span].sum()),
         fill_words=factors // WORD_BITS if generated else 0,
         refill_words=0,

@@ -12,6 +12,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from predfuse.accelerators.energy import Actions
+from predfuse.accelerators.parts import WORD_BITS
+from predfuse.accelerators.spec import EyerissSpec
 from predfuse.accelerators.workload import Operation
 from predfuse.ir import Array
 
@@ -37,6 +40,21 @@ def padded(operation: Operation, rows: int, columns: int) -> list[Operation]:
     sizes = _promising(outputs, channels, operation.columns.out, operation.columns.kernel, rows, columns)
     as_is = (outputs, channels, operation.columns.out)
     return [operation, *(_resized(operation, *size) for size in sizes if size != as_is)]
+
+
+def without_edges(actions: Actions, candidate: Operation, operation: Operation, spec: EyerissSpec) -> Actions:
+    """What a layer does of what it would do rounded up: PEs beyond the edge idle, only real outputs stored.
+
+    Args:
+        actions: Of the candidate.
+        candidate: The layer, rounded up.
+        operation: The layer as it is.
+        spec: The machine.
+    """
+    scaled = actions.scaled(operation.macs / candidate.macs)
+    stored_bits = operation.outputs * operation.out_pixels * WORD_BITS
+    more = stored_bits - scaled.dram_written_bits  # sums over fewer channels are as many outputs
+    return scaled + Actions(dram_written_bits=more, global_buffer_reads=more / spec.global_buffer.width_bits)
 
 
 def _resized(operation: Operation, m: int, c: int, q: int) -> Operation:

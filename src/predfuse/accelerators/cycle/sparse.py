@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from predfuse.accelerators.cycle.padding import without_edges
 from predfuse.accelerators.energy import Actions
 from predfuse.accelerators.mapping import Mapping
 from predfuse.accelerators.sparse import nonzeros_per_tile, skip_zeros
@@ -26,5 +27,5 @@ def sparse_cycles(
     counts = nonzeros_per_tile(candidate, mapping)
     least = 1 if spec.edges == "idle" else 0
     cycles = int(counts.max(axis=1).clip(min=least).sum()) * mapping.pixel_passes
-    dense = mapping.actions.scaled(operation.macs / candidate.macs)
+    dense = without_edges(mapping.actions, candidate, operation, spec)
     return cycles, skip_zeros(dense, operation, mapping, int(counts.sum()), spec)

@@ -32,6 +32,7 @@ class BlockWork:
         project: ``[O, M/groups]`` bool.
         expand_bias: ``[M]`` bool.
         depthwise_bias: ``[M]`` bool.
+        largest_predictor_weight: Magnitude of the weights of its predictor; 1 if they are ternary or there is none.
     """
 
     name: str
@@ -47,6 +48,7 @@ class BlockWork:
     project: Array
     expand_bias: Array
     depthwise_bias: Array
+    largest_predictor_weight: int = 1
 
     @property
     def middle(self) -> int:
@@ -124,6 +126,7 @@ def block_work(block: Bottleneck | FusedBlock, in_shape: Shape) -> BlockWork:
         project=project != 0,
         expand_bias=block.expand_bias != 0,
         depthwise_bias=block.depthwise_bias != 0,
+        largest_predictor_weight=1 if block.predictor is None else block.predictor.largest_weight,
     )
     entries = int(list_entries(work).sum())
     if entries > MAX_ENTRIES:

@@ -1,13 +1,13 @@
-"""The trainable ternary predictor: float simulation of the integer predictor, exact in its forward pass.
+"""The trainable predictor: float simulation of the integer predictor, exact in its forward pass.
 
 Forward it computes precisely the integers of :class:`predfuse.ir.Predictor` ("arithmetic: predictor"; all values stay
-below 2**24, where float32 is exact). Backward it uses straight-through estimators: the identity for ternary weights,
+below 2**24, where float32 is exact). Backward it uses straight-through estimators: the identity for whole weights,
 rounding and flooring, and a triangular bump for the gate.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,24 +15,40 @@ from torch import Tensor, nn
 
 from predfuse.errors import InputError
 from predfuse.ir import Padding, Predictor
+from predfuse.predictor.format import PUBLISHED_FORMAT, PredictorFormat
 
-Scales = Literal["power-of-two", "float"]
 TERNARY_THRESHOLD = 0.7
 """Ternary weights keep what exceeds this fraction of the filter's mean magnitude (reference recipe of the paper)."""
 
 
-class _Ternary(torch.autograd.Function):
-    """Sign of the weights that exceed ``0.7 * mean|w|`` of their filter, else 0; gradient passes unchanged."""
+class _WholeWeights(torch.autograd.Function):
+    """Ternary weights, or the nearest of 0 and powers of two; gradient passes unchanged."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, largest: int) -> Tensor:
         magnitude = weight.abs()
+        if largest > 1:
+            return weight.sign() * nearest_power(magnitude, largest)
         threshold = TERNARY_THRESHOLD * magnitude.flatten(1).mean(1).view(-1, *[1] * (weight.dim() - 1))
         return weight.sign() * (magnitude > threshold)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def nearest_power(magnitude: Tensor, largest: int) -> Tensor:
+    """Of 0, 1, 2, ... ``largest`` (powers of two) the nearest to each magnitude; halfway the smaller."""
+    steps = [magnitude > bound for bound in power_bounds(largest)]
+    weight = steps[0].to(magnitude.dtype)
+    for reached in steps[1:]:
+        weight = torch.where(reached, 2 * weight, weight)
+    return weight
+
+
+def power_bounds(largest: int) -> list[float]:
+    """What lies halfway between 0, 1, 2, ... ``largest``: 0.5, 1.5, 3, ..."""
+    return [0.5, *(1.5 * (1 << power) for power in range(largest.bit_length() - 1))]
 
 
 class _Round(torch.autograd.Function):
@@ -98,9 +114,15 @@ def gate(a: Tensor, score: Tensor, width: Tensor) -> Tensor:
     return result
 
 
-def ternary(weight: Tensor) -> Tensor:
-    """Ternary weights {-1, 0, 1} of latent ones ``[M, ...]``, with straight-through gradient."""
-    result: Tensor = _Ternary.apply(weight)  # type: ignore[no-untyped-call]
+def whole_weights(latent: Tensor, largest: int) -> Tensor:
+    """A predictor's weights of latent ones ``[M, ...]``, with straight-through gradient.
+
+    Args:
+        latent: In units of the filter's step.
+        largest: 1: the sign of what exceeds 0.7 times the filter's mean magnitude, else 0. 2 or 4: the nearest of 0,
+            1, 2 (and 4), with sign.
+    """
+    result: Tensor = _WholeWeights.apply(latent, largest)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -124,19 +146,18 @@ def _power_of_two(exponent: Tensor, like: Tensor) -> Tensor:
     return torch.ldexp(torch.ones_like(exponent, dtype=like.dtype), exponent)
 
 
-class TernaryPredictor(nn.Module):
+class TrainablePredictor(nn.Module):
     """Predicts the two masks of one block from its input, without multiplications.
 
     Attributes:
         padding: ``(top, bottom, left, right)`` pixels of the depthwise stage; half the kernel by default.
-        expand_weight: Latent ``[M, C/groups, 1, 1]``, in units of one ternary step.
+        expand_weight: Latent ``[M, C/groups, 1, 1]``, in units of the step of its filter.
         expand_offset: Latent ``[M]``, in units of ``t1``.
         depthwise_weight: Latent ``[M, 1, k, k]``.
         depthwise_offset: Latent ``[M]``, in units of ``t2``.
         input_exponent: Power of two of the input quantiser, one per block.
         shift: ``[M]`` right shifts of the first stage.
-        scales: ``"power-of-two"``, or ``"float"``, where neither has to be whole: for comparison in training only,
-            there are no integers of it.
+        format: What its numbers are.
         expand_width, depthwise_width: ``[1, M, 1, 1]`` half-widths of the gates' surrogate gradients.
     """
 
@@ -152,18 +173,17 @@ class TernaryPredictor(nn.Module):
         kernel: int,
         stride: int,
         groups: int,
-        bits: int = 4,
+        format: PredictorFormat = PUBLISHED_FORMAT,
         padding: Padding | None = None,
-        scales: Scales = "power-of-two",
     ) -> None:
         super().__init__()
-        self.stride, self.groups, self.bits, self.scales = stride, groups, bits, scales
+        self.stride, self.groups, self.format = stride, groups, format
         self.padding: Padding = (kernel // 2,) * 4 if padding is None else padding
         self.expand_weight = nn.Parameter(torch.zeros(middle, group_channels, 1, 1))
         self.expand_offset = nn.Parameter(torch.zeros(middle))
         self.depthwise_weight = nn.Parameter(torch.zeros(middle, 1, kernel, kernel))
         self.depthwise_offset = nn.Parameter(torch.zeros(middle))
-        exponents = torch.int32 if scales == "power-of-two" else torch.float32
+        exponents = torch.int32 if format.scales == "power-of-two" else torch.float32
         self.register_buffer("input_exponent", torch.zeros((), dtype=exponents))
         self.register_buffer("shift", torch.zeros(middle, dtype=exponents))
         self.register_buffer("expand_width", torch.ones(1, middle, 1, 1))
@@ -172,12 +192,12 @@ class TernaryPredictor(nn.Module):
     @property
     def input_range(self) -> tuple[int, int]:
         """Smallest and largest quantised input (-8 and 7 for 4 bits)."""
-        return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+        return -(1 << (self.format.bits - 1)), (1 << (self.format.bits - 1)) - 1
 
     @property
     def hidden_max(self) -> int:
         """Largest quantised first-stage output (15 for 4 bits)."""
-        return (1 << self.bits) - 1
+        return (1 << self.format.bits) - 1
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of both gates, integers in float: ``z1 [N, M, H, W]`` and ``z2 [N, M, P, Q]``; on where > 0."""
@@ -195,15 +215,15 @@ class TernaryPredictor(nn.Module):
 
     def expand_score(self, x: Tensor) -> Tensor:
         """First-stage scores from the block input ``[N, C, H, W]``."""
-        return nn.functional.conv2d(self.quantised(x), *self.expand_ternary(), groups=self.groups)
+        return nn.functional.conv2d(self.quantised(x), *self.expand_whole(), groups=self.groups)
 
-    def expand_ternary(self) -> tuple[Tensor, Tensor]:
-        """The first stage's ternary weights ``[M, C/groups, 1, 1]`` and whole offsets ``[M]``."""
-        return ternary(self.expand_weight), _rounded(self.expand_offset)
+    def expand_whole(self) -> tuple[Tensor, Tensor]:
+        """The first stage's weights ``[M, C/groups, 1, 1]`` and offsets ``[M]``, whole numbers."""
+        return whole_weights(self.expand_weight, self.format.largest_weight), _rounded(self.expand_offset)
 
-    def depthwise_ternary(self) -> tuple[Tensor, Tensor]:
-        """The second stage's ternary weights ``[M, 1, k, k]`` and whole offsets ``[M]``."""
-        return ternary(self.depthwise_weight), _rounded(self.depthwise_offset)
+    def depthwise_whole(self) -> tuple[Tensor, Tensor]:
+        """The second stage's weights ``[M, 1, k, k]`` and offsets ``[M]``, whole numbers."""
+        return whole_weights(self.depthwise_weight, self.format.largest_weight), _rounded(self.depthwise_offset)
 
     def hidden(self, z1: Tensor, image_dimensions: int = 2) -> Tensor:
         """The first stage's clamped, shifted output ``q1``, what the second stage reads.
@@ -217,7 +237,7 @@ class TernaryPredictor(nn.Module):
 
     def depthwise_score(self, q1: Tensor) -> Tensor:
         """Second-stage scores from the clamped, shifted output of the first."""
-        weight, offset = self.depthwise_ternary()
+        weight, offset = self.depthwise_whole()
         top, bottom, left, right = self.padding
         if top == bottom and left == right:
             return nn.functional.conv2d(q1, weight, offset, self.stride, (top, left), groups=q1.shape[1])
@@ -230,13 +250,13 @@ class TernaryPredictor(nn.Module):
 
         The first stage's shift is applied to its weights instead of its outputs: exact, being a power of two.
         """
-        if self.scales != "power-of-two":
+        if self.format.scales != "power-of-two":
             z1, z2 = self(x)
             return z1.gt_(0), z2.gt_(0)
         scale = _power_of_two(-self.shift, x)
         quantised = (x * _power_of_two(-self.input_exponent, x)).floor_().clamp_(*self.input_range)
-        weight = ternary(self.expand_weight) * scale.view(-1, 1, 1, 1)
-        z1 = nn.functional.conv2d(quantised, weight, _rounded(self.expand_offset) * scale, groups=self.groups)
+        weight, offset = self.expand_whole()
+        z1 = nn.functional.conv2d(quantised, weight * scale.view(-1, 1, 1, 1), offset * scale, groups=self.groups)
         z2 = self.depthwise_score(z1.clamp(0, self.hidden_max).floor_())
         return z1.gt_(0), z2.gt_(0)
 
@@ -247,20 +267,21 @@ class TernaryPredictor(nn.Module):
         Raises:
             InputError: Its scales are no powers of two.
         """
-        if self.scales != "power-of-two":
+        if self.format.scales != "power-of-two":
             raise InputError("predictor", "has scales that are no powers of two", "train it with scales: power-of-two")
 
         def array(tensor: Tensor, dtype: type[np.generic]) -> np.ndarray[Any, Any]:
             return tensor.detach().cpu().numpy().astype(dtype)
 
         low, high = self.input_range
+        (expand, expand_offset), (depthwise, depthwise_offset) = self.expand_whole(), self.depthwise_whole()
         return Predictor(
             input_exponent=int(self.input_exponent),
-            expand=array(ternary(self.expand_weight)[:, :, 0, 0], np.int8),
-            expand_offset=array(self.expand_offset.round(), np.int32),
+            expand=array(expand[:, :, 0, 0], np.int8),
+            expand_offset=array(expand_offset, np.int32),
             shift=array(self.shift, np.int8),
-            depthwise=array(ternary(self.depthwise_weight)[:, 0], np.int8),
-            depthwise_offset=array(self.depthwise_offset.round(), np.int32),
+            depthwise=array(depthwise[:, 0], np.int8),
+            depthwise_offset=array(depthwise_offset, np.int32),
             input_min=low,
             input_max=high,
             hidden_max=self.hidden_max,

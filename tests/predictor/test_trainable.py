@@ -9,15 +9,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import PREDICTOR_FORMATS
 
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.fusion import masks, reference
 from predfuse.ir import Bottleneck
 from predfuse.models.layers import BottleneckUnit
-from predfuse.predictor.initialise import initial_predictor, input_exponent, insert_predictors
+from predfuse.predictor.errors import predictor_errors
+from predfuse.predictor.format import PredictorFormat
+from predfuse.predictor.initialise import filter_step, initial_predictor, input_exponent, insert_predictors
 from predfuse.predictor.layerwise import layerwise_loss
-from predfuse.predictor.ternary import TernaryPredictor, _quantise, gate, ternary
+from predfuse.predictor.trainable import TrainablePredictor, _quantise, gate, whole_weights
 
 
 @st.composite
@@ -30,7 +33,7 @@ def units(draw: st.DrawFn) -> tuple[BottleneckUnit, torch.Tensor]:
     for parameter in unit.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator)
     x = 3 * torch.randn(2, into, draw(st.integers(1, 7)), draw(st.integers(1, 7)), generator=generator)
-    unit.predictor = initial_predictor(unit, x, bits=draw(st.sampled_from((2, 4))))
+    unit.predictor = initial_predictor(unit, x, draw(PREDICTOR_FORMATS))
     for latent in unit.predictor.parameters():
         latent.data += 0.7 * torch.randn(latent.shape, generator=generator)
     return unit, x
@@ -83,10 +86,53 @@ def test_training_and_evaluation_let_the_same_through(case: tuple[BottleneckUnit
 
 def test_ternary_weights_follow_the_published_threshold() -> None:
     weight = torch.tensor([[1.0, -0.2, 0.6, 0.6], [0.0, 0.0, 0.0, 0.0]], requires_grad=True)
-    values = ternary(weight)
+    values = whole_weights(weight, 1)
     assert values.tolist() == [[1, 0, 1, 1], [0, 0, 0, 0]]  # threshold 0.7 * 0.6 = 0.42 in the first filter
     values.mul(torch.arange(8.0).view(2, 4)).sum().backward()
     assert weight.grad is not None and weight.grad.flatten().tolist() == list(range(8))
+
+
+@given(st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=20), st.sampled_from((2, 4)))
+def test_larger_weights_are_the_nearest_powers_of_two(latents: list[float], largest: int) -> None:
+    weight = torch.tensor([latents], requires_grad=True)
+    values = whole_weights(weight, largest)
+    known = sorted({sign * power for power in (0, 1, 2, 4) if power <= largest for sign in (-1, 1)})
+    for latent, value in zip(latents, values[0].tolist(), strict=True):
+        assert abs(value - latent) == min(abs(each - latent) for each in known)
+    values.mul(torch.arange(float(len(latents)))).sum().backward()
+    assert weight.grad is not None and weight.grad[0].tolist() == list(range(len(latents)))
+
+
+@given(st.integers(1, 9), st.sampled_from((2, 4)), st.sampled_from((0.3, 1.0)), st.integers(0, 2**31))
+def test_no_step_of_a_filter_leaves_a_smaller_error(size: int, largest: int, density: float, seed: int) -> None:
+    """Against a thousand steps of every filter, each a little off the next."""
+    random = torch.Generator().manual_seed(seed)
+    weight = torch.randn(4, size, generator=random, dtype=torch.float64)
+    weight *= torch.rand(weight.shape, generator=random) < density
+
+    def error(step: torch.Tensor) -> torch.Tensor:
+        return (whole_weights(weight / step.clamp(min=1e-12), largest) * step - weight).square().sum(1)
+
+    found = error(filter_step(weight, largest))
+    for factor in torch.logspace(-2, 0.3, 1000, dtype=torch.float64):
+        assert (found <= error(factor * weight.abs().amax(1, keepdim=True)) + 1e-12).all()
+
+
+def test_larger_weights_follow_the_block_closer() -> None:
+    """What is left of the error of ternary weights: less than half of it with a shift, less still with two."""
+    model = models.build("fusionet-s", input_shape=(3, 12, 12), stage_middle=(64, 128)).eval()
+    images = torch.randn(16, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    errors = [
+        sum(block.weights for block in predictor_errors(model, images, PredictorFormat(largest_weight=largest)))
+        for largest in (1, 2, 4)
+    ]
+    assert errors[1] < 0.5 * errors[0] and errors[2] < errors[1]
+
+
+@pytest.mark.parametrize("facts", [{"bits": 1}, {"bits": 9}, {"largest_weight": 3}, {"largest_weight": True}])
+def test_impossible_formats(facts: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="use"):
+        PredictorFormat(**facts)  # type: ignore[arg-type]
 
 
 @given(
@@ -145,7 +191,7 @@ def test_an_initial_predictor_knows_most_signs_and_layerwise_training_improves_i
     images = torch.randn(16, 3, 12, 12, generator=generator)
     insert_predictors(model, images)
     predictors = [block.predictor for _, block in model.bottlenecks()]
-    assert all(isinstance(predictor, TernaryPredictor) for predictor in predictors)
+    assert all(isinstance(predictor, TrainablePredictor) for predictor in predictors)
     (_, block), *_ = model.bottlenecks()
     x = model.layers.DW1(model.layers.PW1(model.layers.conv1(images)))
     a, _ = block.pre_activations(x)
@@ -202,7 +248,7 @@ def test_float_scales_fit_closer_and_have_no_integers() -> None:
 
     assert error(8) < error(1)
     unit = BottleneckUnit(4, 8, 4).eval()
-    predictor = initial_predictor(unit, x, scales="float")
+    predictor = initial_predictor(unit, x, PredictorFormat(scales="float"))
     assert predictor.shift.is_floating_point() and predictor.input_exponent.is_floating_point()
     z1, z2 = predictor(x)
     masks = predictor.masks(x)
