@@ -64,15 +64,16 @@ def test_every_structure_has_an_area() -> None:
         assert total_area_um2(larger, True) > total_area_um2(archon(), True), field
 
 
-def test_larger_predictor_weights_cost_a_way_and_a_bit_of_every_term() -> None:
+def test_larger_predictor_weights_cost_two_ways_and_bits_of_every_term() -> None:
     shipped, ternary = archon("archon-shift"), archon()
-    design = ternary.design.model_copy(update={"largest_predictor_weight": 2})
+    design = ternary.design.model_copy(update={"largest_predictor_weight": 4})
     facts = {"name": shipped.name, "description": shipped.description, "design": design}
     assert shipped.model_dump() == ternary.model_copy(update=facts).model_dump()
     terms = 100 * 16 + 64 * 9
-    more = terms * (5.595 + 5 * 2.52)  # a bit of an adder, and a multiplexer input for four bits and a sign
+    # For each of two shifts a bit of an adder, and a multiplexer input for four bits and a sign.
+    more = 2 * terms * (5.595 + 5 * 2.52)
     assert total_area_um2(shipped, True) - total_area_um2(archon(), True) == pytest.approx(more)
-    assert total_area_um2(shipped, True) <= 1.03 * PUBLISHED_WITH_MASKS_UM2
+    assert total_area_um2(shipped, True) <= 1.05 * PUBLISHED_WITH_MASKS_UM2
 
 
 def test_the_array_follows_the_lists_in_parallel() -> None:

@@ -18,7 +18,13 @@ from predfuse.ir import Bottleneck
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.errors import predictor_errors
 from predfuse.predictor.format import PredictorFormat
-from predfuse.predictor.initialise import filter_step, initial_predictor, input_exponent, insert_predictors
+from predfuse.predictor.initialise import (
+    _width,
+    filter_step,
+    initial_predictor,
+    input_exponent,
+    insert_predictors,
+)
 from predfuse.predictor.layerwise import layerwise_loss
 from predfuse.predictor.trainable import TrainablePredictor, _quantise, gate, whole_weights
 
@@ -127,6 +133,20 @@ def test_larger_weights_follow_the_block_closer() -> None:
         for largest in (1, 2, 4)
     ]
     assert errors[1] < 0.5 * errors[0] and errors[2] < errors[1]
+
+
+def test_the_sign_loss_of_larger_weights_is_as_wide_as_their_error() -> None:
+    """Its logistic function is then the share of right signs, at every score."""
+    random = torch.Generator().manual_seed(0)
+    target = torch.randn(400, 1, 20, 20, generator=random)
+    score = 50 * (target + 0.1 * torch.randn(target.shape, generator=random))
+    width = _width(score, target, 4)
+    assert float(width) < 0.3 * float(_width(score, target, 1)) == pytest.approx(0.3 * float(score.std()), rel=1e-3)
+    for low in range(-12, 12, 4):
+        inside = (score > low) & (score <= low + 4)
+        claimed = torch.sigmoid(4 * score[inside] / float(width)).mean()
+        assert float((target[inside] > 0).float().mean()) == pytest.approx(float(claimed), abs=0.02)
+    assert float(_width(0.001 * score, target, 4)) == 2  # in steps of the score
 
 
 @pytest.mark.parametrize("facts", [{"bits": 1}, {"bits": 9}, {"largest_weight": 3}, {"largest_weight": True}])

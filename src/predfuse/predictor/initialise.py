@@ -21,6 +21,8 @@ from predfuse.predictor.trainable import (
 HIDDEN_QUANTILE = 0.995
 """The first stage's shift is the smallest that clips less than the rest of its positive outputs."""
 
+SIGN_WIDTH = 4 / 1.702
+"""Width of the sign loss for an error of deviation 1: 4 over the logistic slope nearest to the normal distribution."""
 
 FRACTIONS = 8
 """Exponents that need not be whole are tried in steps of one part in this many."""
@@ -124,9 +126,24 @@ def hidden_top(score: Tensor) -> Tensor:
     return torch.quantile(flat[:, :: max(1, flat.shape[1] // 100_000)], HIDDEN_QUANTILE, dim=1)
 
 
-def _width(score: Tensor) -> Tensor:
-    """Half-width ``[1, M, 1, 1]`` of the gate's surrogate gradient: the score's spread, at least 2 steps."""
-    return score.std((0, 2, 3), unbiased=False).clamp(min=2.0).view(1, -1, 1, 1)
+def _width(score: Tensor, target: Tensor, largest: int) -> Tensor:
+    """Half-width ``[1, M, 1, 1]`` of a gate's surrogate gradient and of the sign loss, at least 2 steps of the score.
+
+    Ternary scores: their spread. Those of larger weights, which are closer to the target: the spread of what their
+    least-squares line leaves of it, in units of the score, times what makes the logistic function of the sign loss the
+    probability of the target's sign. A loss wider than that moves the weights away from the block's.
+
+    Args:
+        score: Of the predictor, ``[N, M, H, W]``.
+        target: What its sign is to be that of.
+        largest: Magnitude of the predictor's weights.
+    """
+    spread = score.std((0, 2, 3), unbiased=False)
+    if largest > 1:
+        slope, intercept = (each.view(1, -1, 1, 1) for each in _line(score, target))
+        left = (target - slope * score - intercept).std((0, 2, 3), unbiased=False)
+        spread = spread.minimum(SIGN_WIDTH * left / slope.flatten().clamp(min=1e-9))
+    return spread.clamp(min=2.0).view(1, -1, 1, 1)
 
 
 def empty_predictor(block: BottleneckUnit, format: PredictorFormat = PUBLISHED_FORMAT) -> TrainablePredictor:
@@ -197,12 +214,12 @@ def fit_predictor(
     predictor.shift.copy_(shift.ceil() if whole else shift)
     if ranges is not None:
         predictor.shift.fill_(ranges.shift)
-    predictor.expand_width.copy_(_width(z1))
+    predictor.expand_width.copy_(_width(z1, a, weight))
 
     largest = float(weight * predictor.hidden_max * predictor.depthwise_weight[0].numel())
     q1 = predictor.hidden(z1)
     predictor.depthwise_offset.copy_(_offset(predictor.depthwise_score(q1), d, largest))
-    predictor.depthwise_width.copy_(_width(predictor.depthwise_score(q1)))
+    predictor.depthwise_width.copy_(_width(predictor.depthwise_score(q1), d, weight))
 
 
 @torch.no_grad()
