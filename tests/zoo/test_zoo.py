@@ -75,10 +75,9 @@ def test_what_is_claimed_of_fashion_mnist_holds() -> None:
 
 
 def test_what_is_claimed_of_cifar10_holds() -> None:
-    """Vanilla accuracy; points lost to pruning (1.0), means of two seeds; a lead over the pruned rival.
+    """Vanilla accuracy; points lost to pruning (1.0) and to pruning and prediction (1.2); a lead over the pruned rival.
 
-    Prediction loses more than the 1.2 points aimed at: 1.6 bound the network whose weights ship. Both
-    predicted ones come from seed 0's pruned one; 2.0 bound their mean. docs/zoo.md says so.
+    Both predicted networks come from seed 0's pruned one, so that their mean is compared with seed 0.
     """
     found = {(s.network, s.stage): s for s in zoo.summaries(zoo.stages()) if s.data == "cifar10"}
     predicted = found["fusionet-s", "predicted-joint"]
@@ -87,8 +86,8 @@ def test_what_is_claimed_of_cifar10_holds() -> None:
     assert vanilla >= 0.88
     assert found["fusionet-s", "pruned"].mean >= vanilla - 0.010
     shipped = {s.stage: s.test_accuracy for s in zoo.stages() if s.run == "cifar10-fusionet-s"}
-    assert shipped["predicted-joint"] >= shipped["vanilla"] - 0.016
-    assert predicted.mean >= shipped["vanilla"] - 0.02
+    assert shipped["pruned"] >= shipped["vanilla"] - 0.010
+    assert min(shipped["predicted-joint"], predicted.mean) >= shipped["vanilla"] - 0.012
     assert predicted.lowest >= found["mobilenetv2-s", "pruned"].highest
 
 
