@@ -81,7 +81,7 @@ def test_variants_are_trained_and_measured(variants: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out" / "vanilla-only" / "pruned.safetensors").exists()
     stages = (tmp_path / "out" / "2-bit-activations" / "log.jsonl").read_text()
     assert '"vanilla"' not in stages and '"predicted-joint"' in stages
-    assert "variant 1 of 7: base\n" in ran.output and "variant 3 of 7: float scales, about 0.0 h" in ran.output
+    assert "variant 1 of 8: base\n" in ran.output and "variant 4 of 8: float scales, about 0.0 h" in ran.output
     # Nothing is trained again.
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.safetensors")}
     again = run_ablation(variants, tmp_path / "out")
