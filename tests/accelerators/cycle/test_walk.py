@@ -374,7 +374,8 @@ def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
         reading = -(-work.group_channels * accesses(tile, spec) // spec.global_buffer.banks) + spec.design.fill_cycles
         assert [part[0] for part in time.parts] == [reading]
         gated = [
-            np.array([(m, k) for m, k in ahead.gates if m == channel], np.int64).reshape(-1, 2).T for channel in order
+            np.array(sorted(key for key in ahead.gates if key[0] == channel), np.int64).reshape(-1, 2).T
+            for channel in order
         ]
         traffic = gate_traffic(passes, times, lanes, bank, gated, release)
         late = {channel: int(release[channel]) - reading for channel in order.tolist()}
