@@ -11,11 +11,11 @@ from torch import Tensor
 from predfuse.models.layers import BottleneckUnit, Cnn, Norm
 from predfuse.predictor.format import PUBLISHED_FORMAT, PredictorFormat
 from predfuse.predictor.trainable import (
-    TERNARY_THRESHOLD,
     TrainablePredictor,
     nearest_power,
     power_bounds,
     ternary_step,
+    whole_weights,
 )
 
 HIDDEN_QUANTILE = 0.995
@@ -88,12 +88,9 @@ def filter_step(weight: Tensor, largest: int) -> Tensor:
         largest: Magnitude of a predictor's weights. 1: the mean magnitude of those that stay by the paper's recipe. 2
             or 4: the step that leaves the least squared error.
     """
-    magnitude = weight.abs()
-    spread = [-1] + [1] * (weight.dim() - 1)
     if largest == 1:
-        alive = magnitude > TERNARY_THRESHOLD * magnitude.flatten(1).mean(1).view(spread)
-        return ternary_step(weight, alive)
-    return _least_error_step(magnitude.flatten(1), largest).view(spread)
+        return ternary_step(weight, whole_weights(weight, 1).abs())
+    return _least_error_step(weight.abs().flatten(1), largest).view(-1, *[1] * (weight.dim() - 1))
 
 
 def _least_error_step(magnitude: Tensor, largest: int) -> Tensor:

@@ -334,7 +334,7 @@ def _back_to_inputs(
     of_h: Array,
     of_z1: Array,
     sums: Array,
-    ternary_sums: Array,
+    whole_sums: Array,
     found: Gradients,
 ) -> None:
     """From one channel's depthwise output and second score to the inputs."""
@@ -347,7 +347,7 @@ def _back_to_inputs(
     total: Real = 0.0
     total_z1: Real = 0.0
     sums[:] = 0
-    ternary_sums[:] = 0
+    whole_sums[:] = 0
     for lo in range(block.margin, end, block.step):
         hi = min(lo + block.step, end)
         count = choose_taps(block.depthwise[channel], -block.taps, room.offsets, room.chosen)
@@ -376,9 +376,9 @@ def _back_to_inputs(
             spread(of_z1, found.xq, room.rows, room.chosen, count, lo, hi)
             for j in range(group_channels):
                 room.rows[j] = first + j
-            correlate(of_z1, block.xq, room.rows, room.zeros, group_channels, ternary_sums, lo, hi)
+            correlate(of_z1, block.xq, room.rows, room.zeros, group_channels, whole_sums, lo, hi)
     scatter(sums, block.expand[channel], found.expand[channel])
     found.expand_shift[channel] = total
     if block.surrogate:
         found.expand_offset[channel] = total_z1
-        found.whole_expand[channel] = ternary_sums[:group_channels]
+        found.whole_expand[channel] = whole_sums[:group_channels]

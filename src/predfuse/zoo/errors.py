@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from predfuse import data
 from predfuse.errors import InputError
 from predfuse.predictor.errors import BlockErrors, predictor_errors
-from predfuse.predictor.format import PredictorFormat
+from predfuse.predictor.format import PUBLISHED_FORMAT, PredictorFormat
 from predfuse.training.checkpoint import load_checkpoint
 from predfuse.training.images import Normaliser
 from predfuse.zoo.catalogue import folder
@@ -41,7 +40,8 @@ def run_errors(
     if not paths:
         raise InputError(run, "holds no pruned or predicted network", "name a run of predfuse zoo, or a run's folder")
     loaded = {stage: load_checkpoint(path) for stage, path in paths.items()}
-    made = _format([facts for _, facts in loaded.values()])
+    blocks = [block for model, _ in loaded.values() for _, block in model.bottlenecks()]
+    made = next((block.predictor.format for block in blocks if block.predictor is not None), PUBLISHED_FORMAT)
     if largest_weight is not None:
         made = replace(made, largest_weight=largest_weight)
     facts = next(iter(loaded.values()))[1]  # all stages of a run have the same data
@@ -49,12 +49,3 @@ def run_errors(
     normalise = Normaliser(tuple(facts["mean"]), tuple(facts["std"]), torch.device("cpu"))
     pictures = normalise(torch.from_numpy(test.images))
     return made, {stage: predictor_errors(model, pictures, made) for stage, (model, _) in loaded.items()}
-
-
-def _format(facts: list[dict[str, Any]]) -> PredictorFormat:
-    """That of the run's predictors, from the facts of its checkpoints; the default if it has none."""
-    for each in facts:
-        settings = each["config"].get("predict")
-        if settings:
-            return PredictorFormat(**{f.name: settings[f.name] for f in fields(PredictorFormat) if f.name in settings})
-    return PredictorFormat()
