@@ -23,6 +23,17 @@ from predfuse.models.inverted import (
 from predfuse.models.layers import Cnn, initialise
 from predfuse.models.lower import to_network
 
+# few channels a group and a middle 12 to 72 times the outside: the shape for which fusion pays
+_wide_inside = partial(
+    fusionet,
+    stem_stride=2,
+    groups=8,
+    stage_channels=(64, 64),
+    stage_middle=(768, 2304),
+    stage_blocks=(1, 5),
+    last_channels=64,
+    tail_channels=256,
+)
 _REGISTRY: dict[str, Callable[..., Cnn]] = {
     "fusionet": fusionet,
     "fusionet-s": partial(
@@ -35,6 +46,8 @@ _REGISTRY: dict[str, Callable[..., Cnn]] = {
         last_channels=96,
         tail_channels=384,
     ),
+    "fusionet-m": partial(_wide_inside, architecture="fusionet-m"),
+    "fusionet-n": partial(_wide_inside, architecture="fusionet-n", stage_channels=(32, 32), last_channels=32),
     "mobilenetv2": mobilenetv2,
     "mobilenetv2-fused": mobilenetv2_fused,
     "mobilenetv2-s": partial(
