@@ -35,6 +35,13 @@ Fidelity = Literal["paper", "cycle"]
 SETS: tuple[NetworkSet, ...] = ("shipped", "published")
 FIDELITIES: tuple[Fidelity, ...] = (PAPER, CYCLE)  # type: ignore[assignment]
 
+NOT_EQUAL_TERMS = (
+    "not on equal terms: the sizes of archon were searched, those of the dense and sparse machines are as published; "
+    "at equal PEs and equal area they got PEs and nothing else; rivals sized as freely take back most of the lead "
+    "(docs/archon.md)"
+)
+"""What a reader of any row of an Archon of this project beside the dense and sparse machines must know."""
+
 DENSE, SPARSE, PUBLISHED_ARCHON = "eyeriss-dense", "eyeriss-sparse", "archon-ics21"
 COMPILE_IMAGES = 32
 """Images the scales of the integer program are chosen on."""
@@ -251,6 +258,7 @@ def compare(
             for contender, spec in zip(fused, archons, strict=True)
         ]
         machines += _scaled(rivals, archons[0], say)
+        notes += (NOT_EQUAL_TERMS,)
     return CompareResult(networks, fidelity, count, source, tuple(machines), notes)
 
 

@@ -86,19 +86,13 @@ def terminal_table(shown: Table) -> RichTable:
 
 
 def headline(result: CompareResult) -> str:
-    """What the fused network gains over the published machines, and over machines of its own area."""
+    """What the fused network gains over the machines as published; no claim on equal terms."""
     best = result.best
     ratio = best.costs.energy_uj / result.dense.costs.energy_uj
-    sentence = (
+    return (
         f"{_label(best)}: {result.speedup(best, result.dense):.2f}x the speed of dense, "
-        f"{result.speedup(best, result.sparse):.2f}x of sparse, {ratio:.2f} of dense's energy"
+        f"{result.speedup(best, result.sparse):.2f}x of sparse, {ratio:.2f} of dense's energy; both as published"
     )
-    equal = {
-        machine.role: result.speedup(best, machine) for machine in result.machines if machine.scale == "equal area"
-    }
-    if equal:
-        sentence += f"; over machines of equal area {equal['dense']:.2f}x and {equal['sparse']:.2f}x"
-    return sentence
 
 
 def _best(result: CompareResult) -> frozenset[int]:

@@ -238,7 +238,7 @@ def _machines(result: DemoResult) -> Section:
         for state, contender in names.items()
     ]
     bars = charts.ratio_bars(
-        [f"{label}{suffix}" for label in labels for suffix in ("", ", equal area")],
+        [f"{label}{suffix}" for label in labels for suffix in ("", ", per mm2")],
         [
             machines.dense_speedup,
             machines.dense_speedup_at_equal_area,
