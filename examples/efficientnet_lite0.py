@@ -17,7 +17,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 
 from predfuse.fusion.execute import run_network
-from predfuse.trace import trace
+from predfuse.graph.from_torch import trace
 
 PHOTO = Path(__file__).parent / "data" / "chelsea.jpg"
 MEAN, STD = 0.5, 0.5  # as the network was trained: pixels from -1 to 1

@@ -8,7 +8,7 @@ import numpy as np
 
 from predfuse.export.arrays import Form
 from predfuse.fusion import reference
-from predfuse.ir import Array, Bottleneck, Network, Predictor
+from predfuse.graph.nodes import Array, Bottleneck, Network, Predictor
 
 
 def run_block(form: Form, block: Bottleneck, x: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from predfuse.ir import (
+from predfuse.graph.nodes import (
     INPUT,
     Add,
     Array,

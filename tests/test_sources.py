@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from predfuse import models
 from predfuse.cli import app
 from predfuse.errors import InputError
-from predfuse.ir import Network
-from predfuse.ir_io import save_network
+from predfuse.graph.from_torch.references import load_module
+from predfuse.graph.io import save_network
+from predfuse.graph.nodes import Network
 from predfuse.sources import ModuleOptions, is_reference, load_source, open_source, parse_shape
 from predfuse.tensor_file import stored_format
-from predfuse.trace.source import load_module
 from predfuse.training.checkpoint import save_checkpoint
 
 

@@ -11,10 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from predfuse.machine import run_program as run
+    from predfuse.api import compile, simulate
+    from predfuse.integer import run_program as run
     from predfuse.predictor.layerwise import layerwise_loss
     from predfuse.predictor.prepare import PrepareConfig, predictor_parameters, prepare, to_network
-    from predfuse.verbs import compile, simulate
 
 __version__ = "0.1.0"
 
@@ -32,12 +32,12 @@ __all__ = [
 
 _HOMES = {
     "PrepareConfig": ("predfuse.predictor.prepare", "PrepareConfig"),
-    "compile": ("predfuse.verbs", "compile"),
+    "compile": ("predfuse.api", "compile"),
     "layerwise_loss": ("predfuse.predictor.layerwise", "layerwise_loss"),
     "predictor_parameters": ("predfuse.predictor.prepare", "predictor_parameters"),
     "prepare": ("predfuse.predictor.prepare", "prepare"),
-    "run": ("predfuse.machine", "run_program"),
-    "simulate": ("predfuse.verbs", "simulate"),
+    "run": ("predfuse.integer", "run_program"),
+    "simulate": ("predfuse.api", "simulate"),
     "to_network": ("predfuse.predictor.prepare", "to_network"),
 }
 

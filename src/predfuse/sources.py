@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from predfuse.errors import InputError
-from predfuse.ir import Network
+from predfuse.graph.nodes import Network
 from predfuse.tensor_file import stored_format
 
 if TYPE_CHECKING:
-    from predfuse.trace import Ledger
+    from predfuse.graph.from_torch import Ledger
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def load_source(text: str, options: ModuleOptions | None = None, *, allow_unsupp
             which is called and traced. A registered name wins over a file of that name (write ``./name`` for the file),
             a file over a function.
         options: For a function.
-        allow_unsupported: Of a function, see :func:`predfuse.trace.trace`.
+        allow_unsupported: Of a function, see :func:`predfuse.graph.from_torch.trace`.
 
     Raises:
         InputError: It is none of these, the file is unusable, an option does not apply, or the function's module cannot
@@ -69,7 +69,7 @@ def open_source(
     path = Path(text)
     known = text in models.names() or path.is_file()
     if not known and is_reference(text):
-        from predfuse.trace.source import trace_reference
+        from predfuse.graph.from_torch.references import trace_reference
 
         traced = trace_reference(text, options.weights, options.shape, allow_unsupported=allow_unsupported)
         return dataclasses.replace(traced.network, mean=options.mean, std=options.std), traced.ledger
@@ -101,7 +101,7 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
 
 
 def _load_file(path: Path) -> Network:
-    from predfuse.ir_io import load_network
+    from predfuse.graph.io import load_network
     from predfuse.training.checkpoint import FORMAT as CHECKPOINT_FORMAT
 
     if stored_format(path) == CHECKPOINT_FORMAT:

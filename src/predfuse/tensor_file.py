@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from predfuse.errors import InputError
 from predfuse.files import write_atomically
-from predfuse.ir import Array
+from predfuse.graph.nodes import Array
 
 METADATA_KEY = "predfuse"
 """The only safetensors metadata key (several would be written in random order)."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from predfuse.accelerators import load_spec, simulate
 from predfuse.cli import main
-from predfuse.ir_io import save_network
+from predfuse.graph.io import save_network
+from predfuse.hardware import load_spec
+from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.models import network
 
 

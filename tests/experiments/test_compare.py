@@ -7,15 +7,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from accelerators.cycle.machines import eyeriss
+from hardware.cycle.machines import eyeriss
 from typer.testing import CliRunner
 
-from predfuse.accelerators.area import total_area_um2
-from predfuse.accelerators.spec import load_spec
 from predfuse.cli import app
-from predfuse.demo import SHIPPED_RIVAL, SHIPPED_RUN, shipped_run
 from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult, compare, grids, pes_in_area
+from predfuse.experiments.demo import SHIPPED_RIVAL, SHIPPED_RUN, shipped_run
+from predfuse.hardware.area import total_area_um2
+from predfuse.hardware.spec import load_spec
 from predfuse.report.compare import kind_cycles, render_report
 from predfuse.training.checkpoint import read_tensors, write_tensors
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from predfuse.accelerators.mapping import best_mapping
-from predfuse.accelerators.pruning import prune_blocks
-from predfuse.accelerators.sparse import nonzeros_per_tile
-from predfuse.accelerators.spec import EyerissSpec, load_spec
-from predfuse.accelerators.workload import workload
 from predfuse.experiments.ics21 import NETWORKS, Reproduction, reproduce
 from predfuse.experiments.published_figures import published
+from predfuse.hardware.closed_form.mapping import best_mapping
+from predfuse.hardware.closed_form.sparse import nonzeros_per_tile
+from predfuse.hardware.pruning import prune_blocks
+from predfuse.hardware.spec import EyerissSpec, load_spec
+from predfuse.hardware.workload import workload
 from predfuse.models import network
 from predfuse.report.ics21 import energy_difference_table, render_report
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from predfuse.accelerators.cycle.archon import prepare, run_archon
-from predfuse.accelerators.cycle.simulate import predicted_masks
-from predfuse.accelerators.spec import load_spec
-from predfuse.accelerators.variants import variant
 from predfuse.cli import app
 from predfuse.errors import InputError
 from predfuse.experiments.calibrated import calibrated, with_all_shifts, without_shifts
 from predfuse.experiments.study import LADDER, SWEEP, Point, Study, first_rung, mark_front, study
+from predfuse.hardware.cycle.archon.machine import prepare, run_archon
+from predfuse.hardware.cycle.simulate import predicted_masks
+from predfuse.hardware.spec import load_spec
+from predfuse.hardware.variants import variant
 from predfuse.report.study import render_report
 
 

@@ -18,8 +18,8 @@ from predfuse.errors import InputError
 from predfuse.export.arrays import FORMS, Form, default_precision
 from predfuse.export.files import export_network, format_of
 from predfuse.export.module import to_module
-from predfuse.ir import INPUT, Bottleneck, Linear, Network, Pool
-from predfuse.ir_io import save_network
+from predfuse.graph.io import save_network
+from predfuse.graph.nodes import INPUT, Bottleneck, Linear, Network, Pool
 
 
 def tiny() -> Network:

@@ -15,7 +15,7 @@ from predfuse.errors import InputError
 from predfuse.export.arrays import FORMS, Form, fused_arrays, fused_weight_count
 from predfuse.export.module import to_module
 from predfuse.fusion import reference
-from predfuse.ir import INPUT, Network, Unsupported
+from predfuse.graph.nodes import INPUT, Network, Unsupported
 
 
 @given(st.data(), st.sampled_from(FORMS))

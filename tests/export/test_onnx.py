@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from strategies import network_images, networks
 
 from predfuse import data, models, zoo
-from predfuse.compiler.calibrate import normalise
 from predfuse.errors import InputError, PredfuseError
 from predfuse.export.arrays import FORMS, PRECISIONS, Form, Precision
 from predfuse.export.check import TOLERANCE, check_images, check_onnx
 from predfuse.export.files import export_network
 from predfuse.fusion import reference
 from predfuse.fusion.execute import run_network
-from predfuse.ir import INPUT, Array, Conv, Linear, Network, Shuffle
+from predfuse.graph.nodes import INPUT, Array, Conv, Linear, Network, Shuffle
+from predfuse.integer.calibrate import normalise
 from predfuse.training.run import network_of
 
 onnx = pytest.importorskip("onnx")

@@ -18,7 +18,7 @@ from predfuse.fusion.convolution import (
 )
 from predfuse.fusion.masks import true_mask
 from predfuse.fusion.weights import fuse
-from predfuse.ir import Array, Bottleneck
+from predfuse.graph.nodes import Array, Bottleneck
 
 
 def _assert_close(got: Array, wanted: Array, scale: float, tolerance: float) -> None:

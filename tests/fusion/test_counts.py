@@ -23,7 +23,7 @@ from predfuse.fusion.counts import (
 )
 from predfuse.fusion.execute import run_network
 from predfuse.fusion.weights import fuse
-from predfuse.ir import Add, Bottleneck, Conv, Linear, Network, Pool
+from predfuse.graph.nodes import Add, Bottleneck, Conv, Linear, Network, Pool
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "reference" / "ics21" / "fusionet_cifar10.csv"
 

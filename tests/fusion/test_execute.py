@@ -14,7 +14,7 @@ from predfuse.errors import InputError
 from predfuse.fusion import execute, reference
 from predfuse.fusion.execute import run_network
 from predfuse.fusion.weights import fuse
-from predfuse.ir import Array, Bottleneck, Conv, Linear, Network, Node, Unsupported
+from predfuse.graph.nodes import Array, Bottleneck, Conv, Linear, Network, Node, Unsupported
 
 
 def _predicted(block: Bottleneck, x: Array) -> Array:

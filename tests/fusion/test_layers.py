@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import SEEDS, convolutions, pools
 
 from predfuse.fusion import layers, reference
-from predfuse.ir import Conv, Pool
+from predfuse.graph.nodes import Conv, Pool
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 7), st.integers(1, 7))
 

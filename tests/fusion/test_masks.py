@@ -13,7 +13,7 @@ from strategies import BlockCase, bottlenecks
 from predfuse.errors import InputError
 from predfuse.fusion import reference
 from predfuse.fusion.masks import apply_mask, predict_masks, predictor_scores, quantise_input, true_mask
-from predfuse.ir import Bottleneck, Predictor
+from predfuse.graph.nodes import Bottleneck, Predictor
 
 
 @given(bottlenecks(with_predictor=True))

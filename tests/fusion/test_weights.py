@@ -12,7 +12,7 @@ from strategies import BlockCase, bottlenecks
 from predfuse.errors import InputError
 from predfuse.fusion import weights
 from predfuse.fusion.weights import SparseLists, entry_counts, fuse
-from predfuse.ir import Bottleneck
+from predfuse.graph.nodes import Bottleneck
 
 
 def _dictionary(lists: SparseLists) -> dict[tuple[int, int], float]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.fusion import reference
-from predfuse.ir import Bottleneck, Conv, Network
+from predfuse.graph.nodes import Bottleneck, Conv, Network
 from predfuse.models.layers import PartialNorm, ScaleNorm
 from predfuse.predictor.initialise import insert_predictors
 

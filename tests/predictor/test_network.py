@@ -14,8 +14,8 @@ import torch
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.fusion.execute import run_network
-from predfuse.ir import Network
-from predfuse.ir_io import load_network, save_network
+from predfuse.graph.io import load_network, save_network
+from predfuse.graph.nodes import Network
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.predictor.network import prepare_network
 from predfuse.predictor.prepare import PrepareConfig

@@ -16,10 +16,10 @@ import predfuse
 from predfuse import PrepareConfig, models
 from predfuse.errors import InputError, PredfuseError
 from predfuse.fusion import reference
-from predfuse.ir import Array, Bottleneck, Network
+from predfuse.graph.from_torch import UnsupportedError
+from predfuse.graph.nodes import Array, Bottleneck, Network
+from predfuse.predictor.block_modules import find_border
 from predfuse.predictor.gates import Observation, gate_mode, gates_of
-from predfuse.predictor.sites import find_border
-from predfuse.trace import UnsupportedError
 
 CHANNELS, MIDDLE, SIZE = 4, 12, 7
 

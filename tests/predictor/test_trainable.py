@@ -14,7 +14,7 @@ from strategies import PREDICTOR_FORMATS
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.fusion import masks, reference
-from predfuse.ir import Bottleneck
+from predfuse.graph.nodes import Bottleneck
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.errors import predictor_errors
 from predfuse.predictor.format import PredictorFormat

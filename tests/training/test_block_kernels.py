@@ -20,10 +20,10 @@ from predfuse.errors import PredfuseError
 from predfuse.models.layers import BlockKernel, BottleneckUnit, ConvUnit, fold_norms
 from predfuse.predictor.initialise import initial_predictor
 from predfuse.predictor.layerwise import block_loss
-from predfuse.training.block_channels import ChannelMajor, fits
-from predfuse.training.block_function import ChannelwiseBlock
-from predfuse.training.block_layout import Layout
-from predfuse.training.kernels import use_kernels
+from predfuse.training.fast.block_layout import Layout
+from predfuse.training.fast.choose import use_kernels
+from predfuse.training.fast.cpu_block import ChannelwiseBlock
+from predfuse.training.fast.gpu_block import ChannelMajor, fits
 from predfuse.training.pruning import INNER_NORMS
 
 Norms = Literal["batch", "scale", "partial"]

@@ -5,10 +5,10 @@ import torch
 
 from predfuse import models
 from predfuse.errors import InputError
-from predfuse.training.captured import gradients
+from predfuse.training.augment import generator, mix, vary, with_bits
 from predfuse.training.device import choose_device, describe
-from predfuse.training.images import generator, mix, vary, with_bits
-from predfuse.training.kernels import use_kernels
+from predfuse.training.fast.choose import use_kernels
+from predfuse.training.fast.cuda_graph import gradients
 from predfuse.training.losses import cross_entropy
 
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from predfuse.cli import app
 from predfuse.errors import InputError
-from predfuse.ir import Bottleneck
+from predfuse.graph.nodes import Bottleneck
 from predfuse.models import build
 from predfuse.models.layers import BottleneckUnit, Cnn
 from predfuse.predictor.errors import predictor_errors

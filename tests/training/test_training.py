@@ -23,7 +23,7 @@ from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.layerwise import block_loss
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from predfuse.training.config import PredictConfig, load_config
-from predfuse.training.kernels import use_kernels
+from predfuse.training.fast.choose import use_kernels
 from predfuse.training.loop import Stage, Trainer, cosine_rate
 from predfuse.training.losses import cross_entropy, distillation, with_signs
 from predfuse.training.memory import keep_freed_memory

@@ -1,4 +1,4 @@
-"""The ``predfuse`` command: every module of this package adds its commands in ``register(app)``."""
+"""The ``predfuse`` command: the modules of this package add its commands in ``register(app)``."""
 
 from __future__ import annotations
 
@@ -49,5 +49,7 @@ def main() -> None:
         sys.exit(130)
 
 
-for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-    importlib.import_module(f"predfuse.cli.{_module}").register(app)
+for _name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+    _module = importlib.import_module(f"predfuse.cli.{_name}")
+    if hasattr(_module, "register"):
+        _module.register(app)

@@ -24,8 +24,8 @@ def list_accelerators(context: typer.Context) -> None:
         return
     from rich.console import Console
 
-    from predfuse.accelerators.area import total_area_um2
-    from predfuse.accelerators.spec import load_spec, names
+    from predfuse.hardware.area import total_area_um2
+    from predfuse.hardware.spec import load_spec, names
     from predfuse.report.terminal import table, text_columns
 
     rows = []
@@ -48,8 +48,8 @@ def show(
     """Print every field of an accelerator with its unit, and its area by component."""
     from rich.console import Console
 
-    from predfuse.accelerators.area import area_items, total_area_um2
-    from predfuse.accelerators.spec import load_spec
+    from predfuse.hardware.area import area_items, total_area_um2
+    from predfuse.hardware.spec import load_spec
     from predfuse.report.terminal import table, text_columns
 
     spec = load_spec(name)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from predfuse.cli_options import SOURCE_HELP, AllowUnsupported, Input, Weights, module_options
+from predfuse.cli.network_options import SOURCE_HELP, AllowUnsupported, Input, Weights, module_options
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +41,7 @@ def analyze_command(
             require_writable(path)
     pointwise, depthwise = _shares(keep)
     options = module_options(weights, input_shape)
-    from predfuse.analyze import analyze
+    from predfuse.experiments.analyze import analyze
     from predfuse.sources import open_source
 
     with Console(stderr=True).status(f"Analyzing {source}"):

@@ -27,9 +27,9 @@ def bench(
     from rich.console import Console
     from rich.table import Table
 
-    from predfuse import bench as benchmark
-    from predfuse.demo import SHIPPED_RUN, shipped_run
     from predfuse.errors import PredfuseError
+    from predfuse.experiments import bench as benchmark
+    from predfuse.experiments.demo import SHIPPED_RUN, shipped_run
     from predfuse.files import require_writable, write_text_atomically
 
     if json_path is not None:

@@ -72,7 +72,7 @@ def compare(
 
         write_text_atomically(report, render_report(result))
     if trace is not None and result.best.run is not None:
-        from predfuse.accelerators.cycle.trace import chrome_trace
+        from predfuse.hardware.cycle.trace import chrome_trace
 
         write_text_atomically(trace, json.dumps(chrome_trace(result.best.run)) + "\n")
     if to_stdout:

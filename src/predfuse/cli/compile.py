@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from predfuse.cli_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
+from predfuse.cli.network_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from predfuse.compiler.program import Program
-    from predfuse.machine import MachineResult
+    from predfuse.integer import MachineResult
+    from predfuse.integer.program import Program
 
 
 def register(app: typer.Typer) -> None:
@@ -61,13 +61,13 @@ def compile_command(
 
     from rich.console import Console
 
-    from predfuse.compiler.calibration_images import calibration_images
-    from predfuse.compiler.compile import compile_network
-    from predfuse.compiler.options import CompileOptions
-    from predfuse.compiler.program import Layout
-    from predfuse.compiler.program_io import save_program
     from predfuse.files import require_writable, sha256_of_file, write_text_atomically
-    from predfuse.machine import run_program
+    from predfuse.integer import run_program
+    from predfuse.integer.calibration_images import calibration_images
+    from predfuse.integer.compile import compile_network
+    from predfuse.integer.options import CompileOptions
+    from predfuse.integer.program import Layout
+    from predfuse.integer.program_io import save_program
     from predfuse.sources import load_source
 
     to_stdout = json_path == Path("-")
@@ -133,8 +133,8 @@ def _progress() -> Any:
 
 def describe(node: Any, saturations: int) -> dict[str, Any]:
     """The JSON form of one compiled layer."""
-    from predfuse.compiler.products import fused_lists
-    from predfuse.compiler.program import FusedBlock
+    from predfuse.integer.products import fused_lists
+    from predfuse.integer.program import FusedBlock
 
     fused = isinstance(node, FusedBlock)
     lists = fused_lists(node) if fused else None

@@ -28,7 +28,7 @@ def demo(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    from predfuse import demo as demonstration
+    from predfuse.experiments import demo as demonstration
     from predfuse.files import require_writable, write_text_atomically
 
     for path in (json_path, report_path):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from predfuse.cli_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
+from predfuse.cli.network_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from predfuse.ir import Shape
+    from predfuse.graph.nodes import Shape
     from predfuse.sources import ModuleOptions
 
 
@@ -78,7 +78,7 @@ def evaluate(
         require_writable(json_path)
     options = module_options(weights, input_shape, mean, std)
     from predfuse import data as datasets
-    from predfuse.training.images import Normaliser
+    from predfuse.training.augment import Normaliser
     from predfuse.training.loop import accuracy
     from predfuse.training.memory import keep_freed_memory
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from predfuse.cli_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
+from predfuse.cli.network_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
 
 
 def register(app: typer.Typer) -> None:
@@ -54,11 +54,11 @@ def export(
 
     from rich.console import Console
 
-    from predfuse.compiler.calibrate import normalise
+    from predfuse.data.image_sources import load_images
     from predfuse.export.arrays import Form, Precision, require_form_name, require_precision
     from predfuse.export.files import export_network, format_of
     from predfuse.files import require_writable
-    from predfuse.machine.images import load_images
+    from predfuse.integer.calibrate import normalise
     from predfuse.sources import load_source
 
     chosen = format_of(output, format_name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from predfuse.cli_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
+from predfuse.cli.network_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
 
 if TYPE_CHECKING:
     from predfuse.fusion.results import BlockStatistics
@@ -56,11 +56,11 @@ def prepare(
     from rich.console import Console
     from rich.progress import Progress
 
-    from predfuse.compiler.calibrate import normalise
-    from predfuse.compiler.calibration_images import calibration_images
     from predfuse.files import require_writable, write_text_atomically
     from predfuse.fusion.execute import run_network
-    from predfuse.ir_io import save_network
+    from predfuse.graph.io import save_network
+    from predfuse.integer.calibrate import normalise
+    from predfuse.integer.calibration_images import calibration_images
     from predfuse.predictor.network import prepare_network
     from predfuse.predictor.prepare import PrepareConfig
     from predfuse.sources import load_source

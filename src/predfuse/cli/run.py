@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from predfuse.compiler.program import Program
-    from predfuse.machine import MachineResult
-    from predfuse.machine.images import ImageSet
+    from predfuse.data.image_sources import ImageSet
+    from predfuse.integer import MachineResult
+    from predfuse.integer.program import Program
 
 IMAGES_HELP = (
     "Data set (e.g. fashion-mnist-1000), .npy file of [N,C,H,W] uint8 pixels or normalised floats, safetensors file "
@@ -40,12 +40,12 @@ def run(
     from rich.console import Console
     from rich.progress import Progress
 
-    from predfuse.compiler.program_io import load_program
+    from predfuse.data.image_sources import load_images
     from predfuse.errors import InputError
     from predfuse.files import require_writable, write_text_atomically
-    from predfuse.machine import run_program
-    from predfuse.machine.fast import FastMachine
-    from predfuse.machine.images import load_images
+    from predfuse.integer import run_program
+    from predfuse.integer.fast_machine import FastMachine
+    from predfuse.integer.program_io import load_program
 
     to_stdout = json_path == Path("-")
     if json_path is not None and not to_stdout:

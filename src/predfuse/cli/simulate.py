@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from predfuse.cli_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
+from predfuse.cli.network_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from predfuse.accelerators import AcceleratorSpec, SimulationResult
-    from predfuse.accelerators.cycle.run import CycleRun
-    from predfuse.compiler.program import Program
-    from predfuse.ir import Network
+    from predfuse.graph.nodes import Network
+    from predfuse.hardware import AcceleratorSpec, SimulationResult
+    from predfuse.hardware.cycle.run import CycleRun
+    from predfuse.integer.program import Program
 
 
 def register(app: typer.Typer) -> None:
@@ -59,13 +59,13 @@ def simulate(
 
     from rich.console import Console
 
-    from predfuse.accelerators import load_spec, prune_blocks
-    from predfuse.accelerators import simulate as simulate_network
-    from predfuse.compiler.as_network import integer_network
-    from predfuse.compiler.program_io import is_program, load_program
     from predfuse.errors import InputError
     from predfuse.files import require_writable, write_text_atomically
-    from predfuse.ir import Network
+    from predfuse.graph.nodes import Network
+    from predfuse.hardware import load_spec, prune_blocks
+    from predfuse.hardware.closed_form.simulate import simulate as simulate_network
+    from predfuse.integer.as_network import integer_network
+    from predfuse.integer.program_io import is_program, load_program
     from predfuse.sources import load_source
 
     to_stdout = json_path == Path("-")
@@ -89,7 +89,7 @@ def simulate(
         run = _run_cycles(what, spec, images, index)
         result = run.result
         if trace is not None:
-            from predfuse.accelerators.cycle.trace import chrome_trace
+            from predfuse.hardware.cycle.trace import chrome_trace
 
             write_text_atomically(trace, json.dumps(chrome_trace(run)) + "\n")
     else:
@@ -109,11 +109,11 @@ def simulate(
 
 def _run_cycles(what: Network | Program, spec: AcceleratorSpec, images: str | None, index: int) -> CycleRun:
     """Cycle fidelity for one of the images."""
-    from predfuse.accelerators.cycle.simulate import simulate_cycles, simulate_program
-    from predfuse.compiler.calibrate import normalise
-    from predfuse.compiler.program import Program
+    from predfuse.data.image_sources import load_images
     from predfuse.errors import InputError
-    from predfuse.machine.images import load_images
+    from predfuse.hardware.cycle.simulate import simulate_cycles, simulate_program
+    from predfuse.integer.calibrate import normalise
+    from predfuse.integer.program import Program
 
     pixels = None
     if images is not None:

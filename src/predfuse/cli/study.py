@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from predfuse.cli_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
+from predfuse.cli.network_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
 
 
 def register(app: typer.Typer) -> None:
@@ -43,12 +43,12 @@ def study(
     from rich.console import Console
 
     from predfuse import models
-    from predfuse.compiler.calibrate import normalise
+    from predfuse.data.image_sources import load_images
     from predfuse.errors import InputError
     from predfuse.experiments.calibrated import calibrated
     from predfuse.experiments.study import study as run_study
     from predfuse.files import require_writable, write_text_atomically
-    from predfuse.machine.images import load_images
+    from predfuse.integer.calibrate import normalise
     from predfuse.report.study import LADDER_CAPTION, SWEEP_CAPTION, front_table, render_report, study_table
     from predfuse.report.terminal import narrow, table
     from predfuse.sources import load_source

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from predfuse.cli_options import AllowUnsupported, Input, Mean, Std, Weights, module_options
+from predfuse.cli.network_options import AllowUnsupported, Input, Mean, Std, Weights, module_options
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def trace_command(
 
     if output is not None:
         require_writable(output)
-    from predfuse.ir_io import save_network
+    from predfuse.graph.io import save_network
     from predfuse.sources import is_reference, open_source
 
     if not is_reference(source):

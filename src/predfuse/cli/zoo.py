@@ -166,8 +166,8 @@ def cost(
     """
     from rich.console import Console
 
+    from predfuse.experiments.training_cost import training_cost
     from predfuse.report.zoo import cost_table
-    from predfuse.zoo.cost import training_cost
 
     with Console(stderr=True).status(f"Timing training steps on {'one core' if device == 'cpu' else device}"):
         found = training_cost(

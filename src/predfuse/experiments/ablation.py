@@ -227,10 +227,10 @@ def _measure(name: str, changes: str, paths: Mapping[str, Path]) -> Row:
 def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
     """Fused multiplications, cycles and energy (uJ) of the first test image."""
     from predfuse import data
-    from predfuse.accelerators.cycle.simulate import simulate_cycles
-    from predfuse.accelerators.spec import archon_for
-    from predfuse.compiler.calibrate import normalise
     from predfuse.fusion.counts import count_network
+    from predfuse.hardware.cycle.simulate import simulate_cycles
+    from predfuse.hardware.spec import archon_for
+    from predfuse.integer.calibrate import normalise
     from predfuse.training.run import network_of
 
     network = network_of(path)

@@ -18,7 +18,7 @@ import numpy as np
 
 from predfuse import data, models
 from predfuse.errors import InputError
-from predfuse.ir import Array, Bottleneck, Network
+from predfuse.graph.nodes import Array, Bottleneck, Network
 
 log = logging.getLogger(__name__)
 

@@ -17,18 +17,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from predfuse.accelerators.area import total_area_um2
-from predfuse.accelerators.cycle.archon import Masks, prepare, run_archon
-from predfuse.accelerators.cycle.eyeriss import run_eyeriss
-from predfuse.accelerators.cycle.run import CYCLE, CycleRun
-from predfuse.accelerators.cycle.simulate import MeanCosts, mean_costs, predicted_masks
-from predfuse.accelerators.result import SimulationResult
-from predfuse.accelerators.simulate import PAPER, simulate
-from predfuse.accelerators.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, archon_for, load_spec
-from predfuse.compiler.program import Program
 from predfuse.errors import InputError
 from predfuse.experiments.calibrated import calibrated, with_all_shifts, without_shifts
-from predfuse.ir import Network
+from predfuse.graph.nodes import Network
+from predfuse.hardware.area import total_area_um2
+from predfuse.hardware.closed_form.simulate import PAPER, simulate
+from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
+from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
+from predfuse.hardware.cycle.run import CYCLE, CycleRun
+from predfuse.hardware.cycle.simulate import MeanCosts, mean_costs, predicted_masks
+from predfuse.hardware.result import SimulationResult
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, archon_for, load_spec
+from predfuse.integer.program import Program
 
 NetworkSet = Literal["shipped", "published"]
 Fidelity = Literal["paper", "cycle"]
@@ -315,8 +315,7 @@ def pes_in_area(spec: EyerissSpec, area_um2: float) -> int:
 def _trained(
     run_folder: Path | None, rival_folder: Path | None, images: int, root: Path | None, say: Callable[[str], None]
 ) -> tuple[list[Contender], str, int, tuple[str, ...]]:
-    from predfuse.compiler.compile import compile_network
-    from predfuse.demo import (
+    from predfuse.experiments.demo import (
         SHIPPED_RIVAL,
         SHIPPED_RUN,
         demo_images,
@@ -326,8 +325,9 @@ def _trained(
         shipped_run,
     )
     from predfuse.fusion.execute import run_network
-    from predfuse.machine.fast import FastMachine
-    from predfuse.machine.run import to_integers
+    from predfuse.integer.compile import compile_network
+    from predfuse.integer.fast_machine import FastMachine
+    from predfuse.integer.run import to_integers
 
     run = load_run(run_folder or shipped_run(SHIPPED_RUN), predictor=True)
     rival = load_run(rival_folder or shipped_run(SHIPPED_RIVAL), predictor=False)
@@ -362,7 +362,7 @@ def _published(
     images: int, root: Path | None, say: Callable[[str], None]
 ) -> tuple[list[Contender], str, int, tuple[str, ...]]:
     from predfuse import models
-    from predfuse.accelerators.pruning import prune_blocks
+    from predfuse.hardware.pruning import prune_blocks
 
     rival = models.network("mobilenetv2")
     contenders = [

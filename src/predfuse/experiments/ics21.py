@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from predfuse.accelerators.area import area_items, total_area_um2
-from predfuse.accelerators.energy import COMPONENTS
-from predfuse.accelerators.pruning import prune_blocks
-from predfuse.accelerators.result import SimulationResult
-from predfuse.accelerators.simulate import simulate_workload
-from predfuse.accelerators.spec import load_spec
-from predfuse.accelerators.workload import Workload, workload
 from predfuse.experiments.published_figures import Published, Slip, published
+from predfuse.hardware.area import area_items, total_area_um2
+from predfuse.hardware.closed_form.simulate import simulate_workload
+from predfuse.hardware.energy import COMPONENTS
+from predfuse.hardware.pruning import prune_blocks
+from predfuse.hardware.result import SimulationResult
+from predfuse.hardware.spec import load_spec
+from predfuse.hardware.workload import Workload, workload
 
 logger = logging.getLogger(__name__)
 

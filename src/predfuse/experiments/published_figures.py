@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from predfuse.accelerators.workload import Operation
+from predfuse.hardware.workload import Operation
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from predfuse.accelerators.area import total_area_um2
-from predfuse.accelerators.cycle.archon import prepare, run_archon
-from predfuse.accelerators.cycle.simulate import mean_costs, predicted_masks
-from predfuse.accelerators.spec import ArchonSpec, load_spec
-from predfuse.accelerators.variants import variant
 from predfuse.errors import InputError
 from predfuse.experiments.calibrated import without_shifts
-from predfuse.ir import Array, Network
+from predfuse.graph.nodes import Array, Network
+from predfuse.hardware.area import total_area_um2
+from predfuse.hardware.cycle.archon.machine import prepare, run_archon
+from predfuse.hardware.cycle.simulate import mean_costs, predicted_masks
+from predfuse.hardware.spec import ArchonSpec, load_spec
+from predfuse.hardware.variants import variant
 
 BASE = "archon"
 PUBLISHED = "archon-ics21"

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from predfuse.errors import InputError
-from predfuse.ir import Activation, Array, Bottleneck, Network, Unsupported
+from predfuse.graph.nodes import Activation, Array, Bottleneck, Network, Unsupported
 
 Form = Literal["plain", "predicted", "fused"]
 """``plain``: activation functions. ``predicted``: the predictors' masks in their place. ``fused``: every predicted

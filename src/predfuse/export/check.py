@@ -15,7 +15,7 @@ from predfuse.errors import PredfuseError
 from predfuse.export.arrays import Form, Precision
 from predfuse.export.graph import require_onnx
 from predfuse.export.module import GatedBlock, NetworkModule, to_module
-from predfuse.ir import INPUT, Array, Network
+from predfuse.graph.nodes import INPUT, Array, Network
 
 if TYPE_CHECKING:
     import onnx

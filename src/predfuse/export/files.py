@@ -14,7 +14,7 @@ from predfuse.export.check import TOLERANCE, ExportCheck, check_images, check_on
 from predfuse.export.graph import require_onnx, to_onnx
 from predfuse.export.module import to_module
 from predfuse.files import require_writable, write_atomically
-from predfuse.ir import Array, Network
+from predfuse.graph.nodes import Array, Network
 
 Format = Literal["onnx", "torch"]
 FORMATS: tuple[Format, ...] = get_args(Format)

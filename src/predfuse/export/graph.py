@@ -1,4 +1,4 @@
-"""A :class:`predfuse.ir.Network` as an ONNX graph of standard operators, in one of three forms.
+"""A :class:`predfuse.graph.nodes.Network` as an ONNX graph of standard operators, in one of three forms.
 
 Built node by node rather than traced: every value keeps its layer's name, every weight is called what the layer calls
 it, and the same network gives the same bytes. Needs the extra ``onnx``.
@@ -23,7 +23,20 @@ from predfuse.export.arrays import (
     require_precision,
 )
 from predfuse.export.operators import Operators, Size
-from predfuse.ir import INPUT, Activation, Add, Array, Bottleneck, Concat, Conv, Linear, Network, Node, Pool, Shuffle
+from predfuse.graph.nodes import (
+    INPUT,
+    Activation,
+    Add,
+    Array,
+    Bottleneck,
+    Concat,
+    Conv,
+    Linear,
+    Network,
+    Node,
+    Pool,
+    Shuffle,
+)
 
 if TYPE_CHECKING:
     import onnx

@@ -1,4 +1,4 @@
-"""A :class:`predfuse.ir.Network` as an ``nn.Module`` of ordinary PyTorch operators, in one of three forms.
+"""A :class:`predfuse.graph.nodes.Network` as an ``nn.Module`` of ordinary PyTorch operators, in one of three forms.
 
 All modules take and give ``[N, C, H, W]``; the whole network gives ``[N, classes]`` when it ends in a ``Linear``. The
 weights are parameters, so that a plain or predicted network can be tuned further; predictors and fused weights are
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from predfuse.export.arrays import Form, Precision, fused_arrays, gate_arrays, require_form, require_precision
-from predfuse.ir import (
+from predfuse.graph.nodes import (
     INPUT,
     Activation,
     Add,

@@ -15,7 +15,7 @@ from predfuse.errors import InputError
 from predfuse.fusion import layers
 from predfuse.fusion.masks import ON, RELU6_CEILING, SATURATED, apply_mask
 from predfuse.fusion.weights import FusedWeights, SparseLists
-from predfuse.ir import Array, Bottleneck
+from predfuse.graph.nodes import Array, Bottleneck
 
 
 def fused_convolution_reference(fused: FusedWeights, x: Array, mask1: Array, mask2: Array) -> Array:

@@ -25,7 +25,7 @@ import numpy as np
 from predfuse.errors import InputError
 from predfuse.fusion.results import BlockStatistics, ExecutionResult
 from predfuse.fusion.weights import entry_counts
-from predfuse.ir import Add, Array, Bottleneck, Conv, Linear, Network, Node, Pool, Shape
+from predfuse.graph.nodes import Add, Array, Bottleneck, Conv, Linear, Network, Node, Pool, Shape
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,20 @@ from predfuse.fusion.masks import OFF, apply_mask, predict_masks, true_mask
 from predfuse.fusion.measure import measure_block, nonzero_multiplications
 from predfuse.fusion.results import MODES, BlockStatistics, Execution, ExecutionResult, Mode, StageStatistics
 from predfuse.fusion.weights import EntryCounts, FusedWeights, entry_counts, fuse
-from predfuse.ir import INPUT, Add, Array, Bottleneck, Concat, Conv, Linear, Network, Node, Pool, Shuffle, Unsupported
+from predfuse.graph.nodes import (
+    INPUT,
+    Add,
+    Array,
+    Bottleneck,
+    Concat,
+    Conv,
+    Linear,
+    Network,
+    Node,
+    Pool,
+    Shuffle,
+    Unsupported,
+)
 
 STORED_ENTRIES = 4_000_000
 """Blocks with more fused weights than this are fused without storing them (slower, and little memory)."""
@@ -250,7 +263,7 @@ def run_plain(node: Node, inputs: list[Array]) -> Array:
     if isinstance(node, Shuffle):
         return layers.shuffle(x, node.groups)
     raise InputError(
-        f"layer {node.name}", f"cannot be run ({type(node).__name__})", "use the node types of predfuse.ir"
+        f"layer {node.name}", f"cannot be run ({type(node).__name__})", "use the node types of predfuse.graph.nodes"
     )
 
 

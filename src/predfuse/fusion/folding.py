@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from predfuse.errors import InputError
-from predfuse.ir import Array
+from predfuse.graph.nodes import Array
 
 
 def batch_norm_affine(gamma: Array, beta: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:

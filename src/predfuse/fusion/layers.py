@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 
-from predfuse.ir import Activation, Array, Conv, Linear, Padding, Pool, window_size
+from predfuse.graph.nodes import Activation, Array, Conv, Linear, Padding, Pool, window_size
 
 
 def pointwise(x: Array, weight: Array, groups: int = 1, bias: Array | None = None) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from predfuse.errors import InputError
 from predfuse.fusion import layers
-from predfuse.ir import Activation, Array, Bottleneck, Predictor
+from predfuse.graph.nodes import Activation, Array, Bottleneck, Predictor
 
 OFF, ON, SATURATED = 0, 1, 2
 RELU6_CEILING = 6.0

@@ -10,7 +10,7 @@ from numba import njit
 from predfuse.fusion import layers
 from predfuse.fusion.masks import OFF, ON, SATURATED
 from predfuse.fusion.weights import EntryCounts
-from predfuse.ir import Array, Bottleneck, Conv, Linear
+from predfuse.graph.nodes import Array, Bottleneck, Conv, Linear
 
 
 @dataclass(frozen=True)

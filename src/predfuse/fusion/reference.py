@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from predfuse.fusion.masks import OFF, ON, RELU6_CEILING, SATURATED
-from predfuse.ir import (
+from predfuse.graph.nodes import (
     INPUT,
     Activation,
     Add,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from predfuse.ir import Array
+from predfuse.graph.nodes import Array
 
 Mode = Literal["true", "predicted", "fused", "fused_true"]
 """How blocks run. ``true``: with their activation functions. ``predicted``: stage by stage, gated by the predictor.

@@ -14,7 +14,7 @@ import numpy as np
 
 from predfuse.errors import InputError
 from predfuse.fusion.masks import RELU6_CEILING
-from predfuse.ir import Array, Bottleneck, Padding
+from predfuse.graph.nodes import Array, Bottleneck, Padding
 
 MAX_ENTRIES = 40_000_000
 """Largest number of fused weights :func:`fuse` stores (12 bytes each)."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from predfuse.errors import InputError
-from predfuse.ir import Network
+from predfuse.graph.nodes import Network
 from predfuse.models.fusionet import fusionet
 from predfuse.models.inverted import (
     mnasnet,

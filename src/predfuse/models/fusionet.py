@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import nn
 
 from predfuse.errors import InputError
-from predfuse.ir import Shape
+from predfuse.graph.nodes import Shape
 from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool
 
 STAGE_CHANNELS = (32, 64, 96)

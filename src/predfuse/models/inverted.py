@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from predfuse.ir import Activation, Shape
+from predfuse.graph.nodes import Activation, Shape
 from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, ShuffleUnit
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from predfuse.errors import InputError
-from predfuse.ir import Activation, Shape
+from predfuse.graph.nodes import Activation, Shape
 from predfuse.predictor.trainable import TrainablePredictor, gate
 
 BATCH_NORM_EPS = 1e-5

@@ -1,4 +1,4 @@
-"""From a registered PyTorch network to the graph of :mod:`predfuse.ir`: batch norms folded, predictors as integers."""
+"""From a registered PyTorch network to :mod:`predfuse.graph.nodes`: batch norms folded, predictors as integers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from predfuse.errors import InputError
 from predfuse.fusion.folding import fold_batch_norm
-from predfuse.ir import INPUT, Add, Bottleneck, Conv, Linear, Network, Node, Padding, Pool, Shuffle
+from predfuse.graph.nodes import INPUT, Add, Bottleneck, Conv, Linear, Network, Node, Padding, Pool, Shuffle
 from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, Norm, ShuffleUnit
 
 Array = npt.NDArray[Any]

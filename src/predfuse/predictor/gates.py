@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.errors import PredfuseError
-from predfuse.ir import Activation, Padding
+from predfuse.graph.nodes import Activation, Padding
 from predfuse.predictor.trainable import TrainablePredictor, gate
 
 CHILD = "gate"

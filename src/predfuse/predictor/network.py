@@ -10,7 +10,7 @@ from torch import Tensor
 
 from predfuse.errors import InputError
 from predfuse.export.module import NetworkModule, PlainBlock, to_module
-from predfuse.ir import INPUT, Array, Bottleneck, Network
+from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network
 from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.initialise import fit_predictor
 from predfuse.predictor.layerwise import block_loss

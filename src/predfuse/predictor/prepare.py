@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from predfuse import models
 from predfuse.errors import InputError
-from predfuse.ir import Bottleneck, Network, Node
+from predfuse.graph.from_torch import TraceResult, trace
+from predfuse.graph.nodes import Bottleneck, Network, Node
 from predfuse.models.layers import Cnn
+from predfuse.predictor.block_modules import Site, attach, find_border, find_site, folded_weights, inside_padding
 from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.gates import CHILD, Gate, Observation, gate_mode, gates_of, observe
 from predfuse.predictor.initialise import fit_predictor, insert_predictors
-from predfuse.predictor.sites import Site, attach, find_border, find_site, folded_weights, inside_padding
 from predfuse.predictor.trainable import TrainablePredictor
-from predfuse.trace import TraceResult, trace
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class PrepareConfig:
 
     Attributes:
         bits: Of the predictors' activations, 2 to 8.
-        blocks: Names of the blocks to prepare (as the ledger of :func:`predfuse.trace.trace` names them); all if None.
+        blocks: Names of the blocks to prepare (as the ledger of :func:`predfuse.graph.from_torch.trace` names them); all
+            if None.
         allow_unsupported: Prepare the blocks of a model that has operations a network cannot hold. It can be trained,
             but not compiled.
         largest_weight: Of the predictors' weights. 1: ternary, as published; 2 or 4: with these powers of two.

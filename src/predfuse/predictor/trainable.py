@@ -1,7 +1,7 @@
 """The trainable predictor: float simulation of the integer predictor, exact in its forward pass.
 
-Forward it computes precisely the integers of :class:`predfuse.ir.Predictor` ("arithmetic: predictor"; all values stay
-below 2**24, where float32 is exact). Backward it uses straight-through estimators: the identity for whole weights,
+Forward it computes precisely the integers of :class:`predfuse.graph.nodes.Predictor` ("arithmetic: predictor"; all
+values stay below 2**24, where float32 is exact). Backward it uses straight-through estimators: the identity for whole weights,
 rounding and flooring, and a triangular bump for the gate.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.errors import InputError
-from predfuse.ir import Padding, Predictor
+from predfuse.graph.nodes import Padding, Predictor
 from predfuse.predictor.format import PUBLISHED_FORMAT, PredictorFormat
 
 TERNARY_THRESHOLD = 0.7

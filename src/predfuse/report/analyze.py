@@ -10,12 +10,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from predfuse import __version__
-from predfuse.analyze import MACHINES, SURVIVORS, Analysis, BlockAnalysis
+from predfuse.experiments.analyze import MACHINES, SURVIVORS, Analysis, BlockAnalysis
 from predfuse.fusion.counts import Operations
+from predfuse.graph.from_torch.ledger import Ledger, short_source
 from predfuse.report import charts
 from predfuse.report.page import Chart, Page, Part, Section, Table, Tile, Tiles
 from predfuse.report.terminal import count, narrow, percent, ratio, table
-from predfuse.trace.ledger import Ledger, short_source
 
 SHAPE_HEADINGS = ("block", "channels", "image", "window", "groups", "exp.", "needs", "pruned", "gains")
 OPERATION_HEADINGS = ("block", "dense", "pruned", "fused", "dense", "pruned", "fused")

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from predfuse.ir import Array
+from predfuse.graph.nodes import Array
 
 INK, GRID = "#1b1f24", "#e3e7eb"
 COLOURS = {  # Okabe and Ito's palette, distinguishable with any colour vision

@@ -146,7 +146,7 @@ def layer_table(machine: Machine) -> Table:
 
 def area_table(result: CompareResult) -> Table:
     """Area by component of the best machine and the published Archon."""
-    from predfuse.accelerators.area import area_items
+    from predfuse.hardware.area import area_items
 
     specs = {machine.spec.name: machine.spec for machine in result.machines if machine.role == "fused"}
     names: list[str] = []

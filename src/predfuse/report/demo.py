@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from predfuse import __version__
-from predfuse.demo import (
+from predfuse.experiments.demo import (
     DemoResult,
     VariantName,
     block_counts,
@@ -18,7 +18,7 @@ from predfuse.demo import (
     wilson_interval,
 )
 from predfuse.fusion.results import BlockStatistics, StageStatistics
-from predfuse.ir import Array
+from predfuse.graph.nodes import Array
 from predfuse.report import charts
 from predfuse.report.compare import ROLE_COLOURS, headline, machine_table
 from predfuse.report.demo_tables import (

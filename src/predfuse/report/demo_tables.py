@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from predfuse.demo import DemoResult, Variant, VariantName, block_counts, rival_name, wilson_interval
+from predfuse.experiments.demo import DemoResult, Variant, VariantName, block_counts, rival_name, wilson_interval
 from predfuse.fusion.counts import Operations
 from predfuse.report.compare import cost_table, headline, terminal_table, who_table
 from predfuse.report.terminal import count, percent, ratio, table, text_columns

@@ -20,7 +20,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from predfuse.ir import Array
+from predfuse.graph.nodes import Array
 
 Tone = Literal["", "good", "bad"]
 

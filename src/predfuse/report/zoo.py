@@ -13,9 +13,9 @@ from predfuse.report.terminal import narrow, percent, table, text_columns
 from predfuse.zoo.catalogue import Stage, Summary
 
 if TYPE_CHECKING:  # would load torch for a list of files
+    from predfuse.experiments.training_cost import TrainingCost
     from predfuse.predictor.errors import BlockErrors
     from predfuse.predictor.format import PredictorFormat
-    from predfuse.zoo.cost import TrainingCost
 
 BEGIN, END = "<!-- zoo: made by predfuse zoo table --write -->", "<!-- zoo: end -->"
 ABLATIONS = "<!-- ablations: made by predfuse zoo ablations --write -->", "<!-- ablations: end -->"

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from predfuse.data import Dataset
 from predfuse.errors import InputError, PredfuseError
 from predfuse.models.layers import Cnn
+from predfuse.training.augment import Normaliser, generator, mix, order, vary, with_bits
 from predfuse.training.averaging import WeightAverage, recalibrate
-from predfuse.training.captured import gradients
 from predfuse.training.checkpoint import fill, read_tensors, write_tensors
 from predfuse.training.config import TrainConfig, VanillaConfig, parse_config
-from predfuse.training.images import Normaliser, generator, mix, order, vary, with_bits
-from predfuse.training.journal import Journal
+from predfuse.training.fast.cuda_graph import gradients
+from predfuse.training.log import Journal
 from predfuse.training.parallel import Processes
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from predfuse import __version__, data, models
 from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.files import write_text_atomically
-from predfuse.ir import Network
+from predfuse.graph.nodes import Network
 from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.predictor.layerwise import layerwise_loss
@@ -33,8 +33,8 @@ from predfuse.training.config import (
     parse_config,
 )
 from predfuse.training.device import choose_device, describe
-from predfuse.training.journal import Journal
-from predfuse.training.kernels import use_kernels
+from predfuse.training.fast.choose import use_kernels
+from predfuse.training.log import Journal
 from predfuse.training.loop import Stage, Trainer, parameter_groups
 from predfuse.training.losses import Loss, cross_entropy, distillation, with_signs
 from predfuse.training.memory import keep_freed_memory

@@ -11,8 +11,8 @@ from predfuse import data
 from predfuse.errors import InputError
 from predfuse.predictor.errors import BlockErrors, predictor_errors
 from predfuse.predictor.format import PUBLISHED_FORMAT, PredictorFormat
+from predfuse.training.augment import Normaliser
 from predfuse.training.checkpoint import load_checkpoint
-from predfuse.training.images import Normaliser
 from predfuse.zoo.catalogue import folder
 
 STAGES = ("pruned", "ternary", "layerwise", "predicted-joint", "predicted-frozen")

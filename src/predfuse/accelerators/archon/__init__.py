@@ -1,1 +1,0 @@
-"""Archon: predicted masks gate cheap adders, and each sum is multiplied once."""

@@ -1,0 +1,173 @@
+"""Networks as files: one safetensors file, the graph as JSON in its metadata, one tensor per array.
+
+Tensor ``b1.expand_weight`` is the field ``expand_weight`` of node ``b1``, ``b1.predictor.shift`` that of its
+predictor. Every field of every node is written, none may be missing or unknown when reading, and types are kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import NODE_TYPES, Array, Network, Node, Predictor
+from predfuse.tensor_file import load_tensor_file, save_tensor_file
+
+FORMAT = "predfuse-network"
+VERSION = 1
+
+_TYPES_BY_NAME: dict[str, type[Node]] = {cls.__name__: cls for cls in NODE_TYPES}
+
+
+def save_network(network: Network, path: Path) -> None:
+    """Write ``network`` into one file, all of it or nothing; the same network gives the same bytes.
+
+    Raises:
+        InputError: The path cannot be written or the network's metadata is not plain JSON.
+    """
+    tensors: dict[str, Array] = {}
+    document = {
+        "name": network.name,
+        "input_shape": [int(size) for size in network.input_shape],
+        "mean": [float(value) for value in network.mean],
+        "std": [float(value) for value in network.std],
+        "labels": list(network.labels),
+        "metadata": network.metadata,
+        "nodes": [encode_fields(node, node.name, tensors) for node in network.nodes],
+    }
+    save_tensor_file(path, FORMAT, VERSION, document, tensors)
+
+
+def load_network(path: Path, name: str | None = None) -> Network:
+    """Read a network written by :func:`save_network`.
+
+    Args:
+        path: The file.
+        name: The network it must hold, if given.
+
+    Raises:
+        InputError: The file is missing, truncated, corrupt, of another format or version, holds another network than
+            ``name``, lacks or has surplus fields or tensors, or describes an impossible network (NaN weights, shapes
+            that do not fit).
+    """
+    file = load_tensor_file(path, FORMAT, VERSION)
+    try:
+        network = _decode_network(file.document, dict(file.tensors))
+    except InputError as error:
+        raise InputError(f"{path}: {error.where}", error.what, error.mend) from error
+    if name is not None and network.name != name:
+        raise InputError(str(path), f"holds network {network.name!r}, not {name!r}", f"give a file of {name}")
+    return network
+
+
+def encode_fields(value: Any, prefix: str, tensors: dict[str, Array]) -> dict[str, Any]:
+    """The JSON form of a node or predictor: all its fields, and the type of a node; arrays go to ``tensors``."""
+    encoded: dict[str, Any] = {"type": type(value).__name__} if isinstance(value, Node) else {}
+    for field in dataclasses.fields(value):
+        content = getattr(value, field.name)
+        if isinstance(content, np.ndarray):
+            tensors[f"{prefix}.{field.name}"] = content
+        elif isinstance(content, Predictor):
+            encoded[field.name] = encode_fields(content, f"{prefix}.{field.name}", tensors)
+        elif isinstance(content, tuple):
+            encoded[field.name] = [int(item) if isinstance(item, np.integer) else item for item in content]
+        else:
+            encoded[field.name] = int(content) if isinstance(content, np.integer) else content
+    return encoded
+
+
+def _decode_network(document: dict[str, Any], tensors: dict[str, Array]) -> Network:
+    """Build the network; every tensor must be used."""
+    hints = {
+        "name": str,
+        "input_shape": tuple[int, int, int],
+        "mean": tuple[float, ...],
+        "std": tuple[float, ...],
+        "labels": tuple[str, ...],
+        "metadata": dict,
+        "nodes": list,
+    }
+    require_fields("network", document, set(hints))
+    values = {field: typed(f"network field {field}", document[field], hint) for field, hint in hints.items()}
+    values["nodes"] = tuple(_decode_node(node, tensors) for node in values["nodes"])
+    if tensors:
+        raise InputError("network", f"unknown tensor {min(tensors)}", "make the file again")
+    return Network(**values)
+
+
+def _decode_node(encoded: Any, tensors: dict[str, Array]) -> Node:
+    if not isinstance(encoded, dict) or not isinstance(encoded.get("name"), str):
+        raise InputError("network", "holds a layer without a name", "make the file again")
+    cls = _TYPES_BY_NAME.get(str(encoded.get("type")))
+    if cls is None:
+        what = f"unknown layer type {encoded.get('type')!r}"
+        raise InputError(f"layer {encoded['name']}", what, f"use one of {', '.join(_TYPES_BY_NAME)}")
+    fields = {key: value for key, value in encoded.items() if key != "type"}
+    return cls(**decode_fields(cls, fields, f"layer {encoded['name']}", encoded["name"], tensors))
+
+
+def decode_fields(
+    cls: type, encoded: dict[str, Any], where: str, prefix: str, tensors: dict[str, Array]
+) -> dict[str, Any]:
+    """Constructor arguments of ``cls``: JSON fields checked against their annotations, arrays taken from tensors."""
+    hints = _hints(cls)
+    arrays = {name for name, hint in hints.items() if hint == Array}
+    require_fields(where, encoded, set(hints) - arrays)
+    values: dict[str, Any] = {}
+    for name, hint in hints.items():
+        key = f"{prefix}.{name}"
+        if name in arrays:
+            if key not in tensors:
+                raise InputError(where, f"tensor {key} is missing", "make the file again")
+            values[name] = tensors.pop(key)
+        elif hint is Predictor or (hint == (Predictor | None) and encoded[name] is not None):
+            nested = typed(f"{where} field {name}", encoded[name], dict)
+            values[name] = Predictor(**decode_fields(Predictor, nested, f"{where} {name}", key, tensors))
+        else:
+            values[name] = typed(f"{where} field {name}", encoded[name], hint)
+    return values
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return {field.name: typing.get_type_hints(cls)[field.name] for field in dataclasses.fields(cls)}
+
+
+def require_fields(where: str, encoded: dict[str, Any], wanted: set[str]) -> None:
+    """Check that a JSON object has exactly the fields ``wanted``.
+
+    Raises:
+        InputError: One is missing or unknown.
+    """
+    missing, unknown = sorted(wanted - encoded.keys()), sorted(encoded.keys() - wanted)
+    if missing:
+        raise InputError(where, f"field {missing[0]} is missing", "make the file again")
+    if unknown:
+        raise InputError(where, f"unknown field {unknown[0]}", "remove it or update predfuse")
+
+
+def typed(where: str, value: Any, hint: Any) -> Any:
+    """``value`` as the annotated type: JSON lists become tuples, whole numbers may stand for floats."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and isinstance(value, list):
+        if arguments[-1] is Ellipsis:
+            return tuple(typed(where, item, arguments[0]) for item in value)
+        if len(arguments) == len(value):
+            return tuple(typed(where, item, part) for item, part in zip(value, arguments, strict=True))
+    elif origin is typing.Literal:
+        if isinstance(value, str) and value in arguments:
+            return value
+    elif origin is types.UnionType or origin is typing.Union:
+        if value is None and types.NoneType in arguments:
+            return value
+    elif hint is float and type(value) is int:
+        return float(value)
+    elif isinstance(hint, type) and type(value) is hint:
+        return value
+    raise InputError(where, f"holds {value!r}, which does not fit", "make the file again")

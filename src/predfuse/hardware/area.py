@@ -1,0 +1,63 @@
+"""Area of a machine by component, from its specification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from predfuse.hardware.prices import structure_areas_um2
+from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
+
+
+@dataclass(frozen=True)
+class AreaItem:
+    """One component.
+
+    Attributes:
+        component: Its name.
+        count: How many the machine has.
+        each_um2: Area of one (um2).
+        in_total: Whether the published totals include it.
+    """
+
+    component: str
+    count: int
+    each_um2: float
+    in_total: bool = True
+
+    @property
+    def area_um2(self) -> float:
+        """Area of all of them (um2)."""
+        return self.count * self.each_um2
+
+
+def area_items(spec: AcceleratorSpec) -> tuple[AreaItem, ...]:
+    """Every component of ``spec``, buffers last."""
+    pes, area = spec.array.pes, spec.area_um2
+    items = [
+        AreaItem("multipliers", pes, area.multiply_accumulate),
+        AreaItem("input register files", pes, area.ifmap_regfile),
+        AreaItem("partial-sum register files", pes, area.psum_regfile),
+    ]
+    if isinstance(spec, EyerissSpec):
+        items.append(AreaItem("weight SRAMs", pes, spec.area_um2.weight_sram))
+        return (*items, AreaItem("global buffer", 1, area.global_buffer))
+    part = spec.area_um2
+    return (
+        *items,
+        AreaItem("adders", pes * spec.pe.adders, part.adder),
+        AreaItem("FIFOs", pes * spec.pe.adders, part.fifo),
+        AreaItem("mask SRAMs", pes, part.mask_sram),
+        AreaItem("mask gates", pes, part.mask_gates),
+        AreaItem("zero multiplexers", pes, part.zero_muxes),
+        AreaItem("reconfiguration multiplexers", pes, part.reconfiguration_muxes),
+        AreaItem("index decoders", 1, part.decoders),
+        *(AreaItem(name, 1, each) for name, each in structure_areas_um2(spec).items()),
+        AreaItem("difference of the published sum", 1, part.published_difference),
+        AreaItem("global buffer", 1, part.global_buffer),
+        AreaItem("mask buffer", 1, part.mask_buffer, in_total=False),
+    )
+
+
+def total_area_um2(spec: AcceleratorSpec, with_mask_buffer: bool = False) -> float:
+    """Area of the whole machine (um2); the published totals leave the mask buffer out."""
+    return sum(item.area_um2 for item in area_items(spec) if item.in_total or with_mask_buffer)

@@ -1,0 +1,101 @@
+"""The sparse machine: the dense mapping, zero weights skipped; a pass lasts as long as its slowest PE.
+
+In a pass every PE works through the weights it holds, one multiplication per non-zero weight and cycle, and all PEs
+wait for the one that holds the most (ICS 2021). PEs of a column of outputs share weights, so that the wait is decided
+by the tiles of weights laid over the PE rows (and over the columns, where those hold output channels). The same
+weights serve ``pixel_passes`` passes.
+
+Energy: zero weights cause no multiplication and no access of the PE's memories, and are neither stored nor fetched:
+a compressed weight travels with an index. A layer whose compressed form is larger than the plain one stays plain.
+Activations move as on the dense machine. Output-channel blocks, PE rows and PEs take consecutive channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Array
+from predfuse.hardware.closed_form.mapping import Mapping, best_mapping
+from predfuse.hardware.energy import Actions, energy_by_component_pj
+from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.result import StageResult
+from predfuse.hardware.spec import EyerissSpec
+from predfuse.hardware.workload import Operation
+
+
+def nonzeros_per_tile(operation: Operation, mapping: Mapping) -> Array:
+    """Non-zero weights of every PE in every weight pass: ``[passes, PEs with weights of their own]``."""
+    if operation.weight is None:
+        raise InputError(f"layer {operation.layer}", "has no weights", "give the sparse machine a network with weights")
+    nonzero = np.asarray(operation.weight != 0)
+    spatial = mapping.spatial
+    groups = 1 if operation.is_depthwise else operation.groups
+    m_blocks, c_blocks = mapping.m1 * mapping.m2, mapping.c1 * mapping.c2
+    tiles = nonzero.reshape(
+        groups,
+        m_blocks,
+        spatial.m_columns * spatial.m_rows,
+        mapping.m0,
+        c_blocks,
+        spatial.c_rows,
+        mapping.c0,
+        operation.rows.kernel,
+        mapping.s0,
+        spatial.s_rows,
+    )
+    # To [group, m block, c block | m PEs, c rows, s rows | m0, c0, r, s0].
+    ordered = tiles.transpose(0, 1, 4, 2, 5, 9, 3, 6, 7, 8)
+    counts: Array = ordered.reshape(mapping.weight_passes, -1, mapping.tile_macs).sum(axis=2)
+    return counts
+
+
+def sparse_stage(operation: Operation, spec: EyerissSpec, tile_macs: int | None = None) -> StageResult:
+    """One layer or stage with its real weights.
+
+    Args:
+        operation: The layer or stage, with weights.
+        spec: The machine.
+        tile_macs: Weights a PE must hold per pass, to follow a given mapping.
+
+    Raises:
+        InputError: The operation has no weights, or a memory of the machine is too small for it.
+    """
+    mapping = best_mapping(operation, spec, tile_macs)
+    counts = nonzeros_per_tile(operation, mapping)
+    cycles = int(counts.max(axis=1).sum()) * mapping.pixel_passes
+    nonzeros = int(counts.sum())
+    actions = skip_zeros(mapping.actions, operation, mapping, nonzeros, spec)
+    multiplications = nonzeros * operation.out_pixels
+    return StageResult(
+        layer=operation.layer,
+        stage=operation.stage,
+        compute_cycles=cycles,
+        stall_cycles=0,
+        macs=operation.macs,
+        utilisation=multiplications / (cycles * spec.array.pes) if cycles else 0.0,
+        energy_pj=energy_by_component_pj(actions, spec),
+        actions=actions,
+        mapping=mapping.describe(),
+        pes=mapping.spatial.pes,
+    )
+
+
+def skip_zeros(dense: Actions, operation: Operation, mapping: Mapping, nonzeros: int, spec: EyerissSpec) -> Actions:
+    """What is left of the dense actions of a layer with so many weights that are not zero."""
+    density = nonzeros / operation.weights
+    stored = min(1.0, density * (WORD_BITS + spec.weight_index_bits) / WORD_BITS)
+    # Every weight fetched is written into the PEs of all columns of outputs.
+    weight_bits = dense.weight_sram_writes / mapping.spatial.q_columns * WORD_BITS
+    return replace(
+        dense,
+        multiplications=dense.multiplications * density,
+        ifmap_regfile_reads=dense.ifmap_regfile_reads * (density if operation.is_depthwise else 1.0),
+        psum_regfile_reads=dense.psum_regfile_reads * density,
+        psum_regfile_writes=dense.psum_regfile_writes * density,
+        weight_sram_reads=dense.weight_sram_reads * density,
+        weight_sram_writes=dense.weight_sram_writes * stored,
+        dram_read_bits=dense.dram_read_bits - weight_bits * (1.0 - stored),
+    )

@@ -1,0 +1,259 @@
+"""A fused block tile by tile: predictions on chip, fused weights broadcast or generated, one multiplication a list.
+
+Items are a group of channels on a tile of output pixels, group by group, so that the weights of a group are fetched
+once. :mod:`predfuse.hardware.cycle.archon.layerwise` is the published order instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from predfuse.graph.nodes import Array
+from predfuse.hardware.closed_form.archon import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND
+from predfuse.hardware.cycle.archon.block_actions import block_actions, ternary_additions
+from predfuse.hardware.cycle.archon.broadcast import NO_BANKS, Sequencer
+from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, written_cycles
+from predfuse.hardware.cycle.archon.gates import Gates
+from predfuse.hardware.cycle.archon.groups import GroupPlan
+from predfuse.hardware.cycle.archon.lists import tile_cycles
+from predfuse.hardware.cycle.archon.predictor import channels_at_once
+from predfuse.hardware.cycle.archon.tile_work import Item, keeps_weights, plan_item
+from predfuse.hardware.cycle.archon.work import BlockWork
+from predfuse.hardware.cycle.elementwise import STREAM_BITS, stream_bits
+from predfuse.hardware.cycle.memory.places import Place
+from predfuse.hardware.cycle.memory.schedule import Step
+from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, split_step
+from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.spec import ArchonSpec
+from predfuse.integer.tiling import Tile
+
+
+def sequencer(spec: ArchonSpec) -> Sequencer:
+    """The sequencer of broadcast lists a machine has."""
+    design = spec.design
+    return Sequencer(
+        lanes=spec.lanes,
+        shared=design.shared_lists,
+        granule=design.lane_granule,
+        banks=spec.mask_buffer.banks if design.gates == "banked" else NO_BANKS,
+        ports=design.gate_ports,
+        skips_entries=design.skip in ("entries", "lists"),
+        skips_lists=design.skip == "lists",
+    )
+
+
+def plan_block(
+    work: BlockWork, groups: Sequence[GroupPlan], gates: Gates, tiles: Sequence[Tile], spec: ArchonSpec, place: Place
+) -> LayerPlan:
+    """Steps and actions of a block for the masks of one image.
+
+    Args:
+        work: The block, as charged (:func:`predfuse.hardware.cycle.archon.groups.charged_work`).
+        groups: Its groups.
+        gates: Of the image.
+        tiles: That cover the output.
+        spec: The machine.
+        place: Where its feature maps are.
+    """
+    items = [
+        [plan_item(work, plan, tile, index == 0, len(tiles), spec, place) for index, tile in enumerate(tiles)]
+        for plan in groups
+    ]
+    sent = [_sent_cycles(work, group, plan, gates, len(tiles), spec) for group, plan in enumerate(groups)]
+    steps: list[Step] = []
+    main_cycles = before = delay = 0  # sub-steps of the item before, and how late its lists may be
+    last: GroupPlan | None = None
+    double = _double_buffered(work, groups, items, spec, place)
+    for plan, row, cycles in zip(groups, items, sent, strict=True):
+        kept = keeps_weights(plan, len(tiles), spec, place)
+        for index, item in enumerate(row):
+            beside = max(int(cycles[index]), -(-item.accesses // spec.global_buffer.banks))
+            main = beside + item.drain_cycles + spec.design.fill_cycles
+            fill = _fill_cycles(plan, index == 0 or not kept, spec)
+            main_cycles += fill + main
+            predict = _predictions(plan, last, item, index > 0 and kept, delay, spec)
+            step = Step(
+                layer=work.name,
+                load_bits=item.load_bits,
+                store_bits=item.store_bits,
+                predict_cycles=predict.cycles,
+                main_cycles=fill + main,
+                load_lag=2 if (double[0] if index == 0 else double[1]) else 1,
+                predict_lag=before + 1 if predict.beside else 2 if predict.behind else 1,
+                predict_behind=predict.behind,
+                waits=not steps,
+                reads_stores=not steps and not place.input_on_chip,
+            )
+            last = plan
+            delay = fill + spec.design.fill_cycles + beside - int(cycles[index])
+            parts = [step] if kept else _streamed(step, plan, fill, before, place)
+            before = len(parts)
+            steps += parts
+    return LayerPlan(work.name, tuple(steps), _stages(work, groups, items, gates, spec, main_cycles))
+
+
+@dataclass(frozen=True)
+class _Predictions:
+    """Of one item.
+
+    Attributes:
+        cycles: From the first input read to the last gate word written.
+        beside: Whether they may run beside the main work of the item before.
+        behind: If they overwrite its gate words one by one: cycles after it begins at which they end, at the earliest.
+    """
+
+    cycles: int
+    beside: bool = False
+    behind: int = 0
+
+
+def _predictions(
+    plan: GroupPlan, last: GroupPlan | None, item: Item, same: bool, delay: int, spec: ArchonSpec
+) -> _Predictions:
+    """When the gate words of an item can be written.
+
+    Args:
+        plan: Its group.
+        last: The group of the item before; None for the first of a block, which runs beside nothing.
+        item: The item.
+        same: Whether the item before is of the same group, kept on chip.
+        delay: Cycles the lists of the item before may be late.
+        spec: The machine.
+    """
+    own, traffic = spec.design.structures, plan.traffic
+    if spec.design.predictor == "shared" or own is None:
+        return _Predictions(item.predict.cycles)
+    room = last is not None and last.memory_words + plan.memory_words <= spec.mask_buffer.depth
+    if traffic is None:
+        return _Predictions(item.predict.cycles, beside=room)
+    rate = PredictorRate(item.predict.parts, item.predict.tap_cycles, own.gate_writes, own.gate_queue_words)
+    if last is None or last.traffic is None:
+        return _Predictions(written_cycles(traffic, rate, traffic.reads[:0]))
+    if room:
+        return _Predictions(written_cycles(traffic, rate, last.traffic.reads), beside=True)
+    if same and len(rate.parts) == 1:
+        # The words of a channel take the places they had in the item before, in the order in which it releases them.
+        behind = written_cycles(traffic, rate, traffic.reads, traffic.release) + delay
+        return _Predictions(written_cycles(traffic, rate, traffic.reads), behind=behind)
+    return _Predictions(written_cycles(traffic, rate, traffic.reads[:0]))
+
+
+def _streamed(step: Step, plan: GroupPlan, fill_cycles: int, before: int, place: Place) -> list[Step]:
+    """A step whose weights are used up as they arrive: what the predictor needs, what fills memories, the rest.
+
+    Where there is room, the first two arrive while the item before, ``before`` steps, still works.
+    """
+    part_bits = stream_bits(place.free_words)
+    fill_bits = min(plan.weight_bits, plan.fill_words * WORD_BITS)
+    first_bits = step.load_bits - plan.weight_bits
+    room = first_bits + fill_bits + 2 * part_bits <= place.free_words * WORD_BITS
+    early = max(1, before) if room else 1
+    first = replace(step, load_bits=first_bits, main_cycles=0, store_bits=0, load_lag=early)
+    after = replace(step, predict_cycles=0, predict_lag=1, waits=False, reads_stores=False)
+    fill = replace(after, load_bits=fill_bits, main_cycles=fill_cycles, store_bits=0, load_lag=early)
+    rest = replace(
+        after, load_bits=plan.weight_bits - fill_bits, main_cycles=step.main_cycles - fill_cycles, load_lag=2
+    )
+    return [first, fill, *split_step(rest, part_bits)]
+
+
+def working_words(work: BlockWork, groups: Sequence[GroupPlan], tiles: Sequence[Tile], spec: ArchonSpec) -> int:
+    """Global buffer a block wants for itself (16-bit words): two tiles of one group, the weights of two groups where
+    tiles share them, else what arrives before it is used."""
+    pixels = max(tile.input_pixels for tile in tiles)
+    out = max(tile.pixels for tile in tiles)
+    tile_words = work.group_channels * pixels + work.group_outputs * out * (2 if work.residual else 1)
+    largest = max(plan.predictor_bits for plan in groups)
+    if spec.design.weights == "dram":
+        weights = largest // WORD_BITS
+    elif len(tiles) > 1:
+        weights = 2 * max(plan.weight_bits + plan.predictor_bits for plan in groups) // WORD_BITS
+    else:
+        weights = largest // WORD_BITS + max(plan.fill_words for plan in groups)
+    return min(2 * tile_words + weights + 2 * STREAM_BITS // WORD_BITS, spec.global_buffer.words)
+
+
+def _double_buffered(
+    work: BlockWork, groups: Sequence[GroupPlan], items: Sequence[Sequence[Item]], spec: ArchonSpec, place: Place
+) -> tuple[bool, bool]:
+    """Whether a group's first item, and any other, may load while the item before still uses the buffer."""
+    tiles = len(items[0])
+    kept = [plan.weight_bits + plan.predictor_bits for plan in groups if keeps_weights(plan, tiles, spec, place)]
+    tile_bits = max(
+        work.group_channels * item.input_pixels * WORD_BITS * (not place.input_on_chip)
+        + work.group_outputs * item.pixels * WORD_BITS * (not place.output_on_chip)
+        for row in items
+        for item in row
+    )
+    free, most = place.free_words * WORD_BITS, max(kept, default=0)
+    return 2 * (most + tile_bits) <= free, most + 2 * tile_bits <= free
+
+
+def _sent_cycles(work: BlockWork, group: int, plan: GroupPlan, gates: Gates, tiles: int, spec: ArchonSpec) -> Array:
+    if plan.times is not None:
+        return np.full(tiles, plan.times.cycles)
+    assert plan.lists is not None
+    return tile_cycles(work, group, plan.lists, gates, sequencer(spec))
+
+
+def _fill_cycles(plan: GroupPlan, first: bool, spec: ArchonSpec) -> int:
+    """Cycles to move factors into the memories beside the lanes, all banks of the global buffer at once."""
+    words = plan.fill_words * first + plan.refill_words * (plan.slices - 1)
+    return -(-words // (spec.global_buffer.banks * spec.global_buffer.width_bits // WORD_BITS))
+
+
+def _stages(
+    work: BlockWork,
+    groups: Sequence[GroupPlan],
+    items: Sequence[Sequence[Item]],
+    gates: Gates,
+    spec: ArchonSpec,
+    main_cycles: int,
+) -> tuple[StagePlan, ...]:
+    own = spec.design.structures
+    every = [item for row in items for item in row]
+    ternary_expand, ternary_depthwise = ternary_additions(work, groups, items)
+    rates = (spec.array.pes * spec.pe.predictor_lanes,) * 2
+    units = (spec.array.pes,) * 2
+    if spec.design.predictor == "dedicated" and own is not None:
+        positions = spec.design.tile_rows * spec.design.tile_columns
+        rates = (
+            own.predictor_units * own.predictor_inputs,
+            positions * own.predictor_taps * channels_at_once(work, own),
+        )
+        units = (own.predictor_units, positions)
+    lists = len(work.project) * work.group_channels * work.taps * work.out_shape[1] * work.out_shape[2]
+    expand, depthwise, main = block_actions(work, groups, items, gates, spec)
+    tiles = len(items[0])
+    return (
+        StagePlan(
+            PREDICT_EXPAND,
+            ternary_expand,
+            rates[0],
+            expand,
+            f"one pixel of a tile and its halo a unit, {tiles} tiles",
+            units[0],
+            sum(item.predict.expand_cycles for item in every),
+        ),
+        StagePlan(
+            PREDICT_DEPTHWISE,
+            ternary_depthwise,
+            rates[1],
+            depthwise,
+            "one output pixel a unit",
+            units[1],
+            sum(item.predict.depthwise_cycles for item in every),
+        ),
+        StagePlan(
+            MAIN,
+            lists,
+            spec.array.pes,
+            main,
+            f"{spec.design.parallel_lists} lists a pixel at once, {work.groups} groups of {tiles} tiles",
+            spec.array.pes,
+            main_cycles,
+        ),
+    )

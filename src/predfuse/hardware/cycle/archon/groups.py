@@ -1,0 +1,228 @@
+"""The part of a fused block's plan that no image changes: what each group of channels sends, loads and stores."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Array
+from predfuse.hardware.cycle.archon.broadcast import NO_BANKS
+from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
+from predfuse.hardware.cycle.archon.lists import GroupLists, group_lists
+from predfuse.hardware.cycle.archon.predictor import channels_at_once
+from predfuse.hardware.cycle.archon.registers import (
+    LaneRegisters,
+    PassTimes,
+    channel_banks,
+    fullest_bank,
+    group_passes,
+    pass_times,
+    release_cycles,
+)
+from predfuse.hardware.cycle.archon.work import BlockWork, bias_entries, list_entries
+from predfuse.hardware.design import Structures
+from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.prices import BIAS_BITS
+from predfuse.hardware.spec import ArchonSpec
+
+SLICE_LIMIT = 64
+"""Outputs of a slice: a channel's outputs are one 64-bit integer."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroupPlan:
+    """What one group of a block needs for every tile.
+
+    Attributes:
+        channel_words: ``[channels]`` int64: gate words of every middle channel, in the order of prediction (count).
+        entries: Entries of all its lists (count).
+        products: Weight lists it multiplies for a pixel, those divided among passes once for each (count).
+        sums: Bias lists it adds for a pixel (count).
+        slices: Slices its outputs are worked through in (count).
+        weight_bits: Fused weights, or their factors and the instructions that load them, as stored (bits).
+        predictor_bits: Weights, offsets and shifts of the predictor, as stored (bits).
+        expand_words: Expand weights that are not zero (16-bit words).
+        fill_words: Moved into the memories beside the lanes before the first tile (16-bit words).
+        refill_words: Moved there for every slice of every tile, if there is more than one (16-bit words).
+        times: Of its passes, where gates are in registers.
+        memory_words: Gate memory a tile takes: words, if all banks are as full as the fullest (count).
+        traffic: Of the gate memory, where gates are in registers. Channels are predicted in the order in which the
+            lists of the tile before release them.
+        members: Loads for a tile (count), where gates are in registers: a channel with a row of project weights each.
+        far_reads: Factors and maps that a tile reads from the global buffer because the memories beside the lanes are
+            too small for all of them (count).
+        lists: As sent, where they are broadcast.
+    """
+
+    channel_words: Array
+    entries: int
+    products: int
+    sums: int
+    slices: int
+    weight_bits: int
+    predictor_bits: int
+    expand_words: int
+    fill_words: int
+    refill_words: int
+    times: PassTimes | None = None
+    memory_words: int = 0
+    traffic: GateTraffic | None = None
+    members: int = 0
+    far_reads: int = 0
+    lists: GroupLists | None = None
+
+    @property
+    def channels(self) -> int:
+        """Middle channels predicted (count)."""
+        return len(self.channel_words)
+
+    @property
+    def gate_words(self) -> int:
+        """Gate words a tile has (count)."""
+        return int(self.channel_words.sum())
+
+
+def plan_groups(work: BlockWork, spec: ArchonSpec) -> tuple[GroupPlan, ...]:
+    """Plan every group of a block; the slow part of a simulation, done once for all images.
+
+    Raises:
+        InputError: The block's predictor has larger weights than the machine's.
+    """
+    largest, most = work.largest_predictor_weight, spec.design.largest_predictor_weight
+    if largest > most:
+        what = f"has predictor weights up to {largest}, those of {spec.name} go to {most}"
+        mend = "use archon-shift or a machine with a larger design.largest_predictor_weight"
+        raise InputError(f"layer {work.name}", what, mend)
+    return tuple(_plan_group(work, group, spec) for group in range(work.groups))
+
+
+def charged_work(work: BlockWork, spec: ArchonSpec) -> BlockWork:
+    """The block as the machine has to run it: without shifts where bias sums are taken to be free."""
+    return work.without_shifts() if spec.design.bias_sums == "free" else work
+
+
+def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
+    design = spec.design
+    span = slice(group * work.group_middle, (group + 1) * work.group_middle)
+    live = work.live_channels[span] if design.skip != "nothing" else np.ones(work.group_middle, np.bool_)
+    channels = int(live.sum())
+    words = (work.depthwise[span].sum(axis=1) + work.depthwise_bias[span])[live]
+    entries = int(list_entries(work)[span].sum() + sum(part[span].sum() for part in bias_entries(work)))
+    own = design.structures
+    channel_bits = own.channel_bits if own is not None else 2 * WORD_BITS
+    generated = design.weights == "generated"
+    weight_bits = spec.predictor_weight_bits(work.largest_predictor_weight)
+    factors = factor_bits(work, group)
+    plan = GroupPlan(
+        channel_words=words,
+        memory_words=int(words.sum()),
+        entries=entries,
+        products=0,
+        sums=0,
+        slices=1,
+        weight_bits=factors if generated else entries * (WORD_BITS + spec.fused_index_bits),
+        predictor_bits=channels * ((work.group_channels + work.taps) * weight_bits + channel_bits),
+        expand_words=int(work.expand[span].sum()),
+        fill_words=factors // WORD_BITS if generated else 0,
+        refill_words=0,
+    )
+    if design.gates == "registers":
+        assert own is not None  # checked with the specification
+        return _with_registers(plan, live, work, group, spec, own)
+    banks = spec.mask_buffer.banks if design.gates == "banked" else NO_BANKS
+    empty = design.skip == "nothing"
+    lists = group_lists(work, group, biases=True, empty=empty, lanes=spec.lanes, banks=banks)
+    return replace(plan, products=lists.weight_lists, sums=len(lists.indptr) - 1 - lists.weight_lists, lists=lists)
+
+
+def _with_registers(
+    plan: GroupPlan, live: Array, work: BlockWork, group: int, spec: ArchonSpec, own: Structures
+) -> GroupPlan:
+    outputs = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
+    sums = spec.pe.psum_regfile_words * spec.design.parallel_lists
+    slices, banks = -(-work.group_outputs // min(sums, SLICE_LIMIT)), spec.mask_buffer.banks
+    while True:
+        size = -(-work.group_outputs // slices)
+        passes = group_passes(work, group, size, own.project_row_words, spec.lanes * own.lane_registers)
+        bank = channel_banks(passes, banks)
+        rows = project_rows(outputs[:, : len(bank)], size, own.project_row_words)
+        fullest = max((int(np.bincount(bank, part).max(initial=0)) for part in rows), default=0)
+        if size == 1 or fullest * banks * own.project_row_words <= own.project_memory_words:
+            break
+        slices += 1
+    lanes = LaneRegisters(
+        lanes=spec.lanes,
+        registers=own.lane_registers,
+        parallel_lists=spec.design.parallel_lists,
+        loads=own.channel_loads,
+        banks=banks,
+    )
+    span = slice(group * work.group_middle, (group + 1) * work.group_middle)
+    taps, column = int(work.depthwise[span].sum()), int(work.expand[span].sum(axis=0).max())
+    maps = plan.channels * (work.taps + 2)  # of taps and two columns
+    far = _beyond(taps, own.tap_memory_words) + _beyond(column, own.column_buffer_words) + _beyond(maps, own.map_bits)
+    project_words = int(rows.sum(axis=1).max(initial=0)) * own.project_row_words
+    slices = -(-work.group_outputs // size)  # fewer where sizes are rounded up
+    times = pass_times(passes, lanes)
+    release = release_cycles(passes, times, work.group_middle)
+    order = np.argsort(release[live], kind="stable")
+    gated = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1)
+    channels, at_once = np.flatnonzero(live)[order], channels_at_once(work, own)
+    rounds = [channels[first : first + at_once] for first in range(0, len(channels), at_once)]
+    words = [
+        np.array([(m, k) for m in part for k in np.flatnonzero(gated[m])], np.int64).reshape(-1, 2).T for part in rounds
+    ]
+    return replace(
+        plan,
+        channel_words=plan.channel_words[order],
+        memory_words=_gate_memory_words(work, span, live, bank, banks),
+        slices=slices,
+        weight_bits=plan.weight_bits + len(passes.channel) * own.load_bits,
+        fill_words=min(taps, own.tap_memory_words) + project_words,
+        refill_words=project_words if slices > 1 else 0,
+        products=passes.lists[0],
+        sums=passes.lists[1],
+        times=times,
+        traffic=gate_traffic(passes, times, lanes, bank, words, release) if words else None,
+        members=len(passes.channel),
+        far_reads=math.ceil(far * len(passes.channel)),
+    )
+
+
+def _beyond(words: int, memory_words: int) -> float:
+    """Share of ``words`` that a memory does not hold."""
+    return max(0, words - memory_words) / words if words else 0.0
+
+
+def project_rows(outputs: Array, size: int, row_words: int) -> Array:
+    """``[slices, middle]`` rows of the project memory every channel takes in every slice.
+
+    Args:
+        outputs: ``[outputs, middle]`` bool, project weights of a group that are not zero.
+        size: Outputs of a slice.
+        row_words: Words of a row.
+    """
+    parts = [outputs[first : first + size].sum(axis=0) for first in range(0, len(outputs), size)]
+    rows: Array = -(-np.array(parts) // row_words)
+    return rows
+
+
+def _gate_memory_words(work: BlockWork, span: slice, live: Array, bank: Array, banks: int) -> int:
+    """Gate words of a tile if all banks were as full as the fullest."""
+    gated = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1) & live[:, None]
+    channel, tap = np.nonzero(gated)
+    return fullest_bank(bank[channel], tap, banks) * banks
+
+
+def factor_bits(work: BlockWork, group: int) -> int:
+    """Factors of a group as stored (bits): 16 for every weight that is not zero, a bitmap of where they are, 24 for a
+    bias."""
+    span = slice(group * work.group_middle, (group + 1) * work.group_middle)
+    live = work.live_channels[span]
+    project = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
+    arrays = (work.expand[span][live], work.depthwise[span][live], project[:, live])
+    biases = int((work.expand_bias[span] & live).sum() + (work.depthwise_bias[span] & live).sum())
+    return sum(int(part.sum()) * WORD_BITS + part.size for part in arrays) + biases * BIAS_BITS

@@ -1,0 +1,146 @@
+"""Archon at cycle fidelity: a network made ready once, then run for the masks of one image after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Add, Array, Bottleneck, Network, Pool
+from predfuse.hardware.closed_form.archon import MAIN, why_not_fused
+from predfuse.hardware.cycle.archon.block import plan_block, working_words
+from predfuse.hardware.cycle.archon.gates import gates
+from predfuse.hardware.cycle.archon.groups import GroupPlan, charged_work, plan_groups
+from predfuse.hardware.cycle.archon.layerwise import plan_layerwise
+from predfuse.hardware.cycle.archon.plain import plan_plain
+from predfuse.hardware.cycle.archon.work import BlockWork, block_work
+from predfuse.hardware.cycle.elementwise import STREAM_BITS, plan_elementwise
+from predfuse.hardware.cycle.memory.places import Place, Places, part
+from predfuse.hardware.cycle.plan import LayerPlan
+from predfuse.hardware.cycle.run import CycleRun, run_plans
+from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.result import LedgerEntry
+from predfuse.hardware.spec import ArchonSpec
+from predfuse.hardware.workload import EXPAND_OR_LAYER, WorkItem, Workload, stage_of, workload
+from predfuse.integer.program import Program
+from predfuse.integer.tiling import Tile
+
+Masks = Mapping[str, tuple[Array, Array]]
+"""Mask 1 ``[M, H, W]`` and mask 2 ``[M, P, Q]`` of one image by block."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedBlock:
+    """A fused block, ready for any image."""
+
+    work: BlockWork
+    groups: tuple[GroupPlan, ...]
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedNetwork:
+    """A network on an Archon, ready for any image: lists ordered, channels given to lanes, maps given a place.
+
+    Attributes:
+        network: The network.
+        spec: The machine.
+        workload: Its convolutions.
+        blocks: The fused blocks by name.
+        places: Where the feature maps are.
+        reasons: Why a block is not fused, by name.
+    """
+
+    network: Network
+    spec: ArchonSpec
+    workload: Workload
+    blocks: Mapping[str, PreparedBlock]
+    places: Places
+    reasons: Mapping[str, str]
+
+
+def prepare(network: Network, spec: ArchonSpec, program: Program | None = None) -> PreparedNetwork:
+    """Make a network ready: the slow part, as a compiler would do it once.
+
+    Args:
+        network: Blocks with a predictor are fused, the others run as plain layers.
+        spec: The machine.
+        program: The network compiled; its integer factors then say which weights are not zero.
+
+    Raises:
+        InputError: A block has too many fused weights.
+    """
+    shapes, work = network.shapes(), workload(network)
+    compiled = {} if program is None else {node.name: node for node in program.fused_blocks()}
+    blocks: dict[str, PreparedBlock] = {}
+    reasons: dict[str, str] = {}
+    reserved: dict[str, int] = {}
+    for node, item in zip(network.nodes, work.items, strict=True):
+        reserved[node.name] = 2 * STREAM_BITS // WORD_BITS
+        if not isinstance(node, Bottleneck):
+            continue
+        reason = "has no predictor" if node.predictor is None else why_not_fused(item, spec)
+        if reason:
+            reasons[node.name] = reason
+            continue
+        block = charged_work(block_work(compiled.get(node.name, node), shapes[node.inputs[0]]), spec)
+        tiles = block.tiles(spec.design.tile_rows, spec.design.tile_columns)
+        prepared = PreparedBlock(block, plan_groups(block, spec), tiles)
+        blocks[node.name] = prepared
+        if spec.design.predictor_order == "tile":
+            reserved[node.name] = working_words(block, prepared.groups, tiles, spec)
+    places = Places.plan(network, spec, reasons, reserved)
+    return PreparedNetwork(network, spec, work, blocks, places, reasons)
+
+
+def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
+    """One image.
+
+    Args:
+        prepared: From :func:`prepare`.
+        masks: Of every fused block.
+
+    Raises:
+        InputError: Masks of a fused block are missing or do not fit it, or a buffer is too small.
+    """
+    plans: list[LayerPlan] = []
+    ledger: list[LedgerEntry] = []
+    for node, item in zip(prepared.network.nodes, prepared.workload.items, strict=True):
+        if node.name in prepared.blocks:
+            place = prepared.places.of(node.name)
+            if node.name not in masks:
+                raise InputError(f"layer {node.name}", "has no masks", "run the network with its predicted masks")
+            plans.append(_plan_fused(prepared.blocks[node.name], item, masks[node.name], prepared.spec, place))
+            ledger.append(LedgerEntry(node.name, "fused"))
+            continue
+        ledger.append(LedgerEntry(node.name, "plain", prepared.reasons.get(node.name, "")))
+        if item.operations:
+            plans += _plan_operations(item, prepared)
+        elif isinstance(node, Pool | Add) and prepared.spec.elementwise == "charged":
+            stage = stage_of(node.name)
+            plans.append(
+                plan_elementwise(node, MAIN if stage == EXPAND_OR_LAYER else stage, prepared.spec, prepared.places)
+            )
+    return run_plans(prepared.network.name, prepared.spec, plans, tuple(ledger))
+
+
+def _plan_fused(
+    block: PreparedBlock, item: WorkItem, masks: tuple[Array, Array], spec: ArchonSpec, place: Place
+) -> LayerPlan:
+    found = gates(block.work, masks[0], masks[1], block.tiles)
+    if spec.design.predictor_order == "layer":
+        return plan_layerwise(item, block.work, block.groups, found, block.tiles, spec, place)
+    return plan_block(block.work, block.groups, found, block.tiles, spec, place)
+
+
+def _plan_operations(item: WorkItem, prepared: PreparedNetwork) -> list[LayerPlan]:
+    """The convolutions of a node one after the other."""
+    if len(item.operations) == 1:
+        operation = item.operations[0]
+        alone = operation.stage == EXPAND_OR_LAYER and item.node == item.layer
+        place = prepared.places.of(item.node)
+        return [plan_plain(operation, prepared.spec, place, MAIN if alone else operation.stage)]
+    return [
+        plan_plain(operation, prepared.spec, prepared.places.of(part(item.node, index)), operation.stage)
+        for index, operation in enumerate(item.operations)
+    ]

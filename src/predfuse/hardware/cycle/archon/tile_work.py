@@ -1,0 +1,160 @@
+"""What one group of one tile moves: accesses of the global buffer and bits of the DRAM, by purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from predfuse.hardware.cycle.archon.groups import GroupPlan
+from predfuse.hardware.cycle.archon.predictor import (
+    PredictTime,
+    predicted_parts,
+    rectangle_accesses,
+    tile_predict_time,
+)
+from predfuse.hardware.cycle.archon.work import BlockWork
+from predfuse.hardware.cycle.memory.places import Place
+from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.spec import ArchonSpec
+from predfuse.integer.tiling import Tile
+
+COLUMN_ENTRY_BITS = WORD_BITS + 10
+"""An expand weight with its middle channel, as read into the column buffer (bits)."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One group of one tile. Accesses are of the global buffer's full width unless they feed PEs one value each.
+
+    Attributes:
+        predict: Cycles of its predictions.
+        predict_parts: Parts the predictor takes the tile in; each writes its bits of every gate word (count).
+        predict_reads: Input activations read for the predictor (accesses).
+        predictor_weight_reads: Its weights read (accesses).
+        input_reads: Input activations read for the main work (accesses).
+        weight_reads: Fused weights or factors and instructions read (accesses).
+        output_writes: Results written (accesses).
+        drain_cycles: In which the array waits for its sums to be written; none if it has room for the next ones.
+        residual_reads: What is added to them, read (accesses).
+        buffer_writes: Written when data arrives from the DRAM (accesses).
+        output_reads: Read when results leave for the DRAM (accesses).
+        input_pixels: Of a channel, halo included.
+        pixels: Output pixels.
+        spilled_words: Gate words that do not fit the mask buffer (count).
+        load_bits: From the DRAM.
+        store_bits: To the DRAM.
+    """
+
+    predict: PredictTime
+    predict_parts: int
+    predict_reads: int
+    predictor_weight_reads: int
+    input_reads: int
+    weight_reads: int
+    output_writes: int
+    drain_cycles: int
+    residual_reads: int
+    buffer_writes: int
+    output_reads: int
+    input_pixels: int
+    pixels: int
+    spilled_words: int
+    load_bits: int
+    store_bits: int
+
+    @property
+    def accesses(self) -> int:
+        """All accesses of the global buffer."""
+        return (
+            self.predict_reads
+            + self.predictor_weight_reads
+            + self.input_reads
+            + self.weight_reads
+            + self.output_writes
+            + self.residual_reads
+            + self.buffer_writes
+            + self.output_reads
+        )
+
+
+def keeps_weights(plan: GroupPlan, tiles: int, spec: ArchonSpec, place: Place) -> bool:
+    """Whether the global buffer keeps the weights of a group for all its tiles; with one tile they need not be kept."""
+    bits = plan.weight_bits + plan.predictor_bits
+    return tiles > 1 and spec.design.weights != "dram" and bits <= place.free_words * WORD_BITS
+
+
+def plan_item(
+    work: BlockWork, plan: GroupPlan, tile: Tile, first: bool, tiles: int, spec: ArchonSpec, place: Place
+) -> Item:
+    """Count what one item moves.
+
+    Args:
+        work: The block.
+        plan: Of the group.
+        tile: The tile.
+        first: Whether it is the group's first.
+        tiles: How many there are.
+        spec: The machine.
+        place: Where the feature maps are.
+    """
+    channels, outputs = work.group_channels, work.group_outputs
+    plane = channels * rectangle_accesses(tile.input_rows.size, tile.input_columns.size, spec)
+    drained = outputs * rectangle_accesses(tile.rows.size, tile.columns.size, spec)
+    kept = keeps_weights(plan, tiles, spec, place)
+    fetched = plan.predictor_bits + plan.weight_bits if first or not kept else 0
+    inputs = channels * tile.input_pixels * WORD_BITS if not place.input_on_chip else 0
+    residual = outputs * tile.pixels * WORD_BITS if work.residual and not place.residual_on_chip else 0
+    results = outputs * tile.pixels * WORD_BITS if not place.output_on_chip else 0
+    words, capacity = plan.gate_words, spec.mask_buffer.depth * spec.mask_buffer.width_bits // 64
+    spilled = max(0, plan.memory_words - capacity) if spec.design.gates != "private" else 0
+    uses = plan.members if plan.times is not None else plan.entries
+    spilled_reads = uses * spilled // words if words else 0
+    width, own = spec.global_buffer.width_bits, spec.design.structures
+    parts = [(tile.input_rows.size, tile.input_columns.size)]
+    if own is not None and spec.design.predictor == "dedicated":
+        parts = predicted_parts(work, tile, own)
+    return Item(
+        predict=tile_predict_time(work, plan.channel_words, tile, spec),
+        predict_parts=len(parts),
+        predict_reads=channels * sum(rectangle_accesses(rows, columns, spec) for rows, columns in parts),
+        predictor_weight_reads=len(parts) * -(-plan.predictor_bits // width),
+        input_reads=_input_reads(work, plan, tile, plane, spec),
+        weight_reads=_weight_reads(plan, spec),
+        output_writes=drained,
+        residual_reads=drained if work.residual else 0,
+        drain_cycles=0 if _drains_beside(work, plan, spec) else _cycles(drained * (2 if work.residual else 1), spec),
+        buffer_writes=-(-(fetched + inputs + residual) // width),
+        output_reads=-(-results // width),
+        input_pixels=tile.input_pixels,
+        pixels=tile.pixels,
+        spilled_words=spilled,
+        load_bits=fetched + inputs + residual + spilled_reads * 64,
+        store_bits=results + spilled * 64,
+    )
+
+
+def _cycles(accesses: int, spec: ArchonSpec) -> int:
+    """Of so many accesses of the global buffer, all banks at once."""
+    return -(-accesses // spec.global_buffer.banks)
+
+
+def _drains_beside(work: BlockWork, plan: GroupPlan, spec: ArchonSpec) -> bool:
+    """Whether the PEs hold the sums of the next slice or tile beside those that are being written."""
+    outputs = -(-work.group_outputs // plan.slices)
+    return 2 * -(-outputs // spec.design.parallel_lists) <= spec.pe.psum_regfile_words
+
+
+def _input_reads(work: BlockWork, plan: GroupPlan, tile: Tile, plane: int, spec: ArchonSpec) -> int:
+    own = spec.design.structures
+    if own is not None and tile.input_pixels <= own.input_plane_pixels:
+        return plan.slices * plane
+    # The pixels under one tap, for every input channel and tap.
+    columns = (tile.columns.size - 1) * work.stride + 1
+    return plan.slices * work.group_channels * work.taps * rectangle_accesses(tile.rows.size, columns, spec)
+
+
+def _weight_reads(plan: GroupPlan, spec: ArchonSpec) -> int:
+    width, own = spec.global_buffer.width_bits, spec.design.structures
+    if plan.times is None or own is None:
+        return -(-plan.weight_bits // width)
+    columns = plan.slices * plan.expand_words * COLUMN_ENTRY_BITS
+    return -(-columns // width) - (-plan.members * own.load_bits // width) + plan.far_reads

@@ -1,0 +1,148 @@
+"""What a fused block asks of a machine, in plain arrays: shapes, which weights are not zero, the masks of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.fusion.weights import MAX_ENTRIES
+from predfuse.graph.nodes import Array, Bottleneck, Padding, Shape
+from predfuse.integer.program import FusedBlock
+from predfuse.integer.tiling import Tile, tiles
+
+
+@dataclass(frozen=True, eq=False)
+class BlockWork:
+    """The non-zero pattern of one fused block; taps ``k = kh * kernel + kw``, ``K = kernel**2``.
+
+    Attributes:
+        name: Of the block.
+        in_shape: ``(C, H, W)``.
+        out_shape: ``(O, P, Q)``.
+        groups: Groups of input, middle and output channels alike.
+        kernel: Side of the window (pixels).
+        stride: Pixels.
+        padding: ``(top, bottom, left, right)`` pixels.
+        residual: Whether the input is added to the output.
+        expand: ``[M, Cg]`` bool, non-zero weights.
+        depthwise: ``[M, K]`` bool.
+        project: ``[O, M/groups]`` bool.
+        expand_bias: ``[M]`` bool.
+        depthwise_bias: ``[M]`` bool.
+        largest_predictor_weight: Magnitude of the weights of its predictor; 1 if they are ternary or there is none.
+    """
+
+    name: str
+    in_shape: Shape
+    out_shape: Shape
+    groups: int
+    kernel: int
+    stride: int
+    padding: Padding
+    residual: bool
+    expand: Array
+    depthwise: Array
+    project: Array
+    expand_bias: Array
+    depthwise_bias: Array
+    largest_predictor_weight: int = 1
+
+    @property
+    def middle(self) -> int:
+        """Middle channels of all groups."""
+        return len(self.expand)
+
+    @property
+    def group_middle(self) -> int:
+        """Middle channels of one group."""
+        return self.middle // self.groups
+
+    @property
+    def group_channels(self) -> int:
+        """Input channels of one group."""
+        return int(self.expand.shape[1])
+
+    @property
+    def group_outputs(self) -> int:
+        """Output channels of one group."""
+        return len(self.project) // self.groups
+
+    @property
+    def taps(self) -> int:
+        return self.kernel**2
+
+    def tiles(self, rows: int, columns: int) -> tuple[Tile, ...]:
+        """The output cut into tiles of at most ``rows x columns`` pixels."""
+        window = (self.kernel, self.kernel)
+        return tiles(self.in_shape, self.out_shape, window, self.stride, self.padding, rows, columns)
+
+    @cached_property
+    def live_channels(self) -> Array:
+        """``[M]`` bool: middle channels with a path to an output; a compiler leaves the others out."""
+        reached = (self.expand.any(axis=1) | self.expand_bias) & self.depthwise.any(axis=1)
+        read = self.project.reshape(self.groups, self.group_outputs, self.group_middle).any(axis=1).ravel()
+        live: Array = (reached | self.depthwise_bias) & read
+        return live
+
+    def without_shifts(self) -> BlockWork:
+        """The same block with the shifts ``expand_bias`` and ``depthwise_bias`` pruned away."""
+        return BlockWork(
+            **{
+                **{name: getattr(self, name) for name in self.__dataclass_fields__},
+                "expand_bias": np.zeros_like(self.expand_bias),
+                "depthwise_bias": np.zeros_like(self.depthwise_bias),
+            }
+        )
+
+
+def block_work(block: Bottleneck | FusedBlock, in_shape: Shape) -> BlockWork:
+    """The work of a block of a network or of a compiled program.
+
+    Args:
+        block: With floating or integer weights.
+        in_shape: ``(C, H, W)`` of its input.
+
+    Raises:
+        InputError: It has too many fused weights to list (unpruned, wide).
+    """
+    if isinstance(block, Bottleneck):
+        expand, depthwise, project = block.expand_weight, block.depthwise_weight, block.project_weight
+    else:
+        expand, depthwise, project = block.expand, block.depthwise, block.project
+    work = BlockWork(
+        name=block.name,
+        in_shape=in_shape,
+        out_shape=block.output_shape([in_shape]),
+        groups=block.groups,
+        kernel=int(depthwise.shape[1]),
+        stride=block.stride,
+        padding=block.padding,
+        residual=block.residual,
+        expand=expand != 0,
+        depthwise=(depthwise != 0).reshape(len(depthwise), -1),
+        project=project != 0,
+        expand_bias=block.expand_bias != 0,
+        depthwise_bias=block.depthwise_bias != 0,
+        largest_predictor_weight=1 if block.predictor is None else block.predictor.largest_weight,
+    )
+    entries = int(list_entries(work).sum())
+    if entries > MAX_ENTRIES:
+        what = f"has {entries:,} fused weights, more than {MAX_ENTRIES:,}"
+        raise InputError(f"layer {block.name}", what, "prune it first")
+    return work
+
+
+def list_entries(work: BlockWork) -> Array:
+    """``[M, K]`` int64: fused weights of every middle channel at every tap, without biases."""
+    projects = work.project.reshape(work.groups, work.group_outputs, work.group_middle).sum(axis=1).ravel()
+    entries: Array = (projects * work.expand.sum(axis=1))[:, None] * work.depthwise
+    return entries
+
+
+def bias_entries(work: BlockWork) -> tuple[Array, Array]:
+    """Entries of the bias lists per channel: ``[M, K]`` for the expand biases and ``[M]`` for the depthwise ones."""
+    projects = work.project.reshape(work.groups, work.group_outputs, work.group_middle).sum(axis=1).ravel()
+    return (projects * work.expand_bias)[:, None] * work.depthwise, projects * work.depthwise_bias

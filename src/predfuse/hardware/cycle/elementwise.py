@@ -1,0 +1,52 @@
+"""Pooling and additions of feature maps, on every machine alike."""
+
+from __future__ import annotations
+
+from predfuse.graph.nodes import Node
+from predfuse.hardware.cycle.memory.places import Places
+from predfuse.hardware.cycle.memory.schedule import Step
+from predfuse.hardware.cycle.memory.transfers import buffer_cycles
+from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, split_step
+from predfuse.hardware.energy import Actions
+from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
+from predfuse.hardware.workload import layer_of
+
+STREAM_BITS = 1 << 14
+"""Data that is used as it arrives comes in parts of this many bits, two of which are in the buffer."""
+
+
+def plan_elementwise(node: Node, stage: str, spec: AcceleratorSpec, places: Places) -> LayerPlan:
+    """Every word of every input is read and added once, one a PE and cycle."""
+    place, input_words, output_words = places.of(node.name), places.input_words(node), places.layers[node.name].words
+    near, width = spec.array_words_per_access, spec.global_buffer.width_bits
+    load = 0 if place.input_on_chip else input_words * WORD_BITS
+    store = 0 if place.output_on_chip else output_words * WORD_BITS
+    actions = Actions(
+        psum_regfile_reads=input_words,
+        psum_regfile_writes=input_words,
+        global_buffer_reads=input_words / near + store / width,
+        global_buffer_writes=output_words / near + load / width,
+        dram_read_bits=load,
+        dram_written_bits=store,
+    )
+    if isinstance(spec, ArchonSpec):
+        actions += Actions(additions=input_words)
+    cycles = max(-(-input_words // spec.array.pes), buffer_cycles(actions, spec))
+    step = Step(
+        layer=layer_of(node.name),
+        load_bits=load,
+        store_bits=store,
+        main_cycles=cycles,
+        load_lag=2,
+        waits=True,
+        reads_stores=not place.input_on_chip,
+        stage=stage,
+    )
+    row = StagePlan(stage, 0, spec.array.pes, actions, "one value a PE", spec.array.pes, cycles)
+    return LayerPlan(step.layer, tuple(split_step(step, stream_bits(place.free_words))), (row,))
+
+
+def stream_bits(free_words: int) -> int:
+    """Bits of one part of a stream, two of which are in the buffer."""
+    return max(1, min(STREAM_BITS, free_words * WORD_BITS // 2))

@@ -1,0 +1,1 @@
+"""The dense and the sparse machine at cycle fidelity."""

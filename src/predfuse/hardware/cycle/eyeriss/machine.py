@@ -1,0 +1,190 @@
+"""The dense and the sparse machine at cycle fidelity: idle edges, buffers and DRAM charged as on Archon.
+
+Every layer gets the mapping with the least product of time and energy, of all that fit its memories: sizes as they are
+or rounded up, tiles that leave room to load the next ones beside them or not (then loads wait for the work before).
+Maps that fit stay in the global buffer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Add, Bottleneck, Network, Pool
+from predfuse.hardware.closed_form.mapping import Mapping, best_mapping
+from predfuse.hardware.closed_form.windows import Window
+from predfuse.hardware.cycle.elementwise import plan_elementwise
+from predfuse.hardware.cycle.eyeriss.dense import dense_cycles
+from predfuse.hardware.cycle.eyeriss.padding import padded
+from predfuse.hardware.cycle.eyeriss.sparse import sparse_cycles
+from predfuse.hardware.cycle.memory.places import Place, Places, part
+from predfuse.hardware.cycle.memory.schedule import Step, schedule
+from predfuse.hardware.cycle.memory.transfers import buffer_cycles, on_chip
+from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide
+from predfuse.hardware.cycle.run import CycleRun, run_plans
+from predfuse.hardware.energy import Actions, energy_by_component_pj
+from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.result import LedgerEntry
+from predfuse.hardware.spec import EyerissSpec
+from predfuse.hardware.workload import EXPAND_OR_LAYER, Operation, stage_of, workload
+
+TILE_SHARE = 4
+"""One part in this many of the global buffer is kept free of resident maps, for tiles."""
+MOST_STEPS = 64
+"""Steps a layer is scheduled in, at most; its passes are alike."""
+
+
+def run_eyeriss(network: Network, spec: EyerissSpec) -> CycleRun:
+    """One image; all images take the same.
+
+    Args:
+        network: With its real weights.
+        spec: The machine.
+
+    Raises:
+        InputError: A memory of the machine is too small for a layer.
+    """
+    blocks = [node.name for node in network.nodes if isinstance(node, Bottleneck)]
+    reserved = {node.name: spec.global_buffer.words // TILE_SHARE for node in network.nodes}
+    places = Places.plan(network, spec, blocks, reserved)
+    plans: list[LayerPlan] = []
+    ledger: list[LedgerEntry] = []
+    for node, item in zip(network.nodes, workload(network).items, strict=True):
+        ledger.append(LedgerEntry(node.name, "plain"))
+        residual = isinstance(node, Bottleneck) and node.residual
+        for index, operation in enumerate(item.operations):
+            name = node.name if len(item.operations) == 1 else part(node.name, index)
+            added = residual and index == len(item.operations) - 1
+            plans.append(plan_operation(operation, spec, places.of(name), residual=added))
+        if isinstance(node, Pool | Add) and spec.elementwise == "charged":
+            plans.append(plan_elementwise(node, stage_of(node.name), spec, places))
+    return run_plans(network.name, spec, plans, tuple(ledger))
+
+
+def plan_operation(operation: Operation, spec: EyerissSpec, place: Place, residual: bool = False) -> LayerPlan:
+    """Steps and actions of one convolution.
+
+    Args:
+        operation: The layer.
+        spec: The machine.
+        place: Where its maps are.
+        residual: Whether a map of the size of its output is added.
+
+    Raises:
+        InputError: A memory of the machine is too small for the layer.
+    """
+    if spec.edges == "perfect":
+        return _plan(operation, operation, best_mapping(operation, spec), _Doubled(True, True), spec, place, residual)
+    best: tuple[float, LayerPlan] | None = None
+    for candidate in padded(operation, spec.array.rows, spec.array.columns):
+        for doubled in (_Doubled(True, True), _Doubled(True, False), _Doubled(False, True), _Doubled(False, False)):
+            shape = _shape(candidate.channels, candidate.outputs, candidate.groups, candidate.rows, candidate.columns)
+            mapping = _mapping(shape, spec, place.free_words, doubled)
+            if mapping is None:
+                continue
+            plan = _plan(candidate, operation, mapping, doubled, spec, place, residual)
+            energy = sum(energy_by_component_pj(plan.stages[0].actions, spec).values())
+            product = schedule(plan.steps, spec.dram_bits_per_cycle).end * energy
+            if best is None or product < best[0]:
+                best = product, plan
+    if best is None:
+        best_mapping(operation, _with_memories(spec, place.free_words, _Doubled(False, False)))  # says what is missing
+        raise AssertionError
+    return best[1]
+
+
+@dataclass(frozen=True)
+class _Doubled:
+    """Which memories hold a second set of data, so that it is loaded while the first is worked on."""
+
+    buffer: bool
+    weights: bool
+
+
+def _with_memories(spec: EyerissSpec, free_words: int, doubled: _Doubled) -> EyerissSpec:
+    words = spec.global_buffer.width_bits // WORD_BITS * (2 if doubled.buffer else 1)
+    weights = spec.pe.weight_sram_words // (2 if doubled.weights else 1)
+    pe = spec.pe.model_copy(update={"weight_sram_words": max(1, weights)})
+    buffer = spec.global_buffer.model_copy(update={"depth": max(1, free_words // words)})
+    return spec.model_copy(update={"pe": pe, "global_buffer": buffer})
+
+
+@lru_cache(maxsize=4096)
+def _mapping(operation: Operation, spec: EyerissSpec, free_words: int, doubled: _Doubled) -> Mapping | None:
+    """The best mapping of a layer of this shape, None if there is none; found once for equal layers."""
+    try:
+        return best_mapping(operation, _with_memories(spec, free_words, doubled))
+    except InputError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _shape(channels: int, outputs: int, groups: int, rows: Window, columns: Window) -> Operation:
+    """One and the same operation for all layers of a shape: a mapping depends on nothing else."""
+    return Operation("layer", EXPAND_OR_LAYER, channels, outputs, groups, rows, columns)
+
+
+def _plan(
+    candidate: Operation,
+    operation: Operation,
+    mapping: Mapping,
+    doubled: _Doubled,
+    spec: EyerissSpec,
+    place: Place,
+    residual: bool,
+) -> LayerPlan:
+    if spec.kind == "sparse":
+        cycles, actions = sparse_cycles(candidate, operation, mapping, spec)
+    else:
+        cycles, actions = dense_cycles(candidate, operation, mapping, spec)
+    # Weights among what is read are what the PEs take in, copies left out; the rest are inputs.
+    weight_bits = actions.weight_sram_writes / mapping.spatial.q_columns * WORD_BITS
+    input_bits = (actions.dram_read_bits - weight_bits) * place.input_on_chip
+    output_bits = operation.outputs * operation.out_pixels * WORD_BITS
+    actions = on_chip(actions, input_bits, output_bits * place.output_on_chip, spec)
+    if residual:
+        actions += _residual(output_bits, spec, place)
+    if spec.edges == "idle":
+        cycles = max(cycles, buffer_cycles(actions, spec))
+    row = StagePlan(
+        operation.stage, operation.macs, spec.array.pes, actions, mapping.describe(), mapping.spatial.pes, cycles
+    )
+    steps = _steps(operation, min(mapping.passes, MOST_STEPS), row, weight_bits, doubled, place)
+    return LayerPlan(operation.layer, steps, (row,))
+
+
+def _steps(
+    operation: Operation, count: int, row: StagePlan, weight_bits: float, doubled: _Doubled, place: Place
+) -> tuple[Step, ...]:
+    """Equal parts of a layer; weights come late where the PEs hold one set, inputs where the buffer does."""
+    weights = divide(round(weight_bits), count)
+    inputs = divide(round(row.actions.dram_read_bits) - round(weight_bits), count)
+    stores = divide(round(row.actions.dram_written_bits), count)
+    works = divide(row.own_cycles, count)
+    return tuple(
+        Step(
+            layer=operation.layer,
+            load_bits=weights[index] * doubled.weights + inputs[index] * doubled.buffer,
+            late_bits=weights[index] * (not doubled.weights) + inputs[index] * (not doubled.buffer),
+            store_bits=stores[index],
+            main_cycles=works[index],
+            load_lag=2,
+            waits=index == 0,
+            reads_stores=index == 0 and not place.input_on_chip,
+            stage=operation.stage,
+        )
+        for index in range(count)
+    )
+
+
+def _residual(bits: int, spec: EyerissSpec, place: Place) -> Actions:
+    """Another map read and added to the output."""
+    near, width = spec.array_words_per_access, spec.global_buffer.width_bits
+    fetched = 0 if place.residual_on_chip else bits
+    return Actions(
+        global_buffer_reads=bits / WORD_BITS / near,
+        global_buffer_writes=fetched / width,
+        psum_regfile_writes=bits / WORD_BITS,
+        dram_read_bits=fetched,
+    )

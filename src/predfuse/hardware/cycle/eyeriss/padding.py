@@ -1,0 +1,111 @@
+"""Layers on the dense and sparse machines whose sizes do not divide: PEs beyond the edge stay idle.
+
+The published model allows only factors that divide a dimension. A real machine may round a dimension up to what its
+PEs take at once, or to a number that tiles better, where that takes less time or energy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from predfuse.graph.nodes import Array
+from predfuse.hardware.energy import Actions
+from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.spec import EyerissSpec
+from predfuse.hardware.workload import Operation
+
+SLACK = 1.05
+"""Sizes that take up to this factor of the fewest cycles are considered."""
+MOST_SIZES = 10
+"""Sizes considered, those of fewest cycles first."""
+MULTIPLES = (1, 2, 4, 8)
+"""Loops left in time are rounded up to a multiple of one of these."""
+
+
+def padded(operation: Operation, rows: int, columns: int) -> list[Operation]:
+    """The operation as it is, and with channels, outputs and output columns rounded up in every promising way.
+
+    Args:
+        operation: The layer.
+        rows: Of PEs: share kernel width, outputs and input channels.
+        columns: Of PEs: share output columns and outputs.
+    """
+    depthwise = operation.is_depthwise
+    outputs = operation.outputs if depthwise else operation.group_outputs
+    channels = 1 if depthwise else operation.group_channels
+    sizes = _promising(outputs, channels, operation.columns.out, operation.columns.kernel, rows, columns)
+    as_is = (outputs, channels, operation.columns.out)
+    return [operation, *(_resized(operation, *size) for size in sizes if size != as_is)]
+
+
+def without_edges(actions: Actions, candidate: Operation, operation: Operation, spec: EyerissSpec) -> Actions:
+    """What a layer does of what it would do rounded up: PEs beyond the edge idle, only real outputs stored.
+
+    Args:
+        actions: Of the candidate.
+        candidate: The layer, rounded up.
+        operation: The layer as it is.
+        spec: The machine.
+    """
+    scaled = actions.scaled(operation.macs / candidate.macs)
+    stored_bits = operation.outputs * operation.out_pixels * WORD_BITS
+    more = stored_bits - scaled.dram_written_bits  # sums over fewer channels are as many outputs
+    return scaled + Actions(dram_written_bits=more, global_buffer_reads=more / spec.global_buffer.width_bits)
+
+
+def _resized(operation: Operation, m: int, c: int, q: int) -> Operation:
+    wider = replace(operation.columns, out=q)
+    weight = _pad_weight(operation, m, c)
+    if operation.is_depthwise:
+        return replace(operation, outputs=m, channels=m, groups=m, columns=wider, weight=weight)
+    groups = operation.groups
+    return replace(operation, outputs=m * groups, channels=c * groups, columns=wider, weight=weight)
+
+
+@lru_cache(maxsize=4096)
+def _promising(m: int, c: int, q: int, s: int, rows: int, columns: int) -> tuple[tuple[int, int, int], ...]:
+    """Sizes ``(outputs, input channels, output columns)`` of few cycles, fewest first."""
+    found: dict[tuple[int, int, int], int] = {}
+    for turns, size in _sizes(m, c, q, s, rows, columns):
+        found[size] = min(turns, found.get(size, turns))
+    least = min(found.values())
+    ranked = sorted((turns, size) for size, turns in found.items() if turns <= SLACK * least)
+    return tuple(size for _, size in ranked[:MOST_SIZES])
+
+
+def _sizes(m: int, c: int, q: int, s: int, rows: int, columns: int) -> Iterator[tuple[int, tuple[int, int, int]]]:
+    s_rows = max(d for d in range(1, min(s, rows) + 1) if s % d == 0)
+    for q_columns in range(1, min(q, columns) + 1):
+        q_turns = -(-q // q_columns)
+        for m_columns in range(1, min(m, columns // q_columns) + 1):
+            for m_rows in range(1, min(m, rows // s_rows) + 1):
+                at_once = m_columns * m_rows
+                for c_rows in range(1, min(c, rows // s_rows // m_rows) + 1):
+                    for m_turns in _rounded(-(-m // at_once)):
+                        for c_turns in _rounded(-(-c // c_rows)):
+                            yield (
+                                m_turns * c_turns * q_turns,
+                                (m_turns * at_once, c_turns * c_rows, q_turns * q_columns),
+                            )
+
+
+def _rounded(turns: int) -> set[int]:
+    return {-(-turns // multiple) * multiple for multiple in MULTIPLES}
+
+
+def _pad_weight(operation: Operation, m: int, c: int) -> Array | None:
+    if operation.weight is None:
+        return None
+    kernel = operation.weight.shape[2:]
+    if operation.is_depthwise:
+        result = np.zeros((m, 1, *kernel), operation.weight.dtype)
+        result[: operation.outputs] = operation.weight
+        return result
+    result = np.zeros((operation.groups, m, c, *kernel), operation.weight.dtype)
+    grouped = operation.weight.reshape(operation.groups, operation.group_outputs, operation.group_channels, *kernel)
+    result[:, : operation.group_outputs, : operation.group_channels] = grouped
+    return result.reshape(operation.groups * m, c, *kernel)

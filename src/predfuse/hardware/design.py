@@ -1,0 +1,195 @@
+"""Microarchitecture of an Archon: what its lists, gates, predictor and buffers may do in a cycle.
+
+Used at ``cycle`` fidelity. Every choice is one field; ``predfuse study`` sweeps them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from predfuse.hardware.parts import Area, Count, Energy, Part
+from predfuse.predictor.format import LargestWeight
+
+MOST_PIXELS = 64
+"""A gate word is one 64-bit integer."""
+Share = Annotated[int, Field(ge=0, le=1 << 32)]
+
+
+class StructureArea(Part):
+    """Area of what the optional structures are made of (um2 each)."""
+
+    sram_bank: Area
+    """Fixed part of one SRAM bank (um2)."""
+    sram_bit: Area
+    """One bit of a banked SRAM (um2)."""
+    narrow_sram_bit: Area
+    """One bit of a small SRAM 16 bits wide (um2), everything included."""
+    regfile: Area
+    """Fixed part of one 16-bit register file (um2)."""
+    mask_sram_bit: Area
+    """One bit of a PE's mask SRAM (um2)."""
+    regfile_bit: Area
+    """One bit of a register file (um2)."""
+    flip_flop: Area
+    """One flip-flop (um2)."""
+    mux_bit: Area
+    """One bit passed or blocked: a multiplexer input, a crossbar point, an AND gate (um2)."""
+    adder_bit: Area
+    """One bit of an adder (um2)."""
+    multiplier: Area
+    """One 16-bit multiplier (um2)."""
+
+
+class StructureEnergy(Part):
+    """Energy of one action of the optional structures (pJ each)."""
+
+    sram_access: Energy
+    """Fixed part of one 64-bit access of a banked SRAM (pJ)."""
+    sram_access_per_bank_bit: Energy
+    """What every bit of its bank adds to an access (pJ)."""
+    regfile_access: Energy
+    """Fixed part of one access of a 16-bit register file (pJ)."""
+    regfile_access_per_word: Energy
+    """What every word of it adds to an access (pJ)."""
+    fifo_access: Energy
+    """One entry pushed into or popped from a PE's FIFO, or its pipeline register (pJ)."""
+    mask_sram_read: Energy
+    """16 mask bits read from a PE's mask SRAM (pJ)."""
+    mask_sram_write: Energy
+    """16 mask bits written into a PE's mask SRAM (pJ)."""
+    factor_multiplication: Energy
+    """One product of two factors of a fused weight (pJ)."""
+    register_word: Energy
+    """16 bits written into or read from registers beside a lane, in the predictor or between pipeline stages (pJ)."""
+    narrow_sram_word: Energy
+    """16 bits read from or written into a small SRAM of factors (pJ)."""
+    project_row: Energy
+    """One row of project weights read (pJ)."""
+
+
+class Structures(Part):
+    """Sizes of the structures the published machine does not have, and what they cost."""
+
+    lane_registers: Count
+    """Channels a lane holds in one of its two sets of registers (count)."""
+    channel_loads: Count
+    """Channels that travel from the memories to the lanes in a cycle (count)."""
+    project_row_words: Count
+    """Project weights of one channel read at once (16-bit words)."""
+    project_memory_words: Count
+    """Project weights held for one group (16-bit words)."""
+    tap_memory_words: Count
+    """Depthwise weights held for one group (16-bit words)."""
+    column_buffer_words: Count
+    """Expand weights of one input channel held (16-bit words), twice."""
+    map_bits: Count
+    """Bits that say which taps, which outputs and which of two input columns the channels of a group have (bits), kept
+    beside the memories of the weights themselves."""
+    gate_queue_words: Count
+    """Gate words that wait at every bank for a cycle in which it is not read (count)."""
+    load_bits: Count
+    """Bits of an instruction that loads a channel: its lane. Which channels a pass has, the bits of their taps say."""
+    input_plane_pixels: Count
+    """Input pixels of one channel held in registers, shifted from tap to tap (count), twice; larger tiles are read
+    from the global buffer anew for every tap."""
+    predictor_units: Count
+    """Pixels the predictor expands at once (count)."""
+    predictor_inputs: Count
+    """Additions of a unit in a cycle (count)."""
+    predictor_channels: Count
+    """Middle channels a unit can work on at once (count), if its inputs suffice."""
+    predictor_taps: Count
+    """Depthwise additions of the predictor per pixel, channel and cycle (count)."""
+    hidden_plane_pixels: Count
+    """First-stage activations and masks of one channel held in registers (count), twice; tiles that need more are
+    predicted in parts."""
+    gate_writes: Count
+    """Gate words written in a cycle (count)."""
+    channel_bits: Count
+    """Offsets and shift of the predictor per middle channel, as stored (bits)."""
+    area_um2: StructureArea
+    """Area per part."""
+    energy_pj: StructureEnergy
+    """Energy per action."""
+
+
+class ArchonDesign(Part):
+    """What Archon may do in a cycle."""
+
+    tile_rows: Count
+    """Rows of output pixels worked on at once (count)."""
+    tile_columns: Count
+    """Columns of output pixels worked on at once (count); at most 64 pixels, one bit of a gate word each."""
+    parallel_lists: Count
+    """PEs per pixel: lists multiplied in one cycle (count)."""
+    shared_lists: Count
+    """Lists whose entries a PE can add in one cycle (count); 1 leaves lanes behind the end of a list idle."""
+    lanes: Count | None = None
+    """Entries of a list sent in a cycle (count); null: one per adder of a PE. More than that is an idealisation."""
+    lane_granule: Count
+    """A list begins at a multiple of this many lanes (count)."""
+    weights: Literal["dram", "buffer", "generated"]
+    """Where fused weights come from: fetched for every tile, kept in the global buffer where they fit, or multiplied
+    from their factors on chip."""
+    gates: Literal["private", "banked", "registers"]
+    """Where gates come from: each PE's own mask memory (no conflicts), the banked mask buffer as gate memory for every
+    entry, or registers beside the lanes, loaded from it once for all lists of an input channel and tap."""
+    gate_ports: Count
+    """Gate words one bank of the mask buffer delivers in a cycle (count)."""
+    skip: Literal["nothing", "empty", "entries", "lists"]
+    """What takes no time: nothing; channels and lists without weights, left out by the compiler; also entries whose
+    gate word is 0; also lists all of whose entries are."""
+    bias_sums: Literal["lists", "free"]
+    """How shifts of the batch norms are added: as lists of their own, or (an idealisation) for nothing."""
+    predictor: Literal["shared", "dedicated"]
+    """The PEs' adders, before the main work, or adders of its own, beside the main work of the tile before."""
+    largest_predictor_weight: LargestWeight = 1
+    """Largest magnitude of the predictor's weights: 1, ternary ones; 2 or 4: 0 and powers of two up to it, with sign.
+    Adders of its own are wider for it then; the PEs' narrow ones are not wide enough."""
+    predictor_order: Literal["layer", "tile"]
+    """Whole layers, activations and masks spilled to the DRAM where the buffers are too small; or tile by tile on chip,
+    halos computed again."""
+    predictor_packing: Literal["full", "channels"]
+    """All adders always full, over a layer (an idealisation); or as many whole channels at once as there is room."""
+    plain_layers: Literal["even", "mapped"]
+    """Multiplications spread evenly over all PEs (an idealisation); or one pixel or one output a PE."""
+    fill_cycles: Share
+    """Cycles to fill the pipelines at the start of every prediction and of every tile (cycles)."""
+    structures: Structures | None = None
+    """What gates in registers, generated weights and a dedicated predictor need."""
+
+
+def first_conflict(design: ArchonDesign, pes: int) -> tuple[str, str, str] | None:
+    """The first pair of choices that cannot go together: field, what is wrong, how to mend it; None if all fit.
+
+    Args:
+        design: The choices.
+        pes: PEs of the machine.
+    """
+    pixels = design.tile_rows * design.tile_columns
+    if pixels > MOST_PIXELS:
+        return "tile_rows", f"gives tiles of {pixels} pixels", f"use at most {MOST_PIXELS}, one bit of a gate word each"
+    if pixels * design.parallel_lists != pes:
+        what = f"is {design.parallel_lists}: {pixels} pixels make {pixels * design.parallel_lists} PEs, not {pes}"
+        return "parallel_lists", what, "change it, the tile or the array"
+    if design.gates == "registers" and design.weights != "generated":
+        return "gates", "is 'registers' with stored weights", "generate the weights or choose other gates"
+    if design.gates != "private" and design.predictor_order == "layer":
+        return "predictor_order", f"is 'layer' with {design.gates} gates", "predict tile by tile"
+    if design.gates != "registers" and design.parallel_lists > 1:
+        return "parallel_lists", f"is {design.parallel_lists} with {design.gates} gates", "use 1 or gates in registers"
+    if design.gates == "registers" and (design.shared_lists > 1 or design.lane_granule > 1):
+        return "shared_lists", "is above 1 with gates in registers", "use 1: their lists end in the cycle they begin"
+    if design.skip in ("entries", "lists") and (design.weights != "generated" or design.gates == "registers"):
+        return "skip", f"is {design.skip!r}", "generate the weights and read gates entry by entry, or skip less"
+    if design.predictor == "shared" and design.largest_predictor_weight > 1:
+        what = f"is {design.largest_predictor_weight} with a shared predictor"
+        return "largest_predictor_weight", what, "use 1 or a dedicated predictor: the adders of a PE are too narrow"
+    if design.predictor == "dedicated" and design.predictor_order == "layer":
+        return "predictor_order", "is 'layer' with a dedicated predictor", "predict tile by tile"
+    needed = design.gates == "registers" or design.weights == "generated" or design.predictor == "dedicated"
+    if needed and design.structures is None:
+        return "structures", "is missing", "give the sizes of what gates, weights or the predictor need"
+    return None

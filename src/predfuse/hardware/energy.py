@@ -1,0 +1,137 @@
+"""Energy from action counts: every action has one price in the specification and belongs to one component."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec
+
+COMPONENTS = ("dram", "global_buffer", "mask_buffer", "register_files", "multipliers", "adders", "control")
+"""Where energy goes. ``register_files`` are all memories inside PEs, ``control`` is FIFOs, gates and the memories and
+registers between the buffers and the lanes."""
+
+COMPONENT_OF: Mapping[str, str] = {
+    "multiplications": "multipliers",
+    "additions": "adders",
+    "ternary_additions": "adders",
+    "ifmap_regfile_reads": "register_files",
+    "ifmap_regfile_writes": "register_files",
+    "psum_regfile_reads": "register_files",
+    "psum_regfile_writes": "register_files",
+    "weight_sram_reads": "register_files",
+    "weight_sram_writes": "register_files",
+    "mask_sram_reads": "register_files",
+    "mask_sram_writes": "register_files",
+    "fifo_pushes": "control",
+    "fifo_pops": "control",
+    "gates": "control",
+    "global_buffer_reads": "global_buffer",
+    "global_buffer_writes": "global_buffer",
+    "mask_buffer_reads": "mask_buffer",
+    "mask_buffer_writes": "mask_buffer",
+    "factor_multiplications": "multipliers",
+    "register_words": "control",
+    "narrow_sram_words": "control",
+    "project_rows": "control",
+    "dram_read_bits": "dram",
+    "dram_written_bits": "dram",
+}
+
+
+@dataclass(frozen=True)
+class Actions:
+    """How often each thing is done (counts; fractions arise where an access serves several words).
+
+    Accesses of register files and PE memories are of 16-bit words, those of the buffers of their full width.
+    """
+
+    multiplications: float = 0.0
+    additions: float = 0.0
+    ternary_additions: float = 0.0
+    ifmap_regfile_reads: float = 0.0
+    ifmap_regfile_writes: float = 0.0
+    psum_regfile_reads: float = 0.0
+    psum_regfile_writes: float = 0.0
+    weight_sram_reads: float = 0.0
+    weight_sram_writes: float = 0.0
+    mask_sram_reads: float = 0.0
+    mask_sram_writes: float = 0.0
+    fifo_pushes: float = 0.0
+    fifo_pops: float = 0.0
+    gates: float = 0.0
+    global_buffer_reads: float = 0.0
+    global_buffer_writes: float = 0.0
+    mask_buffer_reads: float = 0.0
+    mask_buffer_writes: float = 0.0
+    factor_multiplications: float = 0.0
+    register_words: float = 0.0
+    narrow_sram_words: float = 0.0
+    project_rows: float = 0.0
+    dram_read_bits: float = 0.0
+    dram_written_bits: float = 0.0
+
+    def __add__(self, other: Actions) -> Actions:
+        return Actions(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    def scaled(self, factor: float) -> Actions:
+        """Every count times ``factor``."""
+        return Actions(**{name: count * factor for name, count in self.as_dict().items()})
+
+    def as_dict(self) -> dict[str, float]:
+        """Counts by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def prices_pj(spec: AcceleratorSpec) -> dict[str, float]:
+    """Price of one action (pJ) by the name of its count; actions the machine cannot do are missing."""
+    table = spec.energy_pj
+    prices = {
+        "multiplications": table.multiply_accumulate,
+        "ifmap_regfile_reads": table.ifmap_regfile_read,
+        "ifmap_regfile_writes": table.ifmap_regfile_write,
+        "psum_regfile_reads": table.psum_regfile_read,
+        "psum_regfile_writes": table.psum_regfile_write,
+        "global_buffer_reads": table.global_buffer_read,
+        "global_buffer_writes": table.global_buffer_write,
+        "dram_read_bits": table.dram_access / spec.dram_width_bits,
+        "dram_written_bits": table.dram_access / spec.dram_width_bits,
+    }
+    if isinstance(spec, EyerissSpec):
+        prices["weight_sram_reads"] = spec.energy_pj.weight_sram_read
+        prices["weight_sram_writes"] = spec.energy_pj.weight_sram_write
+    if isinstance(spec, ArchonSpec):
+        prices |= {
+            "additions": spec.energy_pj.add,
+            "ternary_additions": spec.energy_pj.add / spec.pe.adder_split,
+            "fifo_pushes": spec.energy_pj.fifo_push,
+            "fifo_pops": spec.energy_pj.fifo_pop,
+            "gates": spec.energy_pj.gate,
+            "mask_sram_reads": spec.energy_pj.mask_sram_read,
+            "mask_sram_writes": spec.energy_pj.mask_sram_write,
+            "mask_buffer_reads": spec.energy_pj.mask_buffer_read,
+            "mask_buffer_writes": spec.energy_pj.mask_buffer_write,
+        }
+        if spec.design.structures is not None:
+            own = spec.design.structures.energy_pj
+            prices |= {
+                "factor_multiplications": own.factor_multiplication,
+                "register_words": own.register_word,
+                "narrow_sram_words": own.narrow_sram_word,
+                "project_rows": own.project_row,
+            }
+    return prices
+
+
+def energy_by_component_pj(actions: Actions, spec: AcceleratorSpec) -> dict[str, float]:
+    """Energy of ``actions`` by component (pJ), every component named.
+
+    Raises:
+        KeyError: An action is counted that the machine cannot do (an error of the model, not of the user).
+    """
+    prices = prices_pj(spec)
+    energy = dict.fromkeys(COMPONENTS, 0.0)
+    for name, count in actions.as_dict().items():
+        if count:
+            energy[COMPONENT_OF[name]] += count * prices[name]
+    return energy

@@ -1,0 +1,184 @@
+"""Area and energy of an Archon's structures from their sizes, by the rules behind its specification.
+
+Rules, all fitted to the published table of ``archon-ics21``: a banked SRAM costs a fixed part and a part per bit for
+every bank, its access likewise; a register file a fixed part and a part per bit; everything else so much per bit.
+"""
+
+from __future__ import annotations
+
+from predfuse.hardware.design import Structures
+from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.spec import ArchonSpec, Buffer
+
+GATE_BITS = 64
+ADDER_BITS = 20
+MASK_GATE_BITS = 160
+"""AND gates per lane in a PE with masks of its own (bits): 2,419.2 um2 published for six lanes."""
+TERNARY_SUM_BITS = 6
+"""Mean width of the adders in a tree of 24 four-bit terms: 12 of 5 bits, 6 of 6, 3 of 7, 2 of 8 (bits)."""
+OFFSET_BITS = 12
+"""Width of an offset and of what it is added to (bits)."""
+DECODERS_UM2 = 9_676.8
+"""Decoders of the indices that come with stored fused weights, as published."""
+OUTPUT_BITS = 5
+"""Number of an output of a slice, kept with every project weight (bits)."""
+BIAS_BITS = 24
+"""Width of a bias that takes the place of an expand weight (bits)."""
+SHIFT_STAGES = 5
+"""Two-way multiplexers a bit passes to be shifted by 0 to 31."""
+PLANE_WAYS = 4
+"""Where a pixel of the input plane comes from: three neighbours, taps visited to and fro, or the buffer."""
+HIDDEN_WAYS = 3
+"""Where a pixel of the hidden plane comes from: the first stage, or three rows or columns further (large kernels)."""
+TAP_WAYS = 2
+"""Pixels of the hidden plane a depthwise unit may take a tap from: strides of 1 and 2."""
+SCANNED_CHANNELS = 64
+"""Channels of a bank among which the next member of a pass is found, and its words, in a cycle."""
+
+
+def sram_area_um2(buffer: Buffer, own: Structures) -> float:
+    """A banked SRAM (um2)."""
+    bits = buffer.depth * buffer.width_bits
+    return buffer.banks * own.area_um2.sram_bank + bits * own.area_um2.sram_bit
+
+
+def sram_access_pj(bank_bits: float, own: Structures) -> float:
+    """One 64-bit read of a bank (pJ)."""
+    return own.energy_pj.sram_access + bank_bits * own.energy_pj.sram_access_per_bank_bit
+
+
+def regfile_access_pj(words: int, own: Structures) -> float:
+    """One 16-bit read or write of a register file (pJ), of a few words no less than of a plain register."""
+    return max(
+        own.energy_pj.register_word, own.energy_pj.regfile_access + words * own.energy_pj.regfile_access_per_word
+    )
+
+
+def _banked_regfiles(bits: int, banks: int, own: Structures) -> float:
+    """So many bits in one register file a bank (um2)."""
+    return banks * own.area_um2.regfile + bits * own.area_um2.regfile_bit
+
+
+def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
+    """Area of every structure the published machine does not have (um2), by name."""
+    design, own = spec.design, spec.design.structures
+    if own is None:
+        return {}
+    area, lanes, parallel = own.area_um2, spec.pe.adders, design.parallel_lists
+    areas: dict[str, float] = {}
+    if design.gates == "registers":
+        banks, row_words = spec.mask_buffer.banks, own.project_row_words
+        factors = WORD_BITS + BIAS_BITS
+        load_bits = GATE_BITS + factors + row_words * (WORD_BITS + OUTPUT_BITS)
+        # Every list takes a gate, two factors and one word of any row; the rows are compared with its output.
+        chosen = GATE_BITS + factors + row_words * (WORD_BITS + OUTPUT_BITS)
+        project_bits = own.project_memory_words * (WORD_BITS + OUTPUT_BITS)
+        areas["project memory"] = banks * area.sram_bank + project_bits * area.sram_bit
+        areas["tap memory"] = own.tap_memory_words * WORD_BITS * area.narrow_sram_bit
+        areas["column buffers"] = 2 * _banked_regfiles(own.column_buffer_words * WORD_BITS, banks, own)
+        areas["weight maps"] = own.map_bits * area.sram_bit
+        areas["member search"] = banks * SCANNED_CHANNELS * (2 * area.adder_bit + 3 * area.mux_bit)
+        areas["lane registers"] = lanes * 2 * own.lane_registers * load_bits * area.regfile_bit
+        # Banks to lanes directly, or over as many buses as there are loads in a cycle.
+        points = min(banks * lanes, own.channel_loads * (banks + lanes))
+        areas["load network"] = points * load_bits * area.mux_bit
+        areas["lane selectors"] = lanes * parallel * own.lane_registers * chosen * area.mux_bit
+        plane_bits = own.input_plane_pixels * WORD_BITS
+        areas["input planes"] = plane_bits * (2 * area.flip_flop + PLANE_WAYS * area.mux_bit)
+        # Bias sums are multiplied with a power of two of their output, broadcast in place of a pixel.
+        areas["input multiplexers"] = spec.array.pes * WORD_BITS * area.mux_bit
+    elif design.weights == "generated":
+        # Factors in small memories, one for every lane.
+        words = own.project_memory_words + own.tap_memory_words + 2 * own.column_buffer_words
+        areas["factor memories"] = words * WORD_BITS * area.narrow_sram_bit
+    if design.gates != "private":
+        areas["gate write network"] = own.gate_writes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
+    if design.gates != "private" and design.predictor == "dedicated":
+        queued = own.gate_queue_words * spec.mask_buffer.banks * GATE_BITS
+        areas["gate write queues"] = _banked_regfiles(queued, spec.mask_buffer.banks, own)
+    if design.gates == "banked":
+        areas["gate crossbar"] = lanes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
+    if design.weights == "generated":
+        shifter = SHIFT_STAGES * ADDER_BITS * area.mux_bit  # rounding is the addition of a multiplier-accumulator
+        multiplier = area.multiplier * BIAS_BITS / WORD_BITS
+        areas["fused-weight multipliers"] = lanes * parallel * (2 * multiplier + shifter)
+    if design.predictor == "dedicated":
+        positions = design.tile_rows * design.tile_columns
+        # Every power of two above 1 is one way more for an operand, and one bit more for all sums of it.
+        powers = design.largest_predictor_weight.bit_length() - 1
+        ways = (1 + powers) * (spec.activation_bits + 1)
+        term = (TERNARY_SUM_BITS + powers) * area.adder_bit + ways * area.mux_bit
+        offset = OFFSET_BITS * area.adder_bit
+        unit = own.predictor_inputs * (term + spec.activation_bits * area.flip_flop) + own.predictor_channels * offset
+        second = own.predictor_channels * (own.predictor_taps * term + offset)
+        plane = own.predictor_channels * own.hidden_plane_pixels * (spec.activation_bits + 1) * area.flip_flop
+        areas["predictor, first stage"] = own.predictor_units * unit
+        areas["predictor, second stage"] = positions * second
+        areas["hidden planes"] = 2 * plane
+        state = spec.activation_bits + 1
+        choices = positions * own.predictor_channels * own.predictor_taps * TAP_WAYS * state
+        moved = own.predictor_channels * own.hidden_plane_pixels * HIDDEN_WAYS * state
+        areas["tap selectors"] = (choices + moved) * area.mux_bit
+        areas["gate formers"] = positions * own.predictor_channels * own.predictor_taps * area.mux_bit
+    return areas
+
+
+def sized(spec: ArchonSpec) -> ArchonSpec:
+    """The specification with the areas and energies its sizes and choices imply.
+
+    The rules give the published areas back for the published sizes. A machine without ``structures`` stays as it is.
+    """
+    own = spec.design.structures
+    if own is None:
+        return spec
+    area, design, lanes = own.area_um2, spec.design, spec.pe.adders
+    registers, private, shared = design.gates == "registers", design.gates == "private", design.predictor == "shared"
+    input_bits = spec.pe.ifmap_regfile_words * WORD_BITS
+    inputs = min(input_bits * area.flip_flop, area.regfile + input_bits * area.regfile_bit)
+    areas = spec.area_um2.model_copy(
+        update={
+            "psum_regfile": area.regfile + spec.pe.psum_regfile_words * WORD_BITS * area.regfile_bit,
+            # Without FIFOs one pipeline register behind the adders takes their place.
+            "ifmap_regfile": inputs + (ADDER_BITS * area.flip_flop if registers else 0),
+            "adder": ADDER_BITS * area.adder_bit,
+            "fifo": 0 if registers else WORD_BITS * area.flip_flop,
+            "mask_sram": spec.pe.mask_sram_depth * WORD_BITS * area.mask_sram_bit,
+            "mask_gates": MASK_GATE_BITS * lanes * area.mux_bit if private else 0,
+            # Entries have the width of a weight; the published multiplexers pass that of a sum.
+            "zero_muxes": (WORD_BITS if registers else ADDER_BITS) * lanes * area.mux_bit,
+            # Gates in registers come by lane, not by index.
+            "decoders": 0 if registers else DECODERS_UM2,
+            "reconfiguration_muxes": spec.pe.adder_split * ADDER_BITS * lanes * area.mux_bit if shared else 0,
+            "global_buffer": sram_area_um2(spec.global_buffer, own),
+            "mask_buffer": sram_area_um2(spec.mask_buffer, own),
+            "published_difference": 0,
+        }
+    )
+    gate_access = sram_access_pj(_bank_bits(spec.mask_buffer), own)
+    buffer_access = sram_access_pj(_bank_bits(spec.global_buffer), own)
+    energies = spec.energy_pj.model_copy(
+        update={
+            "ifmap_regfile_read": regfile_access_pj(spec.pe.ifmap_regfile_words, own),
+            "ifmap_regfile_write": regfile_access_pj(spec.pe.ifmap_regfile_words, own),
+            "psum_regfile_read": regfile_access_pj(spec.pe.psum_regfile_words, own),
+            "psum_regfile_write": regfile_access_pj(spec.pe.psum_regfile_words, own),
+            "fifo_push": own.energy_pj.fifo_access,
+            "fifo_pop": 0 if registers else own.energy_pj.fifo_access,
+            "mask_sram_read": own.energy_pj.mask_sram_read if private else 0,
+            "mask_sram_write": own.energy_pj.mask_sram_write if private else 0,
+            "mask_buffer_read": gate_access,
+            "mask_buffer_write": gate_access,
+            "global_buffer_read": buffer_access,
+            "global_buffer_write": buffer_access,
+        }
+    )
+    word_bits = WORD_BITS + OUTPUT_BITS
+    wide = max(1.0, own.project_row_words * word_bits / GATE_BITS)  # 64-bit memories side by side
+    row_bits = own.project_memory_words * word_bits / spec.mask_buffer.banks / wide
+    prices = own.energy_pj.model_copy(update={"project_row": wide * sram_access_pj(row_bits, own)})
+    sized_design = design.model_copy(update={"structures": own.model_copy(update={"energy_pj": prices})})
+    return spec.model_copy(update={"area_um2": areas, "energy_pj": energies, "design": sized_design})
+
+
+def _bank_bits(buffer: Buffer) -> float:
+    return buffer.depth * buffer.width_bits / buffer.banks

@@ -1,0 +1,64 @@
+"""Magnitude pruning of the blocks of a network, to give an untrained network the published densities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Array, Bottleneck, Conv, Network, Node
+from predfuse.hardware.workload import DEPTHWISE, EXPAND_OR_LAYER, PROJECT, layer_of, stage_of
+
+POINTWISE_DENSITY = 0.2
+"""Share of 1x1 weights kept in the published networks."""
+DEPTHWISE_DENSITY = 0.3
+"""Share of depthwise weights kept in the published networks."""
+
+
+def keep_largest(weight: Array, density: float) -> Array:
+    """The ``round(density * size)`` weights of largest magnitude, the others zero; of equals the first are kept."""
+    keep = round(density * weight.size)
+    if keep == 0:
+        return np.zeros_like(weight)
+    magnitude = np.abs(weight).reshape(-1)
+    smallest_kept = np.partition(magnitude, weight.size - keep)[weight.size - keep]
+    chosen = magnitude > smallest_kept
+    equals = np.flatnonzero(magnitude == smallest_kept)
+    chosen[equals[: keep - np.count_nonzero(chosen)]] = True
+    pruned: Array = np.where(chosen.reshape(weight.shape), weight, 0)
+    return pruned
+
+
+def prune_blocks(
+    network: Network, pointwise_density: float = POINTWISE_DENSITY, depthwise_density: float = DEPTHWISE_DENSITY
+) -> Network:
+    """Prune expand, depthwise and project of every block, each by itself; stem, tail and classifier stay dense.
+
+    Blocks are :class:`~predfuse.graph.nodes.Bottleneck` nodes and convolutions named ``b1.expand``, ``b1.depthwise``,
+    ``b1.project``.
+
+    Raises:
+        InputError: A density lies outside 0..1.
+    """
+    for option, density in (("pointwise density", pointwise_density), ("depthwise density", depthwise_density)):
+        if not 0.0 <= density <= 1.0:
+            raise InputError(option, f"is {density}", "use a share between 0 and 1")
+
+    def pruned(node: Node) -> Node:
+        if isinstance(node, Bottleneck):
+            return replace(
+                node,
+                expand_weight=keep_largest(node.expand_weight, pointwise_density),
+                depthwise_weight=keep_largest(node.depthwise_weight, depthwise_density),
+                project_weight=keep_largest(node.project_weight, pointwise_density),
+            )
+        stage = stage_of(node.name)
+        if isinstance(node, Conv) and layer_of(node.name) != node.name:
+            if stage in (EXPAND_OR_LAYER, PROJECT):
+                return replace(node, weight=keep_largest(node.weight, pointwise_density))
+            if stage == DEPTHWISE:
+                return replace(node, weight=keep_largest(node.weight, depthwise_density))
+        return node
+
+    return replace(network, nodes=tuple(pruned(node) for node in network.nodes))

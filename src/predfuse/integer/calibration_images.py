@@ -1,0 +1,61 @@
+"""Which images a network is calibrated on when the user names none."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from predfuse import data
+from predfuse.data.catalogue import FOLDER_PREFIX
+from predfuse.data.image_sources import ImageSet, load_images
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Network
+
+logger = logging.getLogger(__name__)
+
+RANDOM = "random"
+"""Standard normal images (normalised), for networks that no data belongs to."""
+_SEED = 0
+
+
+def calibration_images(network: Network, source: str | None, count: int, resize: bool = False) -> ImageSet:
+    """Images to calibrate a network on.
+
+    Args:
+        network: The network.
+        source: See :func:`predfuse.data.image_sources.load_images`, or ``random``; None takes the data set the network
+            was trained on, or, if that is missing here, the images of it that are shipped. Training images are used
+            where there are any.
+        count: How many.
+        resize: Crop and resample pictures.
+
+    Raises:
+        InputError: No images named and none known, or unusable ones.
+    """
+    if count < 1:
+        raise InputError("count", f"is {count}", "use 1 or more calibration images")
+    shape = (int(network.input_shape[0]), int(network.input_shape[1]), int(network.input_shape[2]))
+    if source == RANDOM:
+        generator = np.random.default_rng(_SEED)
+        return ImageSet(RANDOM, generator.normal(size=(count, *shape)))
+    source = source or _trained_on(network)
+    entry = data.CATALOGUE.get(source)
+    training = source.startswith(FOLDER_PREFIX) or Path(source).is_dir() or (entry and "train" in entry.images)
+    found = load_images(source, shape, count, resize, "train" if training else "test")
+    return ImageSet(f"{found.name} ({'train' if training else 'test'})" if entry else found.name, found.images)
+
+
+def _trained_on(network: Network) -> str:
+    name = network.metadata.get("data")
+    if not isinstance(name, str):
+        what = "does not say what data it was trained on"
+        raise InputError(f"network {network.name}", what, f"name calibration images, or {RANDOM!r}")
+    status = {state.entry.name: state for state in data.survey()}.get(name)
+    if status is not None and not status.present:
+        for shipped in data.CATALOGUE:
+            if shipped.startswith(f"{name}-"):
+                logger.warning("Data set %s is not here; calibrating on %s", name, shipped)
+                return shipped
+    return name

@@ -1,0 +1,464 @@
+"""The layers of a compiled network: integers with power-of-two scales, exactly defined ("arithmetic: integers").
+
+Every tensor is int16 and stands for ``integer * 2**-fraction_bits``. Every layer follows one rule: an exact
+accumulator, ``round_half_up(accumulator / 2**shift)``, the activation, saturation to int16 (counted). What each layer
+accumulates stands in its docstring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import (
+    ACTIVATIONS,
+    Activation,
+    Array,
+    Bottleneck,
+    Node,
+    Padding,
+    Predictor,
+    Shape,
+    window_size,
+)
+
+LOWEST, HIGHEST = -(1 << 15), (1 << 15) - 1
+"""Range of an activation (int16)."""
+FRACTION_LIMIT = 64
+"""Scales reach from ``2**-64`` to ``2**64``."""
+SHIFT_LIMIT = 62
+"""Largest right shift of an accumulator."""
+ACCUMULATOR_LIMIT = 63
+"""Widest accumulator (bits, with sign), so that 64-bit arithmetic never wraps."""
+SUM_LIMIT = 31
+"""Widest sum of fused weights (bits, with sign)."""
+FACTOR_BITS = 16
+"""Factors of fused weights (bits, with sign)."""
+BIAS_FACTOR_BITS = 24
+"""Biases among the factors (bits, with sign): their size varies more between channels than that of the weights."""
+PRODUCT_SHIFT = 15
+"""Right shift after the first product of two factors of a fused weight."""
+
+
+def layer_error(name: str, what: str, mend: str = "compile the network again") -> InputError:
+    """The error of an impossible layer."""
+    return InputError(f"layer {name}", what, mend)
+
+
+def _require_array(name: str, label: str, array: Array, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        found = getattr(array, "dtype", type(array).__name__)
+        raise layer_error(name, f"{label} has type {found}, expected {np.dtype(dtype)}")
+    if array.shape != shape or 0 in array.shape:
+        raise layer_error(name, f"{label} has shape {array.shape}, expected {shape}")
+
+
+def _require_range(name: str, label: str, values: Array | int, low: int, high: int) -> None:
+    if np.min(values) < low or np.max(values) > high:
+        raise layer_error(name, f"{label} lies outside {low}..{high}")
+
+
+def accumulator_bits(positive: int, negative: int, largest_shift: int) -> int:
+    """Bits (with sign) that hold every value from ``-negative`` to ``positive`` and the rounding of the shift."""
+    rounding = (1 << largest_shift) >> 1
+    return max(int(positive) + rounding, int(negative)).bit_length() + 1
+
+
+def conv_bits(weight: Array, bias: Array, shift: Array) -> int:
+    """Accumulator bits of a convolution's worst case: ``weight [O, ...]``, ``bias [O]``, ``shift [O]``."""
+    reach = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) << 15
+    ends = [max(int(r) + max(sign * int(b), 0) for r, b in zip(reach, bias, strict=True)) for sign in (1, -1)]
+    return accumulator_bits(ends[0], ends[1], int(shift.max()))
+
+
+def pool_bits(multiplier: Array, pixels: int, shift: Array) -> int:
+    """Accumulator bits of a pooling's worst case; ``pixels`` of a window are summed."""
+    reach = int(multiplier.max()) * pixels << 15
+    return accumulator_bits(reach, reach, int(shift.max()))
+
+
+def add_bits(align: Array | list[int], shift: int) -> int:
+    """Accumulator bits of a sum's worst case; ``align`` are the left shifts of the inputs."""
+    reach = sum(1 << (15 + int(bits)) for bits in align)
+    return accumulator_bits(reach, reach, shift)
+
+
+def _require_accumulator(name: str, bits: int, needed: int) -> None:
+    _require_range(name, "accumulator_bits", bits, 1, ACCUMULATOR_LIMIT)
+    if needed > bits:
+        raise layer_error(name, f"accumulator_bits is {bits}, needs {needed}")
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerNode(Node):
+    """A node whose output is int16.
+
+    Attributes:
+        fraction_bits: The output stands for ``integer * 2**-fraction_bits``.
+    """
+
+    fraction_bits: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_range(self.name, "fraction_bits", self.fraction_bits, -FRACTION_LIMIT, FRACTION_LIMIT)
+
+
+def _require_activation(name: str, activation: str, ceiling: int) -> None:
+    if activation not in ACTIVATIONS:
+        raise layer_error(name, f"unknown activation {activation!r}")
+    if ceiling < 0 or (activation != "relu6" and ceiling):
+        raise layer_error(name, f"ceiling {ceiling} with activation {activation}")
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerConv(IntegerNode):
+    """A convolution; a linear layer is one whose window is the whole image.
+
+    ``accumulator[o] = bias[o] + sum_{c,kh,kw} weight[o,c,kh,kw] * x[c, ...]``, then the shift of channel ``o``.
+
+    Attributes:
+        weight: ``[O, C/groups, kh, kw]`` int16.
+        bias: ``[O]`` int64, in units of the accumulator.
+        shift: ``[O]`` int8.
+        ceiling: ReLU6's 6 in units of the output; 0 for other activations.
+        accumulator_bits: With sign, for the worst case of any int16 input.
+    """
+
+    weight: Array
+    bias: Array
+    shift: Array
+    accumulator_bits: int
+    stride: int = 1
+    padding: Padding = (0, 0, 0, 0)
+    dilation: int = 1
+    groups: int = 1
+    activation: Activation = "linear"
+    ceiling: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.weight, np.ndarray) or self.weight.ndim != 4:
+            raise layer_error(self.name, "weight is no array of four dimensions")
+        _require_array(self.name, "weight", self.weight, np.int16, self.weight.shape)
+        _require_array(self.name, "bias", self.bias, np.int64, (self.out_channels,))
+        _require_array(self.name, "shift", self.shift, np.int8, (self.out_channels,))
+        _require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
+        if self.groups < 1 or self.out_channels % self.groups or min(self.stride, self.dilation) < 1:
+            raise layer_error(self.name, f"groups {self.groups}, stride {self.stride}, dilation {self.dilation}")
+        if min(self.padding) < 0:
+            raise layer_error(self.name, f"padding {self.padding}")
+        _require_activation(self.name, self.activation, self.ceiling)
+        _require_accumulator(self.name, self.accumulator_bits, conv_bits(self.weight, self.bias, self.shift))
+
+    @property
+    def out_channels(self) -> int:
+        return int(self.weight.shape[0])
+
+    @property
+    def in_channels(self) -> int:
+        return int(self.weight.shape[1]) * self.groups
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        return (int(self.weight.shape[2]), int(self.weight.shape[3]))
+
+    def output_shape(self, shapes: list[Shape]) -> Shape:
+        (shape,) = shapes
+        self._require_channels(shape, self.in_channels)
+        return self._window_shape(shape, self.out_channels, self.kernel, self.stride, self.padding, self.dilation)
+
+
+@dataclass(frozen=True, eq=False)
+class FusedBlock(IntegerNode):
+    """A bottleneck as one convolution gated by its predictor, its fused weights given by their factors.
+
+    Fused weights, with ``R(v, s) = round_half_up(v / 2**s)`` and ``m`` of the group of ``o``::
+
+        F[o,m,c,k]  = R(R(project[o,m] * expand[m,c],  15) * depthwise[m,k], weight_shift[o])
+        B1[o,m,k]   = R(R(project[o,m] * expand_bias[m], 15) * depthwise[m,k], expand_bias_shift[o])
+        B2[o,m]     = R(project[o,m] * depthwise_bias[m], depthwise_bias_shift[o])
+
+    Output, with the masks of the predictor (0 outside the image) and ``q = s*p + k``::
+
+        accumulator[o,p] = output_bias[o]
+            + sum_{c,k} x[c,q] * sum_m F[o,m,c,k] mask2[m,p] mask1[m,q]
+            + 2**expand_bias_exponent[o] * sum_k sum_m B1[o,m,k] mask2[m,p] mask1[m,q]
+            + 2**depthwise_bias_exponent[o] * sum_m B2[o,m] mask2[m,p]
+
+    then the shift of channel ``o``, saturation, the channel shuffle, and with a residual ``x`` aligned to the output:
+    ``saturate(round_half_up((y * 2**max(r, 0) + x * 2**max(-r, 0)) / 2**max(r, 0)))``, ``r = residual_shift``.
+    The predictor reads ``clamp(x >> predictor_shift, input_min, input_max)``.
+
+    Attributes:
+        expand: ``[M, C/groups]`` int16.
+        expand_bias: ``[M]`` int32, of 24 bits.
+        depthwise: ``[M, k, k]`` int16.
+        depthwise_bias: ``[M]`` int32, of 24 bits.
+        project: ``[O, M/groups]`` int16.
+        weight_shift: ``[O]`` int8.
+        expand_bias_shift: ``[O]`` int8.
+        depthwise_bias_shift: ``[O]`` int8.
+        expand_bias_exponent: ``[O]`` int8, at most 14: the power of two is itself a possible activation.
+        depthwise_bias_exponent: ``[O]`` int8, likewise.
+        output_bias: ``[O]`` int64, in units of the accumulator.
+        shift: ``[O]`` int8.
+        weight_bits: Of every fused weight and bias entry (bits, with sign).
+        sum_bits: Of every sum of one list, whatever the masks (bits, with sign).
+        accumulator_bits: With sign, for the worst case of any masks and any int16 input.
+        predictor: In integers; its ``input_exponent`` is that of the float network.
+        predictor_shift: Right shift from the block's input to the predictor's.
+        expand_gated: Whether the first stage is gated at all (not for a linear one).
+        depthwise_gated: Whether the second stage is.
+        residual_shift: Fraction bits of the input less those of the output; 0 without residual.
+    """
+
+    expand: Array
+    expand_bias: Array
+    depthwise: Array
+    depthwise_bias: Array
+    project: Array
+    weight_shift: Array
+    expand_bias_shift: Array
+    depthwise_bias_shift: Array
+    expand_bias_exponent: Array
+    depthwise_bias_exponent: Array
+    output_bias: Array
+    shift: Array
+    weight_bits: int
+    sum_bits: int
+    accumulator_bits: int
+    predictor: Predictor
+    predictor_shift: int
+    expand_gated: bool
+    depthwise_gated: bool
+    stride: int
+    padding: Padding
+    groups: int
+    shuffle_groups: int
+    residual: bool
+    residual_shift: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for label, dimensions in (("expand", 2), ("depthwise", 3), ("project", 2)):
+            if not isinstance(getattr(self, label), np.ndarray) or getattr(self, label).ndim != dimensions:
+                raise layer_error(self.name, f"{label} is no array of {dimensions} dimensions")
+        middle, outputs, kernel = self.middle_channels, self.out_channels, self.kernel
+        shapes = {
+            "expand": self.expand.shape,
+            "expand_bias": (middle,),
+            "depthwise": (middle, kernel, kernel),
+            "depthwise_bias": (middle,),
+            "project": (outputs, middle // self.groups if self.groups > 0 else 0),
+        }
+        for label, shape in shapes.items():
+            dtype = np.int32 if label.endswith("bias") else np.int16
+            _require_array(self.name, label, getattr(self, label), dtype, shape)
+        for label in ("expand_bias", "depthwise_bias"):
+            largest = (1 << (BIAS_FACTOR_BITS - 1)) - 1
+            _require_range(self.name, label, getattr(self, label), -largest - 1, largest)
+        _require_array(self.name, "output_bias", self.output_bias, np.int64, (outputs,))
+        limits = {"shift": SHIFT_LIMIT, "expand_bias_exponent": 14, "depthwise_bias_exponent": 14}
+        limits |= dict.fromkeys(("weight_shift", "expand_bias_shift", "depthwise_bias_shift"), SHIFT_LIMIT)
+        for label, largest in limits.items():
+            _require_array(self.name, label, getattr(self, label), np.int8, (outputs,))
+            _require_range(self.name, label, getattr(self, label), 0, largest)
+        _require_range(self.name, "weight_bits", self.weight_bits, 1, 16)
+        _require_range(self.name, "sum_bits", self.sum_bits, 1, SUM_LIMIT)
+        _require_range(self.name, "accumulator_bits", self.accumulator_bits, 1, ACCUMULATOR_LIMIT)
+        _require_range(self.name, "predictor_shift", self.predictor_shift, 0, SHIFT_LIMIT)
+        _require_range(self.name, "residual_shift", self.residual_shift, -30, 30)
+        if not isinstance(self.predictor, Predictor):
+            raise layer_error(self.name, "has no predictor")
+        self.as_bottleneck()  # checks everything the float block checks too
+
+    def as_bottleneck(self) -> Bottleneck:
+        """The block's shape, predictor and integer factors in the terms of :mod:`predfuse.graph.nodes`."""
+        return Bottleneck(
+            name=self.name,
+            inputs=self.inputs,
+            expand_weight=self.expand,
+            expand_bias=self.expand_bias,
+            depthwise_weight=self.depthwise,
+            depthwise_bias=self.depthwise_bias,
+            project_weight=self.project,
+            project_bias=self.output_bias,
+            stride=self.stride,
+            padding=self.padding,
+            groups=self.groups,
+            expand_activation="relu" if self.expand_gated else "linear",
+            depthwise_activation="relu" if self.depthwise_gated else "linear",
+            shuffle_groups=self.shuffle_groups,
+            residual=self.residual,
+            predictor=self.predictor,
+        )
+
+    @property
+    def middle_channels(self) -> int:
+        return int(self.expand.shape[0])
+
+    @property
+    def group_channels(self) -> int:
+        """Input channels per group."""
+        return int(self.expand.shape[1])
+
+    @property
+    def in_channels(self) -> int:
+        return self.group_channels * self.groups
+
+    @property
+    def out_channels(self) -> int:
+        return int(self.project.shape[0])
+
+    @property
+    def kernel(self) -> int:
+        return int(self.depthwise.shape[1])
+
+    def output_shape(self, shapes: list[Shape]) -> Shape:
+        return self.as_bottleneck().output_shape(shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerPool(IntegerNode):
+    """Pooling; ``kernel`` 0 pools the whole image.
+
+    ``average``: ``accumulator[p] = multiplier[p] * sum of the window inside the image``; ``max``: the maximum instead
+    of the sum. Then the shift of pixel ``p``.
+
+    Attributes:
+        multiplier: ``[P, Q]`` int16, the inverse of the window's pixel count; 1 for maxima.
+        shift: ``[P, Q]`` int8.
+        accumulator_bits: With sign, for the worst case of any int16 input.
+    """
+
+    kind: Literal["average", "max"]
+    kernel: int
+    stride: int
+    padding: Padding
+    multiplier: Array
+    shift: Array
+    accumulator_bits: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind not in ("average", "max") or self.kernel < 0 or self.stride < 1 or min(self.padding) < 0:
+            raise layer_error(
+                self.name, f"pooling {self.kind} {self.kernel}, stride {self.stride}, padding {self.padding}"
+            )
+        if (self.kernel and max(self.padding) >= self.kernel) or (not self.kernel and any(self.padding)):
+            raise layer_error(self.name, f"padding {self.padding} with kernel {self.kernel}")
+        shape = self.multiplier.shape
+        if len(shape) != 2:
+            raise layer_error(self.name, f"multiplier has shape {shape}, expected rows x columns")
+        _require_array(self.name, "multiplier", self.multiplier, np.int16, shape)
+        _require_array(self.name, "shift", self.shift, np.int8, shape)
+        _require_range(self.name, "multiplier", self.multiplier, 1, HIGHEST)
+        _require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
+
+    def output_shape(self, shapes: list[Shape]) -> Shape:
+        (shape,) = shapes
+        window = (self.kernel, self.kernel) if self.kernel else (shape[1], shape[2])
+        out = self._window_shape(shape, shape[0], window, self.stride, self.padding)
+        if out[1:] != self.multiplier.shape:
+            raise layer_error(self.name, f"gives {out[1]}x{out[2]} pixels, has multipliers for {self.multiplier.shape}")
+        pixels = 1 if self.kind == "max" else window[0] * window[1]
+        _require_accumulator(self.name, self.accumulator_bits, pool_bits(self.multiplier, pixels, self.shift))
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerAdd(IntegerNode):
+    """Sum of equal shapes: ``accumulator = sum_i x_i * 2**align[i]``, then the shift and the activation.
+
+    Attributes:
+        align: ``[inputs]`` int8 left shifts that bring all inputs to one scale.
+        shift: Right shift from there to the output.
+        ceiling: ReLU6's 6 in units of the output; 0 for other activations.
+        accumulator_bits: With sign, for the worst case of any int16 inputs.
+    """
+
+    align: Array
+    shift: int
+    accumulator_bits: int
+    activation: Activation = "linear"
+    ceiling: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_array(self.name, "align", self.align, np.int8, (len(self.inputs),))
+        _require_range(self.name, "align", self.align, 0, SHIFT_LIMIT)
+        _require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
+        _require_activation(self.name, self.activation, self.ceiling)
+        _require_accumulator(self.name, self.accumulator_bits, add_bits(self.align, self.shift))
+
+    def output_shape(self, shapes: list[Shape]) -> Shape:
+        if any(shape != shapes[0] for shape in shapes):
+            raise layer_error(self.name, f"adds different shapes {shapes}")
+        return shapes[0]
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerConcat(IntegerNode):
+    """Concatenation along the channels, every input shifted right to the coarsest scale of all.
+
+    Attributes:
+        shift: ``[inputs]`` int8.
+    """
+
+    shift: Array
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_array(self.name, "shift", self.shift, np.int8, (len(self.inputs),))
+        _require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
+
+    def output_shape(self, shapes: list[Shape]) -> Shape:
+        if any(shape[1:] != shapes[0][1:] for shape in shapes):
+            raise layer_error(self.name, f"joins different image sizes {shapes}")
+        return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerShuffle(IntegerNode):
+    """Channel shuffle: output channel ``i*groups + j`` is input channel ``j*C/groups + i``."""
+
+    groups: int
+
+    def output_shape(self, shapes: list[Shape]) -> Shape:
+        (shape,) = shapes
+        if self.groups < 1 or shape[0] % self.groups:
+            raise layer_error(self.name, f"{shape[0]} channels in {self.groups} groups")
+        return shape
+
+
+ProgramNode: TypeAlias = IntegerConv | FusedBlock | IntegerPool | IntegerAdd | IntegerConcat | IntegerShuffle
+NODE_TYPES: tuple[type[IntegerNode], ...] = (
+    IntegerConv,
+    FusedBlock,
+    IntegerPool,
+    IntegerAdd,
+    IntegerConcat,
+    IntegerShuffle,
+)
+
+
+def pool_counts(shape: Shape, kernel: int, stride: int, padding: Padding, count_padding: bool) -> Array:
+    """Pixels each window of a pooling counts, ``[P, Q]`` int64; ``kernel`` 0 is the whole image."""
+    if kernel == 0:
+        return np.full((1, 1), shape[1] * shape[2], np.int64)
+    top, bottom, left, right = padding
+    rows = _inside(shape[1], kernel, stride, top, bottom)
+    columns = _inside(shape[2], kernel, stride, left, right)
+    counts: Array = np.outer(rows, columns)
+    return np.full_like(counts, kernel**2) if count_padding else counts
+
+
+def _inside(size: int, kernel: int, stride: int, before: int, after: int) -> Array:
+    """Pixels inside the image for every position of a window along one dimension."""
+    start = np.arange(window_size(size, kernel, stride, before, after)) * stride - before
+    inside: Array = np.minimum(start + kernel, size) - np.maximum(start, 0)
+    return inside

@@ -1,0 +1,41 @@
+"""What a user can choose when compiling."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from predfuse.errors import InputError
+from predfuse.integer.program import ACCUMULATOR_LIMIT, SUM_LIMIT, Layout
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Widths and margins of a program.
+
+    Attributes:
+        weight_bits: Of plain weights, and of fused weights and bias entries (with sign).
+        sum_bits: Widest sum of fused weights the hardware adds (with sign). Output channels whose worst case needs
+            more get a coarser scale.
+        accumulator_bits: Widest accumulator the hardware has (with sign); a layer that needs more is refused.
+        margin: Headroom of every scale over the largest value seen on the calibration images (factor, 1 or more).
+        require_fused: Refuse networks with a block that has no predictor.
+        layout: Tiles and list order.
+    """
+
+    weight_bits: int = 16
+    sum_bits: int = 20
+    accumulator_bits: int = 48
+    margin: float = 1.125
+    require_fused: bool = False
+    layout: Layout = field(default_factory=Layout)
+
+    def __post_init__(self) -> None:
+        ranges = {"weight_bits": (2, 16), "sum_bits": (2, SUM_LIMIT), "accumulator_bits": (16, ACCUMULATOR_LIMIT)}
+        for name, (low, high) in ranges.items():
+            if type(getattr(self, name)) is not int or not low <= getattr(self, name) <= high:
+                raise InputError(name, f"is {getattr(self, name)!r}", f"use a whole number from {low} to {high}")
+        if self.sum_bits < self.weight_bits:
+            raise InputError("sum_bits", f"is {self.sum_bits}, below weight_bits", f"use {self.weight_bits} or more")
+        if not math.isfinite(self.margin) or not 1 <= self.margin <= 1024:
+            raise InputError("margin", f"is {self.margin}", "use a factor from 1 to 1024")

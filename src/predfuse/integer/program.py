@@ -1,0 +1,172 @@
+"""A compiled network as a whole: integer layers, the image's integers, the layout. ``docs/program.md`` defines it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import INPUT, Array, Shape
+from predfuse.integer.nodes import (
+    ACCUMULATOR_LIMIT,
+    BIAS_FACTOR_BITS,
+    FACTOR_BITS,
+    FRACTION_LIMIT,
+    HIGHEST,
+    LOWEST,
+    NODE_TYPES,
+    PRODUCT_SHIFT,
+    SHIFT_LIMIT,
+    SUM_LIMIT,
+    FusedBlock,
+    IntegerAdd,
+    IntegerConcat,
+    IntegerConv,
+    IntegerNode,
+    IntegerPool,
+    IntegerShuffle,
+    ProgramNode,
+    layer_error,
+)
+
+__all__ = [
+    "ACCUMULATOR_LIMIT",
+    "BIAS_FACTOR_BITS",
+    "FACTOR_BITS",
+    "FRACTION_LIMIT",
+    "HIGHEST",
+    "LOWEST",
+    "NODE_TYPES",
+    "PRODUCT_SHIFT",
+    "SHIFT_LIMIT",
+    "SUM_LIMIT",
+    "FusedBlock",
+    "IntegerAdd",
+    "IntegerConcat",
+    "IntegerConv",
+    "IntegerNode",
+    "IntegerPool",
+    "IntegerShuffle",
+    "Layout",
+    "Program",
+    "ProgramNode",
+]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a fused block is laid out on an array; it changes no result, only the order of work.
+
+    Attributes:
+        tile_rows: Output pixels a tile is high.
+        tile_columns: Output pixels a tile is wide.
+        lanes: List entries broadcast per cycle.
+        banks: Banks of the mask memory; middle channel ``m`` of a group lies in bank ``m % banks``.
+    """
+
+    tile_rows: int = 8
+    tile_columns: int = 8
+    lanes: int = 8
+    banks: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("tile_rows", "tile_columns", "lanes", "banks"):
+            if type(getattr(self, name)) is not int or not 1 <= getattr(self, name) <= 4096:
+                raise InputError(f"layout.{name}", f"is {getattr(self, name)!r}", "use a whole number from 1 to 4096")
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A network in integers; the last node is the output (class scores).
+
+    Attributes:
+        name: Of the network.
+        input_shape: ``(C, H, W)`` of one image.
+        input_fraction_bits: Of the image's int16 form.
+        input_table: ``[C, 256]`` int16: the int16 form of every 8-bit pixel value, per channel.
+        nodes: Every node after all nodes it reads. Blocks without a predictor appear as ``NAME.expand``,
+            ``NAME.depthwise``, ``NAME.project`` and, where they have them, ``NAME.shuffle`` and ``NAME.add``.
+        layout: Tiles and list order of the fused blocks.
+        labels: Class names, may be empty.
+        metadata: JSON-able facts: source network, calibration, options.
+        input_gain: Per channel: the int16 form of a normalised value ``x`` is
+            ``round_half_up(x * gain * 2**input_fraction_bits)``, saturated. Empty for gains of 1.
+    """
+
+    name: str
+    input_shape: Shape
+    input_fraction_bits: int
+    input_table: Array
+    nodes: tuple[ProgramNode, ...]
+    layout: Layout = field(default_factory=Layout)
+    labels: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    input_gain: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        where = f"program {self.name}"
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise InputError(where, f"input shape {self.input_shape}", "give (channels, height, width)")
+        table = self.input_table
+        if table.shape != (self.input_shape[0], 256) or table.dtype != np.int16:
+            what = f"input table is {table.dtype} {table.shape}, expected int16 ({self.input_shape[0]}, 256)"
+            raise InputError(where, what, "compile the network again")
+        if abs(self.input_fraction_bits) > FRACTION_LIMIT:
+            raise InputError(where, f"input_fraction_bits is {self.input_fraction_bits}", "compile the network again")
+        gains = self.input_gain
+        if gains and (len(gains) != self.input_shape[0] or not np.isfinite(gains).all() or min(gains) <= 0):
+            raise InputError(where, f"input gain is {gains}", "give one finite value above 0 per channel")
+        if not self.nodes:
+            raise InputError(where, "has no layers", "compile the network again")
+        self.shapes()
+        self._check_scales()
+
+    def shapes(self) -> dict[str, Shape]:
+        """Output shape of every node (and of ``"input"``).
+
+        Raises:
+            InputError: A name is used twice, a node reads one that does not come before it, or shapes do not fit.
+        """
+        shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        for node in self.nodes:
+            if node.name in shapes:
+                raise layer_error(node.name, "is defined twice")
+            single = not isinstance(node, IntegerAdd | IntegerConcat)
+            if not node.inputs or (single and len(node.inputs) != 1):
+                raise layer_error(node.name, f"has {len(node.inputs)} inputs")
+            for source in node.inputs:
+                if source not in shapes:
+                    raise layer_error(node.name, f"reads {source!r}, which does not come before it")
+            shapes[node.name] = node.output_shape([shapes[source] for source in node.inputs])
+        return shapes
+
+    def _check_scales(self) -> None:
+        """Nodes that hand values on or align them must agree with the scales of what they read."""
+        scales = {INPUT: self.input_fraction_bits}
+        for node in self.nodes:
+            read = [scales[source] for source in node.inputs]
+            wanted = [node.fraction_bits] * len(read)
+            if isinstance(node, IntegerConcat):
+                wanted = [node.fraction_bits + int(bits) for bits in node.shift]
+            elif isinstance(node, IntegerAdd):
+                wanted = [node.fraction_bits + node.shift - int(bits) for bits in node.align]
+            elif isinstance(node, FusedBlock):
+                wanted = [node.predictor_shift - node.predictor.input_exponent]
+                if node.residual and node.residual_shift != wanted[0] - node.fraction_bits:
+                    raise layer_error(node.name, f"residual_shift {node.residual_shift} does not fit its scales")
+            elif not isinstance(node, IntegerShuffle) and not (isinstance(node, IntegerPool) and node.kind == "max"):
+                wanted = read
+            if wanted != read:
+                raise layer_error(node.name, f"expects inputs of {wanted} fraction bits, gets {read}")
+            scales[node.name] = node.fraction_bits
+
+    @property
+    def output(self) -> ProgramNode:
+        """The last node."""
+        return self.nodes[-1]
+
+    def fused_blocks(self) -> tuple[FusedBlock, ...]:
+        """The fused blocks in order."""
+        return tuple(node for node in self.nodes if isinstance(node, FusedBlock))

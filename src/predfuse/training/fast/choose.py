@@ -1,0 +1,33 @@
+"""Which layers are trained otherwise than by those of PyTorch, and how."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils._triton import has_triton
+
+from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit
+from predfuse.training.fast.cpu_block import ChannelwiseBlock
+from predfuse.training.fast.gpu_block import ChannelMajor, fits
+
+
+def use_kernels(model: Cnn, device: torch.device, pruned: bool = True) -> bool:
+    """Train the layers of a model otherwise than by those of PyTorch where that is faster.
+
+    On a processor, blocks a middle channel at a time if they are ``pruned``, for only then it pays; threads share the
+    groups of a block, and with more threads than groups PyTorch's layers are used. On a GPU, blocks and grouped
+    convolutions in parts with channels outside the images, compiled where Triton is installed.
+
+    Returns:
+        Whether any layer is trained so.
+    """
+    on_gpu = ChannelMajor(compiled=has_triton()) if device.type == "cuda" else None
+    used = False
+    for layer in model.layers:
+        if isinstance(layer, BottleneckUnit):
+            loops = ChannelwiseBlock() if pruned and torch.get_num_threads() <= layer.groups else None
+            layer.kernel = on_gpu or loops
+            used = used or layer.kernel is not None
+        elif isinstance(layer, ConvUnit):
+            layer.convolve = on_gpu.convolve if on_gpu is not None and fits(layer.conv) else None
+            used = used or layer.convolve is not None
+    return used

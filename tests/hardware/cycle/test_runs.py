@@ -1,0 +1,253 @@
+"""Whole networks on every kind of machine: totals add up, nothing is free or negative, more hardware is not slower."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hardware.cycle.machines import archon, eyeriss, random_masks, with_predictors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import SEEDS, networks
+
+from predfuse import models
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Bottleneck, Network
+from predfuse.hardware.closed_form.simulate import simulate
+from predfuse.hardware.cycle.archon.machine import prepare, run_archon
+from predfuse.hardware.cycle.archon.work import block_work
+from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
+from predfuse.hardware.cycle.run import CycleRun
+from predfuse.hardware.cycle.simulate import mean_costs, simulate_cycles
+from predfuse.hardware.cycle.trace import chrome_trace
+from predfuse.hardware.energy import COMPONENTS
+from predfuse.hardware.pruning import prune_blocks
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, archon_for
+from predfuse.hardware.variants import variant
+from predfuse.hardware.workload import workload
+
+BROADCAST = {
+    "design.gates": "banked",
+    "design.parallel_lists": 1,
+    "design.skip": "lists",
+    "design.shared_lists": 2,
+    "pe.psum_regfile_words": 32,
+}
+MACHINES: dict[str, AcceleratorSpec] = {
+    "archon": archon(),
+    "archon-shift": archon("archon-shift"),
+    "archon-ics21": archon("archon-ics21"),
+    "banked": variant(archon(), {**BROADCAST, "design.largest_predictor_weight": 4}),
+    "shared": variant(archon(), {"design.predictor": "shared", "global_buffer.banks": 2}),
+    "stored": variant(archon(), {**BROADCAST, "design.skip": "empty", "design.weights": "buffer"}),
+}
+
+
+def check(run: CycleRun, network: Network, spec: AcceleratorSpec) -> None:
+    result = run.result
+    assert result.total_cycles == run.timeline.end == result.compute_cycles + result.stall_cycles
+    assert result.total_cycles == sum(row.compute_cycles + row.stall_cycles for row in result.rows)
+    assert result.total_cycles == sum(result.layer_cycles().values())
+    assert [entry.node for entry in result.ledger] == [node.name for node in network.nodes]
+    for row in result.rows:
+        assert row.compute_cycles >= 0 and row.stall_cycles >= 0, row
+        assert 0 <= row.utilisation <= 1
+        for name, count in row.actions.as_dict().items():
+            assert np.isfinite(count) and count > -1e-6, (row.layer, row.stage, name, count)
+        assert set(row.energy_pj) == set(COMPONENTS)
+    work = sum(operation.macs for operation in workload(network).operations)
+    assert result.total_energy_uj > 0 or work == 0
+    json.dumps(result.as_json())
+
+
+@settings(max_examples=40)
+@given(networks(with_predictor=True), SEEDS, st.sampled_from(sorted(MACHINES)))
+def test_random_networks_on_archons(network: Network, seed: int, machine: str) -> None:
+    spec = MACHINES[machine]
+    assert isinstance(spec, ArchonSpec)
+    if network.largest_predictor_weight > spec.design.largest_predictor_weight:
+        with pytest.raises(InputError, match="has predictor weights up to"):
+            prepare(network, spec)
+        return
+    run = run_archon(prepare(network, spec), random_masks(network, seed))
+    check(run, network, spec)
+    assert [entry.status for entry in run.result.ledger if entry.node in random_masks(network, seed)] == [
+        "fused"
+    ] * len(random_masks(network, seed))
+
+
+@settings(max_examples=15)
+@given(networks(), st.sampled_from(("eyeriss-dense", "eyeriss-sparse")))
+def test_random_networks_on_dense_and_sparse(network: Network, machine: str) -> None:
+    spec = eyeriss(machine)
+    check(run_eyeriss(network, spec), network, spec)
+
+
+@pytest.fixture(scope="module")
+def small() -> Network:
+    return with_predictors(prune_blocks(models.network("fusionet-s")))
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_fusionet_s(small: Network, machine: str) -> None:
+    spec = MACHINES[machine]
+    prepared = prepare(small, spec)  # type: ignore[arg-type]
+    masks = random_masks(small, 1)
+    run = run_archon(prepared, masks)
+    check(run, small, spec)
+    # The multipliers set a bound no sequencer gets below.
+    for row in run.result.rows:
+        if row.stage == "main" and row.layer.startswith("b"):
+            assert row.compute_cycles * spec.array.pes >= row.actions.multiplications * (machine != "banked")
+    again = run_archon(prepared, masks)
+    assert again.result == run.result
+
+
+def test_larger_predictor_weights_are_stored_in_one_more_bit(small: Network) -> None:
+    """Their additions take as long; what is more is their way from the DRAM and to the predictor."""
+    doubled = replace(
+        small,
+        nodes=tuple(
+            replace(node, predictor=replace(node.predictor, expand=node.predictor.expand + np.int8(2)))
+            if isinstance(node, Bottleneck) and node.predictor is not None
+            else node
+            for node in small.nodes
+        ),
+    )
+    spec, masks = archon("archon-shift"), random_masks(small, 1)
+    ternary, larger = (run_archon(prepare(network, spec), masks).result for network in (small, doubled))
+    bits = [sum(row.actions.dram_read_bits for row in result.rows) for result in (ternary, larger)]
+    shapes = small.shapes()
+    works = [block_work(block, shapes[block.inputs[0]]) for block in small.bottlenecks()]
+    assert bits[1] - bits[0] == sum(int(w.live_channels.sum()) * (w.group_channels + w.taps) for w in works)
+    for name in ("multiplications", "additions", "ternary_additions"):
+        counts = [sum(row.actions.as_dict()[name] for row in result.rows) for result in (ternary, larger)]
+        assert counts[0] == counts[1]
+    with pytest.raises(InputError, match=r"weights up to 2, those of archon go to 1; use archon-shift"):
+        prepare(doubled, archon())
+    assert archon_for(doubled) == spec and archon_for(small) == archon()
+
+
+def test_skipping_follows_the_masks(small: Network) -> None:
+    spec = variant(archon(), BROADCAST)
+    prepared = prepare(small, spec)
+    cycles = [
+        run_archon(prepared, random_masks(small, 1, density=density)).result.total_cycles
+        for density in (0.0, 0.02, 0.5)
+    ]
+    assert cycles == sorted(cycles) and cycles[0] < 0.5 * cycles[-1]
+
+
+def test_lane_registers_take_the_same_time_whatever_the_masks(small: Network) -> None:
+    prepared = prepare(small, archon())
+    runs = [run_archon(prepared, random_masks(small, 1, density=density)) for density in (0.0, 0.9)]
+    assert runs[0].result.total_cycles == runs[1].result.total_cycles
+    assert runs[0].result.total_energy_uj < runs[1].result.total_energy_uj
+    costs = mean_costs(runs)
+    assert costs.total_cycles == costs.fastest_cycles == costs.slowest_cycles
+    assert costs.images == 2
+
+
+def test_bias_sums_are_charged(small: Network) -> None:
+    masks, spec = random_masks(small, 2), archon()
+    free = variant(spec, {"design.bias_sums": "free"})
+    shifted = replace(
+        small,
+        nodes=tuple(
+            replace(node, expand_bias=node.expand_bias + 1, depthwise_bias=node.depthwise_bias + 1)
+            if node.name.startswith("b")
+            else node
+            for node in small.nodes
+        ),
+    )
+    with_sums = run_archon(prepare(shifted, spec), masks).result
+    without = run_archon(prepare(shifted, free), masks).result
+    assert with_sums.total_cycles > 1.05 * without.total_cycles
+    assert with_sums.actions_total("additions") > without.actions_total("additions")
+
+
+def test_bandwidth_only_stalls(small: Network) -> None:
+    masks = random_masks(small, 3)
+    results = {}
+    for bits in (32, 512, None):
+        spec = variant(archon(), {"dram_bits_per_cycle": bits})
+        results[bits] = run_archon(prepare(small, spec), masks).result
+    assert results[None].stall_cycles == 0
+    assert results[32].compute_cycles == results[512].compute_cycles == results[None].compute_cycles
+    assert results[32].stall_cycles > results[512].stall_cycles
+
+
+def test_idle_edges_beat_perfect_factors() -> None:
+    network = models.network("mobilenetv2-s")
+    for name in ("eyeriss-dense", "eyeriss-sparse"):
+        spec = eyeriss(name).model_copy(update={"dram_bits_per_cycle": None, "elementwise": "free"})
+        perfect = spec.model_copy(update={"edges": "perfect"})
+        assert run_eyeriss(network, spec).result.total_cycles < run_eyeriss(network, perfect).result.total_cycles
+
+
+def test_trace(small: Network) -> None:
+    run = run_archon(prepare(small, archon()), random_masks(small, 4))
+    document = json.loads(json.dumps(chrome_trace(run)))
+    spans = [event for event in document["traceEvents"] if event["ph"] == "X"]
+    assert max(event["ts"] + event["dur"] for event in spans) == run.result.total_cycles
+    for track in range(4):
+        of_track = sorted((event["ts"], event["dur"]) for event in spans if event["tid"] == track)
+        assert all(a + d <= b for (a, d), (b, _) in itertools.pairwise(of_track)), "overlap"
+    main = sum(event["dur"] for event in spans if event["tid"] == 3)
+    assert main == sum(step.main_cycles for step in run.steps)
+    loaded = sum(event["args"]["bits"] for event in spans if event["tid"] == 0)
+    assert loaded == pytest.approx(run.result.actions_total("dram_read_bits"), abs=len(run.steps))
+
+
+def test_masks_are_needed_and_must_fit(small: Network) -> None:
+    prepared = prepare(small, archon())
+    with pytest.raises(InputError, match="layer b1: has no masks"):
+        run_archon(prepared, {})
+    masks = random_masks(small, 0)
+    with pytest.raises(InputError, match="layer b1: has masks"):
+        run_archon(prepared, {**masks, "b1": masks["b2"]})
+    with pytest.raises(InputError, match="masks depend on the image; give images"):
+        simulate_cycles(small, archon())
+
+
+def test_blocks_without_predictors_run_plain() -> None:
+    network = prune_blocks(models.network("fusionet-s"))
+    (run,) = simulate_cycles(network, archon())
+    check(run, network, archon())
+    assert {entry.reason for entry in run.result.ledger if entry.node.startswith("b")} == {"has no predictor"}
+
+
+def test_real_images_give_the_masks(small: Network) -> None:
+    images = np.random.default_rng(0).normal(size=(2, *small.input_shape))
+    runs = simulate_cycles(small, archon(), images)
+    assert len(runs) == 2
+    # Predictors that say nothing switch everything off.
+    assert runs[0].result.actions_total("additions") == runs[1].result.actions_total("additions")
+
+
+def test_predicted_relu6_blocks_are_fused_at_both_fidelities() -> None:
+    """Their masks leave the block linear, so that they run like those of ReLU; without a predictor they do not."""
+    plain = prune_blocks(models.network("mobilenetv2-s"), 0.1, 0.3)
+    relu6 = replace(
+        plain,
+        nodes=tuple(
+            replace(node, expand_activation="relu6", depthwise_activation="relu6")
+            if isinstance(node, Bottleneck)
+            else node
+            for node in plain.nodes
+        ),
+    )
+    names = {block.name for block in plain.bottlenecks()}
+    runs = []
+    for network in (with_predictors(plain), with_predictors(relu6)):
+        paper = simulate(network, archon("archon-ics21"))
+        cycle = run_archon(prepare(network, archon()), random_masks(network, 0)).result
+        for result in (paper, cycle):
+            assert {entry.node for entry in result.ledger if entry.status == "fused"} == names
+        runs.append((paper.layer_cycles(), cycle.layer_cycles()))
+    assert runs[0] == runs[1]
+    unpredicted = run_archon(prepare(relu6, archon()), {}).result
+    assert not any(entry.status == "fused" for entry in unpredicted.ledger)

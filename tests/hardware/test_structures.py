@@ -1,0 +1,109 @@
+"""Rules for areas and energies give the published figures back; variants price themselves."""
+
+from __future__ import annotations
+
+import pytest
+from hardware.cycle.machines import archon
+
+from predfuse.errors import InputError
+from predfuse.hardware.area import area_items, total_area_um2
+from predfuse.hardware.prices import sized, structure_areas_um2
+from predfuse.hardware.variants import variant
+
+PUBLISHED_WITH_MASKS_UM2 = 1_695_941
+
+
+def test_rules_give_the_published_machine_back() -> None:
+    published, structures = archon("archon-ics21"), archon().design.structures
+    design = published.design.model_copy(update={"structures": structures})
+    ruled = sized(published.model_copy(update={"design": design}))
+    for name in type(published.area_um2).model_fields:
+        if name != "published_difference":
+            assert getattr(ruled.area_um2, name) == pytest.approx(getattr(published.area_um2, name), rel=2e-4), name
+    for name in type(published.energy_pj).model_fields:
+        assert getattr(ruled.energy_pj, name) == pytest.approx(getattr(published.energy_pj, name), rel=0.02), name
+    assert total_area_um2(ruled, with_mask_buffer=True) == pytest.approx(PUBLISHED_WITH_MASKS_UM2, rel=1e-4)
+
+
+def test_shipped_archon_is_priced_by_the_rules_and_no_larger_than_the_published_one() -> None:
+    spec = archon()
+    ruled = sized(spec)
+    for part in ("area_um2", "energy_pj"):
+        for name, value in getattr(ruled, part):
+            assert getattr(getattr(spec, part), name) == pytest.approx(value, rel=1e-3), (part, name)
+    assert spec.design.structures is not None and ruled.design.structures is not None
+    prices = spec.design.structures.energy_pj, ruled.design.structures.energy_pj
+    assert prices[0].project_row == pytest.approx(prices[1].project_row, rel=1e-3)
+    assert total_area_um2(spec, with_mask_buffer=True) <= PUBLISHED_WITH_MASKS_UM2
+
+
+def test_every_structure_has_an_area() -> None:
+    areas = structure_areas_um2(archon())
+    assert all(area > 0 for area in areas.values())
+    shown = {item.component: item.area_um2 for item in area_items(archon())}
+    assert areas.items() <= shown.items()
+    # What is larger costs more.
+    for field, value in (
+        ("pe.adders", 20),
+        ("design.parallel_lists", 3),
+        ("design.structures.lane_registers", 8),
+        ("design.structures.predictor_units", 128),
+        ("design.structures.predictor_inputs", 48),
+        ("design.largest_predictor_weight", 2),
+        ("design.structures.project_memory_words", 9000),
+        ("design.structures.tap_memory_words", 9000),
+        ("design.structures.column_buffer_words", 300),
+        ("design.structures.input_plane_pixels", 289),
+        ("design.structures.hidden_plane_pixels", 500),
+        ("design.structures.gate_writes", 12),
+        ("mask_buffer.depth", 6000),
+        ("mask_buffer.banks", 32),
+        ("global_buffer.banks", 25),
+    ):
+        larger = variant(archon(), {field: value})
+        assert total_area_um2(larger, True) > total_area_um2(archon(), True), field
+
+
+def test_larger_predictor_weights_cost_two_ways_and_bits_of_every_term() -> None:
+    shipped, ternary = archon("archon-shift"), archon()
+    design = ternary.design.model_copy(update={"largest_predictor_weight": 4})
+    facts = {"name": shipped.name, "description": shipped.description, "design": design}
+    assert shipped.model_dump() == ternary.model_copy(update=facts).model_dump()
+    terms = 100 * 16 + 64 * 9
+    # For each of two shifts a bit of an adder, and a multiplexer input for four bits and a sign.
+    more = 2 * terms * (5.595 + 5 * 2.52)
+    assert total_area_um2(shipped, True) - total_area_um2(archon(), True) == pytest.approx(more)
+    assert total_area_um2(shipped, True) <= 1.05 * PUBLISHED_WITH_MASKS_UM2
+
+
+def test_the_array_follows_the_lists_in_parallel() -> None:
+    assert variant(archon(), {"design.parallel_lists": 3}).array.pes == 192
+    assert variant(archon(), {}, name="mine").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"design.wheels": 4}, r"field 'design.wheels': is not in the specification"),
+        ({"pe": 3}, r"archon.yaml with pe: "),
+        ({"pe.adders": 0}, r"pe.adders: is 0; use a value above 0"),
+        ({"design.weights": "dram"}, r"design.gates: is 'registers' with stored weights; generate the weights"),
+        ({"design.tile_rows": 16}, r"design.tile_rows: gives tiles of 128 pixels"),
+        ({"design.predictor_order": "layer"}, r"design.predictor_order: is 'layer' with registers gates"),
+        ({"design.shared_lists": 2}, r"design.shared_lists: is above 1"),
+        ({"design.skip": "lists"}, r"design.skip: is 'lists'"),
+        ({"design.gates": "banked"}, r"design.parallel_lists: is 2 with banked gates"),
+        ({"design.structures": None}, r"design.structures: is missing"),
+        ({"design.largest_predictor_weight": 3}, r"design.largest_predictor_weight: "),
+        ({"design.largest_predictor_weight": 2, "design.predictor": "shared"}, "the adders of a PE are too narrow"),
+    ],
+)
+def test_impossible_variants_are_refused_in_one_line(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        variant(archon(), changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_machine_without_prices_has_no_variants() -> None:
+    with pytest.raises(InputError, match=r"design.structures: is missing"):
+        variant(archon("archon-ics21"), {"pe.adders": 12})

@@ -1,0 +1,245 @@
+"""Fused blocks: factors, widths, and the block's float arithmetic on the same masks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from strategies import BlockCase, bottlenecks
+
+from predfuse.errors import InputError
+from predfuse.fusion import reference
+from predfuse.fusion.convolution import fused_convolution_reference
+from predfuse.fusion.weights import SparseLists
+from predfuse.graph.nodes import Array
+from predfuse.integer.blocks import quantise_block
+from predfuse.integer.options import CompileOptions
+from predfuse.integer.products import fused_lists, list_widths
+from predfuse.integer.program import FusedBlock, Program
+from predfuse.integer.reference import run_image
+
+INPUT_BITS = 11
+EXACT = CompileOptions(sum_bits=31, accumulator_bits=63)
+
+
+def compiled(case: BlockCase, options: CompileOptions = EXACT, output_bits: int | None = None) -> FusedBlock:
+    """The block in integers, its output scaled to the worst case if no scale is given."""
+    if output_bits is None:
+        reach = float(worst_case(case).max())
+        output_bits = 14 - int(np.ceil(np.log2(reach))) if reach > 0 else 15
+    return quantise_block(case.block, INPUT_BITS, output_bits, options)
+
+
+def integer_input(case: BlockCase) -> Array:
+    return np.clip(np.rint(case.x * 2**INPUT_BITS), -32768, 32767).astype(np.int16)
+
+
+def worst_case(case: BlockCase) -> Array:
+    """A bound ``[O, P, Q]`` on every sum of the block's output: all magnitudes, all gates on, the largest input."""
+    block = case.block
+    names = [f.name for f in dataclasses.fields(block) if f.name.endswith(("_weight", "_bias"))]
+    magnitudes = dataclasses.replace(block, **{name: np.abs(getattr(block, name)) for name in names})
+    x = np.full(case.x.shape, np.abs(case.x).max())
+    on1 = np.ones((block.middle_channels, *case.x.shape[1:]), np.int8)
+    on2 = np.ones((block.middle_channels, *block.output_shape([case.x.shape])[1:]), np.int8)  # type: ignore[list-item]
+    return reference.masked_block(magnitudes, x, on1, on2)
+
+
+@given(bottlenecks(with_predictor=True))
+@settings(max_examples=80)
+def test_integers_stand_for_the_float_block(case: BlockCase) -> None:
+    """On the masks of the integer machine, the float block with the same input gives the same output to 2**-11 of its
+    worst case and two steps."""
+    layer = compiled(case)
+    image = integer_input(case)
+    table = np.zeros((image.shape[0], 256), np.int16)
+    record = run_image(Program("p", image.shape, INPUT_BITS, table, (layer,)), image)  # type: ignore[arg-type]
+    assert record.saturations[layer.name] == 0
+    expected = reference.masked_block(case.block, image / 2.0**INPUT_BITS, *record.masks[layer.name])
+    step = 2.0**-layer.fraction_bits
+    np.testing.assert_allclose(
+        record.values[layer.name] * step, expected, rtol=0, atol=2 * step + worst_case(case).max() * 2**-11
+    )
+
+
+@given(bottlenecks(with_predictor=True), st.integers(2, 16), st.integers(0, 15))
+@settings(max_examples=80)
+def test_lists_fit_the_widths_asked_for(case: BlockCase, weight_bits: int, more: int) -> None:
+    options = CompileOptions(weight_bits=weight_bits, sum_bits=weight_bits + more, accumulator_bits=63)
+    layer = compiled(case, options)
+    assert layer.weight_bits <= weight_bits and layer.sum_bits <= weight_bits + more
+    lists = fused_lists(layer)
+    for part in (lists.weights, lists.expand_bias, lists.depthwise_bias):
+        assert np.abs(part.value).max(initial=0) < 2 ** (weight_bits - 1)
+        for row in range(part.rows):
+            values = part.value[part.indptr[row] : part.indptr[row + 1]]
+            assert max(values[values > 0].sum(), -values[values < 0].sum()) < 2 ** (layer.sum_bits - 1)
+    assert list_widths(lists, layer).accumulator_bits == layer.accumulator_bits
+
+
+@given(bottlenecks(with_predictor=True))
+@settings(max_examples=60)
+def test_lists_are_the_rounded_products_of_the_factors(case: BlockCase) -> None:
+    layer = compiled(case)
+    lists = fused_lists(layer)
+    middles, outputs, taps = layer.middle_channels // layer.groups, layer.out_channels // layer.groups, layer.kernel**2
+
+    def rounded(value: int, shift: int) -> int:
+        return (value + (1 << shift >> 1)) >> shift
+
+    def row(part: SparseLists, index: int) -> dict[int, int]:
+        entries = range(part.indptr[index], part.indptr[index + 1])
+        return {int(part.channel[e]): int(part.value[e]) for e in entries}
+
+    for o in range(layer.out_channels):
+        group = o // outputs
+        depthwise_bias = {}
+        for k in range(taps):
+            expand_bias = {}
+            fused: list[dict[int, int]] = [{} for _ in range(layer.group_channels)]
+            for local in range(middles):
+                m = group * middles + local
+                project, tap = int(layer.project[o, local]), int(layer.depthwise[m].ravel()[k])
+                bias = rounded(project * int(layer.expand_bias[m]), 15) * tap
+                expand_bias[m] = rounded(bias, int(layer.expand_bias_shift[o]))
+                depthwise_bias[m] = rounded(project * int(layer.depthwise_bias[m]), int(layer.depthwise_bias_shift[o]))
+                for c in range(layer.group_channels):
+                    product = rounded(project * int(layer.expand[m, c]), 15) * tap
+                    fused[c][m] = rounded(product, int(layer.weight_shift[o]))
+            assert row(lists.expand_bias, o * taps + k) == {m: v for m, v in expand_bias.items() if v}
+            for c in range(layer.group_channels):
+                index = (o * layer.group_channels + c) * taps + k
+                assert row(lists.weights, index) == {m: v for m, v in fused[c].items() if v}
+        assert row(lists.depthwise_bias, o) == {m: v for m, v in depthwise_bias.items() if v}
+
+
+@given(bottlenecks(with_predictor=True))
+@settings(max_examples=40)
+def test_lists_serve_the_fused_convolution(case: BlockCase) -> None:
+    """Biases shifted by their exponents, the lists are fused weights like any other."""
+    layer = compiled(case)
+    image = integer_input(case)
+    table = np.zeros((image.shape[0], 256), np.int16)
+    record = run_image(Program("p", image.shape, INPUT_BITS, table, (layer,)), image)  # type: ignore[arg-type]
+    lists = fused_lists(layer)
+    aligned = dataclasses.replace(
+        lists,
+        expand_bias=_shifted(lists.expand_bias, layer.expand_bias_exponent),
+        depthwise_bias=_shifted(lists.depthwise_bias, layer.depthwise_bias_exponent),
+    )
+    accumulator = fused_convolution_reference(aligned, image.astype(np.int64), *record.masks[layer.name])
+    shift = layer.shift.astype(np.int64)[:, None, None]
+    y = np.clip((accumulator + (1 << shift >> 1)) >> shift, -32768, 32767)
+    y = reference.shuffle(y, layer.shuffle_groups)
+    if not layer.residual:
+        np.testing.assert_array_equal(record.values[layer.name], y)
+
+
+def _shifted(lists: SparseLists, exponent: Array) -> SparseLists:
+    outputs = lists.row_of_entries() // (lists.rows // len(exponent))
+    return dataclasses.replace(lists, value=lists.value << exponent[outputs].astype(np.int64))
+
+
+@given(bottlenecks(with_predictor=True), st.integers(-3, 9))
+@settings(max_examples=60)
+def test_residual_is_aligned_in_both_directions(case: BlockCase, finer: int) -> None:
+    """An output finer or coarser than the input by up to many bits adds the input at its true size."""
+    assume(case.block.residual)
+    layer = compiled(case, output_bits=INPUT_BITS + finer)
+    image = (integer_input(case) >> 4).astype(np.int16)
+    table = np.zeros((image.shape[0], 256), np.int16)
+
+    def values(block: FusedBlock) -> tuple[Array, int]:
+        record = run_image(Program("p", image.shape, INPUT_BITS, table, (block,)), image)  # type: ignore[arg-type]
+        return record.values[block.name].astype(float) * 2.0**-block.fraction_bits, record.saturations[block.name]
+
+    total, saturated = values(layer)
+    added, _ = values(dataclasses.replace(layer, residual=False, residual_shift=0))
+    assume(not saturated)
+    np.testing.assert_allclose(total, added + image * 2.0**-INPUT_BITS, rtol=0, atol=2.0**-layer.fraction_bits / 2)
+
+
+def test_predictor_finer_than_its_input_is_refused() -> None:
+    case = _example()
+    assert case.block.predictor is not None
+    predictor = dataclasses.replace(case.block.predictor, input_exponent=-INPUT_BITS - 1)
+    block = dataclasses.replace(case.block, predictor=predictor)
+    with pytest.raises(InputError, match=r"layer b1: its predictor reads steps of 2\*\*-12, its input has steps of 2"):
+        quantise_block(block, INPUT_BITS, 8, EXACT)
+
+
+def test_missing_predictor_and_narrow_accumulator_are_refused() -> None:
+    block = _example().block
+    with pytest.raises(InputError, match="has no predictor"):
+        quantise_block(dataclasses.replace(block, predictor=None), INPUT_BITS, 8, EXACT)
+    with pytest.raises(InputError, match="-bit accumulator, has 20"):
+        quantise_block(block, INPUT_BITS, 8, CompileOptions(accumulator_bits=20))
+
+
+def _example() -> BlockCase:
+    """One plain block with a predictor."""
+    from predfuse.graph.nodes import Bottleneck, Predictor
+
+    rng = np.random.default_rng(3)
+    predictor = Predictor(
+        input_exponent=-1,
+        expand=rng.integers(-1, 2, (8, 4)).astype(np.int8),
+        expand_offset=np.ones(8, np.int32),
+        shift=np.zeros(8, np.int8),
+        depthwise=rng.integers(-1, 2, (8, 3, 3)).astype(np.int8),
+        depthwise_offset=np.ones(8, np.int32),
+    )
+    block = Bottleneck(
+        "b1",
+        ("input",),
+        rng.normal(size=(8, 4)),
+        rng.normal(size=8),
+        rng.normal(size=(8, 3, 3)),
+        rng.normal(size=8),
+        rng.normal(size=(4, 8)),
+        rng.normal(size=4),
+        predictor=predictor,
+    )
+    return BlockCase(block, rng.normal(size=(4, 5, 5)))
+
+
+def test_channels_of_very_different_size_keep_their_precision() -> None:
+    """Middle channels a million times smaller than their neighbours, whose project weights make up for it, change
+    nothing: their scales cancel in the product."""
+    case = _example()
+    sizes = 2.0 ** np.arange(-20, 20, 5)
+    block = dataclasses.replace(
+        case.block,
+        expand_weight=case.block.expand_weight * sizes[:, None],
+        expand_bias=case.block.expand_bias * sizes,
+        depthwise_bias=case.block.depthwise_bias * sizes,
+        project_weight=case.block.project_weight / sizes,
+    )
+    plain, skewed = compiled(case), compiled(BlockCase(block, case.x))
+    image = integer_input(case)
+    table = np.zeros((4, 256), np.int16)
+    values = [
+        run_image(Program("p", image.shape, INPUT_BITS, table, (layer,)), image).values["b1"]  # type: ignore[arg-type]
+        for layer in (plain, skewed)
+    ]
+    np.testing.assert_array_equal(values[0], values[1])
+    assert plain.fraction_bits == skewed.fraction_bits and values[0].any()
+
+
+def test_channels_that_contribute_nothing_cost_no_precision() -> None:
+    """A middle channel pruned away, however large its project weights, leaves the others' scales alone."""
+    case = _example()
+    layers = []
+    for size in (0.0, 1e6):
+        arrays = {name: getattr(case.block, name).copy() for name in ("expand_weight", "expand_bias", "depthwise_bias")}
+        for array in arrays.values():
+            array[3] = 0
+        project = case.block.project_weight.copy()
+        project[:, 3] = size
+        block = dataclasses.replace(case.block, **arrays, project_weight=project)
+        layers.append(quantise_block(block, INPUT_BITS, 8, EXACT))
+    np.testing.assert_array_equal(layers[0].project, layers[1].project)
+    np.testing.assert_array_equal(layers[0].shift, layers[1].shift)
