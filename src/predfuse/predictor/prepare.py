@@ -27,8 +27,7 @@ class PrepareConfig:
 
     Attributes:
         bits: Of the predictors' activations, 2 to 8.
-        blocks: Names of the blocks to prepare (as the ledger of :func:`predfuse.graph.from_torch.trace` names them); all
-            if None.
+        blocks: Names of the blocks to prepare (as the ledger of a trace names them); all if None.
         allow_unsupported: Prepare the blocks of a model that has operations a network cannot hold. It can be trained,
             but not compiled.
         largest_weight: Of the predictors' weights. 1: ternary, as published; 2 or 4: with these powers of two.

@@ -1,8 +1,8 @@
 """The trainable predictor: float simulation of the integer predictor, exact in its forward pass.
 
 Forward it computes precisely the integers of :class:`predfuse.graph.nodes.Predictor` ("arithmetic: predictor"; all
-values stay below 2**24, where float32 is exact). Backward it uses straight-through estimators: the identity for whole weights,
-rounding and flooring, and a triangular bump for the gate.
+values stay below 2**24, where float32 is exact). Backward it uses straight-through estimators: the identity for whole
+weights, rounding and flooring, and a triangular bump for the gate.
 """
 
 from __future__ import annotations
