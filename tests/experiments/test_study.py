@@ -16,7 +16,7 @@ from predfuse.experiments.study import LADDER, SWEEP, Point, Study, first_rung, 
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.simulate import predicted_masks
 from predfuse.hardware.spec import load_spec
-from predfuse.hardware.variants import variant
+from predfuse.hardware.vary import with_fields
 from predfuse.report.study import render_report
 
 
@@ -54,7 +54,7 @@ def test_study(result: Study) -> None:
 
 def test_ladder_begins_with_the_published_machine(result: Study) -> None:
     published, shipped = load_spec("archon-ics21"), load_spec("archon")
-    rung = variant(shipped, first_rung(published, shipped))  # type: ignore[arg-type]
+    rung = with_fields(shipped, first_rung(published, shipped))  # type: ignore[arg-type]
     for part in ("pe", "global_buffer", "mask_buffer", "array_words_per_access", "array", "dram_bits_per_cycle"):
         assert getattr(rung, part) == getattr(published, part), part
     same = {"structures"}
@@ -72,7 +72,7 @@ def test_every_swept_value_is_a_possible_machine() -> None:
     shipped = load_spec("archon")
     for field, values in SWEEP.items():
         for value in values:
-            variant(shipped, {field: value})  # type: ignore[arg-type]
+            with_fields(shipped, {field: value})  # type: ignore[arg-type]
 
 
 def test_report(result: Study) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from predfuse.errors import InputError
 from predfuse.hardware.area import area_items, total_area_um2
 from predfuse.hardware.spec import ArchonSpec, EyerissSpec, load_spec, names, parse_spec
+from predfuse.hardware.vary import with_fields
 
 SHIPPED = ("archon-ics21", "eyeriss-dense", "eyeriss-sparse")
 
@@ -124,3 +125,37 @@ def test_a_specification_of_ones_own_is_read_from_its_file(tmp_path: Path) -> No
     spec = load_spec(str(path))
     assert spec.array.pes == 144 and spec.file == str(path)
     assert spec.milliseconds(200_000) == pytest.approx(1.0)
+
+
+def test_a_machine_builds_on_another_and_states_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: archon\nname: mine\npe: {adders: 12}\n", encoding="utf-8")
+    (tmp_path / "other.yaml").write_text("extends: mine.yaml\nname: other\nclock_mhz: 100\n", encoding="utf-8")
+    other, shipped = load_spec(tmp_path / "other.yaml"), load_spec("archon")
+    assert other.model_dump() == with_fields(shipped, {"pe.adders": 12, "clock_mhz": 100}, name="other").model_dump()
+
+
+def test_stated_prices_stay_with_the_sizes_they_belong_to(tmp_path: Path) -> None:
+    published, path = load_spec("eyeriss-dense"), tmp_path / "mine.yaml"
+    path.write_text("extends: eyeriss-dense\ndram_bits_per_cycle: 64\n", encoding="utf-8")
+    assert load_spec(path).area_um2 == published.area_um2
+    path.write_text("extends: eyeriss-dense\npe: {psum_regfile_words: 48}\n", encoding="utf-8")
+    assert load_spec(path).area_um2 == with_fields(published, {"pe.psum_regfile_words": 48}).area_um2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("extends: nothing\n", "extends: is 'nothing', neither shipped nor a file"),
+        ("extends: [archon]\n", r"extends: is \['archon'\]"),
+        ("extends: a.yaml\n", "extends: goes round in a circle through a.yaml"),
+        ("extends: b.yaml\n", "extends: goes round in a circle through a.yaml"),
+        ("extends: archon\npe: 3\n", "pe: is 3"),
+        ("extends: archon\nwheels: 4\n", "wheels: is an unknown key"),
+    ],
+)
+def test_bad_bases_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n", encoding="utf-8")
+    with pytest.raises(InputError, match=message) as caught:
+        load_spec(tmp_path / "a.yaml")
+    assert "\n" not in str(caught.value)

@@ -18,7 +18,7 @@ from predfuse.hardware.area import total_area_um2
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.simulate import mean_costs, predicted_masks
 from predfuse.hardware.spec import ArchonSpec, load_spec
-from predfuse.hardware.variants import variant
+from predfuse.hardware.vary import with_fields
 
 BASE = "archon"
 PUBLISHED = "archon-ics21"
@@ -176,14 +176,14 @@ def _machines(fields: Sequence[str]) -> Iterable[tuple[str, str, ArchonSpec, Map
     changes = first_rung(published, shipped)
     for label, more in LADDER:
         changes |= more
-        yield "ladder", label, variant(shipped, changes), more
+        yield "ladder", label, with_fields(shipped, changes), more
     yield "shipped", f"{BASE}, as shipped", shipped, {}
     for field in fields:
         for value in SWEEP[field]:
             if _value(shipped, field) != value:
                 part = "bandwidth" if field == BANDWIDTH else "sweep"
                 label = f"{field.removeprefix('design.').removeprefix('structures.')} {value}"
-                yield part, label, variant(shipped, {field: value}), {field: value}
+                yield part, label, with_fields(shipped, {field: value}), {field: value}
 
 
 def first_rung(published: ArchonSpec, shipped: ArchonSpec) -> dict[str, Any]:

@@ -8,24 +8,29 @@ result.total_cycles, result.total_energy_uj, total_area_um2(spec)
 from predfuse.hardware.area import area_items, total_area_um2
 from predfuse.hardware.closed_form.compare import Comparison, Contender, compare_paper
 from predfuse.hardware.closed_form.simulate import simulate
+from predfuse.hardware.evaluate import Evaluation, evaluate
 from predfuse.hardware.pruning import prune_blocks
 from predfuse.hardware.result import LedgerEntry, SimulationResult, StageResult
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, load_spec, names
+from predfuse.hardware.vary import with_fields
 
 __all__ = [
     "AcceleratorSpec",
     "ArchonSpec",
     "Comparison",
     "Contender",
+    "Evaluation",
     "EyerissSpec",
     "LedgerEntry",
     "SimulationResult",
     "StageResult",
     "area_items",
     "compare_paper",
+    "evaluate",
     "load_spec",
     "names",
     "prune_blocks",
     "simulate",
     "total_area_um2",
+    "with_fields",
 ]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from predfuse.hardware.parts import Area, Count, Energy, Part
+from predfuse.hardware.parts import Count, Part
 from predfuse.predictor.format import LargestWeight
 
 MOST_PIXELS = 64
@@ -17,60 +17,8 @@ MOST_PIXELS = 64
 Share = Annotated[int, Field(ge=0, le=1 << 32)]
 
 
-class StructureArea(Part):
-    """Area of what the optional structures are made of (um2 each)."""
-
-    sram_bank: Area
-    """Fixed part of one SRAM bank (um2)."""
-    sram_bit: Area
-    """One bit of a banked SRAM (um2)."""
-    narrow_sram_bit: Area
-    """One bit of a small SRAM 16 bits wide (um2), everything included."""
-    regfile: Area
-    """Fixed part of one 16-bit register file (um2)."""
-    mask_sram_bit: Area
-    """One bit of a PE's mask SRAM (um2)."""
-    regfile_bit: Area
-    """One bit of a register file (um2)."""
-    flip_flop: Area
-    """One flip-flop (um2)."""
-    mux_bit: Area
-    """One bit passed or blocked: a multiplexer input, a crossbar point, an AND gate (um2)."""
-    adder_bit: Area
-    """One bit of an adder (um2)."""
-    multiplier: Area
-    """One 16-bit multiplier (um2)."""
-
-
-class StructureEnergy(Part):
-    """Energy of one action of the optional structures (pJ each)."""
-
-    sram_access: Energy
-    """Fixed part of one 64-bit access of a banked SRAM (pJ)."""
-    sram_access_per_bank_bit: Energy
-    """What every bit of its bank adds to an access (pJ)."""
-    regfile_access: Energy
-    """Fixed part of one access of a 16-bit register file (pJ)."""
-    regfile_access_per_word: Energy
-    """What every word of it adds to an access (pJ)."""
-    fifo_access: Energy
-    """One entry pushed into or popped from a PE's FIFO, or its pipeline register (pJ)."""
-    mask_sram_read: Energy
-    """16 mask bits read from a PE's mask SRAM (pJ)."""
-    mask_sram_write: Energy
-    """16 mask bits written into a PE's mask SRAM (pJ)."""
-    factor_multiplication: Energy
-    """One product of two factors of a fused weight (pJ)."""
-    register_word: Energy
-    """16 bits written into or read from registers beside a lane, in the predictor or between pipeline stages (pJ)."""
-    narrow_sram_word: Energy
-    """16 bits read from or written into a small SRAM of factors (pJ)."""
-    project_row: Energy
-    """One row of project weights read (pJ)."""
-
-
 class Structures(Part):
-    """Sizes of the structures the published machine does not have, and what they cost."""
+    """Sizes of the structures the published machine does not have."""
 
     lane_registers: Count
     """Channels a lane holds in one of its two sets of registers (count)."""
@@ -109,10 +57,6 @@ class Structures(Part):
     """Gate words written in a cycle (count)."""
     channel_bits: Count
     """Offsets and shift of the predictor per middle channel, as stored (bits)."""
-    area_um2: StructureArea
-    """Area per part."""
-    energy_pj: StructureEnergy
-    """Energy per action."""
 
 
 class ArchonDesign(Part):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec
+from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
+from predfuse.hardware.prices import project_row_pj
 
 COMPONENTS = ("dram", "global_buffer", "mask_buffer", "register_files", "multipliers", "adders", "control")
 """Where energy goes. ``register_files`` are all memories inside PEs, ``control`` is FIFOs, gates and the memories and
@@ -113,12 +114,12 @@ def prices_pj(spec: AcceleratorSpec) -> dict[str, float]:
             "mask_buffer_writes": spec.energy_pj.mask_buffer_write,
         }
         if spec.design.structures is not None:
-            own = spec.design.structures.energy_pj
+            rules = spec.price_rules.energy_pj
             prices |= {
-                "factor_multiplications": own.factor_multiplication,
-                "register_words": own.register_word,
-                "narrow_sram_words": own.narrow_sram_word,
-                "project_rows": own.project_row,
+                "factor_multiplications": rules.multiply_accumulate,
+                "register_words": rules.register_word,
+                "narrow_sram_words": rules.narrow_sram_word,
+                "project_rows": project_row_pj(spec, spec.design.structures),
             }
     return prices
 

@@ -1,4 +1,4 @@
-"""Area and energy of an Archon's structures from their sizes, by the rules behind its specification.
+"""Areas and energies of every machine from its sizes, by the rules of :mod:`predfuse.hardware.rules`.
 
 Rules, all fitted to the published table of ``archon-ics21``: a banked SRAM costs a fixed part and a part per bit for
 every bank, its access likewise; a register file a fixed part and a part per bit; everything else so much per bit.
@@ -6,11 +6,26 @@ every bank, its access likewise; a register file a fixed part and a part per bit
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TypeVar
+
 from predfuse.hardware.design import Structures
-from predfuse.hardware.parts import WORD_BITS
-from predfuse.hardware.spec import ArchonSpec, Buffer
+from predfuse.hardware.fields import (
+    AcceleratorSpec,
+    ArchonArea,
+    ArchonEnergy,
+    ArchonSpec,
+    Buffer,
+    EyerissArea,
+    EyerissEnergy,
+    EyerissSpec,
+)
+from predfuse.hardware.parts import WORD_BITS, Part
+from predfuse.hardware.rules import PriceRules
 
 GATE_BITS = 64
+PUBLISHED_WEIGHT_WORDS = 224
+"""Words of the weight SRAM whose energies are published."""
 ADDER_BITS = 20
 MASK_GATE_BITS = 160
 """AND gates per lane in a PE with masks of its own (bits): 2,419.2 um2 published for six lanes."""
@@ -36,27 +51,27 @@ SCANNED_CHANNELS = 64
 """Channels of a bank among which the next member of a pass is found, and its words, in a cycle."""
 
 
-def sram_area_um2(buffer: Buffer, own: Structures) -> float:
+def sram_area_um2(buffer: Buffer, rules: PriceRules) -> float:
     """A banked SRAM (um2)."""
     bits = buffer.depth * buffer.width_bits
-    return buffer.banks * own.area_um2.sram_bank + bits * own.area_um2.sram_bit
+    return buffer.banks * rules.area_um2.sram_bank + bits * rules.area_um2.sram_bit
 
 
-def sram_access_pj(bank_bits: float, own: Structures) -> float:
+def sram_access_pj(bank_bits: float, rules: PriceRules) -> float:
     """One 64-bit read of a bank (pJ)."""
-    return own.energy_pj.sram_access + bank_bits * own.energy_pj.sram_access_per_bank_bit
+    return rules.energy_pj.sram_access + bank_bits * rules.energy_pj.sram_access_per_bank_bit
 
 
-def regfile_access_pj(words: int, own: Structures) -> float:
+def regfile_access_pj(words: int, rules: PriceRules) -> float:
     """One 16-bit read or write of a register file (pJ), of a few words no less than of a plain register."""
     return max(
-        own.energy_pj.register_word, own.energy_pj.regfile_access + words * own.energy_pj.regfile_access_per_word
+        rules.energy_pj.register_word, rules.energy_pj.regfile_access + words * rules.energy_pj.regfile_access_per_word
     )
 
 
-def _banked_regfiles(bits: int, banks: int, own: Structures) -> float:
+def _banked_regfiles(bits: int, banks: int, rules: PriceRules) -> float:
     """So many bits in one register file a bank (um2)."""
-    return banks * own.area_um2.regfile + bits * own.area_um2.regfile_bit
+    return banks * rules.area_um2.regfile + bits * rules.area_um2.regfile_bit
 
 
 def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
@@ -64,7 +79,8 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     design, own = spec.design, spec.design.structures
     if own is None:
         return {}
-    area, lanes, parallel = own.area_um2, spec.pe.adders, design.parallel_lists
+    rules = spec.price_rules
+    area, lanes, parallel = rules.area_um2, spec.pe.adders, design.parallel_lists
     areas: dict[str, float] = {}
     if design.gates == "registers":
         banks, row_words = spec.mask_buffer.banks, own.project_row_words
@@ -75,7 +91,7 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         project_bits = own.project_memory_words * (WORD_BITS + OUTPUT_BITS)
         areas["project memory"] = banks * area.sram_bank + project_bits * area.sram_bit
         areas["tap memory"] = own.tap_memory_words * WORD_BITS * area.narrow_sram_bit
-        areas["column buffers"] = 2 * _banked_regfiles(own.column_buffer_words * WORD_BITS, banks, own)
+        areas["column buffers"] = 2 * _banked_regfiles(own.column_buffer_words * WORD_BITS, banks, rules)
         areas["weight maps"] = own.map_bits * area.sram_bit
         areas["member search"] = banks * SCANNED_CHANNELS * (2 * area.adder_bit + 3 * area.mux_bit)
         areas["lane registers"] = lanes * 2 * own.lane_registers * load_bits * area.regfile_bit
@@ -95,7 +111,7 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         areas["gate write network"] = own.gate_writes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
     if design.gates != "private" and design.predictor == "dedicated":
         queued = own.gate_queue_words * spec.mask_buffer.banks * GATE_BITS
-        areas["gate write queues"] = _banked_regfiles(queued, spec.mask_buffer.banks, own)
+        areas["gate write queues"] = _banked_regfiles(queued, spec.mask_buffer.banks, rules)
     if design.gates == "banked":
         areas["gate crossbar"] = lanes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
     if design.weights == "generated":
@@ -123,61 +139,125 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     return areas
 
 
-def sized(spec: ArchonSpec) -> ArchonSpec:
-    """The specification with the areas and energies its sizes and choices imply.
+Spec = TypeVar("Spec", ArchonSpec, EyerissSpec, ArchonSpec | EyerissSpec)
 
-    The rules give the published areas back for the published sizes. A machine without ``structures`` stays as it is.
+
+def sized(spec: Spec, tables: Iterable[str] = ("area_um2", "energy_pj")) -> Spec:
+    """The specification with the prices its sizes imply.
+
+    The rules give the published prices back for the published sizes.
+
+    Args:
+        spec: A machine of any kind.
+        tables: Which of its tables to replace.
     """
-    own = spec.design.structures
-    if own is None:
-        return spec
-    area, design, lanes = own.area_um2, spec.design, spec.pe.adders
+    priced = _prices(spec)
+    return spec.model_copy(update={name: priced[name] for name in tables})
+
+
+def _prices(spec: AcceleratorSpec) -> dict[str, Part]:
+    """Both tables."""
+    if isinstance(spec, ArchonSpec):
+        return {"area_um2": _archon_areas(spec), "energy_pj": _archon_energies(spec)}
+    return {"area_um2": _eyeriss_areas(spec), "energy_pj": _eyeriss_energies(spec)}
+
+
+def _regfile_um2(words: int, rules: PriceRules) -> float:
+    return rules.area_um2.regfile + words * WORD_BITS * rules.area_um2.regfile_bit
+
+
+def _common_energies(spec: AcceleratorSpec) -> dict[str, float]:
+    """Of one action, by the fields of :class:`predfuse.hardware.fields.CommonEnergy`."""
+    rules = spec.price_rules
+    inputs = regfile_access_pj(spec.pe.ifmap_regfile_words, rules)
+    sums = regfile_access_pj(spec.pe.psum_regfile_words, rules)
+    buffer = sram_access_pj(_bank_bits(spec.global_buffer), rules)
+    return {
+        "multiply_accumulate": rules.energy_pj.multiply_accumulate,
+        "ifmap_regfile_read": inputs,
+        "ifmap_regfile_write": inputs,
+        "psum_regfile_read": sums,
+        "psum_regfile_write": sums,
+        "global_buffer_read": buffer,
+        "global_buffer_write": buffer,
+        "dram_access": rules.energy_pj.dram_access_bit * spec.dram_width_bits,
+    }
+
+
+def _eyeriss_areas(spec: EyerissSpec) -> EyerissArea:
+    rules = spec.price_rules
+    return EyerissArea(
+        multiply_accumulate=rules.area_um2.multiplier,
+        ifmap_regfile=_regfile_um2(spec.pe.ifmap_regfile_words, rules),
+        psum_regfile=_regfile_um2(spec.pe.psum_regfile_words, rules),
+        weight_sram=spec.pe.weight_sram_words * WORD_BITS * rules.area_um2.narrow_sram_bit,
+        global_buffer=sram_area_um2(spec.global_buffer, rules),
+    )
+
+
+def _eyeriss_energies(spec: EyerissSpec) -> EyerissEnergy:
+    rules, words = spec.price_rules, spec.pe.weight_sram_words
+    return EyerissEnergy(
+        **_common_energies(spec),
+        weight_sram_read=narrow_sram_pj(words, rules.energy_pj.weight_sram_read, rules),
+        weight_sram_write=narrow_sram_pj(words, rules.energy_pj.weight_sram_write, rules),
+    )
+
+
+def narrow_sram_pj(words: int, published: float, rules: PriceRules) -> float:
+    """One access of a PE's SRAM of 16-bit words (pJ): from ``published``, of 224 words, down to a plain register."""
+    register = rules.energy_pj.register_word
+    return register + (published - register) * words / PUBLISHED_WEIGHT_WORDS
+
+
+def _archon_areas(spec: ArchonSpec) -> ArchonArea:
+    rules, design, lanes = spec.price_rules, spec.design, spec.pe.adders
+    area = rules.area_um2
     registers, private, shared = design.gates == "registers", design.gates == "private", design.predictor == "shared"
     input_bits = spec.pe.ifmap_regfile_words * WORD_BITS
     inputs = min(input_bits * area.flip_flop, area.regfile + input_bits * area.regfile_bit)
-    areas = spec.area_um2.model_copy(
-        update={
-            "psum_regfile": area.regfile + spec.pe.psum_regfile_words * WORD_BITS * area.regfile_bit,
-            # Without FIFOs one pipeline register behind the adders takes their place.
-            "ifmap_regfile": inputs + (ADDER_BITS * area.flip_flop if registers else 0),
-            "adder": ADDER_BITS * area.adder_bit,
-            "fifo": 0 if registers else WORD_BITS * area.flip_flop,
-            "mask_sram": spec.pe.mask_sram_depth * WORD_BITS * area.mask_sram_bit,
-            "mask_gates": MASK_GATE_BITS * lanes * area.mux_bit if private else 0,
-            # Entries have the width of a weight; the published multiplexers pass that of a sum.
-            "zero_muxes": (WORD_BITS if registers else ADDER_BITS) * lanes * area.mux_bit,
-            # Gates in registers come by lane, not by index.
-            "decoders": 0 if registers else DECODERS_UM2,
-            "reconfiguration_muxes": spec.pe.adder_split * ADDER_BITS * lanes * area.mux_bit if shared else 0,
-            "global_buffer": sram_area_um2(spec.global_buffer, own),
-            "mask_buffer": sram_area_um2(spec.mask_buffer, own),
-            "published_difference": 0,
-        }
+    return ArchonArea(
+        multiply_accumulate=area.multiplier,
+        psum_regfile=_regfile_um2(spec.pe.psum_regfile_words, rules),
+        # Without FIFOs one pipeline register behind the adders takes their place.
+        ifmap_regfile=inputs + (ADDER_BITS * area.flip_flop if registers else 0),
+        adder=ADDER_BITS * area.adder_bit,
+        fifo=0 if registers else WORD_BITS * area.flip_flop,
+        mask_sram=spec.pe.mask_sram_depth * WORD_BITS * area.mask_sram_bit,
+        mask_gates=MASK_GATE_BITS * lanes * area.mux_bit if private else 0,
+        # Entries have the width of a weight; the published multiplexers pass that of a sum.
+        zero_muxes=(WORD_BITS if registers else ADDER_BITS) * lanes * area.mux_bit,
+        # Gates in registers come by lane, not by index.
+        decoders=0 if registers else DECODERS_UM2,
+        reconfiguration_muxes=spec.pe.adder_split * ADDER_BITS * lanes * area.mux_bit if shared else 0,
+        global_buffer=sram_area_um2(spec.global_buffer, rules),
+        mask_buffer=sram_area_um2(spec.mask_buffer, rules),
     )
-    gate_access = sram_access_pj(_bank_bits(spec.mask_buffer), own)
-    buffer_access = sram_access_pj(_bank_bits(spec.global_buffer), own)
-    energies = spec.energy_pj.model_copy(
-        update={
-            "ifmap_regfile_read": regfile_access_pj(spec.pe.ifmap_regfile_words, own),
-            "ifmap_regfile_write": regfile_access_pj(spec.pe.ifmap_regfile_words, own),
-            "psum_regfile_read": regfile_access_pj(spec.pe.psum_regfile_words, own),
-            "psum_regfile_write": regfile_access_pj(spec.pe.psum_regfile_words, own),
-            "fifo_push": own.energy_pj.fifo_access,
-            "fifo_pop": 0 if registers else own.energy_pj.fifo_access,
-            "mask_sram_read": own.energy_pj.mask_sram_read if private else 0,
-            "mask_sram_write": own.energy_pj.mask_sram_write if private else 0,
-            "mask_buffer_read": gate_access,
-            "mask_buffer_write": gate_access,
-            "global_buffer_read": buffer_access,
-            "global_buffer_write": buffer_access,
-        }
+
+
+def _archon_energies(spec: ArchonSpec) -> ArchonEnergy:
+    energy = spec.price_rules.energy_pj
+    registers, private = spec.design.gates == "registers", spec.design.gates == "private"
+    gate_access = sram_access_pj(_bank_bits(spec.mask_buffer), spec.price_rules)
+    return ArchonEnergy(
+        **_common_energies(spec),
+        add=energy.add,
+        fifo_push=energy.fifo_access,
+        fifo_pop=0 if registers else energy.fifo_access,
+        gate=energy.gate,
+        mask_sram_read=energy.mask_sram_read if private else 0,
+        mask_sram_write=energy.mask_sram_write if private else 0,
+        mask_buffer_read=gate_access,
+        mask_buffer_write=gate_access,
     )
+
+
+def project_row_pj(spec: ArchonSpec, own: Structures) -> float:
+    """One row of project weights read (pJ)."""
     word_bits = WORD_BITS + OUTPUT_BITS
     wide = max(1.0, own.project_row_words * word_bits / GATE_BITS)  # 64-bit memories side by side
     row_bits = own.project_memory_words * word_bits / spec.mask_buffer.banks / wide
-    prices = own.energy_pj.model_copy(update={"project_row": wide * sram_access_pj(row_bits, own)})
-    sized_design = design.model_copy(update={"structures": own.model_copy(update={"energy_pj": prices})})
-    return spec.model_copy(update={"area_um2": areas, "energy_pj": energies, "design": sized_design})
+    return wide * sram_access_pj(row_bits, spec.price_rules)
 
 
 def _bank_bits(buffer: Buffer) -> float:

@@ -17,7 +17,7 @@ from predfuse.hardware.cycle.archon.tile_work import plan_item
 from predfuse.hardware.cycle.archon.work import BlockWork, block_work
 from predfuse.hardware.cycle.memory.places import Place
 from predfuse.hardware.pruning import prune_blocks
-from predfuse.hardware.variants import variant
+from predfuse.hardware.vary import with_fields
 
 ON_CHIP = Place(input_on_chip=True, output_on_chip=True, residual_on_chip=True, free_words=1 << 20)
 
@@ -80,7 +80,7 @@ def test_inputs_are_read_before_a_tile_is_predicted() -> None:
     time = tile_predict_time(work, words, tile, spec)
     assert time.expand_cycles == reading + 8 + spec.design.fill_cycles
     assert time.cycles == reading + 1 + 8 * 2 + spec.design.fill_cycles
-    slow = variant(spec, {"design.structures.gate_writes": 1})
+    slow = with_fields(spec, {"design.structures.gate_writes": 1})
     assert tile_predict_time(work, words, tile, slow).cycles == reading + 1 + 72 + spec.design.fill_cycles
 
 
@@ -88,7 +88,7 @@ def test_inputs_are_read_before_a_tile_is_predicted() -> None:
 def test_stages_take_turns_with_two_hidden_planes(words: list[int], rounds: int, writes: int, wide: bool) -> None:
     """Cycle by cycle: the first stage fills a plane that is free, the second empties the one that was filled first."""
     work = work_of(channels=16 * rounds, kernel=5 if wide else 3, stride=1, size=4)
-    spec = variant(archon(), {"design.structures.gate_writes": writes, "design.structures.predictor_units": 200})
+    spec = with_fields(archon(), {"design.structures.gate_writes": writes, "design.structures.predictor_units": 200})
     tile = work.tiles(8, 8)[0]
     time = tile_predict_time(work, np.array(words), tile, spec)
     clock = expanded = written = left = at = begun = 0
@@ -130,7 +130,7 @@ def test_predictions_run_beside_lists_where_gate_words_have_places() -> None:
     tile = work.tiles(8, 8)[0]
     plans = {}
     for depth in (36, 1 << 12):
-        spec = variant(archon(), {"mask_buffer.depth": depth})
+        spec = with_fields(archon(), {"mask_buffer.depth": depth})
         plan = plan_groups(work, spec)[0]
         item = plan_item(work, plan, tile, False, 16, spec, ON_CHIP)
         assert plan.traffic is not None
@@ -149,7 +149,7 @@ def test_predictions_run_beside_lists_where_gate_words_have_places() -> None:
 def test_sums_without_room_for_the_next_tile_are_written_first() -> None:
     work = work_of(channels=2, kernel=3, stride=1, size=8)
     for words, waits in ((2, True), (4, False)):
-        spec = variant(archon(), {"pe.psum_regfile_words": words})  # 4 outputs, 2 of them a PE
+        spec = with_fields(archon(), {"pe.psum_regfile_words": words})  # 4 outputs, 2 of them a PE
         (plan,) = plan_groups(work, spec)
         item = plan_item(work, plan, work.tiles(8, 8)[0], True, 1, spec, ON_CHIP)
         assert (item.drain_cycles > 0) == waits

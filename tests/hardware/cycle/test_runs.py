@@ -26,7 +26,7 @@ from predfuse.hardware.cycle.trace import chrome_trace
 from predfuse.hardware.energy import COMPONENTS
 from predfuse.hardware.pruning import prune_blocks
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, archon_for
-from predfuse.hardware.variants import variant
+from predfuse.hardware.vary import with_fields
 from predfuse.hardware.workload import workload
 
 BROADCAST = {
@@ -40,9 +40,9 @@ MACHINES: dict[str, AcceleratorSpec] = {
     "archon": archon(),
     "archon-shift": archon("archon-shift"),
     "archon-ics21": archon("archon-ics21"),
-    "banked": variant(archon(), {**BROADCAST, "design.largest_predictor_weight": 4}),
-    "shared": variant(archon(), {"design.predictor": "shared", "global_buffer.banks": 2}),
-    "stored": variant(archon(), {**BROADCAST, "design.skip": "empty", "design.weights": "buffer"}),
+    "banked": with_fields(archon(), {**BROADCAST, "design.largest_predictor_weight": 4}),
+    "shared": with_fields(archon(), {"design.predictor": "shared", "global_buffer.banks": 2}),
+    "stored": with_fields(archon(), {**BROADCAST, "design.skip": "empty", "design.weights": "buffer"}),
 }
 
 
@@ -132,7 +132,7 @@ def test_larger_predictor_weights_are_stored_in_one_more_bit(small: Network) -> 
 
 
 def test_skipping_follows_the_masks(small: Network) -> None:
-    spec = variant(archon(), BROADCAST)
+    spec = with_fields(archon(), BROADCAST)
     prepared = prepare(small, spec)
     cycles = [
         run_archon(prepared, random_masks(small, 1, density=density)).result.total_cycles
@@ -153,7 +153,7 @@ def test_lane_registers_take_the_same_time_whatever_the_masks(small: Network) ->
 
 def test_bias_sums_are_charged(small: Network) -> None:
     masks, spec = random_masks(small, 2), archon()
-    free = variant(spec, {"design.bias_sums": "free"})
+    free = with_fields(spec, {"design.bias_sums": "free"})
     shifted = replace(
         small,
         nodes=tuple(
@@ -173,7 +173,7 @@ def test_bandwidth_only_stalls(small: Network) -> None:
     masks = random_masks(small, 3)
     results = {}
     for bits in (32, 512, None):
-        spec = variant(archon(), {"dram_bits_per_cycle": bits})
+        spec = with_fields(archon(), {"dram_bits_per_cycle": bits})
         results[bits] = run_archon(prepare(small, spec), masks).result
     assert results[None].stall_cycles == 0
     assert results[32].compute_cycles == results[512].compute_cycles == results[None].compute_cycles

@@ -1,0 +1,59 @@
+"""What one network costs on one machine in cycles, energy and area: the pure function that searches call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Network
+from predfuse.hardware.area import total_area_um2
+from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
+from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
+from predfuse.hardware.cycle.simulate import mean_costs
+from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Costs of one image at cycle fidelity, the mean over those given.
+
+    Attributes:
+        cycles: In all.
+        stall_cycles: Of them, waiting for the DRAM.
+        energy_uj: Energy (uJ).
+        area_mm2: Area of the machine, its mask buffer included (mm2).
+    """
+
+    cycles: int
+    stall_cycles: int
+    energy_uj: float
+    area_mm2: float
+
+
+def evaluate(spec: AcceleratorSpec, network: Network, masks: Sequence[Masks] = ()) -> Evaluation:
+    """Run a network at cycle fidelity. Equal arguments give equal costs; nothing is read, written or kept.
+
+    Args:
+        spec: The machine.
+        network: With its real weights; blocks with predictors are fused on an Archon.
+        masks: Of the fused blocks, one an image, as :func:`predfuse.hardware.cycle.simulate.predicted_masks` yields
+            them. They depend on network and images alone: find them once. Only an Archon looks at them.
+
+    Raises:
+        InputError: Masks are needed and missing or do not fit, or a memory of the machine is too small.
+    """
+    if isinstance(spec, EyerissSpec):
+        runs = [run_eyeriss(network, spec)]
+    else:
+        prepared = prepare(network, spec)
+        if prepared.blocks and not masks:
+            raise InputError(f"network {network.name}", "has fused blocks but no masks", "give the masks of an image")
+        runs = [run_archon(prepared, of_image) for of_image in (masks if prepared.blocks else ({},))]
+    costs = mean_costs(runs)
+    return Evaluation(
+        cycles=costs.total_cycles,
+        stall_cycles=costs.stall_cycles,
+        energy_uj=costs.energy_uj,
+        area_mm2=total_area_um2(spec, with_mask_buffer=True) * 1e-6,
+    )

@@ -1,0 +1,258 @@
+"""The fields of accelerator specifications: every one with its unit; see :mod:`predfuse.hardware.spec` for reading."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, PrivateAttr
+
+from predfuse.hardware.design import ArchonDesign
+from predfuse.hardware.parts import WORD_BITS, Amount, Area, Count, Energy, Part
+from predfuse.hardware.rules import PriceRules
+
+
+class ArraySize(Part):
+    """The grid of processing elements."""
+
+    rows: Count
+    """Rows of PEs (count)."""
+    columns: Count
+    """Columns of PEs (count)."""
+
+    @property
+    def pes(self) -> int:
+        """All PEs (count)."""
+        return self.rows * self.columns
+
+
+class Buffer(Part):
+    """An on-chip SRAM shared by all PEs."""
+
+    depth: Count
+    """Words of ``width_bits`` (count)."""
+    width_bits: Annotated[int, Field(gt=0, multiple_of=WORD_BITS)] = 64
+    """Bits moved by one access (bits)."""
+    banks: Count
+    """Banks it is divided into (count); the energy per access is that of one bank."""
+
+    @property
+    def words(self) -> int:
+        """Capacity in 16-bit words (count)."""
+        return self.depth * self.width_bits // WORD_BITS
+
+
+class EyerissPe(Part):
+    """One PE of the dense or sparse machine: a multiplier and three private memories."""
+
+    ifmap_regfile_words: Count
+    """Input activations held (16-bit words)."""
+    weight_sram_words: Count
+    """Weights held (16-bit words)."""
+    psum_regfile_words: Count
+    """Partial sums held (16-bit words)."""
+
+
+class ArchonPe(Part):
+    """One PE of Archon: a multiplier fed by masked adders."""
+
+    ifmap_regfile_words: Count
+    """Input activations held (16-bit words)."""
+    psum_regfile_words: Count
+    """Partial sums held (16-bit words)."""
+    adders: Count
+    """20-bit adders: fused weights added in a cycle (count)."""
+    adder_split: Count
+    """Narrow additions one adder makes in predictor mode (count); ``adders * adder_split`` ternary ones a cycle."""
+    mask_sram_depth: Annotated[int, Field(ge=0, le=1 << 32)]
+    """Words of 16 mask bits held (count); 0 where gates come from the mask buffer."""
+
+    @property
+    def predictor_lanes(self) -> int:
+        """Ternary additions in a cycle (count)."""
+        return self.adders * self.adder_split
+
+
+class CommonEnergy(Part):
+    """Energy of one action, common to all machines (pJ each)."""
+
+    multiply_accumulate: Energy
+    """One 16-bit multiplication with its accumulation (pJ)."""
+    ifmap_regfile_read: Energy
+    """One word read from a PE's input register file (pJ)."""
+    ifmap_regfile_write: Energy
+    """One word written into a PE's input register file (pJ)."""
+    psum_regfile_read: Energy
+    """One word read from a PE's partial-sum register file (pJ)."""
+    psum_regfile_write: Energy
+    """One word written into a PE's partial-sum register file (pJ)."""
+    global_buffer_read: Energy
+    """One read access of the global buffer, whatever part of its width is used (pJ)."""
+    global_buffer_write: Energy
+    """One write access of the global buffer (pJ)."""
+    dram_access: Energy
+    """One access of the DRAM, ``dram_width_bits`` wide (pJ); packed data is charged by the bit."""
+
+
+class EyerissEnergy(CommonEnergy):
+    """Energy of one action of the dense or sparse machine (pJ each)."""
+
+    weight_sram_read: Energy
+    """One weight read from a PE's weight SRAM (pJ)."""
+    weight_sram_write: Energy
+    """One weight written into a PE's weight SRAM (pJ)."""
+
+
+class ArchonEnergy(CommonEnergy):
+    """Energy of one action of Archon (pJ each)."""
+
+    add: Energy
+    """One addition at the adder's full width (pJ); a ternary addition costs ``1/adder_split`` of it."""
+    fifo_push: Energy
+    """One broadcast entry pushed into a PE's FIFO (pJ)."""
+    fifo_pop: Energy
+    """One broadcast entry popped from a PE's FIFO (pJ)."""
+    gate: Energy
+    """One mask bit gating one fused weight (pJ)."""
+    mask_sram_read: Energy
+    """16 mask bits read from a PE's mask SRAM (pJ)."""
+    mask_sram_write: Energy
+    """16 mask bits written into a PE's mask SRAM (pJ)."""
+    mask_buffer_read: Energy
+    """One read access of the mask buffer (pJ)."""
+    mask_buffer_write: Energy
+    """One write access of the mask buffer (pJ)."""
+
+
+class CommonArea(Part):
+    """Area of parts every machine has (um2 each)."""
+
+    multiply_accumulate: Area
+    """One 16-bit multiplier with accumulator (um2), one per PE."""
+    ifmap_regfile: Area
+    """Input register file (um2), one per PE."""
+    psum_regfile: Area
+    """Partial-sum register file (um2), one per PE."""
+    global_buffer: Area
+    """The global buffer (um2), one."""
+
+
+class EyerissArea(CommonArea):
+    """Area of the parts of the dense or sparse machine (um2 each)."""
+
+    weight_sram: Area
+    """Weight SRAM (um2), one per PE."""
+
+
+class ArchonArea(CommonArea):
+    """Area of the parts of Archon (um2 each)."""
+
+    adder: Area
+    """One 20-bit splittable adder (um2), ``adders`` per PE."""
+    fifo: Area
+    """One FIFO of broadcast entries (um2), one per adder."""
+    mask_sram: Area
+    """Mask SRAM (um2), one per PE."""
+    mask_gates: Area
+    """AND gates between mask bits and fused weights (um2), per PE."""
+    zero_muxes: Area
+    """Multiplexers that put zero in place of a masked weight (um2), per PE."""
+    reconfiguration_muxes: Area
+    """Multiplexers that split the adders (um2), per PE."""
+    decoders: Area
+    """Index decoders of the broadcast (um2), for the whole array."""
+    mask_buffer: Area
+    """The mask buffer (um2), one; stated beside the total, not in it."""
+    published_difference: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    """Published total minus the sum of the published parts (um2), may be negative; no hardware."""
+
+
+class CommonSpec(Part):
+    """What every machine states."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """What tables call the machine."""
+    description: str
+    """One sentence."""
+    source: str
+    """Where the figures come from."""
+    technology: str
+    """Process and voltage the energies and areas belong to."""
+    clock_mhz: Amount
+    """Clock (MHz); turns cycles into milliseconds."""
+    array: ArraySize
+    """The grid of PEs."""
+    global_buffer: Buffer
+    """Buffer of input activations and partial sums."""
+    array_words_per_access: Count
+    """Words one access of the global buffer moves to or from the PEs (16-bit words); 1 wastes the rest of its width.
+    Transfers between the buffer and the DRAM always use the full width."""
+    dram_width_bits: Annotated[int, Field(gt=0, multiple_of=WORD_BITS)]
+    """Width of one DRAM access (bits)."""
+    dram_bits_per_cycle: Count | None
+    """What the DRAM moves in a cycle, reads and writes together (bits); null is endless. Used at ``cycle`` fidelity."""
+    elementwise: Literal["charged", "free"] = "charged"
+    """Whether pooling and additions of feature maps take time and energy at ``cycle`` fidelity (free: as published)."""
+    price_rules: PriceRules = PriceRules()
+    """What a bit, a bank, an adder costs: prices not stated follow from it and from the sizes."""
+    _file: str = PrivateAttr(default="")
+
+    @property
+    def file(self) -> str:
+        """The file the specification was read from, for messages."""
+        return self._file or self.name
+
+    def milliseconds(self, cycles: float) -> float:
+        """Time of ``cycles`` at the clock (ms)."""
+        return cycles / (self.clock_mhz * 1e3)
+
+
+class EyerissSpec(CommonSpec):
+    """A dense machine in the manner of Eyeriss, or the same skipping zero weights."""
+
+    kind: Literal["dense", "sparse"]
+    """``dense`` multiplies every weight; ``sparse`` stores and multiplies only those that are not zero."""
+    pe: EyerissPe
+    """One PE."""
+    edges: Literal["idle", "perfect"] = "idle"
+    """At ``cycle`` fidelity: sizes that do not divide leave PEs idle at the edge, or only dividing factors are used."""
+    weight_index_bits: Annotated[int, Field(ge=0, le=32)] = 0
+    """Position stored with each non-zero weight of a compressed layer (bits); sparse machines only."""
+    energy_pj: EyerissEnergy
+    """Energy per action; by the rules from the sizes where a file does not state it."""
+    area_um2: EyerissArea
+    """Area per part; likewise."""
+
+
+class ArchonSpec(CommonSpec):
+    """Archon: predicts masks, adds up the fused weights they let through, multiplies each sum once."""
+
+    kind: Literal["archon"]
+    """Always ``archon``."""
+    pe: ArchonPe
+    """One PE."""
+    mask_buffer: Buffer
+    """Buffer of predicted masks, one bit per PE."""
+    fused_index_bits: Count
+    """Index sent with each 16-bit fused weight (bits); limits the middle channels of a group."""
+    activation_bits: Annotated[int, Field(gt=0, le=WORD_BITS)]
+    """Activations of the predictor (bits)."""
+    ternary_bits: Annotated[int, Field(gt=0, le=WORD_BITS)]
+    """One weight of a ternary predictor as stored (bits); one bit more where weights are larger."""
+    design: ArchonDesign
+    """What it may do in a cycle; used at ``cycle`` fidelity."""
+    energy_pj: ArchonEnergy
+    """Energy per action; by the rules from the sizes where a file does not state it."""
+    area_um2: ArchonArea
+    """Area per part; likewise."""
+
+    def predictor_weight_bits(self, largest: int) -> int:
+        """One predictor weight of magnitudes up to ``largest`` as stored (bits): three for five or seven values."""
+        return self.ternary_bits + (largest > 1)
+
+    @property
+    def lanes(self) -> int:
+        """Entries of a list sent in a cycle (count)."""
+        return self.design.lanes or self.pe.adders
+
+
+AcceleratorSpec: TypeAlias = EyerissSpec | ArchonSpec
