@@ -15,7 +15,7 @@ from predfuse.fusion.execute import run_network
 from predfuse.fusion.masks import SATURATED
 from predfuse.graph.from_torch import TraceResult, trace
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "efficientnet_lite0.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "efficientnet_lite0.py"
 CATS = {281, 282, 285}  # tabby, tiger cat, Egyptian cat
 
 

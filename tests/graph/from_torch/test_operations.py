@@ -115,7 +115,7 @@ def test_an_activation_two_layers_read_stands_alone() -> None:
         (lambda x: x.mean(3).mean(2), 0, (0, 0, 0, 0)),
         (lambda x: x.mean(-1, keepdim=True).mean(-2, keepdim=True), 0, (0, 0, 0, 0)),
         (lambda x: x.flatten(2).mean(-1), 0, (0, 0, 0, 0)),
-        (lambda x: x.view(1, 4, -1).mean(2).view(1, -1), 0, (0, 0, 0, 0)),
+        (lambda x: x.view(len(x), 4, -1).mean(2).view(len(x), -1), 0, (0, 0, 0, 0)),
         (nn.AdaptiveAvgPool2d((2, 2)), 3, (0, 0, 0, 0)),
         (nn.MaxPool2d(3, 2, 1), 3, (1, 1, 1, 1)),
         (nn.MaxPool2d(3, 2, ceil_mode=True), 3, (0, 1, 0, 1)),
@@ -158,7 +158,7 @@ def test_channel_shuffles_in_every_spelling(groups: int, size: int, spelling: st
         if spelling == "permute":
             return x.reshape(n, groups, c // groups, h, w).permute(0, 2, 1, 3, 4).reshape(n, c, h, w)
         if spelling == "einops-like":
-            return x.flatten(2).view(groups, size, h * w).transpose(0, 1).reshape(1, c, h, w)
+            return x.flatten(2).view(n, groups, size, h * w).transpose(1, 2).reshape(n, c, h, w)
         return x.unflatten(1, (groups, size)).swapaxes(1, 2).flatten(1, 2)
 
     result = traced(Call(shuffle, channels), (channels, 3, 2))

@@ -13,6 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.errors import InputError
+from predfuse.graph.from_torch.behaviour import (
+    JOINT_IMAGES,
+    distinct_images,
+    private_copy,
+    require_separate_images,
+    require_stateless,
+)
 from predfuse.graph.from_torch.blocks import find_blocks
 from predfuse.graph.from_torch.capture import capture
 from predfuse.graph.from_torch.graph_builder import Draft
@@ -49,7 +56,7 @@ def trace(
     name: str | None = None,
     tolerance: float = TOLERANCE,
 ) -> TraceResult:
-    """Turn a module, in its evaluation form, into a network; the module is left as it was.
+    """Turn a module, in its evaluation form, into a network; module and example are left as they were.
 
     Args:
         module: Any module from one image batch to one tensor. Layers may be modules or functional calls.
@@ -61,11 +68,15 @@ def trace(
 
     Raises:
         UnsupportedError: Some operations cannot be expressed; lists all of them.
-        InputError: The example has a wrong shape or type, the module does not run on it or cannot be exported.
+        InputError: The example has a wrong shape or type, the module does not run on it or cannot be exported, its
+            images interact, or it changes from call to call.
         PredfuseError: The network does not give what the module gives.
     """
+    if not isinstance(module, nn.Module):
+        what = f"is a {type(module).__name__}, not a torch.nn.Module"
+        raise InputError("model", what, "give a module; wrap a function in one whose forward calls it")
     _check_example(example_input)
-    module = getattr(module, "_orig_mod", module)  # torch.compile wraps the module it would compile first
+    module = private_copy(getattr(module, "_orig_mod", module))  # torch.compile wraps the module it would compile first
     model = name or type(module).__name__
     captured = capture(module, example_input[:1])
     drafts, output = find_blocks(*merge(*lower(captured)))
@@ -76,7 +87,12 @@ def trace(
     network = Network(model, (int(shape[1]), int(shape[2]), int(shape[3])), tuple(draft.node for draft in drafts))
     assert network.output == output
     recorded = {draft.name: as_array(captured.tensor(draft.origin)) for draft in drafts if draft.origin}
+    images = distinct_images(example_input, JOINT_IMAGES)
+    if not ledger.unsupported:
+        require_stateless(module, images)
     verification = verify(network, module, example_input, recorded, tolerance)
+    if not ledger.unsupported:
+        require_separate_images(module, images, tolerance)
     return TraceResult(network, ledger, verification)
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from torch.utils._pytree import tree_map
 
 from predfuse.errors import InputError, PredfuseError
 from predfuse.graph.from_torch.ledger import Part, short_source
+from predfuse.graph.from_torch.regions import inline_regions
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _TORCH = str(Path(torch.__file__).parent)
@@ -120,6 +122,7 @@ def capture(module: nn.Module, example: Tensor) -> Capture:
     """
     with evaluation(module):
         program = _export(module, example)
+        inline_regions(program)
         if _mutates_views(program):
             with quiet():
                 program = program.run_decompositions({})
@@ -128,15 +131,30 @@ def capture(module: nn.Module, example: Tensor) -> Capture:
 
 @contextmanager
 def evaluation(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode; its training flags are given back afterwards."""
+    """The module in evaluation mode and full precision; its training flags are given back afterwards."""
     flags = [(child, child.training) for child in module.modules()]
     try:
         for child, _ in flags:
             child.training = False
-        yield
+        with _no_autocast():
+            yield
     finally:
         for child, training in flags:
             child.training = training
+
+
+@contextmanager
+def _no_autocast() -> Iterator[None]:
+    """``torch.autocast`` without effect: a network computes in full what automatic mixed precision would round."""
+
+    def enter(region: Any) -> Any:
+        return region
+
+    def leave(region: Any, *error: Any) -> None:
+        pass
+
+    with patch.multiple(torch.autocast, __enter__=enter, __exit__=leave):
+        yield
 
 
 @contextmanager
@@ -160,7 +178,7 @@ def _export(module: nn.Module, example: Tensor) -> ExportedProgram:
     shape = "x".join(map(str, example.shape))
     try:
         with quiet(), torch.no_grad():
-            module(example)
+            module(example.clone())
     except PredfuseError:
         raise
     except Exception as error:
@@ -169,7 +187,7 @@ def _export(module: nn.Module, example: Tensor) -> ExportedProgram:
     try:
         # Without gradients, a no_grad block inside forward leaves nothing behind in the graph.
         with quiet(), torch.no_grad():
-            return torch.export.export(module, (example,), strict=False)
+            return torch.export.export(module, (example.clone(),), strict=False)
     except Exception as error:
         place = _user_frame(error)
         if "data-dependent" in str(error) or "GuardOnDataDependent" in type(error).__name__:
@@ -244,8 +262,13 @@ def _evaluate(program: ExportedProgram, example: Tensor) -> Capture:
                 if (fixed and not _random(node)) or operation_of(node) in _FILLED:
                     constants.add(node.name)
                 nodes.append(node)
-    results = [spec.arg for spec in signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
-    names = [getattr(argument, "name", "") for argument in results]
+    returned = next(node for node in program.graph.nodes if node.op == "output").args[0]
+    kinds = [spec.kind for spec in signature.output_specs]
+    names = [
+        getattr(result, "name", "")
+        for result, kind in zip(returned, kinds, strict=True)
+        if kind == OutputKind.USER_OUTPUT
+    ]
     if len(names) != 1 or not isinstance(values.get(names[0]), Tensor):
         raise InputError("model", f"returns {len(names)} values", "wrap it so that it returns one tensor")
     return Capture(_live(nodes, names[0]), values, frozenset(constants), parameters, source, names[0])

@@ -33,7 +33,6 @@ _REASONS = {
     "aten.layer_norm": "a layer norm depends on the image it normalises and cannot be folded",
     "aten.group_norm": "a group norm depends on the image it normalises and cannot be folded",
     "aten.instance_norm": "an instance norm depends on the image it normalises and cannot be folded",
-    "wrap_with_autocast": "a torch.autocast block, which changes types on the way; take it out of forward",
     "aten.upsample_nearest2d": _UPSAMPLING,
     "aten.upsample_bilinear2d": _UPSAMPLING,
     "aten.upsample_bicubic2d": _UPSAMPLING,

@@ -98,7 +98,7 @@ def _run(node: Node, inputs: list[Array]) -> Array:
 def _output_error(logits: list[Array], module: nn.Module, images: Tensor) -> float:
     """Largest relative error over the images of what the network gave for each."""
     with evaluation(module), quiet(), torch.no_grad():
-        expected = [as_array(_only_tensor(module(image[None]))) for image in images]
+        expected = [as_array(_only_tensor(module(image[None].clone()))) for image in images]
     return max(relative_error(got, wanted) for got, wanted in zip(logits, expected, strict=True))
 
 

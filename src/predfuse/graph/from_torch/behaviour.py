@@ -1,0 +1,149 @@
+"""What tracing demands of a module's behaviour: the same result on every call, and every image by itself.
+
+A network computes each image by itself and remembers nothing. A module that lets its images interact
+(``y - y.mean(0)``), or remembers something between calls, can agree with a network on one image and one call only.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from predfuse.errors import InputError
+from predfuse.graph.from_torch.capture import evaluation, quiet
+
+JOINT_IMAGES = 5
+"""Images of the joint batch: a prime, so that no permutation or group of equal parts leaves all of them in place."""
+_SEED = 20_210_604
+
+
+def private_copy(module: nn.Module) -> nn.Module:
+    """A deep copy to trace, so that nothing ``forward`` does reaches the user's own module.
+
+    Raises:
+        InputError: It cannot be copied.
+    """
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:
+        where, what = f"model {type(module).__name__}", f"cannot be copied ({type(error).__name__}: {error})"
+        raise InputError(where, what[:300], "keep no open files, generators or computed tensors in it") from error
+
+
+def distinct_images(example: Tensor, count: int) -> Tensor:
+    """The images of ``example`` that differ from each other, and made ones of their size, ``count`` or more in all."""
+    kept: list[Tensor] = []
+    for image in example.detach():
+        if not any(torch.equal(image, other) for other in kept):
+            kept.append(image)
+    generator = torch.Generator().manual_seed(_SEED)
+    spread = float(example.detach().double().std(correction=0)) or 1.0
+    while len(kept) < count:
+        made = spread * torch.randn(example.shape[1:], generator=generator, dtype=torch.float64)
+        kept.append((made + float(example.detach().double().mean())).to(example))
+    return torch.stack(kept)
+
+
+def call(module: nn.Module, images: Tensor) -> Tensor:
+    """The one tensor a module in evaluation form returns; it gets images of its own, which it may alter."""
+    with evaluation(module), quiet(), torch.no_grad():
+        (tensor,) = (leaf for leaf in tree_leaves(module(images.clone())) if isinstance(leaf, Tensor))
+    return tensor.detach()
+
+
+def require_stateless(module: nn.Module, images: Tensor) -> None:
+    """Refuse a module whose result, parameters, buffers or attributes change from call to call.
+
+    What the first call leaves behind (a grid made once, say) is fine.
+
+    Args:
+        module: A copy that may be altered.
+        images: ``[N, C, H, W]``, two or more that differ.
+
+    Raises:
+        InputError: It keeps a state; says which.
+    """
+    where = f"model {type(module).__name__}"
+    first, second = images[:1], images[1:2]
+    call(module, first)
+    before, held = call(module, first).clone(), _state(module)
+    call(module, second)
+    after, now = call(module, first), _state(module)
+    changed = sorted(name for name in held.keys() | now.keys() if not _same(held.get(name), now.get(name)))
+    if changed:
+        what = f"its forward changes {changed[0]} on every call"
+        raise InputError(where, what, "a network keeps no state: let evaluation leave the module as it is")
+    if not _same(before, after):
+        what = "gives another result for the same image when it is called again"
+        raise InputError(where, what, "a network keeps no state and no randomness: take them out of evaluation")
+
+
+def require_separate_images(module: nn.Module, images: Tensor, tolerance: float) -> None:
+    """Refuse a module that gives an image something else in a batch than by itself.
+
+    Args:
+        module: A copy that may be altered.
+        images: ``[N, C, H, W]``, two or more that differ.
+        tolerance: Largest relative difference; a module that misses it is run once more in float64, for its own
+            rounding may differ from batch size to batch size.
+
+    Raises:
+        InputError: Its images interact, or it does not run on several.
+    """
+    where = f"model {type(module).__name__}"
+    mend = "let every image be computed by itself: no sums, flips, slices or reshapes over the batch dimension"
+    try:
+        difference = _joint_difference(module, images)
+        if not difference <= tolerance:
+            difference = _joint_difference(copy.deepcopy(module).double(), images.double())
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
+        lines = str(error).strip().splitlines() or [""]
+        what = f"does not run on a batch of {len(images)} images ({type(error).__name__}: {lines[0][:200]})"
+        raise InputError(where, what, mend) from error
+    if not difference <= tolerance:
+        what = f"its images interact: in a batch, what it gives an image differs by a relative {difference:.2g}"
+        raise InputError(where, what, mend)
+
+
+def _joint_difference(module: nn.Module, images: Tensor) -> float:
+    """Largest difference of a joint batch from single images, relative to the image's largest value."""
+    singles = [call(module, image[None]).double().cpu() for image in images]
+    joint = call(module, images).double().cpu()
+    if not singles[0].ndim or joint.shape != (len(images) * singles[0].shape[0], *singles[0].shape[1:]):
+        return float("inf")
+    worst = 0.0
+    parts = joint.reshape(len(images), *singles[0].shape)
+    for got, wanted in zip(parts, singles, strict=True):
+        finite = torch.isfinite(wanted)
+        if not torch.equal(finite, torch.isfinite(got)):
+            return float("inf")
+        difference = float((got - wanted)[finite].abs().max()) if finite.any() else 0.0
+        scale = float(wanted[finite].abs().max()) if finite.any() else 0.0
+        worst = max(worst, difference / scale if scale else (float("inf") if difference else 0.0))
+    return worst
+
+
+def _state(module: nn.Module) -> dict[str, Any]:
+    """Everything of plain type that a module and its children hold, by qualified name."""
+    state: dict[str, Any] = {}
+    for path, child in module.named_modules():
+        held = {key: value for key, value in vars(child).items() if not key.startswith("_") and key != "training"}
+        for key, value in {**held, **child._parameters, **child._buffers}.items():
+            leaves = tree_leaves(value)
+            plain = [leaf for leaf in leaves if isinstance(leaf, Tensor | int | float | complex | str)]
+            state[".".join(filter(None, (path, key)))] = [
+                leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for leaf in plain
+            ]
+    return state
+
+
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(_same, first, second))
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first.shape == second.shape and torch.allclose(first, second, rtol=1e-9, atol=0, equal_nan=True)
+    return type(first) is type(second) and bool(first == second or (first != first and second != second))
