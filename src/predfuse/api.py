@@ -12,7 +12,7 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import Array, Network
 from predfuse.integer.as_network import integer_network
 from predfuse.integer.calibrate import normalise
-from predfuse.integer.compile import compile_network
+from predfuse.integer.agreement import compile_and_compare
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program
 from predfuse.predictor.prepare import to_network
@@ -32,6 +32,9 @@ def compile(
     labels: tuple[str, ...] = (),
 ) -> Program:
     """Compile a model to integers; blocks with predictors become fused ones.
+
+    How close the integers are to the model on the first calibration images stands in the program's
+    ``metadata["agreement"]`` (:class:`predfuse.integer.agreement.Agreement`); where they are not, a warning is logged.
 
     Args:
         model: Any PyTorch model :func:`predfuse.predictor.prepare.prepare` took (or one without predictors), or a
@@ -57,10 +60,10 @@ def compile(
     if isinstance(model, Network):
         if name or mean or std or labels:
             raise InputError("compile", "a network has its own name, mean, std and labels", "set them in the network")
-        return compile_network(model, calibration, options)
+        return compile_and_compare(model, calibration, options)[0]
     example = _example(model, calibration[:2], mean, std)
     network = to_network(model, example, name=name, mean=mean, std=std, labels=labels)
-    return compile_network(network, calibration, options)
+    return compile_and_compare(network, calibration, options)[0]
 
 
 def simulate(

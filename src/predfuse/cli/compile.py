@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from predfuse.integer import MachineResult
+    from predfuse.integer.agreement import Agreement
     from predfuse.integer.program import Program
 
 
@@ -63,8 +64,8 @@ def compile_command(
 
     from predfuse.files import require_writable, sha256_of_file, write_text_atomically
     from predfuse.integer import run_program
+    from predfuse.integer.agreement import compile_and_compare
     from predfuse.integer.calibration_images import calibration_images
-    from predfuse.integer.compile import compile_network
     from predfuse.integer.options import CompileOptions
     from predfuse.integer.program import Layout
     from predfuse.integer.program_io import save_program
@@ -82,7 +83,7 @@ def compile_command(
     calibration = calibration_images(network, images, count, resize)
     with _progress() as progress:
         task = progress.add_task("calibrate", total=len(calibration.images))
-        program = compile_network(
+        program, agreement = compile_and_compare(
             network,
             calibration.images,
             options,
@@ -100,6 +101,7 @@ def compile_command(
         "calibration_images": len(calibration.images),
         "layers": [describe(node, result.saturations[node.name]) for node in program.nodes],
         "saturations": sum(result.saturations.values()),
+        "agreement": agreement.facts(),
     }
     document = json.dumps(summary, indent=2) + "\n"
     if to_stdout:
@@ -107,12 +109,32 @@ def compile_command(
         return
     console = Console()
     console.print(_table(program, result))
+    if agreement.blocks:
+        console.print(_agreement_table(agreement))
+    console.print(
+        f"integers give the network's class on {agreement.classes_agree:.1%} of {agreement.images} calibration images; "
+        f"scores differ by a relative {agreement.output_error:.2g}"
+    )
+    if agreement.warning:
+        console.print(f"[yellow]warning: {agreement.warning}[/yellow]")
     console.print(
         f"{output}: calibrated on {len(calibration.images)} images of {calibration.name}, "
         f"{summary['saturations']} saturated values on them"
     )
     if json_path is not None:
         write_text_atomically(json_path, document)
+
+
+def _agreement_table(agreement: Agreement) -> Table:
+    from rich.table import Table
+
+    table = Table(title="Integers against the network", caption="relative root mean square errors")
+    table.add_column("block", no_wrap=True)
+    for heading in ("fed its own input", "in the running program"):
+        table.add_column(heading, justify="right")
+    for name, error in agreement.blocks.items():
+        table.add_row(name, f"{error:.2g}", f"{agreement.drift[name]:.2g}")
+    return table
 
 
 def _tile_size(text: str) -> tuple[int, int]:

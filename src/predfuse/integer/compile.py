@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,22 @@ from predfuse.integer.scale_channels import channel_gains, equalise
 from predfuse.integer.split_blocks import unfold_unpredicted
 
 
+@dataclass(frozen=True, eq=False)
+class Compilation:
+    """A program with what its layers were made from.
+
+    Attributes:
+        program: The integers.
+        layers: Floating layers of the program, by the same names, in the program's units; they take the real values
+            the program's integers stand for.
+        rounded_down: Layers whose integers stand for half a step more (see :class:`Rounding`).
+    """
+
+    program: Program
+    layers: Network
+    rounded_down: frozenset[str]
+
+
 def compile_network(
     network: Network,
     images: Array,
@@ -50,6 +67,18 @@ def compile_network(
     facts: dict[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Program:
+    """The program of :func:`compile_layers`, which see."""
+    return compile_layers(network, images, options, facts=facts, progress=progress).program
+
+
+def compile_layers(
+    network: Network,
+    images: Array,
+    options: CompileOptions | None = None,
+    *,
+    facts: dict[str, Any] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Compilation:
     """Compile a network to integers.
 
     Args:
@@ -88,7 +117,7 @@ def compile_network(
         compiled = _compile_node(node, shapes, scales, wanted, options, rounding)
         scales[node.name] = compiled.fraction_bits
         nodes.append(compiled)
-    return Program(
+    program = Program(
         name=network.name,
         input_shape=(int(network.input_shape[0]), int(network.input_shape[1]), int(network.input_shape[2])),
         input_fraction_bits=input_bits,
@@ -104,6 +133,7 @@ def compile_network(
             **(facts or {}),
         },
     )
+    return Compilation(program, unfolded, frozenset(down))
 
 
 def rounded_down(network: Network) -> set[str]:

@@ -1,0 +1,138 @@
+"""How close a program's integers are to the model it was compiled from: per block, and at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from predfuse.fusion.execute import run_network
+from predfuse.graph.nodes import INPUT, Array, Network
+from predfuse.integer.calibrate import normalise
+from predfuse.integer.compile import Compilation, compile_layers
+from predfuse.integer.options import CompileOptions
+from predfuse.integer.program import Program
+from predfuse.integer.run import run_program, to_integers
+
+logger = logging.getLogger(__name__)
+
+CHECKED_IMAGES = 32
+"""Calibration images the comparison runs on, at most: the model runs in float64, which takes its time."""
+AGREEING_SHARE = 0.95
+"""Where fewer classes than this share are the model's, the compilation warns."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Integers against the model, on calibration images.
+
+    Errors are root mean squares of the difference, over that of what the model gives.
+
+    Attributes:
+        images: How many images were compared.
+        blocks: Error of every fused block, each fed the integers the program feeds it: what the block itself adds.
+        drift: Error of every fused block's output in the running program: what has built up until there.
+        output_error: Error of the scores.
+        classes_agree: Share of the images whose largest score is the same, 0..1.
+    """
+
+    images: int
+    blocks: dict[str, float]
+    drift: dict[str, float]
+    output_error: float
+    classes_agree: float
+
+    @property
+    def blamed(self) -> str | None:
+        """The block at which the error grows most: by the largest factor over that of the block before it."""
+        worst, name, before = 0.0, None, 1e-6
+        for block, error in self.drift.items():
+            if error / before > worst and error > 0.01:
+                worst, name = error / before, block
+            before = max(error, before)
+        return name
+
+    @property
+    def warning(self) -> str | None:
+        """What a user should know; None where the integers agree."""
+        if self.classes_agree >= AGREEING_SHARE:
+            return None
+        blame = f"; the error grows most at block {self.blamed}" if self.blamed else ""
+        return (
+            f"integers give the model's class on {self.classes_agree:.1%} of {self.images} calibration images, scores "
+            f"differ by a relative {self.output_error:.2g}{blame}"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON-able metadata of the program."""
+        return dataclasses.asdict(self)
+
+
+def compile_and_compare(
+    network: Network,
+    images: Array,
+    options: CompileOptions | None = None,
+    *,
+    facts: dict[str, Any] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Program, Agreement]:
+    """:func:`predfuse.integer.compile.compile_network`, and how close the program is to the network.
+
+    The agreement stands in the program's metadata too, as ``agreement``; a bad one is logged as a warning.
+    """
+    compiled = compile_layers(network, images, options, facts=facts, progress=progress)
+    agreement = compare(compiled, network, images[:CHECKED_IMAGES])
+    if agreement.warning:
+        logger.warning("%s: %s", network.name, agreement.warning)
+    program = compiled.program
+    metadata = {**program.metadata, "agreement": agreement.facts()}
+    return dataclasses.replace(program, metadata=metadata), agreement
+
+
+def compare(compiled: Compilation, network: Network, images: Array) -> Agreement:
+    """Run program and network (predicted masks, float64) on the same images.
+
+    Args:
+        compiled: The program with its layers.
+        network: What it was compiled from.
+        images: ``[N, C, H, W]`` uint8 pixels or normalised floats.
+    """
+    program = compiled.program
+    fused = program.fused_blocks()
+    wanted = sorted({name for block in fused for name in (block.name, block.inputs[0])} - {INPUT})
+    result = run_program(program, images, keep=wanted)
+    integers = {**result.values, INPUT: to_integers(program, images)[0]}
+    bits = {INPUT: program.input_fraction_bits, **{node.name: node.fraction_bits for node in program.nodes}}
+
+    def real(name: str) -> Array:
+        half = 0.5 if name in compiled.rounded_down else 0.0
+        values: Array = np.ldexp(integers[name] + half, -bits[name])
+        return values
+
+    layers = {node.name: node for node in compiled.layers.nodes}
+    errors, drift = {}, {}
+    # The network run by the program's own units: gains of channels cancel between its layers.
+    given = np.ldexp(integers[INPUT].astype(np.float64), -bits[INPUT])
+    ideal = run_network(compiled.layers, given, "predicted", statistics=False, keep=wanted).outputs if fused else {}
+    for block in fused:
+        x = real(block.inputs[0])
+        alone = dataclasses.replace(layers[block.name], inputs=(INPUT,))
+        single = Network(block.name, (x.shape[1], x.shape[2], x.shape[3]), (alone,))
+        expected = run_network(single, x, "predicted", statistics=False, keep=(block.name,)).outputs[block.name]
+        errors[block.name] = _error(real(block.name), expected)
+        drift[block.name] = _error(real(block.name), ideal[block.name])
+    logits = run_network(network, normalise(network, images), "predicted", statistics=False).logits
+    logits = logits.reshape(len(images), -1)
+    scores = np.ldexp(result.scores.astype(np.float64), -result.fraction_bits)
+    agree = float((scores.argmax(1) == logits.argmax(1)).mean())
+    return Agreement(len(images), errors, drift, _error(scores, logits), agree)
+
+
+def _error(got: Array, expected: Array) -> float:
+    size = float(np.sqrt(np.mean(np.square(expected))))
+    difference = float(np.sqrt(np.mean(np.square(got - expected))))
+    return difference / size if size else difference
