@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array, Network
+from predfuse.integer.agreement import compile_and_compare
 from predfuse.integer.as_network import integer_network
 from predfuse.integer.calibrate import normalise
-from predfuse.integer.agreement import compile_and_compare
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program
 from predfuse.predictor.prepare import to_network

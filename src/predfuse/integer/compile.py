@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,9 @@ from predfuse.integer.quantise import (
 )
 from predfuse.integer.scale_channels import channel_gains, equalise
 from predfuse.integer.split_blocks import unfold_unpredicted
+
+SUMMAND_BITS = 16
+"""Fraction bits a summand may have beyond those of its sum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +115,9 @@ def compile_layers(
     largest = calibration.largest
     nodes: list[ProgramNode] = []
     down = rounded_down(unfolded)
+    wanted_bits = wanted_fraction_bits(unfolded, largest, options.margin)
     for node in unfolded.nodes:
-        wanted = fraction_bits_for(node.name, largest[node.name], options.margin)
+        wanted = wanted_bits[node.name]
         rounding = Rounding(input_half=node.inputs[0] in down, down=node.name in down)
         compiled = _compile_node(node, shapes, scales, wanted, options, rounding)
         scales[node.name] = compiled.fraction_bits
@@ -134,6 +139,34 @@ def compile_layers(
         },
     )
     return Compilation(program, unfolded, frozenset(down))
+
+
+def wanted_fraction_bits(network: Network, largest: dict[str, float], margin: float) -> dict[str, int]:
+    """The finest scale of every layer at which its largest value fits, but none finer than its readers can tell.
+
+    A branch of values around 1e-9 that is only added to others needs no steps of 2**-45: aligned to those, the others
+    would need an accumulator of 49 bits. Steps of ``2**-SUMMAND_BITS`` of a step of the sum are fine enough.
+
+    Args:
+        network: The layers.
+        largest: Largest magnitude by layer.
+        margin: Headroom (factor).
+    """
+    wanted = {node.name: fraction_bits_for(node.name, largest[node.name], margin) for node in network.nodes}
+    told: dict[str, float] = {node.name: -math.inf for node in network.nodes}
+    for node in reversed(network.nodes):
+        if told[node.name] > -math.inf:  # of the output nothing is cut off
+            wanted[node.name] = int(min(wanted[node.name], told[node.name]))
+        passes = isinstance(node, Shuffle | Concat) or (isinstance(node, Pool) and node.kind == "max")
+        finest = math.inf
+        if isinstance(node, Add):
+            finest = wanted[node.name] + SUMMAND_BITS
+        elif passes and told[node.name] > -math.inf:
+            finest = told[node.name]
+        for source in node.inputs:
+            if source != INPUT:
+                told[source] = max(told[source], finest)
+    return wanted
 
 
 def rounded_down(network: Network) -> set[str]:
