@@ -417,3 +417,33 @@ def test_registered_networks_get_their_own_predictors() -> None:
     assert all(block.predictor is not None for block in predfuse.to_network(model, torch.zeros(1)).bottlenecks())
     with pytest.raises(InputError, match="already has predictors"):
         predfuse.prepare(model, PrepareConfig(), torch.randn(2, *model.input_shape))
+
+
+def test_bad_calibration_images_are_refused_and_leave_nothing_behind() -> None:
+    model = trained(sequential())
+    calibration = images()
+    calibration[3, 0, 0, 0] = torch.nan
+    hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._modules)) for m in model.modules()]
+    with pytest.raises(InputError, match=r"calibration images: hold NaN or infinite values in image 3; leave it out"):
+        predfuse.prepare(model, PrepareConfig(), calibration)
+    with pytest.raises(InputError, match="calibration images: are a NoneType"):
+        predfuse.prepare(model, PrepareConfig(), None)  # type: ignore[arg-type]
+    assert hooks == [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._modules)) for m in model.modules()]
+
+
+def test_a_failure_while_fitting_takes_the_hooks_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = trained(sequential())
+    hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._modules)) for m in model.modules()]
+    monkeypatch.setattr("predfuse.predictor.prepare.fit_predictor", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        predfuse.prepare(model, PrepareConfig(), images())
+    assert hooks == [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._modules)) for m in model.modules()]
+    monkeypatch.undo()
+    assert predfuse.prepare(model, PrepareConfig(), images()).blocks
+
+
+def test_a_block_called_twice_is_refused_for_that() -> None:
+    block = sequential()
+    model = Model(block, block)
+    with pytest.raises(InputError, match=r"its layer \S+ runs more than once"):
+        predfuse.prepare(model, PrepareConfig(), images())

@@ -60,6 +60,8 @@ def find_site(model: nn.Module, ledger: Ledger, entry: LedgerEntry, block: Bottl
         part = entry.by_role(stage)
         assert part is not None, f"a block without {stage}"
         own = _stage_parts(entry, stage)
+        if isinstance(model.get_submodule(part.module), nn.Conv2d) and _runs_again(model, inside, part.module):
+            return f"its layer {part.module} runs more than once"
         if not _only(inside, part.module, own):
             return f"its {stage} convolution is a function call in {part.module or 'the model'}, not a module"
         if _runs_again(model, inside, part.module):

@@ -92,6 +92,9 @@ def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Pre
         >>> optimizer = torch.optim.Adam(model.parameters())  # doctest: +SKIP
     """
     where = f"model {type(model).__name__}"
+    if not isinstance(config, PrepareConfig):
+        raise InputError("config", f"is a {type(config).__name__}", "give a PrepareConfig()")
+    _require_images(calibration)
     if gates_of(model) or any(isinstance(module, TrainablePredictor) for module in model.modules()):
         raise InputError(where, "already has predictors", "prepare a fresh model")
     if isinstance(model, Cnn):
@@ -108,21 +111,41 @@ def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Pre
         else:
             gate = _new_gate(model, site, config.format)
             attached.append((site, gate, attach(model, site, gate)))
-    refused |= _verify(model, attached, calibration[:1])
-    for site, _, handles in attached:
-        if site.block.name in refused:
-            for handle in handles:
-                handle.remove()
-            del model.get_submodule(site.expand)._modules[CHILD]
-    sites = {gate: site for site, gate, _ in attached if site.block.name not in refused}
-    if not sites:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
-        raise InputError(where, f"has no block that can be prepared ({reasons})", "make their layers modules")
-    observe(model, calibration, lambda gate, seen: _fit(gate, sites[gate].block, seen))
+    try:
+        refused |= _verify(model, attached, calibration[:1].clone())
+        _detach(model, [part for part in attached if part[0].block.name in refused])
+        attached = [part for part in attached if part[0].block.name not in refused]
+        sites = {gate: site for site, gate, _ in attached}
+        if not sites:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+            raise InputError(where, f"has no block that can be prepared ({reasons})", "make their layers modules")
+        observe(model, calibration.clone(), lambda gate, seen: _fit(gate, sites[gate].block, seen))
+    except BaseException:
+        _detach(model, attached)  # the model is left as it was
+        raise
     for gate in sites:
         gate.mode = "predicted"
     count = sum(parameter.numel() for gate in sites for parameter in gate.parameters())
     return Preparation(tuple(gate.block for gate in sites), refused, count)
+
+
+def _require_images(calibration: Tensor) -> None:
+    """Refuse calibration images that are no finite floats, before anything is put into the model."""
+    if not isinstance(calibration, Tensor) or calibration.ndim != 4 or not len(calibration):
+        what = f"are a {type(calibration).__name__}" if not isinstance(calibration, Tensor) else "have no N x C x H x W"
+        raise InputError("calibration images", what, "give a tensor of some dozens of images, N x C x H x W")
+    finite = torch.isfinite(calibration).flatten(1).all(1)
+    if not bool(finite.all()):
+        what = f"hold NaN or infinite values in image {int((~finite).nonzero()[0])}"
+        raise InputError("calibration images", what, "leave it out or mend it")
+
+
+def _detach(model: nn.Module, attached: list[tuple[Site, Gate, list[torch.utils.hooks.RemovableHandle]]]) -> None:
+    """Take gates and their hooks out again."""
+    for site, _, handles in attached:
+        for handle in handles:
+            handle.remove()
+        model.get_submodule(site.expand)._modules.pop(CHILD, None)
 
 
 def predictor_parameters(model: nn.Module) -> list[nn.Parameter]:
