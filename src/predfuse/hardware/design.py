@@ -1,6 +1,6 @@
 """Microarchitecture of an Archon: what its lists, gates, predictor and buffers may do in a cycle.
 
-Used at ``cycle`` fidelity. Every choice is one field; ``predfuse study`` sweeps them.
+Used at ``cycle`` fidelity. Every choice is one field; ``predfuse explore`` searches over them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,98 @@
+"""``predfuse explore``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from predfuse.explore.search import Progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("explore")(explore)
+
+
+def explore(
+    space: Annotated[Path, typer.Argument(help="Search file, see docs/explore.md.", metavar="SPACE.yaml")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder; a search stopped in it goes on.")],
+    workers: Annotated[int, typer.Option("--workers", "-j", help="Processes on this machine.")] = 2,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask scheduler, in place of processes here.")
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Record and skip evaluations that fail again and again.")
+    ] = False,
+    cache: Annotated[Path | None, typer.Option(help="Folder of outcomes that searches share.")] = None,
+    data_root: Annotated[Path | None, typer.Option("--data", help="Folder of data sets (for CIFAR-10).")] = None,
+) -> None:
+    """Search over fields of a machine and options of a network: Pareto front, hypervolume, what each field matters."""
+    import json
+
+    from rich.console import Console
+
+    from predfuse.errors import InputError
+
+    if workers < 1:
+        raise InputError("-j", f"is {workers}", "use 1 or more workers")
+    try:
+        from predfuse.explore.report import front_table, render_report, summary
+        from predfuse.explore.search import explore as run_search
+        from predfuse.explore.space import load_space
+    except ModuleNotFoundError as error:
+        raise InputError("explore", f"needs {error.name}", "install predfuse[explore]") from error
+    from predfuse.files import write_text_atomically
+    from predfuse.report.terminal import narrow, table
+
+    described = load_space(space)
+    result = run_search(
+        described,
+        out,
+        workers=workers,
+        scheduler=scheduler,
+        keep_going=keep_going,
+        cache=cache,
+        root=data_root,
+        progress=_shown(Console(stderr=True)),
+    )
+    files = {
+        "result.json": json.dumps(result.as_json(), indent=2) + "\n",
+        "points.csv": result.as_csv(),
+        "report.html": render_report(result),
+    }
+    for name, text in files.items():
+        write_text_atomically(out / name, text)
+    shown = front_table(result)
+    console = Console()
+    console.print(narrow(table(shown.caption, shown.headings, shown.rows, sorted(shown.strong_rows))))
+    console.print(f"{summary(result)}; {result.computed:,} computed in this run", highlight=False)
+    for name in files:
+        typer.echo(f"wrote {out / name}")
+
+
+class _shown:  # noqa: N801  # used like a function
+    """Prints a line of progress every few seconds, and the dashboard's address first."""
+
+    EVERY_SECONDS = 5.0
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._last = console, 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        import time
+
+        if not self._last:
+            self._console.print(f"dashboard: {progress.dashboard}", highlight=False)
+        now = time.monotonic()
+        if now - self._last < self.EVERY_SECONDS and progress.done < progress.total:
+            return
+        self._last = now
+        left = "" if progress.seconds_left is None else f", {progress.seconds_left / 60:.1f} min left"
+        failed = f", {progress.failed} failed" if progress.failed else ""
+        text = f"{progress.done:,} of {progress.total:,} points ({progress.computed:,} computed now{failed}){left}"
+        self._console.print(text, highlight=False)

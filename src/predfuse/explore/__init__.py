@@ -1,0 +1,1 @@
+"""Search over sizes of machines and options of networks; see docs/explore.md."""

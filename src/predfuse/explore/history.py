@@ -1,0 +1,193 @@
+"""Which point comes next, and what became of those before: an Optuna study in memory and its journal on disk.
+
+The journal gets a line for every finished point, in the order of their numbers. Points are asked for in batches, each
+with all earlier batches finished, by a sampler whose seed depends on the number of the point. So a search depends on
+its file alone: neither the number of workers nor a kill in the middle changes it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from predfuse.errors import InputError
+from predfuse.explore.evaluation import Outcome
+from predfuse.explore.space import MORE_IS_BETTER, Space, Value
+
+BATCH = {"grid": 1, "random": 1, "tpe": 10, "nsga2": 20}
+"""Points asked for before any of them is told; of ``nsga2`` the population."""
+INDEPENDENT = ("grid", "random")
+"""Samplers whose next point depends on no outcome."""
+STARTUP = 20
+"""Random points before the estimator of ``tpe`` takes over."""
+FRUITLESS = 1000
+"""Points in a row that break a limit beforehand, after which nothing is taken to meet it."""
+
+
+@dataclass
+class Asked:
+    """A point to be evaluated.
+
+    Attributes:
+        number: Its place in the search, from 0.
+        point: A value for every field.
+    """
+
+    number: int
+    point: dict[str, Value]
+
+
+class History:
+    """Asks for points and keeps what became of them.
+
+    Args:
+        space: The search.
+        journal: File of the journal; made if it is not there.
+
+    Raises:
+        InputError: The journal belongs to another search or is damaged.
+    """
+
+    def __init__(self, space: Space, journal: Path) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space = space
+        self._distributions = {field: _distribution(values) for field, values in space.values.items()}
+        self.memory = self._study(None)
+        self._disk = self._study(journal)
+        described = json.dumps(space.as_json(), sort_keys=True)
+        if self._disk.user_attrs.setdefault("space", described) != described:
+            raise InputError(str(journal.parent), "holds another search", "name another folder, or its own file")
+        self._disk.set_user_attr("space", described)
+        kept = self._disk.get_trials(deepcopy=False)
+        self._on_disk = len(kept)
+        trusted = self._whole_batches(kept)
+        self.memory.add_trials(kept[:trusted])
+        self._waiting: dict[int, FrozenTrial] = {}
+        self._next_written = trusted
+        self._grid = itertools.islice(_grid(space.values), trusted, None)
+        self.counted = sum(bool(trial.user_attrs["evaluated"]) for trial in kept[:trusted])
+
+    def _study(self, journal: Path | None) -> optuna.Study:
+        storage: Any = None
+        if journal is not None:
+            # The folder is ours alone (see search.py): a lock that is left is that of a run that was killed.
+            lock = JournalFileOpenLock(str(journal))
+            journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
+            storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+        directions = [_direction(name) for name in self._space.objectives]
+        return optuna.create_study(storage=storage, directions=directions, study_name="explore", load_if_exists=True)
+
+    def _whole_batches(self, kept: list[FrozenTrial]) -> int:
+        """How many points of the journal came before a batch that was cut short; that one is asked for again."""
+        size = BATCH[self._space.sampler]
+        if size == 1:
+            return len(kept)
+        whole = counted = 0
+        for number, trial in enumerate(kept, start=1):
+            counted += bool(trial.user_attrs["evaluated"])
+            if trial.user_attrs["evaluated"] and counted % size == 0:
+                whole = number
+        return whole
+
+    def ask(self) -> Asked | None:
+        """The next point; None where a grid is at its end."""
+        number = len(self.memory.get_trials(deepcopy=False))
+        if self._space.sampler == "grid":
+            point = next(self._grid, None)
+            if point is None:
+                return None
+            self.memory.enqueue_trial(point)
+        self.memory.sampler = _sampler(self._space, number)
+        trial = self.memory.ask(self._distributions)
+        values = self._space.values
+        decoded = {
+            field: values[field][choice] if isinstance(self._distributions[field], IntDistribution) else choice
+            for field, choice in trial.params.items()
+        }
+        return Asked(trial.number, {field: decoded[field] for field in values})
+
+    def tell(self, asked: Asked, outcome: Outcome) -> None:
+        """Keep what became of a point; on disk in the order of the numbers."""
+        trial = optuna.trial.Trial(self.memory, self.memory.get_trials(deepcopy=False)[asked.number]._trial_id)
+        for name, value in {"point": asked.point, **outcome.as_json()}.items():
+            trial.set_user_attr(name, value)
+        trial.set_constraint("limits", 0.0 if outcome.state == "met" else 1.0)
+        complete = all(name in outcome.metrics for name in self._space.objectives)
+        values = [outcome.metrics[name] for name in self._space.objectives] if complete else None
+        self.memory.tell(trial.number, values, state=TrialState.COMPLETE if complete else TrialState.FAIL)
+        self.counted += outcome.evaluated
+        self._waiting[asked.number] = self.memory.get_trials(deepcopy=False)[asked.number]
+        while (finished := self._waiting.pop(self._next_written, None)) is not None:
+            if self._next_written >= self._on_disk:
+                self._disk.add_trial(finished)
+            self._next_written += 1
+
+    def finished(self) -> Iterator[tuple[Asked, Outcome]]:
+        """All points told so far, in order."""
+        for trial in self.memory.get_trials(deepcopy=False):
+            facts = trial.user_attrs
+            if trial.state.is_finished():
+                outcome = Outcome(**{name: facts[name] for name in Outcome.__dataclass_fields__})
+                yield Asked(trial.number, facts["point"]), outcome
+
+    def importance(self) -> dict[str, dict[str, float]]:
+        """By objective, what share of being among the best tenth every field explains (PED-ANOVA); empty if unknown."""
+        found: dict[str, dict[str, float]] = {}
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        done = [trial for trial in self.memory.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
+        for place, name in enumerate(self._space.objectives):
+            study = optuna.create_study(direction=_direction(name))
+            for trial in done:
+                study.add_trial(
+                    optuna.create_trial(
+                        params=trial.params, distributions=trial.distributions, value=trial.values[place]
+                    )
+                )
+            try:
+                shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+            except (ValueError, RuntimeError):  # too few points, or all alike
+                continue
+            if all(math.isfinite(share) for share in shares.values()):
+                found[name] = {field: float(share) for field, share in shares.items()}
+        return found
+
+
+def _distribution(values: tuple[Value, ...]) -> BaseDistribution:
+    """Numbers in their order, which is what an estimator can learn from; anything else without one."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return IntDistribution(0, len(values) - 1)
+    return CategoricalDistribution(values)
+
+
+def _grid(values: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Any]]:
+    """Every point, the last field changing fastest, numbers by their place."""
+    coded = [
+        range(len(of_field)) if isinstance(_distribution(of_field), IntDistribution) else of_field
+        for of_field in values.values()
+    ]
+    for choices in itertools.product(*coded):
+        yield dict(zip(values, choices, strict=True))
+
+
+def _sampler(space: Space, number: int) -> optuna.samplers.BaseSampler:
+    seed = (space.seed * 1_000_003 + number) % (1 << 32)
+    if space.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=True)
+    if space.sampler == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed, population_size=BATCH["nsga2"])
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _direction(metric: str) -> StudyDirection:
+    return StudyDirection.MAXIMIZE if metric in MORE_IS_BETTER else StudyDirection.MINIMIZE

@@ -1,0 +1,199 @@
+"""Networks of a search: which one, how pruned, fused or not; made once, with the masks of its images and a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from predfuse.errors import InputError
+from predfuse.graph.io import encode_fields
+from predfuse.graph.nodes import Array, Bottleneck, Conv, Network, Node
+from predfuse.hardware.cycle.archon.machine import Masks
+from predfuse.hardware.pruning import POINTWISE_DENSITY, keep_largest
+
+ACCURACY_IMAGES = 500
+
+
+class NetworkChoice(BaseModel):
+    """A network as a search file names it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """A registered network, calibrated on real images and not trained; or the path of a trained checkpoint."""
+    options: dict[str, Any] = {}
+    """Of the constructor of a registered network."""
+    fused: bool = True
+    """Whether blocks have predictors, so that a fusing machine fuses them."""
+    pruned: Literal["nothing", "blocks", "everything"] = "blocks"
+    """What of a registered network is pruned: its blocks to the published densities; also all other 1x1 layers."""
+    shift_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the shifts inside every block that stay, the largest first."""
+    images: Annotated[int, Field(gt=0)] = 1
+    """Images that give the masks; costs are the mean over them."""
+    data: str = "cifar10"
+    """Test images of a trained checkpoint; a registered network takes images as it is calibrated on."""
+    init_seed: Annotated[int, Field(ge=0)] = 0
+    """Of the weights of a registered network."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is a checkpoint."""
+        from predfuse import models
+
+        return self.name not in models.names()
+
+    def with_fields(self, changes: Mapping[str, Any]) -> NetworkChoice:
+        """The choice with some fields changed; ``options.NAME`` is an option of the constructor.
+
+        Raises:
+            InputError: An unknown field or an impossible value.
+        """
+        if not changes:
+            return self
+        document = self.model_dump(mode="json")
+        for field, value in changes.items():
+            first, _, option = field.partition(".")
+            if option and first == "options":
+                document["options"][option] = value
+            elif field in document and field != "options":
+                document[field] = value
+            else:
+                known = ", ".join(name for name in document if name != "options")
+                raise InputError(f"field {field!r}", "is not of a network", f"use options.NAME or one of {known}")
+        try:
+            return NetworkChoice.model_validate(document)
+        except ValidationError as error:
+            what = f"{error.errors()[0]['msg'].lower()}"
+            raise InputError(f"network {', '.join(changes)}", what, "see docs/explore.md") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network ready to be measured on any machine.
+
+    Attributes:
+        network: Pruned, with predictors if fused.
+        masks: Of every image, where blocks have predictors.
+        accuracy_percent: Of a trained network on test images; None of one only calibrated.
+        source: Its images, in words.
+        digest: SHA-256 of all of it.
+    """
+
+    network: Network
+    masks: tuple[Masks, ...]
+    accuracy_percent: float | None
+    source: str
+    digest: str
+
+
+def make_subject(choice: NetworkChoice, root: Path | None = None) -> Subject:
+    """Build, calibrate or load, prune, and find the masks.
+
+    Raises:
+        InputError: No such network, or one that cannot be made with these options.
+    """
+    from predfuse.hardware.cycle.simulate import predicted_masks
+
+    network, images, accuracy, source = _trained(choice, root) if choice.trained else _calibrated(choice, root)
+    if choice.shift_share < 1:
+        network = with_shift_share(network, choice.shift_share)
+    fused = any(block.predictor is not None for block in network.bottlenecks())
+    masks = tuple(predicted_masks(network, images)) if fused else ()
+    return Subject(network, masks, accuracy, source, _digest(network, masks, accuracy))
+
+
+def _calibrated(choice: NetworkChoice, root: Path | None) -> tuple[Network, Array, None, str]:
+    from predfuse import models
+    from predfuse.experiments.calibrated import calibrated, real_images
+
+    if choice.pruned == "nothing":
+        if choice.fused:
+            raise InputError("network.pruned", "is 'nothing' with fused blocks", "prune, or set fused to false")
+        network = models.network(choice.name, choice.init_seed, choice.options)
+        images, source = real_images(choice.images, root)
+    else:
+        made = calibrated(
+            choice.name,
+            choice.images,
+            predictors=choice.fused,
+            seed=choice.init_seed,
+            root=root,
+            options=choice.options,
+        )
+        network, images, source = made.network, made.images, made.source
+    if choice.pruned == "everything":
+        network = with_pruned_rest(network)
+    return network, images, None, f"{source}; calibrated, not trained"
+
+
+def _trained(choice: NetworkChoice, root: Path | None) -> tuple[Network, Array, float, str]:
+    from predfuse import data
+    from predfuse.fusion.execute import run_network
+    from predfuse.integer.calibrate import normalise
+    from predfuse.sources import load_source
+
+    network = load_source(choice.name)
+    if not choice.fused:
+        network = replace(network, nodes=tuple(_without_predictor(node) for node in network.nodes))
+    if choice.pruned == "everything":
+        network = with_pruned_rest(network)
+    found = data.load(choice.data, "test", root=root, limit=max(choice.images, ACCURACY_IMAGES))
+    inputs = normalise(network, found.images)
+    accuracy = run_network(network, inputs, statistics=False).accuracy(found.labels)
+    source = f"{choice.data} test images; accuracy of the first {len(found.labels)}"
+    return network, inputs[: choice.images], 100 * accuracy, source
+
+
+def _without_predictor(node: Node) -> Node:
+    return replace(node, predictor=None) if isinstance(node, Bottleneck) else node
+
+
+def with_pruned_rest(network: Network) -> Network:
+    """The network with every 1x1 convolution outside its blocks pruned to the published density too."""
+
+    def pruned(node: Node) -> Node:
+        if not isinstance(node, Conv) or node.kernel != (1, 1) or np.count_nonzero(node.weight) < node.weight.size:
+            return node
+        return replace(node, weight=keep_largest(node.weight, POINTWISE_DENSITY))
+
+    return replace(network, nodes=tuple(map(pruned, network.nodes)))
+
+
+def with_shift_share(network: Network, share: float) -> Network:
+    """The network with only so many of the shifts inside each block, the largest ones."""
+
+    def fewer(node: Node) -> Node:
+        if not isinstance(node, Bottleneck):
+            return node
+        return replace(
+            node,
+            expand_bias=keep_largest(node.expand_bias, share),
+            depthwise_bias=keep_largest(node.depthwise_bias, share),
+        )
+
+    return replace(network, nodes=tuple(map(fewer, network.nodes)))
+
+
+def _digest(network: Network, masks: tuple[Masks, ...], accuracy: float | None) -> str:
+    tensors: dict[str, Array] = {}
+    document = [encode_fields(node, node.name, tensors) for node in network.nodes]
+    facts = {"nodes": document, "input_shape": list(network.input_shape), "accuracy": accuracy}
+    found = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for name, array in (*sorted(tensors.items()), *_named(masks)):
+        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def _named(masks: tuple[Masks, ...]) -> Iterator[tuple[str, Array]]:
+    for image, of_image in enumerate(masks):
+        for block, pair in sorted(of_image.items()):
+            yield from ((f"mask {image} {block} {stage}", array) for stage, array in enumerate(pair))

@@ -1,0 +1,208 @@
+"""What a search file may say: a machine and a network, fields with their values, objectives and limits."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from predfuse.errors import InputError
+from predfuse.explore.networks import NetworkChoice
+from predfuse.hardware.spec import PRICES, AcceleratorSpec, load_spec
+from predfuse.hardware.vary import with_fields
+
+Value: TypeAlias = bool | int | float | str
+SAMPLERS = ("grid", "random", "tpe", "nsga2")
+METRICS = (
+    "total_cycles",
+    "stall_cycles",
+    "energy_uj",
+    "energy_delay_uj_ms",
+    "area_mm2",
+    "accuracy_percent",
+)
+"""What is measured of every point; accuracy only of trained networks, and the only one of which more is better."""
+MORE_IS_BETTER = frozenset(("accuracy_percent",))
+Metric: TypeAlias = Literal[
+    "total_cycles", "stall_cycles", "energy_uj", "energy_delay_uj_ms", "area_mm2", "accuracy_percent"
+]
+
+
+_MISSING = object()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(_Strict):
+    """Numbers from one to another, both included where the steps meet them."""
+
+    first: Annotated[float, Field(alias="from")]
+    last: Annotated[float, Field(alias="to")]
+    step: float | None = None
+    """Distance of two values; 1 where neither it nor ``factor`` is given."""
+    factor: float | None = None
+    """Ratio of two values, in place of ``step``."""
+
+    def values(self) -> tuple[Value, ...]:
+        """All of them; whole numbers as integers."""
+        found: list[float] = []
+        value = self.first
+        if (self.step is not None and self.step <= 0) or (self.factor is not None and (self.factor <= 1 or value <= 0)):
+            return ()
+        while value <= self.last * (1 + 1e-12):
+            found.append(value)
+            value = value * self.factor if self.factor is not None else self.first + len(found) * (self.step or 1)
+        return tuple(int(one) if float(one).is_integer() else one for one in found)
+
+
+class Limits(_Strict):
+    """Bounds on metrics; what breaks one is on no front."""
+
+    at_most: dict[Metric, float] = {}
+    at_least: dict[Metric, float] = {}
+
+    def broken(self, metrics: Mapping[str, float]) -> str:
+        """The first limit that ``metrics`` break, in words; empty if none does. Metrics not known yet break none."""
+        for name, bound in self.at_most.items():
+            if metrics.get(name, -math.inf) > bound:
+                return f"{name} {metrics[name]:,.6g} is above {bound:,.6g}"
+        for name, bound in self.at_least.items():
+            if metrics.get(name, math.inf) < bound:
+                return f"{name} {metrics[name]:,.6g} is below {bound:,.6g}"
+        return ""
+
+
+class _Document(_Strict):
+    machine: str
+    network: NetworkChoice
+    fields: Annotated[dict[str, list[Value] | Range], Field(min_length=1)]
+    objectives: Annotated[list[Metric], Field(min_length=1)]
+    limits: Limits = Limits()
+    sampler: Literal["grid", "random", "tpe", "nsga2"] = "tpe"
+    evaluations: Annotated[int, Field(gt=0)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Space:
+    """A search, checked: every field exists and has values.
+
+    Attributes:
+        machine: The machine the fields change.
+        network: The network the fields change.
+        values: The values of every field, by dotted name (``machine.`` or ``network.`` in front).
+        objectives: Metrics, each the better the smaller (accuracy: the larger).
+        limits: Bounds on metrics.
+        sampler: ``grid``, ``random``, ``tpe`` or ``nsga2``.
+        evaluations: Points to be evaluated (a grid: at most); those that break a limit beforehand do not count.
+        seed: Of the sampler.
+    """
+
+    def __init__(self, document: _Document, file: str) -> None:
+        self.machine: AcceleratorSpec = load_spec(document.machine)
+        self.network = document.network
+        self.values: dict[str, tuple[Value, ...]] = {}
+        self.objectives: tuple[str, ...] = tuple(document.objectives)
+        self.limits, self.sampler, self.seed = document.limits, document.sampler, document.seed
+        for field, given in document.fields.items():
+            values = given.values() if isinstance(given, Range) else tuple(given)
+            if not values or len({json.dumps(value) for value in values}) < len(values):
+                what = "holds a value twice" if values else "has no value"
+                raise InputError(f"{file}: fields.{field}", what, "give a list, or `from` a number `to` a larger one")
+            self.values[field] = values
+            try:
+                self._require(field)
+            except InputError as error:
+                raise InputError(f"{file}: fields.{field}", error.what, error.mend) from error
+        if len(set(self.objectives)) < len(self.objectives):
+            raise InputError(f"{file}: objectives", "holds one twice", "name each once")
+        trained = self.network.trained
+        wanted = {*self.objectives, *self.limits.at_most, *self.limits.at_least}
+        if "accuracy_percent" in wanted and not trained:
+            raise InputError(f"{file}: accuracy_percent", "is known of trained networks only", "name a checkpoint")
+        if document.evaluations is None and self.sampler != "grid":
+            raise InputError(f"{file}: evaluations", "is missing", "say how many points may be evaluated")
+        self.evaluations = document.evaluations if document.evaluations is not None else self.size
+
+    @property
+    def size(self) -> int:
+        """Points of the space."""
+        return math.prod(len(values) for values in self.values.values())
+
+    def _require(self, field: str) -> None:
+        """Refuse a field that does not exist; its values are checked with those of the others, point by point."""
+        part, _, rest = field.partition(".")
+        if part == "network":
+            self.network.with_fields({rest: self.values[field][0]})
+            return
+        place: Any = self.machine.model_dump(mode="json", exclude=set(PRICES)) if part == "machine" else {}
+        known = place
+        for name in rest.split("."):
+            known = place
+            place = place.get(name, _MISSING) if isinstance(place, dict) else _MISSING
+        if place is _MISSING or isinstance(place, dict):
+            mend = "begin with machine. or network."
+            if part == "machine" and isinstance(known, dict):
+                mend = f"use one of {', '.join(sorted(place if isinstance(place, dict) else known))}"
+            raise InputError(field, "is no field", mend)
+
+    def split(self, point: Mapping[str, Value]) -> tuple[AcceleratorSpec, NetworkChoice]:
+        """The machine and the network of a point; the machine at the prices that follow from its sizes.
+
+        Raises:
+            InputError: Values that cannot go together.
+        """
+        changes: dict[str, dict[str, Value]] = {"machine": {}, "network": {}}
+        for field, value in point.items():
+            part, _, rest = field.partition(".")
+            changes[part][rest] = value
+        return with_fields(self.machine, changes["machine"]), self.network.with_fields(changes["network"])
+
+    def as_json(self) -> dict[str, Any]:
+        """What decides which points there are and what they cost, as plain values; not how many are evaluated."""
+        return {
+            "machine": self.machine.model_dump(mode="json"),
+            "network": self.network.model_dump(mode="json"),
+            "values": {field: list(values) for field, values in self.values.items()},
+            "objectives": list(self.objectives),
+            "limits": self.limits.model_dump(mode="json"),
+            "sampler": self.sampler,
+            "seed": self.seed,
+        }
+
+
+def load_space(path: Path) -> Space:
+    """Read a search file.
+
+    Raises:
+        InputError: The file cannot be read, or says something impossible.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"cannot be read ({error})", "name a YAML file") from error
+    return parse_space(text, str(path))
+
+
+def parse_space(text: str, file: str) -> Space:
+    """Check the text of a search file; ``file`` is named in messages.
+
+    Raises:
+        InputError: As :func:`load_space`.
+    """
+    try:
+        plain = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(file, f"is not valid YAML ({' '.join(str(error).split())})", "correct the syntax") from error
+    try:
+        return Space(_Document.model_validate(plain), file)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"]) or "document"
+        raise InputError(f"{file}: {place}", first["msg"].lower(), "see docs/explore.md for its form") from error
