@@ -29,6 +29,9 @@ def run(
     limit: Annotated[int | None, typer.Option("--limit", "-n", help="Only the first so many images.")] = None,
     machine: Annotated[str, typer.Option(help="fast, or reference (slow, checks every width).")] = "fast",
     resize: Annotated[bool, typer.Option("--resize", help="Crop and resample pictures to the program's size.")] = False,
+    dump: Annotated[
+        Path | None, typer.Option(help="New folder for every layer's integers and masks as .npy, with a manifest.")
+    ] = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Also write the result as JSON; - writes JSON alone.")
     ] = None,
@@ -44,12 +47,15 @@ def run(
     from predfuse.errors import InputError
     from predfuse.files import require_writable, write_text_atomically
     from predfuse.integer import run_program
+    from predfuse.integer.dump import dump_result, require_new_folder
     from predfuse.integer.fast_machine import FastMachine
     from predfuse.integer.program_io import load_program
 
     to_stdout = json_path == Path("-")
     if json_path is not None and not to_stdout:
         require_writable(json_path)
+    if dump is not None:
+        require_new_folder(dump)
     if machine not in ("fast", "reference"):
         raise InputError("--machine", f"is {machine!r}", "use fast or reference")
     program = load_program(program_path)
@@ -64,9 +70,16 @@ def run(
         task = progress.add_task("run", total=len(found.images))
         start = time.perf_counter()
         result = run_program(
-            program, found.images, machine=prepared, progress=lambda done: progress.advance(task, done)
+            program,
+            found.images,
+            machine=prepared,
+            keep=() if dump is None else ["input", *(node.name for node in program.nodes)],
+            keep_masks=dump is not None,
+            progress=lambda done: progress.advance(task, done),
         )
         seconds = (time.perf_counter() - start) / len(found.images)
+    if dump is not None:
+        dump_result(program, result, dump)
     summary = describe(program_path, program, found, result, machine, seconds)
     document = json.dumps(summary, indent=2) + "\n"
     if to_stdout:

@@ -41,7 +41,7 @@ def format_of(path: Path, given: str | None = None) -> Format:
 
 def export_network(
     network: Network,
-    path: Path,
+    path: str | Path,
     form: Form = "plain",
     format_name: str | None = None,
     images: Array | None = None,
@@ -68,6 +68,7 @@ def export_network(
     Example:
         >>> export_network(models.network("fusionet-s"), Path("fusionet-s.onnx"))  # doctest: +SKIP
     """
+    path = Path(path)
     chosen = format_of(path, format_name)
     require_writable(path)
     computed_in = precision or default_precision(form)

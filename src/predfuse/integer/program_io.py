@@ -22,7 +22,7 @@ _TYPES_BY_NAME: dict[str, type[IntegerNode]] = {cls.__name__: cls for cls in NOD
 _INPUT_TABLE = "input.table"
 
 
-def save_program(program: Program, path: Path) -> None:
+def save_program(program: Program, path: str | Path) -> None:
     """Write ``program`` into one file, all of it or nothing; the same program gives the same bytes.
 
     Raises:
@@ -39,7 +39,7 @@ def save_program(program: Program, path: Path) -> None:
         "metadata": program.metadata,
         "nodes": [encode_fields(node, node.name, tensors) for node in program.nodes],
     }
-    save_tensor_file(path, FORMAT, VERSION, document, tensors)
+    save_tensor_file(Path(path), FORMAT, VERSION, document, tensors)
 
 
 def is_program(path: str | Path) -> bool:
@@ -47,14 +47,14 @@ def is_program(path: str | Path) -> bool:
     return stored_format(Path(path)) == FORMAT
 
 
-def load_program(path: Path) -> Program:
+def load_program(path: str | Path) -> Program:
     """Read a program written by :func:`save_program`.
 
     Raises:
         InputError: The file is missing, truncated, corrupt, of another format or version, lacks or has surplus fields
             or tensors, or describes an impossible program.
     """
-    file = load_tensor_file(path, FORMAT, VERSION)
+    file = load_tensor_file(Path(path), FORMAT, VERSION)
     try:
         return _decode(file.document, dict(file.tensors))
     except InputError as error:

@@ -1,0 +1,68 @@
+"""Every layer's integers and masks of a run as ``.npy`` files in a folder, with a manifest, for hardware tests."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import INPUT, Array
+from predfuse.integer.program import Program
+from predfuse.integer.run import MachineResult
+
+
+def require_new_folder(folder: Path) -> None:
+    """Fail early where a dump cannot be put.
+
+    Raises:
+        InputError: Something is there already, or the folder it would be in is missing.
+    """
+    if folder.exists():
+        raise InputError(str(folder), "exists already", "name a new folder")
+    if not folder.parent.is_dir():
+        raise InputError(str(folder), f"the folder {folder.parent} does not exist", "create it")
+
+
+def dump_result(program: Program, result: MachineResult, folder: Path) -> None:
+    """Write what a run with ``keep`` of all layers and ``keep_masks`` holds; the folder appears whole or not at all.
+
+    Values are int16 ``[N, C, H, W]``, standing for ``integer * 2**-fraction_bits``; masks are uint8 0 or 1,
+    ``[N, M, H, W]`` of the expanded channels and ``[N, M, P, Q]`` of the filtered ones. ``manifest.json`` lists every
+    file with its shape, bits and fraction bits, in the order of the program.
+
+    Raises:
+        InputError: The folder exists or cannot be written.
+    """
+    require_new_folder(folder)
+    bits = {INPUT: program.input_fraction_bits, **{node.name: node.fraction_bits for node in program.nodes}}
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    except OSError as error:
+        raise InputError(str(folder), f"cannot be written ({error.strerror})", "choose another path") from error
+    try:
+        entries: list[dict[str, Any]] = []
+
+        def write(layer: str, kind: str, array: Array, width: int, fraction_bits: int | None) -> None:
+            file = f"{len(entries):03d}.{re.sub(r'[^A-Za-z0-9._-]+', '_', layer)[:80]}.{kind}.npy"
+            np.save(temporary / file, array, allow_pickle=False)
+            facts = {"shape": list(array.shape), "dtype": str(array.dtype), "bits": width}
+            entries.append({"layer": layer, "kind": kind, "file": file, **facts, "fraction_bits": fraction_bits})
+
+        for name, values in sorted(result.values.items(), key=lambda item: list(bits).index(item[0])):
+            for kind, mask in zip(("mask1", "mask2"), result.masks.get(name, ()), strict=False):
+                write(name, kind, mask.astype(np.uint8), 1, None)
+            write(name, "values", values.astype(np.int16), 16, bits[name])
+        document = {"program": program.name, "images": len(result.scores), "files": entries}
+        (temporary / "manifest.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    except OSError as error:
+        raise InputError(str(folder), f"cannot be written ({error.strerror})", "choose another path") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
