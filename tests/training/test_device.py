@@ -5,7 +5,7 @@ import torch
 
 from predfuse import models
 from predfuse.errors import InputError
-from predfuse.training.augment import generator, mix, vary, with_bits
+from predfuse.training.augment import generator, vary
 from predfuse.training.device import choose_device, describe
 from predfuse.training.fast.choose import use_kernels
 from predfuse.training.fast.cuda_graph import gradients
@@ -58,22 +58,3 @@ def test_a_recorded_step_gives_the_gradients_of_the_layers() -> None:
         counts = [buffer for name, buffer in recorded.named_buffers() if name.endswith("num_batches_tracked")]
         assert all(int(count) == step + 1 for count in counts)
     assert any(not torch.equal(buffer, before[name]) for name, buffer in recorded.named_buffers())
-
-
-@pytest.mark.parametrize("bits", range(1, 9))
-def test_images_of_fewer_bits_are_the_nearest_there_are(bits: int) -> None:
-    every = torch.arange(256, dtype=torch.uint8)
-    rounded = with_bits(every, bits)
-    assert rounded.dtype == torch.uint8 and len(rounded.unique()) == 2**bits
-    assert int((rounded.int() - every.int()).abs().max()) == 2 ** (8 - bits) // 2
-    assert torch.equal(with_bits(rounded, bits), rounded)
-
-
-def test_mixed_images_keep_the_larger_part_of_their_own() -> None:
-    images = torch.eye(64).view(64, 1, 8, 8)
-    mixed = mix(images, 0.5, generator(3)).flatten(1)
-    own, total = mixed.diagonal(), mixed.sum(1)
-    assert torch.allclose(total, torch.ones(64)) and (own >= 0.5).all() and (mixed >= 0).all()
-    assert 16 < int((own < 1).sum()) < 48 and 0.5 < float(own.min()) < 0.6
-    assert torch.equal(mixed, mix(images, 0.5, generator(3)).flatten(1))
-    assert torch.equal(mix(images, 0.0, generator(3)), images)

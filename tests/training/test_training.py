@@ -11,24 +11,28 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel
+from typer.testing import CliRunner
 
+from predfuse.cli import app
 from predfuse.errors import InputError
 from predfuse.models import to_network
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.layerwise import block_loss
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
-from predfuse.training.config import PredictConfig, load_config
+from predfuse.training.config import PredictConfig, TrainConfig, load_config
 from predfuse.training.fast.choose import use_kernels
 from predfuse.training.loop import Stage, Trainer, cosine_rate
 from predfuse.training.losses import cross_entropy, distillation, with_signs
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.pruning import cubic_sparsity, keep_largest, prunable_layers
 from predfuse.training.run import Run, network_of
+from predfuse.zoo.errors import run_errors
 
 STAGES = ("vanilla", "pruned", "layerwise", "predicted-joint", "predicted-frozen")
 
@@ -163,33 +167,48 @@ def test_pruned_shifts_stay_zero_in_the_networks_made_of_them(shifts_pruned: dic
 
 def test_stages_depend_on_what_decides_them(config_path: Path) -> None:
     config = load_config(config_path)
-    for override, changed in (
-        ("vanilla.epochs=5", {"vanilla", "cycle1-pruned", "pruned", "layerwise", "cycle1-joint", "predicted-joint"}),
-        ("predict.layerwise_steps=5", {"layerwise", "cycle1-joint", "predicted-joint"}),
-        ("predict.epochs=5", {"cycle1-joint", "predicted-joint"}),
-        ("predict.further_cycles=[{epochs: 2}]", {"predicted-joint"}),
-        ("predict.tuning=[frozen]", set()),
-        ("checkpoint_seconds=9", set()),
-        ("predict.mix_share=0.5", {"cycle1-joint", "predicted-joint"}),
-        ("predict.image_bits=6", {"layerwise", "cycle1-joint", "predicted-joint"}),
-        ("predict.distillation_ensemble=true", {"cycle1-joint", "predicted-joint"}),
-        ("prune.further_cycles=[{epochs: 2}]", {"pruned", "layerwise", "cycle1-joint", "predicted-joint"}),
-        ("prune.seed=1", {"cycle1-pruned", "pruned", "layerwise", "cycle1-joint", "predicted-joint"}),
+    stages = ("vanilla", "pruned", "layerwise", "predicted-joint")
+    for override, first in (
+        ("vanilla.epochs=5", "vanilla"),
+        ("prune.seed=1", "pruned"),
+        ("predict.layerwise_steps=5", "layerwise"),
+        ("predict.epochs=5", "predicted-joint"),
+        ("predict.distillation_ensemble=true", "predicted-joint"),
+        ("predict.tuning=[frozen]", None),
+        ("checkpoint_seconds=9", None),
     ):
         other = load_config(config_path, [override])
-        stages = ("vanilla", "cycle1-pruned", "pruned", "layerwise", "cycle1-joint", "predicted-joint")
-        assert {stage for stage in stages if config.up_to(stage) != other.up_to(stage)} == changed, override
+        changed = () if first is None else stages[stages.index(first) :]
+        assert tuple(stage for stage in stages if config.up_to(stage) != other.up_to(stage)) == changed, override
 
 
 def test_seeds_hold_until_the_next_one(config_path: Path) -> None:
-    settings = ["seed=3", "prune.further_cycles=[{}, {seed: 5}]", "predict.further_cycles=[{}, {seed: 7}, {}]"]
-    config = load_config(config_path, settings)
-    stages = ("vanilla", "cycle1-pruned", "cycle2-pruned", "pruned", "layerwise", "cycle2-joint", "cycle3-joint")
-    assert [config.seed_of(stage) for stage in (*stages, "predicted-joint")] == [3, 3, 3, 5, 5, 5, 7, 7]
-    other = load_config(config_path, [*settings, "predict.seed=0"])
-    assert [other.seed_of(stage) for stage in ("pruned", "layerwise", "cycle3-joint")] == [5, 0, 7]
-    plain = load_config(config_path, [setting.replace("seed: 5", "").replace("seed: 7", "") for setting in settings])
-    assert config.recipe("predicted-joint") == plain.recipe("predicted-joint")
+    config = load_config(config_path, ["seed=3", "prune.seed=5"])
+    stages = ("vanilla", "pruned", "layerwise", "predicted-joint")
+    assert [config.seed_of(stage) for stage in stages] == [3, 5, 5, 5]
+    other = load_config(config_path, ["seed=3", "prune.seed=5", "predict.seed=0"])
+    assert [other.seed_of(stage) for stage in stages] == [3, 5, 0, 0]
+    plain = load_config(config_path)
+    assert [config.recipe(stage) for stage in stages] == [plain.recipe(stage) for stage in stages]
+
+
+def settings(model: type[BaseModel]) -> list[str]:
+    """The settings of a section and all in it, a section itself not counted."""
+    found = []
+    for name, field in model.model_fields.items():
+        inner = next((kind for kind in (field.annotation, *get_args(field.annotation)) if is_section(kind)), None)
+        found += [name] if inner is None else [f"{name}.{deeper}" for deeper in settings(inner)]
+    return found
+
+
+def is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def test_there_are_few_settings() -> None:
+    found = settings(TrainConfig)
+    assert "prune.distillation_weight" in found and "seed" in found and "vanilla" not in found
+    assert len(found) < 60, found
 
 
 def test_the_test_images_wait_for_their_epoch(config_path: Path, tmp_path: Path) -> None:
@@ -211,39 +230,6 @@ def test_predictors_may_see_other_images(config_path: Path, finished: dict[str, 
     for stage in ("layerwise", "predicted-joint"):
         ours, theirs = (read_tensors(path)[0] for path in (paths[stage], finished[stage]))
         assert any(not torch.equal(ours[name], theirs[name]) for name in ours), stage
-
-
-def test_a_second_cycle_goes_on_from_the_first(config_path: Path, finished: dict[str, Path], tmp_path: Path) -> None:
-    shutil.copytree(finished["vanilla"].parent, tmp_path / "run")
-    run = tmp_path / "run"
-    (run / "predicted-joint.safetensors").rename(run / "cycle1-joint.safetensors")
-    (run / "layerwise.safetensors").unlink()  # not needed any more
-    settings = ["predict.further_cycles=[{learning_rate: 0.01}]", "predict.tuning=[joint]"]
-    paths = train(config_path, run, *settings)
-    assert list(paths) == ["vanilla", "pruned", "cycle1-joint", "predicted-joint"]
-    first, second = (read_tensors(paths[stage])[0] for stage in ("cycle1-joint", "predicted-joint"))
-    assert any(not torch.equal(first[name], second[name]) for name in first)
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    rates = [line["last_learning_rate"] for line in lines if line["stage"] == "predicted-joint"]
-    assert rates[3:] == pytest.approx([rate / 2 for rate in rates[:3]])
-    with pytest.raises(InputError, match="another configuration"):
-        train(config_path, run, "predict.further_cycles=[{learning_rate: 0.02}]", "predict.tuning=[joint]")
-
-
-def test_a_second_cycle_of_pruning_is_recovery_alone(
-    config_path: Path, finished: dict[str, Path], tmp_path: Path
-) -> None:
-    shutil.copy(finished["vanilla"], tmp_path)
-    shutil.copy(finished["pruned"], tmp_path / "cycle1-pruned.safetensors")
-    cycle = "prune.further_cycles=[{epochs: 2, learning_rate: 0.01, distillation_ensemble: true}]"
-    paths = train(config_path, tmp_path, cycle, "predict=null")
-    assert list(paths) == ["vanilla", "cycle1-pruned", "pruned"]
-    first, second = (read_tensors(paths[stage])[0] for stage in ("cycle1-pruned", "pruned"))
-    for name in (name for name in first if name.endswith(("expand.weight", "depthwise.weight", "project.weight"))):
-        assert not torch.equal(first[name], second[name]), name
-        assert not second[name][first[name] == 0].any(), name
-    paths["cycle1-pruned"].unlink()  # not needed any more
-    assert list(train(config_path, tmp_path, cycle, "predict=null")) == ["vanilla", "pruned"]
 
 
 def test_networks_without_shifts_have_none_to_prune(config_path: Path, tmp_path: Path) -> None:
@@ -362,10 +348,6 @@ def test_pruning_removes_the_smallest() -> None:
 
 
 def test_evaluate_repeats_the_recorded_accuracy(finished: dict[str, Path], tmp_path: Path) -> None:
-    from typer.testing import CliRunner
-
-    from predfuse.cli import app
-
     out = tmp_path / "figures.json"
     paths = [str(finished[stage]) for stage in ("vanilla", "predicted-joint")]
     assert CliRunner().invoke(app, ["evaluate", *paths, "--json", str(out)]).exit_code == 0
@@ -505,6 +487,26 @@ def test_predictors_may_have_larger_weights(config_path: Path, finished: dict[st
     assert plain.up_to("layerwise") != other.up_to("layerwise") and plain.recipe("layerwise") != other.recipe(
         "layerwise"
     )
+
+
+def test_the_errors_of_a_run(finished: dict[str, Path], tmp_path: Path) -> None:
+    folder = finished["vanilla"].parent
+    shown = CliRunner().invoke(app, ["zoo", "errors", str(folder), "--json", str(tmp_path / "errors.json")])
+    assert shown.exit_code == 0 and "predicted-joint" in shown.output
+    found = json.loads((tmp_path / "errors.json").read_text())
+    assert list(found) == ["pruned", "layerwise", "predicted-joint", "predicted-frozen"]
+    for stage, blocks in found.items():
+        for block in blocks:
+            assert block["weights"] > 0 and (block["own"] is None) == (stage == "pruned")
+    made, larger = run_errors(str(folder), 10, largest_weight=2)
+    ternary, smaller = run_errors(str(folder), 10)
+    assert (made.largest_weight, ternary.largest_weight) == (2, 1)
+    of_pruned = [sum(block.weights for block in found["pruned"]) for found in (larger, smaller)]
+    assert of_pruned[0] < 0.6 * of_pruned[1]
+    with pytest.raises(InputError, match="largest_weight: is 3"):
+        run_errors(str(folder), 10, largest_weight=3)
+    with pytest.raises(InputError, match="holds no pruned"):
+        run_errors(str(tmp_path), 10)
 
 
 def test_freed_memory_is_kept_where_the_allocator_can() -> None:

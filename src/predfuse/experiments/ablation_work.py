@@ -17,9 +17,9 @@ from torch import nn
 
 from predfuse import data, models
 from predfuse.models.layers import Cnn
-from predfuse.training.config import DataConfig, DistilledConfig, TrainConfig, cycle_names, stage_of
+from predfuse.training.config import DataConfig, DistilledConfig, TrainConfig
 
-STAGE_EFFORT = {"vanilla": 1.0, "pruned": 0.7, "ternary": 0.7, "layerwise": 1.6}
+STAGE_EFFORT = {"vanilla": 1.0, "pruned": 0.7, "layerwise": 1.6}
 """Time per image over that of a vanilla step; rounded from steps of several ``fusionet-s`` on one core."""
 TUNING_EFFORT = 1.0
 """The same for the end-to-end tuning of predictors."""
@@ -48,14 +48,9 @@ def stage_names(config: TrainConfig) -> tuple[str, ...]:
     """The stages a run of this configuration has, in their order."""
     if config.prune is None:
         return ("vanilla",)
-    pruned = cycle_names("pruned", config.prune.cycles)
-    if config.ternary is not None:
-        pruned = (*pruned, "ternary")
     if config.predict is None:
-        return ("vanilla", *pruned)
-    cycles = config.predict.cycles
-    tunings = (name for tuning in config.predict.tuning for name in cycle_names(f"predicted-{tuning}", cycles))
-    return ("vanilla", *pruned, "layerwise", *tunings)
+        return ("vanilla", "pruned")
+    return ("vanilla", "pruned", "layerwise", *(f"predicted-{tuning}" for tuning in config.predict.tuning))
 
 
 def tasks(config: TrainConfig) -> list[Task]:
@@ -77,18 +72,12 @@ def tasks(config: TrainConfig) -> list[Task]:
 
 def _effort(config: TrainConfig, stage: str, train_images: int) -> tuple[float, float]:
     """Images of a stage, configured as far as it goes, and the time of each over that of a vanilla step."""
-    kind, _ = stage_of(stage)
-    effort = STAGE_EFFORT.get(kind, TUNING_EFFORT)
+    effort = STAGE_EFFORT.get(stage, TUNING_EFFORT)
     if stage == "vanilla":
         return config.vanilla.epochs * train_images, effort
-    if kind == "pruned":
-        settings: DistilledConfig | None = config.prune and config.prune.cycle(config.prune.cycles)
-    elif kind == "ternary":
-        settings = config.ternary
-    else:
-        settings = config.predict and config.predict.cycle(config.predict.cycles)  # the last of those up to this stage
+    settings: DistilledConfig | None = config.prune if stage == "pruned" else config.predict
     assert settings is not None
-    if kind == "layerwise":
+    if stage == "layerwise":
         assert config.predict is not None
         return config.predict.layerwise_steps * config.batch_size, effort
     return settings.epochs * train_images, effort + _teachers(settings) * TEACHER_EFFORT

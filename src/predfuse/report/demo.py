@@ -40,7 +40,6 @@ from predfuse.report.demo_tables import (
 )
 from predfuse.report.page import Chart, Gallery, Page, Part, Picture, Section, Table, Tile, Tiles, Tone
 from predfuse.report.terminal import count, percent, ratio
-from predfuse.training.config import stage_of
 
 CHANNELS_SHOWN = 9
 
@@ -304,24 +303,19 @@ def _training(result: DemoResult) -> list[Section]:
     colours = {
         "vanilla": "grey",
         "pruned": "blue",
-        "ternary": "sky",
         "layerwise": "purple",
         "predicted-joint": "orange",
     }
     series: dict[str, tuple[list[float], list[float], str]] = {}
     ends = {"predicted-frozen": "layerwise", "predicted-joint": "layerwise"}  # both tunings start from that stage
-    before, last, current = 0.0, 0.0, ""
+    before, last = 0.0, 0.0
     for line in result.run.history:
         stage = str(line.get("stage"))
-        label, _ = stage_of(stage)  # the cycles are one line
-        if label not in series:
-            start = ends.get(label)
+        if stage not in series:
+            start = ends.get(stage)
             before = series[start][0][-1] if start in series else last
-            series[label] = ([], [], colours.get(label, "red"))
-        elif stage != current:
-            before = last
-        current = stage
-        x, y, _ = series[label]
+            series[stage] = ([], [], colours.get(stage, "red"))
+        x, y, _ = series[stage]
         x.append(before + float(line.get("epoch", len(x) + 1)))
         y.append(float(line["test_accuracy"]))
         last = x[-1]

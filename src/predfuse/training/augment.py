@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import torch
 from torch import Tensor
+
+
+class Stream(IntEnum):
+    """The random streams of a run, one for every stage. The numbers seed them: another number is another training."""
+
+    VANILLA = 1
+    PRUNED = 2
+    LAYERWISE = 3
+    JOINT = 4
+    FROZEN = 5
+
+
+VARIATION = 1
+"""Ends the key of the stream of variations, so that it is another than that of the order."""
 
 
 def generator(*key: int) -> torch.Generator:
@@ -14,17 +30,14 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def order(count: int, seed: int, stage: int, epoch: int) -> Tensor:
+def order(count: int, seed: int, stream: Stream, epoch: int) -> Tensor:
     """A permutation of ``count`` images for one epoch."""
-    return torch.randperm(count, generator=generator(seed, stage, epoch))
+    return torch.randperm(count, generator=generator(seed, stream, epoch))
 
 
-def with_bits(images: Tensor, bits: int) -> Tensor:
-    """8-bit images with only the upper bits of their colours left, and the middle of what the others may be."""
-    if bits == 8:
-        return images
-    dropped = 8 - bits
-    return (images >> dropped << dropped) | (1 << dropped - 1)
+def variation(seed: int, stream: Stream, step: int) -> torch.Generator:
+    """The random generator of the variation of one step's images."""
+    return generator(seed, stream, step, VARIATION)
 
 
 def vary(images: Tensor, padding: int, flip: bool, random: torch.Generator) -> Tensor:
@@ -45,23 +58,6 @@ def vary(images: Tensor, padding: int, flip: bool, random: torch.Generator) -> T
         rows, columns = rows + shifts[0], columns + shifts[1]
     index = torch.arange(count, device=where)
     return images.permute(0, 2, 3, 1)[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def mix(images: Tensor, share: float, random: torch.Generator) -> Tensor:
-    """Mix a share of ``[N, C, H, W]`` images with others of the batch: ``f * x + (1 - f) * other``, f from 0.5 to 1.
-
-    Mixup, Zhang et al. 2018 (arXiv 1710.09412), where the larger part keeps its label; with a teacher's scores, see
-    Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and consistent" (arXiv 2106.05237).
-
-    Args:
-        images: Normalised, on any device.
-        share: Of the images that are mixed, each by itself, 0 to 1.
-        random: The CPU's, so that the mixture is the same on all devices.
-    """
-    count, where = len(images), images.device
-    others = torch.randperm(count, generator=random).to(where)
-    factors = 1 - 0.5 * torch.rand(count, generator=random) * (torch.rand(count, generator=random) < share)
-    return torch.lerp(images[others], images, factors.to(where).view(-1, 1, 1, 1))
 
 
 class Normaliser:

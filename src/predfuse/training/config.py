@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -38,7 +38,7 @@ class DataConfig(_Strict):
 
 
 class VanillaConfig(_Strict):
-    """Stage 1: ordinary training; learning rate with linear warm-up, then a cosine to zero, unless it ends above."""
+    """Stage 1: ordinary training; learning rate with linear warm-up, then half a cosine to zero."""
 
     epochs: float = Field(10, gt=0)
     learning_rate: float = Field(0.1, gt=0)
@@ -46,16 +46,6 @@ class VanillaConfig(_Strict):
     weight_decay: float = Field(5e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    final_rate_fraction: float = Field(0.0, ge=0, le=1, description="Of the learning rate: what it ends at.")
-    average_share: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Part of the stage, its last, over which weights are averaged (arXiv 1803.05407); 0: no average.",
-    )
-    image_bits: int = Field(
-        8, ge=1, le=8, description="Bits of a colour that training images have; test images always have all 8."
-    )
 
 
 class DistilledConfig(VanillaConfig):
@@ -69,17 +59,9 @@ class DistilledConfig(VanillaConfig):
     feature_weight: float = Field(
         0.0, ge=0, description="Of the distance of the blocks' outputs from those of the network before."
     )
-    mix_share: float = Field(
-        0.0, ge=0, le=1, description="Part of the images mixed with another of the batch, for more to learn scores of."
-    )
     seed: int | None = Field(
         None, ge=0, description="Order and variation of the images; default: that of the stage before."
     )
-
-    @property
-    def seeds(self) -> list[int]:
-        """Those the stage and its cycles have of their own, in order."""
-        return [] if self.seed is None else [self.seed]
 
     @property
     def needs_teacher(self) -> bool:
@@ -92,57 +74,8 @@ class DistilledConfig(VanillaConfig):
         return self.feature_weight > 0 or (self.needs_teacher and self.distillation_ensemble)
 
 
-class CycleConfig(_Strict):
-    """One more cycle of a stage (Loshchilov 2017, arXiv 1608.03983): what differs from the first cycle."""
-
-    epochs: float | None = Field(None, gt=0)
-    learning_rate: float | None = Field(None, gt=0)
-    final_rate_fraction: float | None = Field(None, ge=0, le=1)
-    average_share: float | None = Field(None, ge=0, le=1)
-    distillation_weight: float | None = Field(None, ge=0, le=1)
-    distillation_ensemble: bool | None = None
-    feature_weight: float | None = Field(None, ge=0)
-    mix_share: float | None = Field(None, ge=0, le=1)
-    seed: int | None = Field(None, ge=0)
-
-
-class PredictCycleConfig(CycleConfig):
-    """One more cycle of end-to-end tuning."""
-
-    predictor_learning_rate: float | None = Field(None, gt=0)
-
-
-class CyclicConfig(DistilledConfig):
-    """A stage whose schedule may be run through several times, each cycle from the network of the one before."""
-
-    further_cycles: tuple[CycleConfig, ...] = ()
-
-    @property
-    def cycles(self) -> int:
-        """How many cycles there are."""
-        return 1 + len(self.further_cycles)
-
-    def cycle(self, number: int) -> Self:
-        """The settings of one cycle (1: the first), which knows of no other."""
-        changes = self.further_cycles[number - 2].model_dump(exclude_none=True) if number > 1 else {}
-        return self.model_copy(update={**changes, "further_cycles": ()})
-
-    def until(self, number: int) -> Self:
-        """The settings with the cycles up to this one."""
-        return self.model_copy(update={"further_cycles": self.further_cycles[: number - 1]})
-
-    @property
-    def seeds(self) -> list[int]:
-        cycles = [cycle.seed for cycle in self.further_cycles if cycle.seed is not None]
-        return [*super().seeds, *cycles]
-
-
-class PruneConfig(CyclicConfig):
+class PruneConfig(DistilledConfig):
     """Stage 2: magnitude pruning with a cubic schedule, then recovery at the final sparsity."""
-
-    further_cycles: tuple[CycleConfig, ...] = Field(
-        (), description="Warm restarts of the recovery, the weights pruned in the first cycle staying zero."
-    )
 
     epochs: float = Field(6, gt=0)
     learning_rate: float = Field(0.03, gt=0)
@@ -154,37 +87,15 @@ class PruneConfig(CyclicConfig):
     )
     ramp_fraction: float = Field(0.5, gt=0, le=1, description="Part of the stage in which sparsity grows.")
     update_every_steps: int = Field(16, gt=0)
-    ternary_decay: float = Field(
-        0.0,
-        ge=0,
-        description="As weight decay, but of expand and depthwise filters towards the nearest ternary ones, for "
-        "predictors to follow; in the recovery.",
-    )
-    ternary_distance: float = Field(
-        0.0, ge=0, lt=1, description="Part of a filter's squared weights; no decay of one as near to a ternary one."
-    )
 
 
-class TernaryConfig(DistilledConfig):
-    """Before stage 3: expand and depthwise filters become ternary, each up to a factor, for predictors to follow."""
-
-    epochs: float = Field(3, gt=0)
-    learning_rate: float = Field(0.02, gt=0)
-    warmup_fraction: float = Field(0.05, ge=0, lt=1)
-    threshold: float = Field(
-        0.5, ge=0, lt=1, description="Weights below this part of the mean of their filter's others become zero."
-    )
-    ramp_fraction: float = Field(0.75, gt=0, le=1, description="Part of the stage in which the pull grows.")
-
-
-class PredictConfig(CyclicConfig):
+class PredictConfig(DistilledConfig):
     """Stage 3: the predictor; first layer-wise, then end to end with the main weights frozen or tuned jointly."""
 
     epochs: float = Field(5, gt=0)
     learning_rate: float = Field(0.02, gt=0, description="Of the main weights (frozen: of the project batch norms).")
     warmup_fraction: float = Field(0.05, ge=0, lt=1)
     tuning: tuple[Literal["joint", "frozen"], ...] = ("joint",)
-    further_cycles: tuple[PredictCycleConfig, ...] = Field((), description="Warm restarts of end-to-end tuning.")
     bits: int = Field(4, ge=2, le=8, description="Of the predictor's activations.")
     scales: Scales = Field("power-of-two", description="float: for comparison in training only.")
     largest_weight: LargestWeight = Field(
@@ -212,8 +123,6 @@ _DEFAULTS = PredictConfig().model_dump()
 _END_TO_END = (
     "epochs",
     "learning_rate",
-    "final_rate_fraction",
-    "average_share",
     "weight_decay",
     "momentum",
     "label_smoothing",
@@ -221,7 +130,6 @@ _END_TO_END = (
     "distillation_temperature",
     "distillation_ensemble",
     "feature_weight",
-    "mix_share",
     "gates",
     "sign_share",
     "predictor_learning_rate",
@@ -233,24 +141,8 @@ _WHEN = {"evaluate_every_epochs": 1, "checkpoint_seconds": 60.0}
 """Settings, and their defaults, that decide when something is done beside training, and nothing of what it gives."""
 
 
-def cycle_names(stage: str, cycles: int) -> tuple[str, ...]:
-    """What the cycles of a stage are called: ``cycle1-joint``, ``cycle2-joint``, ..., ``predicted-joint``."""
-    return (*(f"cycle{number}-{stage.removeprefix('predicted-')}" for number in range(1, cycles)), stage)
-
-
-def stage_of(name: str) -> tuple[str, int | None]:
-    """The stage a cycle belongs to, and its number: None for the last, called as the stage itself."""
-    cycle, _, rest = name.partition("-")
-    if not cycle.startswith("cycle"):
-        return name, None
-    return rest if rest == "pruned" else f"predicted-{rest}", int(cycle.removeprefix("cycle"))
-
-
 class TrainConfig(_Strict):
-    """A whole run: network, data and the stages.
-
-    A stage that is null is left out, and all after it, but for ``ternary``, which is one step on the way to prediction.
-    """
+    """A whole run: network, data and the stages. A stage that is null is left out, and all after it."""
 
     network: NetworkConfig
     data: DataConfig
@@ -261,7 +153,6 @@ class TrainConfig(_Strict):
     checkpoint_seconds: float = Field(60, ge=0, description="How often an interrupted run can be taken up again.")
     vanilla: VanillaConfig = VanillaConfig()
     prune: PruneConfig | None = PruneConfig()
-    ternary: TernaryConfig | None = None
     predict: PredictConfig | None = PredictConfig()
 
     def up_to(self, stage: str) -> TrainConfig:
@@ -269,31 +160,28 @@ class TrainConfig(_Strict):
         if any(getattr(self, name) != value for name, value in _WHEN.items()):
             return self.model_copy(update=_WHEN).up_to(stage)
         if stage == "vanilla" or self.prune is None:
-            return self.model_copy(update={"prune": None, "ternary": None, "predict": None})
-        stage, number = stage_of(stage)
-        if stage == "pruned":
-            prune = self.prune if number is None else self.prune.until(number)
-            return self.model_copy(update={"prune": prune, "ternary": None, "predict": None})
-        if stage == "ternary" or self.predict is None:
+            return self.model_copy(update={"prune": None, "predict": None})
+        if stage == "pruned" or self.predict is None:
             return self.model_copy(update={"predict": None})
         if stage == "layerwise":
             changes = {name: _DEFAULTS[name] for name in _END_TO_END}
-            return self._predicting(self.predict.until(1), tuning=(), **changes)
-        predict = self.predict if number is None else self.predict.until(number)
-        return self._predicting(predict, tuning=(stage.removeprefix("predicted-"),))
+            return self._predicting(tuning=(), **changes)
+        return self._predicting(tuning=(stage.removeprefix("predicted-"),))
 
     def gives_the_same(self, other: TrainConfig, stage: str) -> bool:
         """Whether ``stage`` of a run configured so gives what it gives in one configured like ``other``."""
         return self.up_to(stage) == other.up_to(stage)
 
-    def _predicting(self, predict: PredictConfig, **changes: Any) -> TrainConfig:
+    def _predicting(self, **changes: Any) -> TrainConfig:
+        predict = self.predict
+        assert predict is not None
         return self.model_copy(update={"predict": predict.model_copy(update=changes)})
 
     def seed_of(self, stage: str) -> int:
         """The seed of the images' order and variation in one stage: its own, or that of the last before it with one."""
         own = self.up_to(stage)
-        stages = [stage for stage in (own.prune, own.ternary, own.predict) if stage is not None]
-        return [self.seed, *(seed for stage in stages for seed in stage.seeds)][-1]
+        stages = [stage for stage in (own.predict, own.prune) if stage is not None]
+        return next((stage.seed for stage in stages if stage.seed is not None), self.seed)
 
     def recipe(self, stage: str) -> str:
         """Digest of what decides what ``stage`` gives but for seeds, place of the data and number of threads.
@@ -308,11 +196,9 @@ class TrainConfig(_Strict):
 
 
 def _sections(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The sections of a configuration other than the network's, and their further cycles."""
-    for name in ("data", "prune", "ternary", "predict"):
-        section = facts.get(name) or {}
-        yield section
-        yield from section.get("further_cycles", ())
+    """The sections of a configuration other than the network's."""
+    for name in ("data", "prune", "predict"):
+        yield facts.get(name) or {}
 
 
 def load_config(path: Path | None, overrides: list[str] | None = None) -> TrainConfig:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from predfuse.data import Dataset
 from predfuse.errors import InputError, PredfuseError
 from predfuse.models.layers import Cnn
-from predfuse.training.augment import Normaliser, generator, mix, order, vary, with_bits
-from predfuse.training.averaging import WeightAverage, recalibrate
+from predfuse.training.augment import Normaliser, Stream, order, variation, vary
 from predfuse.training.checkpoint import fill, read_tensors, write_tensors
 from predfuse.training.config import TrainConfig, VanillaConfig, parse_config
 from predfuse.training.fast.cuda_graph import gradients
@@ -30,16 +29,12 @@ from predfuse.training.parallel import Processes
 log = logging.getLogger(__name__)
 
 
-RECALIBRATION_BATCHES = 64
-"""Batches the statistics of norms are taken from after their weights were averaged; an epoch may have fewer."""
-
-
-def cosine_rate(step: int, total: int, warmup_fraction: float, final: float = 0.0) -> float:
-    """Factor on the learning rate: linear warm-up from 0 to 1, then half a cosine down to ``final``."""
+def cosine_rate(step: int, total: int, warmup_fraction: float) -> float:
+    """Factor on the learning rate: linear warm-up from 0 to 1, then half a cosine down to 0."""
     warmup = warmup_fraction * total
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -58,31 +53,27 @@ class Stage:
 
     Attributes:
         name: In logs and file names.
-        number: Distinguishes the random streams of the stages.
+        stream: Of random numbers, the order and variation of its images.
         steps: Optimiser steps in all.
         config: Learning rate, schedule, decay.
         loss: From model, inputs and labels.
         optimizers: Each with the base rates of its groups taken as the peak.
         set_mode: Puts the model's layers into training or evaluation mode.
         after_step: Called with the number of steps done (pruning).
-        mix_share: Of the images mixed with others.
         resumed: Called once the model has the weights an interrupted run left.
         facts: Extra entries for the log.
-        average: Of the weights, where the configuration asks for one; made by the loop.
     """
 
     name: str
-    number: int
+    stream: Stream
     steps: int
     config: VanillaConfig
     loss: Callable[[Cnn, Tensor, Tensor], Tensor]
     optimizers: list[torch.optim.Optimizer]
     set_mode: Callable[[Cnn], object] = lambda model: model.train()
     after_step: Callable[[int], None] = lambda step: None
-    mix_share: float = 0.0
     resumed: Callable[[], None] = lambda: None
     facts: Callable[[], Mapping[str, Any]] = dict
-    average: WeightAverage | None = None
 
 
 @dataclass
@@ -137,24 +128,14 @@ class Trainer:
         start = step % self.steps_per_epoch * size
         chosen = permutation[start : start + size]
         data = self.config.data
-        images = vary(
-            with_bits(self._images[chosen], stage.config.image_bits),
-            data.crop_padding_pixels,
-            data.flip,
-            generator(seed, stage.number, step, 1),
-        )
+        images = vary(self._images[chosen], data.crop_padding_pixels, data.flip, variation(seed, stage.stream, step))
         share = size // self.processes.count
         mine = slice(self.processes.rank * share, (self.processes.rank + 1) * share)
-        if not stage.mix_share:
-            return self.normalise(images[mine]), self._labels[chosen[mine]]
-        mixed = mix(self.normalise(images), stage.mix_share, generator(seed, stage.number, step, 2))
-        return mixed[mine].contiguous(memory_format=torch.channels_last), self._labels[chosen[mine]]
+        return self.normalise(images[mine]), self._labels[chosen[mine]]
 
     def run(self, model: Cnn, stage: Stage) -> float:
         """Train ``model`` through one stage, taking up an interrupted one where it was; its test accuracy then."""
         accuracy: float | None = None
-        averaged = round(stage.config.average_share * stage.steps)
-        stage.average = WeightAverage(model) if averaged else None
         step, clock = self._resume(model, stage)
         rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in stage.optimizers]
         peaks = [
@@ -173,22 +154,16 @@ class Trainer:
                 while step < stage.steps:
                     epoch = step // self.steps_per_epoch
                     if epoch != permuted:
-                        permutation = order(len(self._labels), seed, stage.number, epoch).to(self.device)
+                        permutation = order(len(self._labels), seed, stage.stream, epoch).to(self.device)
                         permuted = epoch
                     images, labels = self.batch(seed, stage, step, permutation)
-                    factor = cosine_rate(
-                        step, stage.steps, stage.config.warmup_fraction, stage.config.final_rate_fraction
-                    )
+                    factor = cosine_rate(step, stage.steps, stage.config.warmup_fraction)
                     for optimizer, peak in zip(stage.optimizers, peaks, strict=True):
                         for group, rate in zip(optimizer.param_groups, peak, strict=True):
                             group["lr"] = rate * factor
                     self._step(model, stage, compute(images, labels), window)
                     step += 1
                     stage.after_step(step)
-                    if stage.average is not None and step > stage.steps - averaged:
-                        stage.average.add()
-                        if step == stage.steps:
-                            self._take_average(model, stage, seed, permutation)
                     advance(step)
                     if step % self.steps_per_epoch == 0 or step == stage.steps:
                         self._synchronise_statistics(model)
@@ -211,18 +186,6 @@ class Trainer:
         for optimizer in stage.optimizers:
             optimizer.step()
         window.add(loss, self.config.batch_size)
-
-    def _take_average(self, model: Cnn, stage: Stage, seed: int, permutation: Tensor) -> None:
-        """Go over to the averaged weights, and to statistics of unmixed training images.
-
-        What holds of the weights after a step (zeros, ternary filters) need not hold of their mean and is restored.
-        """
-        assert stage.average is not None
-        stage.average.put()
-        stage.after_step(stage.steps)
-        plain = replace(stage, mix_share=0.0)
-        count = min(RECALIBRATION_BATCHES, self.steps_per_epoch)
-        recalibrate(model, (self.batch(seed, plain, step, permutation)[0] for step in range(count)))
 
     def _synchronise_statistics(self, model: Cnn) -> None:
         self.processes.mean(buffer for buffer in model.buffers() if buffer.is_floating_point())
@@ -266,13 +229,10 @@ class Trainer:
                 for key, value in state.items():
                     if isinstance(value, Tensor):
                         tensors[f"optimizer.{index}.{number}.{key}"] = value
-        if stage.average is not None:
-            tensors |= {f"average.{name}": tensor for name, tensor in stage.average.tensors().items()}
         facts = {
             "stage": stage.name,
             "step": step,
             "seconds": clock.seconds,
-            "averaged": 0 if stage.average is None else stage.average.count,
             "config": self.config.up_to(stage.name).model_dump(mode="json"),
         }
         write_tensors(self._state_path, tensors, facts)
@@ -287,8 +247,6 @@ class Trainer:
         if not parse_config(facts["config"], str(self._state_path)).gives_the_same(self.config, stage.name):
             raise InputError(str(self._state_path), "belongs to another configuration", "use another output folder")
         fill(model, _under("model.", tensors), str(self._state_path))
-        if stage.average is not None:
-            stage.average.restore(_under("average.", tensors), int(facts["averaged"]))
         for index, optimizer in enumerate(stage.optimizers):
             state: dict[int, dict[str, Tensor]] = {}
             for name, tensor in tensors.items():

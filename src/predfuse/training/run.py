@@ -1,10 +1,9 @@
-"""A whole training run: vanilla -> prune (-> ternary) -> predict, each stage from the checkpoint of the one before."""
+"""A whole training run: vanilla -> prune -> predict, each stage from the checkpoint of the one before."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,15 +20,14 @@ from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.predictor.layerwise import layerwise_loss
 from predfuse.provenance import source_commit
+from predfuse.training.augment import Stream
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from predfuse.training.config import (
     DistilledConfig,
     PredictConfig,
     PruneConfig,
-    TernaryConfig,
     TrainConfig,
     VanillaConfig,
-    cycle_names,
     parse_config,
 )
 from predfuse.training.device import choose_device, describe
@@ -40,7 +38,6 @@ from predfuse.training.losses import Loss, cross_entropy, distillation, with_sig
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.parallel import Processes
 from predfuse.training.pruning import Pruner, cubic_sparsity, make_shifts_prunable
-from predfuse.training.ternarising import NEAREST, Ternariser, pull_strength
 
 log = logging.getLogger(__name__)
 
@@ -54,82 +51,40 @@ def vanilla_stage(trainer: Trainer, model: Cnn, config: VanillaConfig) -> Stage:
     """Ordinary training."""
     use_kernels(model, trainer.device, pruned=False)
     steps = trainer.steps(config.epochs)
-    return Stage("vanilla", 1, steps, config, cross_entropy(config.label_smoothing), [_sgd(model, config)])
+    return Stage("vanilla", Stream.VANILLA, steps, config, cross_entropy(config.label_smoothing), [_sgd(model, config)])
 
 
-def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss, cycle: int = 1) -> Stage:
-    """Magnitude pruning of weights and, if so configured, shifts along a cubic schedule, then recovery.
-
-    In recovery, filters may decay towards ternary ones. Further cycles are recovery alone: what the first has pruned
-    stays zero.
-    """
+def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss) -> Stage:
+    """Magnitude pruning of weights and, if so configured, shifts along a cubic schedule, then recovery."""
     use_kernels(model, trainer.device)
-    name = cycle_names("pruned", config.cycles)[cycle - 1]
-    config = config.cycle(cycle)
     steps = trainer.steps(config.epochs)
     ramp = max(1, round(steps * config.ramp_fraction))
     if config.shift_sparsity:
         make_shifts_prunable(model)
     pruner = Pruner(model)
-    ternariser = Ternariser(model, NEAREST) if config.ternary_decay else None
-    optimizer = _sgd(model, config)
     finals = (config.pointwise_sparsity, config.depthwise_sparsity, config.shift_sparsity)
 
     def after_step(step: int) -> None:
-        ramping, due = cycle == 1 and step <= ramp, step % config.update_every_steps == 0
-        if ramping and (due or step == ramp):
+        if step <= ramp and (step % config.update_every_steps == 0 or step == ramp):
             pruner.prune(*(cubic_sparsity(final, step / ramp) for final in finals))
         else:
             pruner.apply()
-        if ternariser is not None and due and not ramping:
-            rate = optimizer.param_groups[0]["lr"] * config.ternary_decay
-            ternariser.pull(1 - max(0.0, 1 - rate) ** config.update_every_steps, config.ternary_distance)
 
     return Stage(
-        name,
-        2 + 10 * (cycle - 1),
-        steps,
-        config,
-        loss,
-        [optimizer],
-        after_step=after_step,
-        mix_share=config.mix_share,
-        resumed=pruner.hold_zeros,
-        facts=lambda: {**_sparsity(pruner), **_ternary_distance(ternariser)},
-    )
-
-
-def _sparsity(pruner: Pruner) -> dict[str, float]:
-    return {f"{kind}_sparsity": round(value, 4) for kind, value in pruner.sparsity().items()}
-
-
-def _ternary_distance(ternariser: Ternariser | None) -> dict[str, float]:
-    return {} if ternariser is None else {"ternary_distance": round(ternariser.distance(), 5)}
-
-
-def ternary_stage(trainer: Trainer, model: Cnn, config: TernaryConfig, loss: Loss) -> Stage:
-    """Expand and depthwise filters are pulled towards ternary ones, ever harder, and are ternary from then on."""
-    use_kernels(model, trainer.device)
-    steps = trainer.steps(config.epochs)
-    ramp = max(1, round(steps * config.ramp_fraction))
-    pruner = Pruner(model)
-    ternariser = Ternariser(model, config.threshold)
-
-    def after_step(step: int) -> None:
-        pruner.apply()
-        ternariser.pull(pull_strength(step / ramp))
-
-    return Stage(
-        "ternary",
-        6,
+        "pruned",
+        Stream.PRUNED,
         steps,
         config,
         loss,
         [_sgd(model, config)],
         after_step=after_step,
-        mix_share=config.mix_share,
-        facts=lambda: {**_sparsity(pruner), **_ternary_distance(ternariser)},
+        resumed=pruner.hold_zeros,
+        facts=lambda: _sparsity(pruner),
     )
+
+
+def _sparsity(pruner: Pruner) -> dict[str, float]:
+    return {f"{kind}_sparsity": round(value, 4) for kind, value in pruner.sparsity().items()}
 
 
 def _adam(model: Cnn, rate: float, config: PredictConfig) -> torch.optim.Optimizer:
@@ -151,9 +106,9 @@ def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stag
 
     return Stage(
         "layerwise",
-        3,
+        Stream.LAYERWISE,
         config.layerwise_steps,
-        config.model_copy(update={"final_rate_fraction": 0.0, "average_share": 0.0}),
+        config,
         loss,
         [optimizer],
         set_mode=lambda model: model.eval(),
@@ -166,30 +121,18 @@ def predict_stage(
     config: PredictConfig,
     tuning: Literal["joint", "frozen"],
     loss: Loss,
-    cycle: int = 1,
 ) -> Stage:
-    """One cycle of end-to-end tuning through the predicted masks.
+    """End-to-end tuning through the predicted masks.
 
     ``frozen`` trains the predictors and the project batch norms only (as published); ``joint`` everything, the pruned
-    weights staying zero and those a ternary stage has made ternary staying so. Every cycle starts with fresh
-    optimisers.
+    weights staying zero.
     """
     use_kernels(model, trainer.device)
-    name = cycle_names(f"predicted-{tuning}", config.cycles)[cycle - 1]
-    config = config.cycle(cycle)
     if config.gates == "signs":
         loss = with_signs(loss, config.sign_share, model)
         for _, block in model.bottlenecks():
             block.surrogate = False
     pruner = Pruner(model)
-    ternary = trainer.config.ternary
-    ternariser = Ternariser(model, ternary.threshold) if ternary is not None and tuning == "joint" else None
-
-    def after_step(step: int) -> None:
-        pruner.apply()
-        if ternariser is not None:
-            ternariser.pull(1)
-
     if tuning == "frozen":
         for key, parameter in model.named_parameters():
             parameter.requires_grad_(".predictor." in key or ".project_norm." in key)
@@ -201,15 +144,14 @@ def predict_stage(
                 block.project_norm.train()
 
     return Stage(
-        name,
-        (4 if tuning == "joint" else 5) + 10 * (cycle - 1),
+        f"predicted-{tuning}",
+        Stream.JOINT if tuning == "joint" else Stream.FROZEN,
         trainer.steps(config.epochs),
         config,
         loss,
         [_sgd(model, config), _adam(model, config.predictor_learning_rate, config)],
         set_mode=set_mode,
-        after_step=after_step,
-        mix_share=config.mix_share,
+        after_step=lambda step: pruner.apply(),
         facts=lambda: _sparsity(pruner),
     )
 
@@ -275,56 +217,24 @@ class Run:
         paths = {"vanilla": vanilla}
         if config.prune is None:
             return paths
-        prune, ternary = config.prune, config.ternary
-        paths |= self._cycles(
+        prune, predict = config.prune, config.predict
+        pruned = paths["pruned"] = self._stage(
+            lambda: self._load(vanilla),
             "pruned",
-            prune.cycles,
-            vanilla,
-            lambda model, cycle, before: prune_stage(
-                trainer, model, prune, self._loss(prune.cycle(cycle), vanilla, before), cycle
-            ),
+            lambda model: prune_stage(trainer, model, prune, self._loss(prune, vanilla, vanilla)),
         )
-        before = pruned = paths["pruned"]
-        if ternary is not None:
-            before = paths["ternary"] = self._stage(
-                lambda: self._load(pruned),
-                "ternary",
-                lambda model: ternary_stage(trainer, model, ternary, self._loss(ternary, vanilla, pruned)),
-            )
-        if config.predict is not None:
-            for tuning in config.predict.tuning:
-                paths |= self._tune(before, vanilla, config.predict, tuning)
-        return paths
-
-    def _tune(
-        self, before: Path, vanilla: Path, predict: PredictConfig, tuning: Literal["joint", "frozen"]
-    ) -> dict[str, Path]:
-        """The cycles of one tuning, from the layer-wise stage (not needed where one of them is finished)."""
-        stage = f"predicted-{tuning}"
-        paths: dict[str, Path] = {}
-        if not any(self._path(name).exists() for name in cycle_names(stage, predict.cycles)):
-            paths["layerwise"] = self._layerwise(before, predict)
-        return paths | self._cycles(
-            stage,
-            predict.cycles,
-            paths.get("layerwise", before),
-            lambda model, cycle, _: predict_stage(
-                self.trainer, model, predict, tuning, self._loss(predict.cycle(cycle), vanilla, before), cycle
-            ),
-        )
-
-    def _cycles(self, stage: str, count: int, path: Path, make: Callable[[Cnn, int, Path], Stage]) -> dict[str, Path]:
-        """The cycles of a stage, each from the checkpoint of the one before, the first from ``path``.
-
-        Those before a finished one are not needed and left out. ``make`` gets the model, the number of the cycle, from
-        1, and the checkpoint it goes on from.
-        """
-        numbered = list(enumerate(cycle_names(stage, count), 1))
-        finished = max((number for number, name in numbered if self._path(name).exists()), default=1)
-        paths: dict[str, Path] = {}
-        for cycle, name in numbered[finished - 1 :]:
-            path = paths[name] = self._stage(
-                partial(self._load, path), name, lambda model, cycle=cycle, before=path: make(model, cycle, before)
+        if predict is None or not predict.tuning:
+            return paths
+        names = [f"predicted-{tuning}" for tuning in predict.tuning]
+        if not all(self._path(name).exists() for name in names):  # the layer-wise stage is needed by them alone
+            paths["layerwise"] = self._layerwise(pruned, predict)
+        for name, tuning in zip(names, predict.tuning, strict=True):
+            paths[name] = self._stage(
+                lambda: self._load(paths["layerwise"]),
+                name,
+                lambda model, tuning=tuning: predict_stage(
+                    trainer, model, predict, tuning, self._loss(predict, vanilla, pruned)
+                ),
             )
         return paths
 

@@ -15,7 +15,7 @@ from predfuse.training.augment import Normaliser
 from predfuse.training.checkpoint import load_checkpoint
 from predfuse.zoo.catalogue import folder
 
-STAGES = ("pruned", "ternary", "layerwise", "predicted-joint", "predicted-frozen")
+STAGES = ("pruned", "layerwise", "predicted-joint", "predicted-frozen")
 
 
 def run_errors(

@@ -108,21 +108,13 @@ def _stage(
     weights: bool,
     commit: str | None,
 ) -> Stage:
-    from predfuse.training.config import cycle_names
-
     name, batch_size = str(facts["stage"]), made_by.batch_size
-    predicted = name.startswith("predicted")
-    cyclic = made_by.predict if predicted else made_by.prune if name == "pruned" else None
-    parts = cycle_names(name, cyclic.cycles) if cyclic else (name,)
-    if predicted and made_by.ternary is not None:
-        parts = ("ternary", *parts)
-    logs = {part: [entry for entry in log if entry.get("stage") == part] for part in parts}
-    for part, own in logs.items():
-        if not own:
-            raise InputError(run, f"its log says nothing about stage {part}", "ship the log the run wrote")
-    seconds = sum(_seconds(own, batch_size) for own in logs.values())
-    speed = sum(own[-1]["step"] for own in logs.values()) * batch_size / seconds
-    if predicted:
+    own = [entry for entry in log if entry.get("stage") == name]
+    if not own:
+        raise InputError(run, f"its log says nothing about stage {name}", "ship the log the run wrote")
+    seconds = _seconds(own, batch_size)
+    speed = own[-1]["step"] * batch_size / seconds
+    if name.startswith("predicted"):
         seconds += _seconds([entry for entry in log if entry.get("stage") == "layerwise"], batch_size)
     return Stage(
         run=run,
@@ -136,8 +128,8 @@ def _stage(
         parameters=int(facts["parameters"]),
         pointwise_sparsity=facts.get("pointwise_sparsity"),
         depthwise_sparsity=facts.get("depthwise_sparsity"),
-        epochs=float(sum(own[-1]["epoch"] for own in logs.values())),
-        device=", ".join(dict.fromkeys(entry.get("device", "cpu") for own in logs.values() for entry in own)),
+        epochs=float(own[-1]["epoch"]),
+        device=", ".join(dict.fromkeys(entry.get("device", "cpu") for entry in own)),
         training_hours=round(seconds / 3600, 3),
         images_per_second=round(speed, 1),
         commit=facts.get("commit") or commit,
