@@ -133,7 +133,7 @@ def test_references_are_told_from_paths() -> None:
         ),
         (("compile", "--images", "fashion-mnist-1000", "-n", "8", "-o", "own.program"), "own.program"),
         (("export", "--images", "fashion-mnist-1000", "-n", "4", "-o", "own.onnx"), "own.onnx"),
-        (("evaluate", "--data", "fashion-mnist-1000", "--limit", "50", "--json", "accuracy.json"), "accuracy.json"),
+        (("evaluate", "--images", "fashion-mnist-1000", "-n", "50", "--json", "accuracy.json"), "accuracy.json"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
@@ -152,7 +152,7 @@ def test_a_prepared_network_is_evaluated_with_its_masks(folder: Path) -> None:
     images = ["--images", "fashion-mnist-1000", "-n", "8"]
     for arguments in (
         ["prepare", "zoo_of_my_own:small", *SHAPE, *images, "--steps", "0", "-o", "prepared.safetensors"],
-        ["evaluate", "prepared.safetensors", "-d", "fashion-mnist-1000", "--limit", "20", "--json", "accuracy.json"],
+        ["evaluate", "prepared.safetensors", "--images", "fashion-mnist-1000", "-n", "20", "--json", "accuracy.json"],
     ):
         assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
     (row,) = json.loads((folder / "accuracy.json").read_text())

@@ -39,7 +39,7 @@ def test_figures_of_a_run(run_folder: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     path = tmp_path / "bench.json"
     outcome = CliRunner().invoke(
-        app, ["bench", "--run", str(run_folder), "--images", "4", "--no-full-size", "--json", str(path)]
+        app, ["bench", "--run", str(run_folder), "-n", "4", "--no-full-size", "--json", str(path)]
     )
     assert outcome.exit_code == 0 or isinstance(outcome.exception, PredfuseError)
     figures = json.loads(path.read_text())

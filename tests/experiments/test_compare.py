@@ -133,7 +133,7 @@ def test_command(tmp_path: Path) -> None:
     [
         (["compare", "--networks", "all"], "networks: is 'all'; use shipped or published"),
         (["compare", "--fidelity", "rtl"], "fidelity: is 'rtl'; use paper or cycle"),
-        (["compare", "-n", "0"], "images: is 0"),
+        (["compare", "-n", "0"], "--count: is 0"),
         (["compare", "--fidelity", "paper", "--trace", "t.json"], "--trace: needs cycle fidelity"),
         (["compare", "--json", "/nowhere/x.json"], "does not exist"),
     ],

@@ -272,9 +272,7 @@ def test_command_writes_both_files(
     runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = ["--json", str(tmp_path / "d.json"), "--report", str(tmp_path / "d.html")]
-    code, out, _ = command(
-        ["--run", str(runs[0]), "--against", str(runs[1]), "--images", "3", *files], capsys, monkeypatch
-    )
+    code, out, _ = command(["--run", str(runs[0]), "--against", str(runs[1]), "-n", "3", *files], capsys, monkeypatch)
     assert code == 0
     assert "Operations per image" in out
     assert json.loads((tmp_path / "d.json").read_text())["images"] == 3

@@ -83,7 +83,7 @@ def test_mistakes_are_refused(folder: Path, tmp_path: Path) -> None:
         (("compile", network, "-o", out), "does not say what data it was trained on"),
         (("compile", network, "-o", out, "--images", "random", "--require-fused"), "layer b1: has no predictor"),
         (("compile", network, "-o", out, "--images", "random", "--tile", "8"), "--tile: is '8'"),
-        (("compile", network, "-o", out, "--images", "random", "--count", "0"), "count: is 0"),
+        (("compile", network, "-o", out, "--images", "random", "--count", "0"), "--count: is 0"),
         (("compile", network, "-o", out, "--images", "fashion-mnist-1000"), "holds images of 1x28x28"),
         (("compile", network, "-o", tmp_path / "no" / "p", "--images", "random"), "does not exist"),
         (("compile", program, "-o", out, "--images", "random"), "holds format 'predfuse-program'"),
@@ -92,7 +92,7 @@ def test_mistakes_are_refused(folder: Path, tmp_path: Path) -> None:
         (("run", images, images), "is no predfuse-program file"),
         (("run", program, "fashion-mnist-1000"), "holds images of 1x28x28, expected 1x8x8"),
         (("run", program, images, "--machine", "quick"), "--machine: is 'quick'"),
-        (("run", program, images, "--limit", "0"), "limit: is 0"),
+        (("run", program, images, "--count", "0"), "--count: is 0"),
         (("run", program, images, "--json", tmp_path / "no" / "r"), "does not exist"),
     ):
         with pytest.raises(InputError) as caught:

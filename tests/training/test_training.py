@@ -353,7 +353,7 @@ def test_evaluate_repeats_the_recorded_accuracy(finished: dict[str, Path], tmp_p
     assert CliRunner().invoke(app, ["evaluate", *paths, "--json", str(out)]).exit_code == 0
     recorded = [read_tensors(Path(path))[1]["test_accuracy"] for path in paths]
     assert [row["accuracy"] for row in json.loads(out.read_text())] == recorded
-    result = CliRunner().invoke(app, ["evaluate", paths[0], "--data", "fashion-mnist-1000"])
+    result = CliRunner().invoke(app, ["evaluate", paths[0], "--images", "fashion-mnist-1000"])
     assert isinstance(result.exception, InputError)
     assert "does not fit" in str(result.exception)
 

@@ -235,7 +235,7 @@ def test_cost_of_training() -> None:
     slow = gpu_images_per_second(1000, 10, peak_flops=6e6, bandwidth_bytes_per_second=1e9)
     assert slow == pytest.approx(500)
     assert gpu_images_per_second(1000, 10, peak_flops=6e9, bandwidth_bytes_per_second=720e3) == pytest.approx(500)
-    options = ["--batch", "4", "--steps", "1", "--epochs", "2", "--images", "500"]
+    options = ["--batch", "4", "--steps", "1", "--epochs", "2", "--count", "500"]
     shown = CliRunner().invoke(app, ["zoo", "cost", "fusionet-s", *options], env={"COLUMNS": "80"})
     assert shown.exit_code == 0 and "an estimate, not measured" in shown.output
 

@@ -1,44 +1,47 @@
-"""``predfuse ablate``."""
+"""``predfuse ablate``: variants of one configuration, trained and compared."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("ablate")(ablate)
+from predfuse.cli.options import Csv, Device, Json, OutputFolder, Report
+from predfuse.cli.output import Outputs
+from predfuse.errors import InputError
+from predfuse.experiments.ablation import plan_ablation, run_ablation
+from predfuse.report.ablation import plan_table, progress_line, table_of
+from predfuse.report.terminal import console
 
 
 def ablate(
     variants: Annotated[Path, typer.Argument(help="YAML: a base configuration and its variants.", metavar="VARIANTS")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the runs; interrupted ones go on.")],
+    output: OutputFolder,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Variants trained at the same time.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if PyTorch sees one.")] = "auto",
+    device: Device = "auto",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what is left to train.")] = False,
+    json_path: Json = None,
+    csv_path: Csv = None,
+    report: Report = None,
 ) -> None:
     """Train variants of one configuration and compare accuracy, cycles and energy.
 
     Stages that variants have in common are trained once. ablation.csv and ablation.json are brought up to date after
     every variant.
     """
-    from rich.console import Console
-
-    from predfuse.errors import InputError
-    from predfuse.experiments.ablation import plan_ablation, run_ablation
-    from predfuse.report.ablation import plan_table, progress_line, table_of
-
+    outputs = Outputs(json_path, csv_path, report)
     if plan:
-        Console().print(plan_table(*plan_ablation(variants, output, jobs)))
+        shares, hours = plan_ablation(variants, output, jobs)
+        figures = [{"variant": name, "share_of_the_work": share} for name, share in shares]
+        outputs.emit("What is left to train", figures, figures, lambda shown: shown.print(plan_table(shares, hours)))
         return
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(str(output), f"cannot be created ({error.strerror})", "choose another folder") from error
-    errors = Console(stderr=True)
+    errors = console(stderr=True)
     rows = run_ablation(
         variants,
         output,
@@ -46,5 +49,6 @@ def ablate(
         jobs,
         device,
     )
-    Console().print(table_of(rows))
-    typer.echo(f"wrote {output / 'ablation.csv'} and {output / 'ablation.json'}")
+    figures = [asdict(row) for row in rows]
+    outputs.emit("Ablation", figures, figures, lambda shown: shown.print(table_of(rows)))
+    typer.echo(f"wrote {output / 'ablation.csv'} and {output / 'ablation.json'}", err=True)

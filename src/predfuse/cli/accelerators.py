@@ -1,80 +1,110 @@
-"""``predfuse accelerators``."""
+"""``predfuse accelerators``: the machines that ship, and one in full."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
+from rich.console import Console
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+from predfuse.cli.options import Csv, Json, Report
+from predfuse.cli.output import Outputs
+from predfuse.hardware.area import area_items, total_area_um2
+from predfuse.hardware.spec import load_spec, names
+from predfuse.report.terminal import table, text_columns
 
-_commands = typer.Typer(help="List the accelerators, or show one with its area by component.")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command group."""
-    app.add_typer(_commands, name="accelerators")
+commands = typer.Typer()
 
 
-@_commands.callback(invoke_without_command=True)
-def list_accelerators(context: typer.Context) -> None:
-    """List the accelerators, or show one with its area by component."""
+@commands.callback(invoke_without_command=True)
+def list_accelerators(
+    context: typer.Context, json_path: Json = None, csv_path: Csv = None, report: Report = None
+) -> None:
+    """List the accelerators, show one, or start a file of one's own; areas include the mask buffer."""
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
-
-    from predfuse.hardware.area import total_area_um2
-    from predfuse.hardware.spec import load_spec, names
-    from predfuse.report.terminal import table, text_columns
-
-    rows = []
+    outputs = Outputs(json_path, csv_path, report)
+    figures: list[dict[str, Any]] = []
     for name in names():
         spec = load_spec(name)
-        area_mm2 = total_area_um2(spec) * 1e-6
-        rows.append([name, spec.kind, str(spec.array.pes), f"{spec.clock_mhz:g}", f"{area_mm2:.3f}", spec.description])
-    console = Console()
-    headings = ["name", "kind", "PEs", "MHz", "mm2", "description"]
-    console.print(text_columns(table("Accelerators", headings, rows), 1, 5))
-    console.print(
-        "predfuse accelerators show NAME prints all fields; a YAML file of the same form works wherever NAME does."
-    )
+        figures.append(
+            {
+                "name": name,
+                "kind": spec.kind,
+                "pes": spec.array.pes,
+                "clock_mhz": spec.clock_mhz,
+                "area_um2": total_area_um2(spec, with_mask_buffer=True),
+                "description": spec.description,
+            }
+        )
+
+    def show(console: Console) -> None:
+        rows = [
+            [
+                row["name"],
+                row["kind"],
+                str(row["pes"]),
+                f"{row['clock_mhz']:g}",
+                f"{row['area_um2'] * 1e-6:.3f}",
+                row["description"],
+            ]
+            for row in figures
+        ]
+        headings = ["name", "kind", "PEs", "MHz", "mm2", "description"]
+        console.print(text_columns(table("Accelerators", headings, rows), 1, 5))
+        console.print(
+            "predfuse accelerators show NAME prints all fields; a YAML file of the same form works wherever NAME does.",
+            soft_wrap=True,
+        )
+
+    outputs.emit("Accelerators", figures, figures, show)
 
 
-@_commands.command("show")
-def show(
+@commands.command("show")
+def show_accelerator(
     name: Annotated[str, typer.Argument(help="A shipped accelerator or a YAML file.", metavar="NAME")],
+    json_path: Json = None,
+    csv_path: Csv = None,
+    report: Report = None,
 ) -> None:
     """Print every field of an accelerator with its unit, and its area by component."""
-    from rich.console import Console
-
-    from predfuse.hardware.area import area_items, total_area_um2
-    from predfuse.hardware.spec import load_spec
-    from predfuse.report.terminal import table, text_columns
-
+    outputs = Outputs(json_path, csv_path, report)
     spec = load_spec(name)
-    console = Console()
-    console.print(text_columns(table(spec.name, ["field", "value", "what it is"], _fields(spec)), 2))
-    rows = [
-        [
-            item.component + ("" if item.in_total else " (not in the total)"),
-            f"{item.count:,}",
-            f"{item.each_um2:,.2f}",
-            f"{item.area_um2:,.1f}",
+    fields = _fields(spec)
+    items = area_items(spec)
+    published, whole = total_area_um2(spec), total_area_um2(spec, with_mask_buffer=True)
+
+    def show(console: Console) -> None:
+        console.print(text_columns(table(spec.name, ["field", "value", "what it is"], fields), 2))
+        rows = [
+            [
+                item.component + ("" if item.in_total else " (not in the total)"),
+                f"{item.count:,}",
+                f"{item.each_um2:,.2f}",
+                f"{item.area_um2:,.1f}",
+            ]
+            for item in items
         ]
-        for item in area_items(spec)
-    ]
-    rows.append(["total", "", "", f"{total_area_um2(spec):,.1f}"])
-    if total_area_um2(spec, with_mask_buffer=True) != total_area_um2(spec):
-        rows.append(["total with mask buffer", "", "", f"{total_area_um2(spec, with_mask_buffer=True):,.1f}"])
-    strong = [place for place, row in enumerate(rows) if row[0].startswith("total")]
-    console.print(table("Area", ["component", "count", "um2 each", "um2"], rows, strong))
+        rows.append(["total", "", "", f"{published:,.1f}"])
+        if whole != published:
+            rows.append(["total with mask buffer", "", "", f"{whole:,.1f}"])
+        strong = [place for place, row in enumerate(rows) if row[0].startswith("total")]
+        console.print(table("Area", ["component", "count", "um2 each", "um2"], rows, strong))
+
+    figures = {
+        "specification": spec.model_dump(mode="json"),
+        "area": [{**asdict(item), "area_um2": item.area_um2} for item in items],
+        "area_um2": whole,
+        "area_without_mask_buffer_um2": published,
+    }
+    table_rows = [dict(zip(("field", "value", "what_it_is"), row, strict=True)) for row in fields]
+    outputs.emit(spec.name, figures, table_rows, show)
 
 
 def _fields(part: BaseModel, prefix: str = "") -> list[list[str]]:
     """Dotted name, value and documentation of every field, nested parts expanded."""
-    from pydantic import BaseModel
-
     rows = []
     for name, field in type(part).model_fields.items():
         value = getattr(part, name)

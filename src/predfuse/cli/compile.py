@@ -1,40 +1,50 @@
-"""``predfuse compile``."""
+"""``predfuse compile``: a network turned into an integer program."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
-from predfuse.cli.network_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from predfuse.integer import MachineResult
-    from predfuse.integer.agreement import Agreement
-    from predfuse.integer.program import Program
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("compile")(compile_command)
+from predfuse.cli.options import (
+    CalibrationImages,
+    Count,
+    Csv,
+    Input,
+    Json,
+    Mean,
+    Output,
+    Report,
+    Size,
+    Source,
+    Std,
+    Weights,
+    module_options,
+    require_size,
+)
+from predfuse.cli.output import Outputs
+from predfuse.errors import InputError
+from predfuse.files import sha256_of_file
+from predfuse.integer import MachineResult, run_program
+from predfuse.integer.agreement import Agreement, compile_and_compare
+from predfuse.integer.calibration_images import calibration_images
+from predfuse.integer.options import CompileOptions
+from predfuse.integer.products import fused_lists
+from predfuse.integer.program import FusedBlock, Layout, Program
+from predfuse.integer.program_io import save_program
+from predfuse.report.terminal import console
+from predfuse.sources import load_source
 
 
 def compile_command(
-    source: Annotated[str, typer.Argument(help=SOURCE_HELP, metavar="MODEL")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Program file to write.")],
-    images: Annotated[
-        str | None,
-        typer.Option(
-            "--images",
-            help="Calibration images: data set, safetensors file, image folder, or 'random' "
-            "(default: what the network was trained on).",
-        ),
-    ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", help="How many calibration images.")] = 256,
-    resize: Annotated[bool, typer.Option("--resize", help="Crop and resample pictures to the network's size.")] = False,
+    source: Source,
+    output: Output,
+    images: CalibrationImages = None,
+    count: Count = 256,
+    size: Size = None,
     weight_bits: Annotated[int, typer.Option(help="Bits of weights and of fused weights, with sign.")] = 16,
     sum_bits: Annotated[int, typer.Option(help="Bits of the adders of fused weights, with sign.")] = 20,
     accumulator_bits: Annotated[int, typer.Option(help="Bits of the widest accumulator, with sign.")] = 48,
@@ -49,38 +59,22 @@ def compile_command(
     input_shape: Input = None,
     mean: Mean = "",
     std: Std = "",
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write the summary as JSON; - writes JSON alone.")
-    ] = None,
+    json_path: Json = None,
+    csv_path: Csv = None,
+    report: Report = None,
 ) -> None:
     """Compile a network to integers: calibrate, quantise, fuse, check every width.
 
     Blocks with a predictor are fused; others become their three convolutions. The program is then run on the
     calibration images; values that did not fit are counted and shown.
     """
-    import json
-
-    from rich.console import Console
-
-    from predfuse.files import require_writable, sha256_of_file, write_text_atomically
-    from predfuse.integer import run_program
-    from predfuse.integer.agreement import compile_and_compare
-    from predfuse.integer.calibration_images import calibration_images
-    from predfuse.integer.options import CompileOptions
-    from predfuse.integer.program import Layout
-    from predfuse.integer.program_io import save_program
-    from predfuse.sources import load_source
-
-    to_stdout = json_path == Path("-")
-    for path in (output, None if to_stdout else json_path):
-        if path is not None:
-            require_writable(path)
+    outputs = Outputs(json_path, csv_path, report, file=output)
     rows, columns = _tile_size(tile)
     options = CompileOptions(
         weight_bits, sum_bits, accumulator_bits, margin, require_fused, Layout(rows, columns, lanes, banks)
     )
     network = load_source(source, module_options(weights, input_shape, mean, std))
-    calibration = calibration_images(network, images, count, resize)
+    calibration = calibration_images(network, images, count, require_size(size, network.input_shape))
     with _progress() as progress:
         task = progress.add_task("calibrate", total=len(calibration.images))
         program, agreement = compile_and_compare(
@@ -93,41 +87,38 @@ def compile_command(
         task = progress.add_task("check", total=len(calibration.images))
         result = run_program(program, calibration.images, progress=lambda done: progress.advance(task, done))
     save_program(program, output)
+    layers = [describe(node, result.saturations[node.name]) for node in program.nodes]
+    saturations = sum(result.saturations.values())
     summary = {
         "program": str(output),
         "sha256": sha256_of_file(output),
         "network": program.name,
         "calibration": calibration.name,
         "calibration_images": len(calibration.images),
-        "layers": [describe(node, result.saturations[node.name]) for node in program.nodes],
-        "saturations": sum(result.saturations.values()),
+        "layers": layers,
+        "saturations": saturations,
         "agreement": agreement.facts(),
     }
-    document = json.dumps(summary, indent=2) + "\n"
-    if to_stdout:
-        typer.echo(document, nl=False)
-        return
-    console = Console()
-    console.print(_table(program, result))
-    if agreement.blocks:
-        console.print(_agreement_table(agreement))
-    console.print(
-        f"integers give the network's class on {agreement.classes_agree:.1%} of {agreement.images} calibration images; "
-        f"scores differ by a relative {agreement.output_error:.2g}"
-    )
-    if agreement.warning:
-        console.print(f"[yellow]warning: {agreement.warning}[/yellow]")
-    console.print(
-        f"{output}: calibrated on {len(calibration.images)} images of {calibration.name}, "
-        f"{summary['saturations']} saturated values on them"
-    )
-    if json_path is not None:
-        write_text_atomically(json_path, document)
+
+    def show(shown: Console) -> None:
+        shown.print(_table(program, result))
+        if agreement.blocks:
+            shown.print(_agreement_table(agreement))
+        shown.print(
+            f"integers give the network's class on {agreement.classes_agree:.1%} of {agreement.images} calibration "
+            f"images; scores differ by a relative {agreement.output_error:.2g}"
+        )
+        if agreement.warning:
+            shown.print(f"[yellow]warning: {agreement.warning}[/yellow]")
+        shown.print(
+            f"{output}: calibrated on {len(calibration.images)} images of {calibration.name}, "
+            f"{saturations} saturated values on them"
+        )
+
+    outputs.emit(f"{program.name} in integers", summary, layers, show)
 
 
 def _agreement_table(agreement: Agreement) -> Table:
-    from rich.table import Table
-
     table = Table(title="Integers against the network", caption="relative root mean square errors")
     table.add_column("block", no_wrap=True)
     for heading in ("fed its own input", "in the running program"):
@@ -138,26 +129,18 @@ def _agreement_table(agreement: Agreement) -> Table:
 
 
 def _tile_size(text: str) -> tuple[int, int]:
-    from predfuse.errors import InputError
-
     rows, _, columns = text.partition("x")
     if not (rows.isdecimal() and columns.isdecimal()):
         raise InputError("--tile", f"is {text!r}", "give ROWSxCOLUMNS, e.g. 8x8")
     return int(rows), int(columns)
 
 
-def _progress() -> Any:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    return Progress(console=Console(stderr=True), transient=True)
+def _progress() -> Progress:
+    return Progress(console=console(stderr=True), transient=True)
 
 
 def describe(node: Any, saturations: int) -> dict[str, Any]:
     """The JSON form of one compiled layer."""
-    from predfuse.integer.products import fused_lists
-    from predfuse.integer.program import FusedBlock
-
     fused = isinstance(node, FusedBlock)
     lists = fused_lists(node) if fused else None
     return {
@@ -185,8 +168,6 @@ _KINDS = {
 
 
 def _table(program: Program, result: MachineResult) -> Table:
-    from rich.table import Table
-
     rows = [describe(node, result.saturations[node.name]) for node in program.nodes]
     fused = any(row["execution"] == "fused" for row in rows)
     widths = "weights / their sums / accumulator" if fused else "accumulator"

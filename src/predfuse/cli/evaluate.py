@@ -1,25 +1,41 @@
-"""``predfuse evaluate``."""
+"""``predfuse evaluate``: accuracy of networks on a test set."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.table import Table
+from torch import nn
 
-from predfuse.cli.network_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from predfuse.graph.nodes import Shape
-    from predfuse.sources import ModuleOptions
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("evaluate")(evaluate)
+from predfuse import data as datasets
+from predfuse.cli.options import (
+    SOURCE_HELP,
+    AllOrCount,
+    Csv,
+    Input,
+    Json,
+    Mean,
+    Report,
+    Root,
+    Size,
+    Std,
+    Weights,
+    module_options,
+)
+from predfuse.cli.output import Outputs
+from predfuse.errors import InputError
+from predfuse.export.arrays import Form
+from predfuse.export.module import to_module
+from predfuse.graph.nodes import Shape
+from predfuse.sources import ModuleOptions, load_source
+from predfuse.tensor_file import stored_format
+from predfuse.training.augment import Normaliser
+from predfuse.training.checkpoint import FORMAT, load_checkpoint
+from predfuse.training.loop import accuracy
+from predfuse.training.memory import keep_freed_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,49 +64,33 @@ class Candidate:
 
 
 def evaluate(
-    sources: Annotated[list[str], typer.Argument(help=SOURCE_HELP, metavar="MODEL...")],
-    data: Annotated[
-        str, typer.Option("--data", "-d", help="Data set; default: the one the network was trained on.")
+    sources: Annotated[list[str], typer.Argument(help=SOURCE_HELP, metavar="SOURCE...")],
+    images: Annotated[
+        str, typer.Option("--images", help="Data set with labels; default: what the network was trained on.")
     ] = "",
-    root: Annotated[
-        Path | None, typer.Option("--root", help="Folder of the data set; default: the usual places.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Use only the first test images.")] = None,
-    size: Annotated[
-        int | None, typer.Option("--size", help="Side in pixels the pictures of an image folder get.")
-    ] = None,
+    root: Root = None,
+    count: AllOrCount = None,
+    size: Size = None,
     weights: Weights = None,
     input_shape: Input = None,
     mean: Mean = "",
     std: Std = "",
-    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    json_path: Json = None,
+    csv_path: Csv = None,
+    report: Report = None,
 ) -> None:
     """Accuracy of networks on a test set, in PyTorch; blocks with predictors run with predicted masks."""
-    import json
-
-    from rich.console import Console
-    from rich.table import Table
-
-    from predfuse.errors import InputError
-    from predfuse.files import require_writable, write_text_atomically
-
-    if json_path is not None:
-        require_writable(json_path)
+    outputs = Outputs(json_path, csv_path, report)
     options = module_options(weights, input_shape, mean, std)
-    from predfuse import data as datasets
-    from predfuse.training.augment import Normaliser
-    from predfuse.training.loop import accuracy
-    from predfuse.training.memory import keep_freed_memory
-
     keep_freed_memory()
     table = Table("model", "network", "stage", "data", "images", "accuracy")
     rows = []
     for source in sources:
         candidate = _candidate(source, options)
-        name = data or candidate.data
+        name = images or candidate.data
         if not name:
-            raise InputError(source, "does not say what data it was trained on", "name a data set (--data)")
-        test = datasets.load(name, "test", root=root, limit=limit, size=size)
+            raise InputError(source, "does not say what data it was trained on", "name a data set (--images)")
+        test = datasets.load(name, "test", root=root, limit=count, size=size)
         if test.images.shape[1:] != candidate.input_shape or len(test.classes) != candidate.classes:
             mend = "name data of the same channels, size and classes"
             raise InputError(source, f"does not fit the data {name}", mend)
@@ -108,19 +108,11 @@ def evaluate(
             }
         )
         table.add_row(source, candidate.name, candidate.stage, name, str(len(test)), f"{figure:.2%}")
-    Console().print(table)
-    if json_path is not None:
-        write_text_atomically(json_path, json.dumps(rows, indent=2) + "\n")
+    outputs.emit("Accuracy", rows, rows, lambda shown: shown.print(table))
 
 
 def _candidate(source: str, options: ModuleOptions) -> Candidate:
     """A checkpoint as the model that was trained, any other source as the network it stands for."""
-    from predfuse.export.arrays import Form
-    from predfuse.export.module import to_module
-    from predfuse.sources import load_source
-    from predfuse.tensor_file import stored_format
-    from predfuse.training.checkpoint import FORMAT, load_checkpoint
-
     if stored_format(Path(source)) == FORMAT:
         model, facts = load_checkpoint(Path(source))
         return Candidate(

@@ -1,26 +1,27 @@
-"""``predfuse explore``."""
+"""``predfuse explore``: search over fields of machines and options of networks."""
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+
+from predfuse.cli.options import OutputFolder, Root
+from predfuse.errors import InputError
+from predfuse.files import write_text_atomically
+from predfuse.report.terminal import console, narrow, table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from predfuse.explore.search import Progress
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("explore")(explore)
 
 
 def explore(
     space: Annotated[Path, typer.Argument(help="Search file, see docs/explore.md.", metavar="SPACE.yaml")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder; a search stopped in it goes on.")],
+    out: OutputFolder,
     workers: Annotated[int, typer.Option("--workers", "-j", help="Processes on this machine.")] = 2,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a running Dask scheduler, in place of processes here.")
@@ -29,15 +30,9 @@ def explore(
         bool, typer.Option("--keep-going", help="Record and skip evaluations that fail again and again.")
     ] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of outcomes that searches share.")] = None,
-    data_root: Annotated[Path | None, typer.Option("--data", help="Folder of data sets (for CIFAR-10).")] = None,
+    root: Root = None,
 ) -> None:
     """Search over fields of a machine and options of a network: Pareto front, hypervolume, what each field matters."""
-    import json
-
-    from rich.console import Console
-
-    from predfuse.errors import InputError
-
     if workers < 1:
         raise InputError("-j", f"is {workers}", "use 1 or more workers")
     try:
@@ -46,8 +41,6 @@ def explore(
         from predfuse.explore.space import load_space
     except ModuleNotFoundError as error:
         raise InputError("explore", f"needs {error.name}", "install predfuse[explore]") from error
-    from predfuse.files import write_text_atomically
-    from predfuse.report.terminal import narrow, table
 
     described = load_space(space)
     result = run_search(
@@ -57,8 +50,8 @@ def explore(
         scheduler=scheduler,
         keep_going=keep_going,
         cache=cache,
-        root=data_root,
-        progress=_shown(Console(stderr=True)),
+        root=root,
+        progress=_shown(console(stderr=True)),
     )
     files = {
         "result.json": json.dumps(result.as_json(), indent=2) + "\n",
@@ -68,9 +61,9 @@ def explore(
     for name, text in files.items():
         write_text_atomically(out / name, text)
     shown = front_table(result)
-    console = Console()
-    console.print(narrow(table(shown.caption, shown.headings, shown.rows, sorted(shown.strong_rows))))
-    console.print(f"{summary(result)}; {result.computed:,} computed in this run", highlight=False)
+    printed = console()
+    printed.print(narrow(table(shown.caption, shown.headings, shown.rows, sorted(shown.strong_rows))))
+    printed.print(f"{summary(result)}; {result.computed:,} computed in this run", highlight=False)
     for name in files:
         typer.echo(f"wrote {out / name}")
 
@@ -84,8 +77,6 @@ class _shown:  # noqa: N801  # used like a function
         self._console, self._last = console, 0.0
 
     def __call__(self, progress: Progress) -> None:
-        import time
-
         if not self._last:
             self._console.print(f"dashboard: {progress.dashboard}", highlight=False)
         now = time.monotonic()

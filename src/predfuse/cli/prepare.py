@@ -1,36 +1,48 @@
-"""``predfuse prepare``."""
+"""``predfuse prepare``: predictors for a trained network."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
-from predfuse.cli.network_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
-
-if TYPE_CHECKING:
-    from predfuse.fusion.results import BlockStatistics
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("prepare")(prepare)
+from predfuse.cli.options import (
+    CalibrationImages,
+    Count,
+    Csv,
+    Input,
+    Json,
+    Mean,
+    Output,
+    Report,
+    Size,
+    Source,
+    Std,
+    Weights,
+    module_options,
+    require_size,
+)
+from predfuse.cli.output import Outputs
+from predfuse.fusion.execute import run_network
+from predfuse.fusion.results import BlockStatistics
+from predfuse.graph.io import save_network
+from predfuse.integer.calibrate import normalise
+from predfuse.integer.calibration_images import calibration_images
+from predfuse.predictor.network import prepare_network
+from predfuse.predictor.prepare import PrepareConfig
+from predfuse.report.terminal import console
+from predfuse.sources import load_source
 
 
 def prepare(
-    source: Annotated[str, typer.Argument(help=SOURCE_HELP)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Network file to write.")],
-    images: Annotated[
-        str | None,
-        typer.Option(
-            "--images",
-            help="Images to fit on: data set, safetensors file, image folder, or 'random' "
-            "(default: what the network was trained on).",
-        ),
-    ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", help="How many images.")] = 256,
-    resize: Annotated[bool, typer.Option("--resize", help="Crop and resample pictures to the network's size.")] = False,
+    source: Source,
+    output: Output,
+    images: CalibrationImages = None,
+    count: Count = 256,
+    size: Size = None,
     bits: Annotated[int, typer.Option(help="Bits of the predictors' activations, 2 to 8.")] = 4,
     largest_weight: Annotated[
         int, typer.Option(help="Of the predictors' weights: 1 (ternary), or 2 or 4, with these powers of two.")
@@ -42,38 +54,21 @@ def prepare(
     input_shape: Input = None,
     mean: Mean = "",
     std: Std = "",
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write the figures as JSON; - writes JSON alone.")
-    ] = None,
+    json_path: Json = None,
+    csv_path: Csv = None,
+    report: Report = None,
 ) -> None:
     """Give a trained network predictors, without labels: fitted on images, then tuned layer by layer.
 
     The weights stay as they are. Train on with predfuse train, or with your own loop in Python (predfuse.prepare), to
     let the network adapt to its predicted masks.
     """
-    import json
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from predfuse.files import require_writable, write_text_atomically
-    from predfuse.fusion.execute import run_network
-    from predfuse.graph.io import save_network
-    from predfuse.integer.calibrate import normalise
-    from predfuse.integer.calibration_images import calibration_images
-    from predfuse.predictor.network import prepare_network
-    from predfuse.predictor.prepare import PrepareConfig
-    from predfuse.sources import load_source
-
-    to_stdout = json_path == Path("-")
-    for path in (output, None if to_stdout else json_path):
-        if path is not None:
-            require_writable(path)
+    outputs = Outputs(json_path, csv_path, report, file=output)
     config = PrepareConfig(bits, tuple(blocks) if blocks else None, largest_weight=largest_weight)
     network = load_source(source, module_options(weights, input_shape, mean, std))
-    found = calibration_images(network, images, count, resize)
+    found = calibration_images(network, images, count, require_size(size, network.input_shape))
     normalised = normalise(network, found.images)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("tune", total=steps)
         prepared = prepare_network(
             network, normalised, config, steps=steps, progress=lambda loss: progress.advance(task)
@@ -81,18 +76,14 @@ def prepare(
     measured = run_network(prepared, normalised[:check], "predicted")
     save_network(prepared, output)
     rows = [describe(block) for block in measured.blocks if block.execution == "predicted"]
-    document = json.dumps(
-        {"network": network.name, "images": found.name, "file": str(output), "blocks": rows}, indent=2
-    )
-    if to_stdout:
-        typer.echo(document)
-        return
-    Console().print(_table(network.name, rows))
-    typer.echo(
-        f"{output}: fitted on {len(found.images)} images of {found.name}; table on {min(check, len(normalised))}"
-    )
-    if json_path is not None:
-        write_text_atomically(json_path, document + "\n")
+    figures = {"network": network.name, "images": found.name, "file": str(output), "blocks": rows}
+
+    def show(shown: Console) -> None:
+        shown.print(_table(network.name, rows))
+        fitted = f"fitted on {len(found.images)} images of {found.name}"
+        shown.print(f"{output}: {fitted}; table on {min(check, len(normalised))}", soft_wrap=True, highlight=False)
+
+    outputs.emit(f"Predictors of {network.name}", figures, rows, show)
 
 
 def describe(block: BlockStatistics) -> dict[str, Any]:
@@ -105,9 +96,7 @@ def describe(block: BlockStatistics) -> dict[str, Any]:
     }
 
 
-def _table(network: str, rows: list[dict[str, Any]]) -> Any:
-    from rich.table import Table
-
+def _table(network: str, rows: list[dict[str, Any]]) -> Table:
     table = Table(title=f"Predictors of {network}", caption="shares of all gates of the stage")
     table.add_column("block", no_wrap=True)
     for heading in ("expand on", "false on", "false off", "depthwise on", "false on", "false off"):

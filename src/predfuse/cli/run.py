@@ -1,72 +1,57 @@
-"""``predfuse run``."""
+"""``predfuse run``: a program on images."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
 
-if TYPE_CHECKING:
-    from predfuse.data.image_sources import ImageSet
-    from predfuse.integer import MachineResult
-    from predfuse.integer.program import Program
-
-IMAGES_HELP = (
-    "Data set (e.g. fashion-mnist-1000), .npy file of [N,C,H,W] uint8 pixels or normalised floats, safetensors file "
-    "with such 'images' and perhaps 'labels' [N], image folder, or one picture."
-)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("run")(run)
+from predfuse.cli.options import IMAGES_HELP, AllOrCount, Csv, Json, Report, Size, require_size
+from predfuse.cli.output import Outputs
+from predfuse.data.image_sources import ImageSet, load_images
+from predfuse.errors import InputError
+from predfuse.integer import MachineResult, run_program
+from predfuse.integer.dump import dump_result, require_new_folder
+from predfuse.integer.fast_machine import FastMachine
+from predfuse.integer.program import Program
+from predfuse.integer.program_io import load_program
+from predfuse.report.terminal import console
 
 
 def run(
     program_path: Annotated[Path, typer.Argument(help="Program written by predfuse compile.", metavar="PROGRAM")],
-    images: Annotated[str, typer.Argument(help=IMAGES_HELP)],
-    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Only the first so many images.")] = None,
+    images: Annotated[str, typer.Argument(help=IMAGES_HELP, metavar="IMAGES")],
+    count: AllOrCount = None,
     machine: Annotated[str, typer.Option(help="fast, or reference (slow, checks every width).")] = "fast",
-    resize: Annotated[bool, typer.Option("--resize", help="Crop and resample pictures to the program's size.")] = False,
     dump: Annotated[
         Path | None, typer.Option(help="New folder for every layer's integers and masks as .npy, with a manifest.")
     ] = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write the result as JSON; - writes JSON alone.")
-    ] = None,
+    size: Size = None,
+    json_path: Json = None,
+    csv_path: Csv = None,
+    report: Report = None,
 ) -> None:
     """Run a program on images, in integers from the first layer to the scores."""
-    import json
-    import time
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from predfuse.data.image_sources import load_images
-    from predfuse.errors import InputError
-    from predfuse.files import require_writable, write_text_atomically
-    from predfuse.integer import run_program
-    from predfuse.integer.dump import dump_result, require_new_folder
-    from predfuse.integer.fast_machine import FastMachine
-    from predfuse.integer.program_io import load_program
-
-    to_stdout = json_path == Path("-")
-    if json_path is not None and not to_stdout:
-        require_writable(json_path)
+    outputs = Outputs(json_path, csv_path, report)
     if dump is not None:
         require_new_folder(dump)
     if machine not in ("fast", "reference"):
         raise InputError("--machine", f"is {machine!r}", "use fast or reference")
     program = load_program(program_path)
-    found = load_images(images, program.input_shape, limit, resize)
+    found = load_images(images, program.input_shape, count, require_size(size, program.input_shape))
     if found.labels is not None and program.labels and found.labels.max() >= len(program.labels):
         what = f"has label {found.labels.max()}, the program knows {len(program.labels)} classes"
         raise InputError(found.name, what, "use images of the data set the network was trained on")
     prepared: FastMachine | Literal["reference"] = FastMachine(program) if machine == "fast" else "reference"
     if isinstance(prepared, FastMachine):
         run_program(program, found.images[:1], machine=prepared)  # compiles the loops, which is not to be timed
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("run", total=len(found.images))
         start = time.perf_counter()
         result = run_program(
@@ -81,13 +66,14 @@ def run(
     if dump is not None:
         dump_result(program, result, dump)
     summary = describe(program_path, program, found, result, machine, seconds)
-    document = json.dumps(summary, indent=2) + "\n"
-    if to_stdout:
-        typer.echo(document, nl=False)
-        return
-    _print(summary, program, Console())
-    if json_path is not None:
-        write_text_atomically(json_path, document)
+    predictions = summary["predictions"]
+    labels = summary["labels"] or [None] * len(predictions)
+    rows = [
+        {"image": index, "predicted": predicted, "label": label, "score": int(scores[predicted])}
+        for index, (predicted, label, scores) in enumerate(zip(predictions, labels, summary["scores"], strict=True))
+    ]
+    title = f"{program.name} on {found.name}"
+    outputs.emit(title, summary, rows, lambda shown: _print(summary, program, shown))
 
 
 def describe(
@@ -114,10 +100,7 @@ def describe(
 SHOWN_IMAGES = 10
 
 
-def _print(summary: dict[str, Any], program: Program, console: Any) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
+def _print(summary: dict[str, Any], program: Program, console: Console) -> None:
     def label(index: int) -> str:
         return escape(program.labels[index]) if index < len(program.labels) else str(index)
 

@@ -1,40 +1,51 @@
-"""``predfuse simulate``."""
+"""``predfuse simulate``: a network or program on an accelerator."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from predfuse.cli.network_options import SOURCE_HELP, Input, Mean, Std, Weights, module_options
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from predfuse.graph.nodes import Network
-    from predfuse.hardware import AcceleratorSpec, SimulationResult
-    from predfuse.hardware.cycle.run import CycleRun
-    from predfuse.integer.program import Program
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("simulate")(simulate)
+from predfuse.cli.options import (
+    SOURCE_HELP,
+    Accelerator,
+    Csv,
+    Images,
+    Input,
+    Json,
+    Mean,
+    Report,
+    Std,
+    Weights,
+    module_options,
+)
+from predfuse.cli.output import Outputs, write
+from predfuse.data.image_sources import load_images
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Network
+from predfuse.hardware import AcceleratorSpec, SimulationResult, load_spec, prune_blocks
+from predfuse.hardware.closed_form.simulate import simulate as simulate_network
+from predfuse.hardware.cycle.run import CycleRun
+from predfuse.hardware.cycle.simulate import simulate_cycles, simulate_program
+from predfuse.hardware.cycle.trace import chrome_trace
+from predfuse.integer.as_network import integer_network
+from predfuse.integer.calibrate import normalise
+from predfuse.integer.program import Program
+from predfuse.integer.program_io import is_program, load_program
+from predfuse.report.terminal import narrow, table, text_columns
+from predfuse.sources import load_source
 
 
 def simulate(
-    source: Annotated[str, typer.Argument(help=f"{SOURCE_HELP} Or a compiled program.", metavar="MODEL")],
-    accelerator: Annotated[
-        str, typer.Option("--accelerator", "-a", help="Shipped accelerator (see predfuse accelerators) or YAML file.")
-    ],
+    source: Annotated[str, typer.Argument(help=f"{SOURCE_HELP} Or a compiled program.", metavar="SOURCE")],
+    accelerator: Accelerator,
     fidelity: Annotated[
         str, typer.Option(help="paper: the published closed forms. cycle: real weights, real masks, stalls.")
     ] = "paper",
-    images: Annotated[
-        str | None,
-        typer.Option(help="Images whose masks fused blocks take, at cycle fidelity: data set, folder or file."),
-    ] = None,
+    images: Images = None,
     index: Annotated[int, typer.Option("--index", help="Which of the images, from 0.")] = 0,
     prune: Annotated[
         bool,
@@ -47,31 +58,18 @@ def simulate(
     input_shape: Input = None,
     mean: Mean = "",
     std: Std = "",
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write the result as JSON; - writes JSON alone.")
-    ] = None,
+    json_path: Json = None,
+    csv_path: Csv = None,
+    report: Report = None,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Also write when everything happens, for ui.perfetto.dev.")
     ] = None,
 ) -> None:
-    """Cycles, utilisation and energy of one image, per layer and stage, with a ledger of every node."""
-    import json
+    """Cycles, utilisation and energy of one image, per layer and stage, with a ledger of every node.
 
-    from rich.console import Console
-
-    from predfuse.errors import InputError
-    from predfuse.files import require_writable, write_text_atomically
-    from predfuse.graph.nodes import Network
-    from predfuse.hardware import load_spec, prune_blocks
-    from predfuse.hardware.closed_form.simulate import simulate as simulate_network
-    from predfuse.integer.as_network import integer_network
-    from predfuse.integer.program_io import is_program, load_program
-    from predfuse.sources import load_source
-
-    to_stdout = json_path == Path("-")
-    for path in (None if to_stdout else json_path, trace):
-        if path is not None:
-            require_writable(path)
+    At cycle fidelity fused blocks take the masks of one of the images.
+    """
+    outputs = Outputs(json_path, csv_path, report, text=trace)
     if trace is not None and fidelity != "cycle":
         raise InputError("--trace", f"needs cycle fidelity, not {fidelity}", "add --fidelity cycle")
     spec = load_spec(accelerator)
@@ -89,32 +87,17 @@ def simulate(
         run = _run_cycles(what, spec, images, index)
         result = run.result
         if trace is not None:
-            from predfuse.hardware.cycle.trace import chrome_trace
-
-            write_text_atomically(trace, json.dumps(chrome_trace(run)) + "\n")
+            write(trace, json.dumps(chrome_trace(run)) + "\n")
     else:
         network = what if isinstance(what, Network) else integer_network(what)
         result = simulate_network(network, spec, fidelity, allow_unsupported=allow_unsupported)
-    text = json.dumps(result.as_json(), indent=2) + "\n"
-    if to_stdout:
-        typer.echo(text, nl=False)
-        return
-    _print(result, Console())
-    if json_path is not None:
-        write_text_atomically(json_path, text)
-    for path in (json_path, trace):
-        if path is not None:
-            typer.echo(f"wrote {path}")
+    figures = result.as_json()
+    title = f"{result.network} on {result.accelerator}"
+    outputs.emit(title, figures, figures["rows"], lambda shown: _print(result, shown))
 
 
 def _run_cycles(what: Network | Program, spec: AcceleratorSpec, images: str | None, index: int) -> CycleRun:
     """Cycle fidelity for one of the images."""
-    from predfuse.data.image_sources import load_images
-    from predfuse.errors import InputError
-    from predfuse.hardware.cycle.simulate import simulate_cycles, simulate_program
-    from predfuse.integer.calibrate import normalise
-    from predfuse.integer.program import Program
-
     pixels = None
     if images is not None:
         if index < 0:
@@ -129,8 +112,6 @@ def _run_cycles(what: Network | Program, spec: AcceleratorSpec, images: str | No
 
 
 def _print(result: SimulationResult, console: Console) -> None:
-    from predfuse.report.terminal import narrow, table, text_columns
-
     rows = [
         [
             row.layer,

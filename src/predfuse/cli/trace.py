@@ -1,4 +1,4 @@
-"""``predfuse trace``."""
+"""``predfuse trace``: a PyTorch model turned into a network."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from typing import Annotated
 
 import typer
 
-from predfuse.cli.network_options import AllowUnsupported, Input, Mean, Std, Weights, module_options
+from predfuse.cli.options import AllowUnsupported, Csv, Input, Json, Mean, Report, Std, Weights, module_options
+from predfuse.cli.output import Outputs
+from predfuse.errors import InputError
+from predfuse.experiments.analyze import entry_json
+from predfuse.graph.io import save_network
+from predfuse.report.analyze import ledger_lines, ledger_summary
+from predfuse.report.terminal import console
+from predfuse.sources import is_reference, open_source
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("trace")(trace_command)
-
-
-def trace_command(
-    source: Annotated[str, typer.Argument(help="package.module:function that returns a torch.nn.Module; it is run.")],
+def trace(
+    source: Annotated[
+        str, typer.Argument(help="package.module:function that returns a torch.nn.Module; it is run.", metavar="SOURCE")
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to save the network in, for the other commands.")
     ] = None,
@@ -25,29 +29,25 @@ def trace_command(
     mean: Mean = "",
     std: Std = "",
     allow_unsupported: AllowUnsupported = False,
+    json_path: Json = None,
+    csv_path: Csv = None,
+    report: Report = None,
 ) -> None:
     """Turn a PyTorch model into a network, verify it, list what became of every layer, and save it."""
-    from rich.console import Console
-
-    from predfuse.errors import InputError
-    from predfuse.files import require_writable
-    from predfuse.report.analyze import ledger_lines, ledger_summary
-
-    if output is not None:
-        require_writable(output)
-    from predfuse.graph.io import save_network
-    from predfuse.sources import is_reference, open_source
-
+    outputs = Outputs(json_path, csv_path, report, file=output)
     if not is_reference(source):
         what = "is no reference to a function"
         raise InputError(
             f"source {source!r}", what, "write package.module:function; other sources are networks already"
         )
     options = module_options(weights, input_shape, mean, std)
-    with Console(stderr=True).status(f"Tracing {source}"):
+    with console(stderr=True).status(f"Tracing {source}"):
         network, ledger = open_source(source, options, allow_unsupported=allow_unsupported)
     assert ledger is not None
-    Console().print(*ledger_lines(ledger), sep="\n")
     if output is not None:
         save_network(network, output)
+    rows = [entry_json(entry) for entry in ledger]
+    figures = {"network": network.name, "input_shape": list(network.input_shape), "ledger": rows}
+    outputs.emit(f"Ledger of {network.name}", figures, rows, lambda shown: shown.print(*ledger_lines(ledger), sep="\n"))
+    if output is not None:
         typer.echo(f"{output}: {len(network.nodes)} nodes, {ledger_summary(ledger)}", err=True)

@@ -1,46 +1,47 @@
-"""``predfuse train``."""
+"""``predfuse train``: a network in three stages."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("train")(train)
+from predfuse.cli.options import Csv, Device, Json, OutputFolder, Report
+from predfuse.cli.output import Outputs
+from predfuse.training.checkpoint import read_tensors
+from predfuse.training.config import load_config
+from predfuse.training.run import Run
 
 
 def train(
-    config: Path = typer.Argument(..., help="YAML configuration of the run."),
-    output: Path = typer.Option(..., "--output", "-o", help="Folder of the run; an interrupted one goes on."),
-    device: str = typer.Option("auto", help="cpu, cuda, or auto: a GPU if PyTorch sees one."),
-    overrides: list[str] = typer.Option([], "--set", "-s", help="KEY=VALUE, e.g. vanilla.epochs=3; may be repeated."),
+    config: Annotated[Path, typer.Argument(help="YAML configuration of the run.", metavar="CONFIG")],
+    output: OutputFolder,
+    device: Device = "auto",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="KEY=VALUE, e.g. vanilla.epochs=3; may be repeated.")
+    ] = None,
+    json_path: Json = None,
+    csv_path: Csv = None,
+    report: Report = None,
 ) -> None:
     """Train a network: vanilla, then pruned, then predicted.
 
     Interrupted runs (even by kill -9) go on to the very weights an uninterrupted run gives when the same command is
     given again on the same kind of device. Under torchrun the images of every step are shared by the processes.
     """
-    import json
-
-    from predfuse.training.config import load_config
-    from predfuse.training.run import Run
-
-    run = Run(load_config(config, overrides), output, device)
+    outputs = Outputs(json_path, csv_path, report)
+    run = Run(load_config(config, overrides or []), output, device)
     paths = run.train()
     if not run.processes.first:
         return
-    from predfuse.training.checkpoint import read_tensors
-
-    table = Table(title=f"{run.config.network.name} on {run.config.data.name}")
-    for heading in ("stage", "test accuracy", "checkpoint"):
-        table.add_column(heading)
-    for stage, path in paths.items():
-        metadata = read_tensors(path)[1]
-        table.add_row(stage, f"{metadata['test_accuracy']:.2%}", str(path))
-    Console().print(table)
-    typer.echo(json.dumps({stage: str(path) for stage, path in paths.items()}), err=True)
+    rows = [
+        {"stage": stage, "test_accuracy": read_tensors(path)[1]["test_accuracy"], "checkpoint": str(path)}
+        for stage, path in paths.items()
+    ]
+    title = f"{run.config.network.name} on {run.config.data.name}"
+    table = Table("stage", "test accuracy", "checkpoint", title=title)
+    for row in rows:
+        table.add_row(row["stage"], f"{row['test_accuracy']:.2%}", row["checkpoint"])
+    outputs.emit(title, rows, rows, lambda shown: shown.print(table))

@@ -80,7 +80,7 @@ def load_images(
         raise InputError(f"images {source!r}", "is neither a data set nor a file", f"use a file or one of {names}")
     if result.images.shape[1:] != shape:
         got, wanted = ("x".join(map(str, size)) for size in (result.images.shape[1:], shape))
-        mend = "use images of that size" + ("" if resize else ", or --resize for pictures")
+        mend = "use images of that size" + ("" if resize else f", or --size {shape[1]} for pictures")
         raise InputError(source, f"holds images of {got}, expected {wanted} (channels x rows x columns)", mend)
     return result.first(limit)
 
@@ -107,7 +107,7 @@ def _decode(paths: list[Path], shape: Shape, size: int | None) -> Array:
         image = decode_picture(str(path), content, "L" if shape[0] == 1 else "RGB", size)
         if image.shape != shape:
             what = f"is {image.shape[1]}x{image.shape[2]} pixels, expected {shape[1]}x{shape[2]}"
-            raise InputError(str(path), what, "use pictures of that size, or --resize")
+            raise InputError(str(path), what, f"use pictures of that size, or --size {shape[1]}")
         images.append(image)
     return np.stack(images)
 

@@ -254,7 +254,7 @@ class Analysis:
                 }
                 for form, result in self.results.items()
             },
-            "ledger": [] if self.ledger is None else [_entry_json(entry) for entry in self.ledger],
+            "ledger": [] if self.ledger is None else [entry_json(entry) for entry in self.ledger],
         }
 
 
@@ -270,7 +270,8 @@ def _operations_json(counts: LayerCounts) -> dict[str, dict[str, float]]:
     }
 
 
-def _entry_json(entry: Any) -> dict[str, Any]:
+def entry_json(entry: Any) -> dict[str, Any]:
+    """One entry of a tracing ledger as plain values."""
     plain: dict[str, Any] = dataclasses.asdict(entry)
     plain["parts"] = [{**part, "parameters": list(part["parameters"])} for part in plain["parts"]]
     return plain

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -55,3 +57,8 @@ def narrow(shown: Table) -> Table:
     """The same table with less air between its columns, for those that would not fit into 80 characters."""
     shown.padding = (0, 0)
     return shown
+
+
+def console(stderr: bool = False) -> Console:
+    """A console; where ``NO_COLOR`` is set it writes no escape sequence at all, so no bold either."""
+    return Console(stderr=stderr, color_system=None if os.environ.get("NO_COLOR") else "auto")

@@ -1,0 +1,115 @@
+"""Options that mean the same in every command that has them, and what they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from predfuse.errors import InputError
+from predfuse.sources import ModuleOptions, parse_shape
+
+SOURCE_HELP = (
+    "Registered network, checkpoint of predfuse train, saved network, or package.module:function that returns a "
+    "torch.nn.Module (its code is run)."
+)
+IMAGES_HELP = (
+    "Data set (e.g. fashion-mnist-1000), .npy file of [N,C,H,W] uint8 pixels or normalised floats, safetensors file "
+    "with such 'images' and perhaps 'labels' [N], image folder, or one picture."
+)
+
+
+def _count(value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise InputError("--count", f"is {value}", "use 1 or more images")
+    return value
+
+
+Source = Annotated[str, typer.Argument(help=SOURCE_HELP, metavar="SOURCE")]
+Images = Annotated[str | None, typer.Option("--images", help=IMAGES_HELP, metavar="SOURCE")]
+CalibrationImages = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        help=f"{IMAGES_HELP} Or 'random'; default: what the network was trained on.",
+        metavar="SOURCE",
+    ),
+]
+Count = Annotated[int, typer.Option("--count", "-n", callback=_count, help="How many images.")]
+AllOrCount = Annotated[
+    int | None, typer.Option("--count", "-n", callback=_count, help="Only the first so many images.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option("--size", help="Crop and resample pictures to this many pixels a side, the network's own."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU if PyTorch sees one.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
+OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; interrupted work goes on.")]
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", help="Folder of data sets (default: $PREDFUSE_DATA, ~/.cache/predfuse/data)."),
+]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write every figure as JSON; - is standard output.")]
+Csv = Annotated[Path | None, typer.Option("--csv", help="Also write the main table as CSV; - is standard output.")]
+Report = Annotated[Path | None, typer.Option("--report", help="Also write a self-contained HTML page.")]
+Accelerator = Annotated[
+    str, typer.Option("--accelerator", "-a", help="Shipped accelerator (see predfuse accelerators) or YAML file.")
+]
+Accelerators = Annotated[
+    list[str] | None,
+    typer.Option("--accelerator", "-a", help="Also this one, shipped or a YAML file; may be repeated."),
+]
+
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="State dictionary for package.module:function, safetensors.")
+]
+Input = Annotated[
+    str | None,
+    typer.Option("--input", help="Shape for package.module:function: images,channels,height,width, e.g. 1,3,224,224."),
+]
+Mean = Annotated[
+    str, typer.Option("--mean", help="Of package.module:function's images, per channel, 0..1, e.g. 0.5,0.5,0.5.")
+]
+Std = Annotated[str, typer.Option("--std", help="Per-channel divisor after that.")]
+AllowUnsupported = Annotated[
+    bool, typer.Option("--allow-unsupported", help="List operations no network can hold instead of failing.")
+]
+
+
+def module_options(
+    weights: Path | None = None, input_shape: str | None = None, mean: str = "", std: str = ""
+) -> ModuleOptions:
+    """What the options say.
+
+    Raises:
+        InputError: One of them is malformed, or meant for pixels of 0..255.
+    """
+    shape = None if input_shape is None else parse_shape(input_shape)
+    means, stds = _floats("--mean", mean), _floats("--std", std)
+    if not all(-1 <= value <= 1 for value in means):
+        raise InputError("--mean", f"is {mean!r}", "give it for pixels of 0..1 (divide by 255)")
+    if not all(0 < value <= 10 for value in stds):
+        raise InputError("--std", f"is {std!r}", "give positive numbers for pixels of 0..1 (divide by 255)")
+    return ModuleOptions(weights, shape, means, stds)
+
+
+def _floats(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError as error:
+        raise InputError(option, f"is {text!r}", "write numbers with commas between them") from error
+
+
+def require_size(size: int | None, shape: tuple[int, ...]) -> bool:
+    """Whether pictures are to be resampled, to the ``(C, H, W)`` of a network.
+
+    Raises:
+        InputError: ``--size`` is given and is not the network's.
+    """
+    if size is not None and (size, size) != shape[1:]:
+        what = f"is {size}, the network takes {shape[1]}x{shape[2]} pixels"
+        raise InputError("--size", what, f"use {shape[1]}" if shape[1] == shape[2] else "give pictures of that size")
+    return size is not None
