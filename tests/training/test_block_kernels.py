@@ -239,6 +239,14 @@ def test_threads_share_the_groups_of_a_block(threads: int) -> None:
     assert all(isinstance(block.kernel, ChannelMajor) for _, block in model.bottlenecks())
 
 
+@pytest.mark.parametrize(("network", "loops"), [("fusionet-n", True), ("fusionet-m", True), ("mobilenetv2-s", False)])
+def test_unpruned_blocks_take_the_loops_where_a_channel_reads_few_inputs(network: str, loops: bool) -> None:
+    model = models.build(network)
+    with _threads(1):
+        assert use_kernels(model, torch.device("cpu"), pruned=False) == loops
+        assert all(isinstance(block.kernel, ChannelwiseBlock) == loops for _, block in model.bottlenecks())
+
+
 def test_a_block_cannot_be_differentiated_twice() -> None:
     unit = BottleneckUnit(4, 8, 4)
     unit.kernel = ChannelwiseBlock()

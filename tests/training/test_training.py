@@ -25,7 +25,7 @@ from predfuse.models import to_network
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.layerwise import block_loss
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
-from predfuse.training.config import PredictConfig, TrainConfig, load_config
+from predfuse.training.config import PredictConfig, TrainConfig, load_config, parse_config, stored_config
 from predfuse.training.fast.choose import use_kernels
 from predfuse.training.loop import Stage, Trainer, cosine_rate
 from predfuse.training.losses import cross_entropy, distillation, with_signs
@@ -511,3 +511,17 @@ def test_the_errors_of_a_run(finished: dict[str, Path], tmp_path: Path) -> None:
 
 def test_freed_memory_is_kept_where_the_allocator_can() -> None:
     assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+
+
+def test_checkpoints_of_earlier_versions_may_name_settings_that_are_gone_if_they_did_nothing(config_path: Path) -> None:
+    config = load_config(config_path)
+    raw = config.model_dump(mode="json")
+    raw["ternary"] = None
+    raw["vanilla"]["image_bits"] = 8
+    raw["prune"]["further_cycles"] = []
+    assert stored_config(raw, "old.safetensors") == config
+    with pytest.raises(InputError, match="not a known key"):
+        parse_config(raw, "new.yaml")
+    raw["prune"]["ternary_decay"] = 0.25
+    with pytest.raises(InputError, match="trained with ternary_decay, which is gone"):
+        stored_config(raw, "old.safetensors")

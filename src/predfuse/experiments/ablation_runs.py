@@ -19,7 +19,7 @@ from predfuse.errors import PredfuseError
 from predfuse.experiments.ablation_work import Task, hours_left, unfinished
 from predfuse.files import write_text_atomically
 from predfuse.training.checkpoint import read_tensors
-from predfuse.training.config import TrainConfig, parse_config
+from predfuse.training.config import TrainConfig, stored_config
 from predfuse.training.run import Run
 
 log = logging.getLogger(__name__)
@@ -165,4 +165,4 @@ def take_over(others: list[Path], variant: Variant) -> None:
 
 
 def _made_by(path: Path) -> TrainConfig:
-    return parse_config(read_tensors(path)[1].get("config"), str(path))
+    return stored_config(read_tensors(path)[1].get("config"), str(path))

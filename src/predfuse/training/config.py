@@ -239,6 +239,40 @@ def parse_config(raw: Any, where: str) -> TrainConfig:
         raise InputError(where, f"{key} {what}", mend) from error
 
 
+_RETIRED: dict[str, Any] = {
+    "ternary": None,
+    "final_rate_fraction": 0.0,
+    "average_share": 0.0,
+    "image_bits": 8,
+    "mix_share": 0.0,
+    "further_cycles": [],
+    "ternary_decay": 0.0,
+    "ternary_distance": 0.0,
+}
+"""Settings that earlier versions wrote into checkpoints, and the values at which they did nothing (docs/zoo.md)."""
+
+
+def stored_config(raw: Any, where: str) -> TrainConfig:
+    """The configuration a checkpoint or an interrupted run holds, of this version or an earlier one.
+
+    Raises:
+        InputError: As :func:`parse_config`; a setting that is gone was in use.
+    """
+    return parse_config(_without_retired(raw, where), where)
+
+
+def _without_retired(raw: Any, where: str) -> Any:
+    if not isinstance(raw, dict):
+        return raw
+    kept = {}
+    for key, value in raw.items():
+        if key not in _RETIRED:
+            kept[key] = _without_retired(value, where) if key != "network" else value
+        elif value != _RETIRED[key]:
+            raise InputError(where, f"was trained with {key}, which is gone", "use predfuse as of commit 5527e2b")
+    return kept
+
+
 def _override(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:

@@ -21,7 +21,7 @@ from predfuse.errors import InputError, PredfuseError
 from predfuse.models.layers import Cnn
 from predfuse.training.augment import Normaliser, Stream, order, variation, vary
 from predfuse.training.checkpoint import fill, read_tensors, write_tensors
-from predfuse.training.config import TrainConfig, VanillaConfig, parse_config
+from predfuse.training.config import TrainConfig, VanillaConfig, stored_config
 from predfuse.training.fast.cuda_graph import gradients
 from predfuse.training.log import Journal
 from predfuse.training.parallel import Processes
@@ -244,7 +244,7 @@ class Trainer:
         tensors, facts = read_tensors(self._state_path)
         if facts["stage"] != stage.name:
             return 0, _Clock()
-        if not parse_config(facts["config"], str(self._state_path)).gives_the_same(self.config, stage.name):
+        if not stored_config(facts["config"], str(self._state_path)).gives_the_same(self.config, stage.name):
             raise InputError(str(self._state_path), "belongs to another configuration", "use another output folder")
         fill(model, _under("model.", tensors), str(self._state_path))
         for index, optimizer in enumerate(stage.optimizers):

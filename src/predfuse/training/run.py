@@ -28,7 +28,7 @@ from predfuse.training.config import (
     PruneConfig,
     TrainConfig,
     VanillaConfig,
-    parse_config,
+    stored_config,
 )
 from predfuse.training.device import choose_device, describe
 from predfuse.training.fast.choose import use_kernels
@@ -282,7 +282,7 @@ class Run:
         return self._finish(model, name, accuracy, stage.facts())
 
     def _require_made_by_this_config(self, path: Path, stage: str) -> None:
-        made_by = parse_config(read_tensors(path)[1].get("config"), str(path))
+        made_by = stored_config(read_tensors(path)[1].get("config"), str(path))
         if not made_by.gives_the_same(self.config, stage):
             raise InputError(str(path), "was made with another configuration", "choose another output folder")
 

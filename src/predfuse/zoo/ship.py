@@ -37,7 +37,7 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
     Raises:
         InputError: No such run, a stage of another configuration than the run's, or a log that lacks a stage.
     """
-    from predfuse.training.config import load_config, parse_config
+    from predfuse.training.config import load_config, stored_config
 
     base = where or root()
     if not name or Path(name).name != name:
@@ -56,7 +56,7 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
         shipped = {stage.sha256 for stage in stages(base) if stage.file is not None and stage.run != name}
         for path in paths:
             facts = _copy(path, building / path.name)
-            made_by = parse_config(facts["config"], str(path))
+            made_by = stored_config(facts["config"], str(path))
             if not made_by.gives_the_same(config, path.stem):
                 raise InputError(str(path), "was made with another configuration", "ship one run at a time")
             if sha256_of_file(building / path.name) in shipped:
