@@ -23,7 +23,7 @@ from predfuse.models import build, to_network
 from predfuse.report.ablation import markdown as ablation_table
 from predfuse.report.zoo import ABLATIONS, BEGIN, END, markdown, with_table
 from predfuse.training.checkpoint import read_tensors, write_tensors
-from predfuse.training.config import load_config, parse_config
+from predfuse.training.config import load_config, stored_config
 from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
 
 README = Path(__file__).parents[2] / "README.md"
@@ -56,7 +56,7 @@ def test_shipped_files_are_those_the_cards_describe() -> None:
         assert entry.test_accuracy == facts["test_accuracy"] and entry.stage == facts["stage"]
         assert entry.file_bytes is not None and entry.file_bytes < 10e6
         assert facts["config"]["data"]["root"] is None
-        assert entry.seed == parse_config(facts["config"], entry.run).seed_of(entry.stage)
+        assert entry.seed == stored_config(facts["config"], entry.run).seed_of(entry.stage)
 
 
 def test_what_is_claimed_of_fashion_mnist_holds() -> None:
