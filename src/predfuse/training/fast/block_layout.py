@@ -58,6 +58,11 @@ class Layout:
         return self.images * self.image_length + 2 * self.margin
 
     @property
+    def output_length(self) -> int:
+        """Values of a row of outputs: they lie where the filter reads."""
+        return self.length
+
+    @property
     def images_at_once(self) -> int:
         """Images worked on before the next ones."""
         return max(1, CACHED_VALUES // self.image_length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -18,12 +18,15 @@ from predfuse.graph.nodes import Array
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.trainable import TrainablePredictor, whole_weights
 from predfuse.training.fast import block_kernels as kernels
+from predfuse.training.fast import plain_kernels as plain
 from predfuse.training.fast.block_layout import Layout
 from predfuse.training.fast.block_loops import GATED, LINEAR, RELU, RELU6
 from predfuse.training.fast.block_norms import NormStatistics, norm_statistics, update_running
+from predfuse.training.fast.images_inside import ImagesInside
 from predfuse.training.fast.sign_kernels import SignGradients, layerwise
 
-NamedArrays = kernels.Gradients | SignGradients
+Block = kernels.Block | plain.Block
+NamedArrays = kernels.Gradients | plain.Gradients | SignGradients
 _CODES = {"linear": LINEAR, "relu": RELU, "relu6": RELU6}
 
 
@@ -36,6 +39,11 @@ def _layout(images: int, height: int, width: int, kernel: int, stride: int) -> L
     return Layout(images, height, width, kernel, stride)
 
 
+@lru_cache(maxsize=64)
+def _images_inside(images: int, height: int, width: int, kernel: int, stride: int) -> ImagesInside:
+    return ImagesInside(images, height, width, kernel, stride)
+
+
 def _array(tensor: Tensor) -> Array:
     result: Array = tensor.detach().contiguous().numpy()
     return result
@@ -45,7 +53,7 @@ def _array(tensor: Tensor) -> Array:
 class _Call:
     """What forward leaves for backward besides tensors."""
 
-    layout: Layout
+    layout: Layout | ImagesInside
     groups: int
     codes: tuple[int, int]
     first: NormStatistics
@@ -53,7 +61,7 @@ class _Call:
     predictor: TrainablePredictor | None
     surrogate: bool = True
     moments: tuple[Tensor, Tensor] | None = None
-    block: kernels.Block | None = None
+    block: Block | None = None
 
 
 def _moments(rows: Tensor, inside: Tensor, count: int, groups: int) -> tuple[Tensor, Tensor]:
@@ -69,7 +77,7 @@ def _of_groups(weight: Tensor, groups: int) -> Tensor:
     return weight.double().view(groups, weight.shape[0] // groups, -1)
 
 
-def _arrays(call: _Call, rows: Tensor, weights: tuple[Tensor, ...], latents: tuple[Tensor, ...]) -> kernels.Block:
+def _arrays(call: _Call, rows: Tensor, weights: tuple[Tensor, ...], latents: tuple[Tensor, ...]) -> Block:
     """A block as the loops read it.
 
     Args:
@@ -81,29 +89,34 @@ def _arrays(call: _Call, rows: Tensor, weights: tuple[Tensor, ...], latents: tup
     layout, groups, second = call.layout, call.groups, call.second
     expand, shift, depthwise, gamma, beta, project = weights
     by_middle = project.flatten(1).view(groups, -1, len(expand) // groups).transpose(1, 2).flatten(0, 1)
+    arrays: dict[str, Any] = {
+        "x": _array(rows),
+        "groups": groups,
+        "codes": np.array(call.codes),
+        "expand": _array(expand.float()),
+        "expand_shift": _array(shift.float()),
+        "depthwise": _array(depthwise.flatten(1)),
+        "gamma": _array(gamma.double()),
+        "beta": _array(beta.double() * second.shifted),
+        "shifted": _array(second.shifted),
+        "mean": _array(second.mean),
+        "variance": _array(second.variance),
+        "eps": second.eps,
+        "use_batch": second.from_batch,
+        "project": _array(by_middle),
+    }
+    if isinstance(layout, ImagesInside):
+        return plain.Block(**arrays, **asdict(layout))
     return kernels.Block(
-        x=_array(rows),
+        **arrays,
         inside=layout.inside,
         output_inside=layout.output_inside,
         margin=layout.margin,
         step=layout.images_at_once * layout.image_length,
-        groups=groups,
-        codes=np.array(call.codes),
+        taps=layout.taps,
+        outputs=float(layout.outputs),
         gated=call.predictor is not None,
         surrogate=call.predictor is not None and call.surrogate,
-        expand=_array(expand.float()),
-        expand_shift=_array(shift.float()),
-        taps=layout.taps,
-        depthwise=_array(depthwise.flatten(1)),
-        gamma=_array(gamma.double()),
-        beta=_array(beta.double() * second.shifted),
-        shifted=_array(second.shifted),
-        mean=_array(second.mean),
-        variance=_array(second.variance),
-        eps=second.eps,
-        use_batch=second.from_batch,
-        outputs=float(layout.outputs),
-        project=_array(by_middle),
         **_of_predictor(call.predictor, rows, latents),
     )
 
@@ -134,7 +147,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "block")
 
 
-def _on_threads(loop: Callable[..., None], block: kernels.Block, y: Array, *gradients: NamedArrays) -> None:
+def _on_threads(loop: Callable[..., None], block: Block, y: Array, *gradients: NamedArrays) -> None:
     """Run a loop on as many threads as PyTorch uses, each with some of the groups, which touch no common array."""
     threads = min(block.groups, torch.get_num_threads())
     if threads == 1:
@@ -146,7 +159,7 @@ def _on_threads(loop: Callable[..., None], block: kernels.Block, y: Array, *grad
         done.result()
 
 
-def _part(first: int, last: int, block: kernels.Block, y: Array, *gradients: NamedArrays) -> tuple[Any, ...]:
+def _part(first: int, last: int, block: Block, y: Array, *gradients: NamedArrays) -> tuple[Any, ...]:
     """The groups ``first`` to ``last`` of a loop's arguments, as views."""
 
     def cut(rows: Array) -> Array:
@@ -192,8 +205,8 @@ class _Block(torch.autograd.Function):
         factor, shift = first.factor_and_shift(gamma1, beta1)
         weights = (weight.double() * factor.view(-1, 1), shift, depthwise, gamma2, beta2, project)
         block = call.block = _arrays(call, rows, weights, latents)
-        y = x.new_zeros(project.shape[0], layout.length)
-        _on_threads(kernels.forward, block, y.numpy())
+        y = x.new_zeros(project.shape[0], layout.output_length)
+        _on_threads(plain.forward if isinstance(block, plain.Block) else kernels.forward, block, y.numpy())
         ctx.call = call
         ctx.save_for_backward(expand, gamma1, project)
         return layout.unflatten(y, layout.stride)
@@ -208,15 +221,13 @@ class _Block(torch.autograd.Function):
         if block is None:
             raise PredfuseError("a block was differentiated twice; run it forward again")
         rows = torch.from_numpy(block.x)
+        loops = plain if isinstance(block, plain.Block) else kernels
         found = {
-            name: torch.zeros(value.shape, dtype=torch.float32 if name in ("x", "xq") else torch.float64)
-            for name in kernels.Gradients._fields
-            if isinstance(value := getattr(block, name), np.ndarray)
+            name: torch.zeros(getattr(block, name).shape, dtype=torch.float32 if name in ("x", "xq") else torch.float64)
+            for name in loops.Gradients._fields
         }
         y = layout.flatten(gradient, layout.stride).numpy()
-        _on_threads(
-            kernels.backward, block, y, kernels.Gradients(**{key: _array(value) for key, value in found.items()})
-        )
+        _on_threads(loops.backward, block, y, loops.Gradients(**{key: _array(value) for key, value in found.items()}))
         expand_gradient, gamma1_gradient = _through_expand_norm(call, expand, gamma1, rows, found)
         latents: tuple[Tensor | None, ...] = () if predictor is None else (None,) * 4
         if predictor is not None and call.surrogate:
@@ -308,6 +319,8 @@ class ChannelwiseBlock:
             for activation in activations
         ]
         call = _call(block, x, (codes[0], codes[1]), predictor if GATED in codes else None)
+        if call.predictor is None:
+            call.layout = _images_inside(*astuple(call.layout))
         norms = (block.expand_norm, block.depthwise_norm)
         result: Tensor = _Block.apply(  # type: ignore[no-untyped-call]
             call,
