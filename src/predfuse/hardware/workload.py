@@ -15,6 +15,12 @@ DEPTHWISE = "depthwise"
 PROJECT = "project"
 BLOCK_STAGES = (EXPAND_OR_LAYER, DEPTHWISE, PROJECT)
 
+MAIN = "main"
+"""Stages of a fused block on an Archon; ``main`` is also that of its plain layers."""
+PREDICT_EXPAND = "predict_expand"
+PREDICT_DEPTHWISE = "predict_depthwise"
+FUSION_OVERHEAD = "fusion_overhead"
+
 _STAGE_OF_SUFFIX = {"expand": EXPAND_OR_LAYER, "depthwise": DEPTHWISE, "project": PROJECT}
 
 
