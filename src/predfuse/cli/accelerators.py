@@ -22,7 +22,7 @@ commands = typer.Typer()
 def list_accelerators(
     context: typer.Context, json_path: Json = None, csv_path: Csv = None, report: Report = None
 ) -> None:
-    """List the accelerators, show one, or start a file of one's own; areas include the mask buffer."""
+    """List the accelerators, or show one; areas include the mask buffer."""
     if context.invoked_subcommand is not None:
         return
     outputs = Outputs(json_path, csv_path, report)
