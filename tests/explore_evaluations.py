@@ -7,8 +7,9 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from predfuse.explore.evaluation import Outcome, area_mm2
+from predfuse.explore.evaluation import Outcome
 from predfuse.explore.networks import Subject
+from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.spec import AcceleratorSpec
 
 
@@ -16,7 +17,7 @@ def cheap(spec: AcceleratorSpec, subject: Subject) -> Outcome:
     """Fewer cycles with more PEs, less energy with fewer banks."""
     cycles = 1e6 / spec.array.pes + 10 * spec.global_buffer.banks
     energy = 3.0 * spec.global_buffer.banks + spec.array.columns
-    return Outcome({"total_cycles": cycles, "energy_uj": energy, "area_mm2": area_mm2(spec)})
+    return Outcome({"total_cycles": cycles, "energy_uj": energy, "area_mm2": total_area_mm2(spec)})
 
 
 def counted(spec: AcceleratorSpec, subject: Subject) -> Outcome:

@@ -51,7 +51,7 @@ def explore(
         keep_going=keep_going,
         cache=cache,
         root=root,
-        progress=_shown(console(stderr=True)),
+        progress=_ProgressLines(console(stderr=True)),
     )
     files = {
         "result.json": json.dumps(result.as_json(), indent=2) + "\n",
@@ -68,7 +68,7 @@ def explore(
         typer.echo(f"wrote {out / name}")
 
 
-class _shown:  # noqa: N801  # used like a function
+class _ProgressLines:
     """Prints a line of progress every few seconds, and the dashboard's address first."""
 
     EVERY_SECONDS = 5.0

@@ -58,10 +58,6 @@ Report = Annotated[Path | None, typer.Option("--report", help="Also write a self
 Accelerator = Annotated[
     str, typer.Option("--accelerator", "-a", help="Shipped accelerator (see predfuse accelerators) or YAML file.")
 ]
-Accelerators = Annotated[
-    list[str] | None,
-    typer.Option("--accelerator", "-a", help="Also this one, shipped or a YAML file; may be repeated."),
-]
 
 Weights = Annotated[
     Path | None, typer.Option("--weights", help="State dictionary for package.module:function, safetensors.")

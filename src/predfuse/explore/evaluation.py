@@ -13,7 +13,7 @@ from typing import Any
 from predfuse.errors import InputError, PredfuseError
 from predfuse.explore.networks import Subject
 from predfuse.files import write_text_atomically
-from predfuse.hardware.area import total_area_um2
+from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.evaluate import evaluate as hardware_evaluate
 from predfuse.hardware.spec import AcceleratorSpec
 
@@ -51,26 +51,20 @@ def evaluate(spec: AcceleratorSpec, subject: Subject) -> Outcome:
 
     A machine that cannot run the network is ``unfit``, an outcome like any other.
     """
-    area = area_mm2(spec)
     try:
         costs = hardware_evaluate(spec, subject.network, subject.masks)
     except InputError as error:
-        return Outcome({"area_mm2": area}, "unfit", str(error))
+        return Outcome({"area_mm2": total_area_mm2(spec)}, "unfit", str(error))
     metrics = {
         "total_cycles": float(costs.cycles),
         "stall_cycles": float(costs.stall_cycles),
         "energy_uj": costs.energy_uj,
         "energy_delay_uj_ms": costs.energy_uj * spec.milliseconds(costs.cycles),
-        "area_mm2": area,
+        "area_mm2": costs.area_mm2,
     }
     if subject.accuracy_percent is not None:
         metrics["accuracy_percent"] = subject.accuracy_percent
     return Outcome(metrics)
-
-
-def area_mm2(spec: AcceleratorSpec) -> float:
-    """Of the whole machine (mm2)."""
-    return total_area_um2(spec, with_mask_buffer=True) * 1e-6
 
 
 @lru_cache(maxsize=1)

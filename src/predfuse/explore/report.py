@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from predfuse.explore.result import Row, SearchResult
+from predfuse.explore.space import MORE_IS_BETTER
 from predfuse.report.charts import COLOURS, FONT, GRID, grouped_bars, points
 from predfuse.report.page import Chart, Page, Section, Table, Tile, Tiles, render
 
@@ -100,7 +101,7 @@ def _tiles(result: SearchResult) -> list[Tile]:
     tiles = [Tile(str(len(rows)), "points on the front", f"of {len(result.rows):,}")]
     for name in result.space.objectives:
         if rows:
-            best = max if name == "accuracy_percent" else min
+            best = max if name in MORE_IS_BETTER else min
             heading, form = FORMATS[name]
             tiles.append(Tile(form.format(best(row.outcome.metrics[name] for row in rows)), f"best {heading}"))
     return tiles

@@ -15,11 +15,12 @@ from distributed.client import FutureCancelledError
 
 from predfuse.errors import InputError, PredfuseError
 from predfuse.explore.cluster import HELD_NETWORKS, Evaluate, Workers, connected
-from predfuse.explore.evaluation import Cache, Outcome, area_mm2, evaluate, model_version
+from predfuse.explore.evaluation import Cache, Outcome, evaluate, model_version
 from predfuse.explore.history import BATCH, FRUITLESS, INDEPENDENT, Asked, History
 from predfuse.explore.networks import NetworkChoice, Subject, make_subject
 from predfuse.explore.result import Row, SearchResult
 from predfuse.explore.space import Space
+from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.spec import AcceleratorSpec
 
 log = logging.getLogger(__name__)
@@ -211,7 +212,7 @@ class _Run:
     def _before(self, asked: Asked) -> tuple[AcceleratorSpec, Subject] | Outcome:
         try:
             spec, choice = self._space.split(asked.point)
-            area = area_mm2(spec)
+            area = total_area_mm2(spec)
             broken = self._space.limits.broken({"area_mm2": area})
             if broken:
                 return Outcome({"area_mm2": area}, "broken", broken, evaluated=False)

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,20 +17,12 @@ from predfuse.hardware.spec import PRICES, AcceleratorSpec, load_spec
 from predfuse.hardware.vary import with_fields
 
 Value: TypeAlias = bool | int | float | str
-SAMPLERS = ("grid", "random", "tpe", "nsga2")
-METRICS = (
-    "total_cycles",
-    "stall_cycles",
-    "energy_uj",
-    "energy_delay_uj_ms",
-    "area_mm2",
-    "accuracy_percent",
-)
-"""What is measured of every point; accuracy only of trained networks, and the only one of which more is better."""
-MORE_IS_BETTER = frozenset(("accuracy_percent",))
 Metric: TypeAlias = Literal[
     "total_cycles", "stall_cycles", "energy_uj", "energy_delay_uj_ms", "area_mm2", "accuracy_percent"
 ]
+METRICS: tuple[str, ...] = get_args(Metric)
+"""What is measured of every point; accuracy only of trained networks, and the only one of which more is better."""
+MORE_IS_BETTER = frozenset(("accuracy_percent",))
 
 
 _MISSING = object()

@@ -61,3 +61,8 @@ def area_items(spec: AcceleratorSpec) -> tuple[AreaItem, ...]:
 def total_area_um2(spec: AcceleratorSpec, with_mask_buffer: bool = False) -> float:
     """Area of the whole machine (um2); the published totals leave the mask buffer out."""
     return sum(item.area_um2 for item in area_items(spec) if item.in_total or with_mask_buffer)
+
+
+def total_area_mm2(spec: AcceleratorSpec) -> float:
+    """Area of the whole machine, its mask buffer included (mm2): what machines are compared by."""
+    return total_area_um2(spec, with_mask_buffer=True) * 1e-6

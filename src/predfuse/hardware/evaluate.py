@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
-from predfuse.hardware.area import total_area_um2
+from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.simulate import mean_costs
@@ -55,5 +55,5 @@ def evaluate(spec: AcceleratorSpec, network: Network, masks: Sequence[Masks] = (
         cycles=costs.total_cycles,
         stall_cycles=costs.stall_cycles,
         energy_uj=costs.energy_uj,
-        area_mm2=total_area_um2(spec, with_mask_buffer=True) * 1e-6,
+        area_mm2=total_area_mm2(spec),
     )

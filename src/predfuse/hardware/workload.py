@@ -13,7 +13,6 @@ EXPAND_OR_LAYER = "expand_or_layer"
 """Stage of a plain layer, and of the first 1x1 convolution of a block, as the published tables call it."""
 DEPTHWISE = "depthwise"
 PROJECT = "project"
-BLOCK_STAGES = (EXPAND_OR_LAYER, DEPTHWISE, PROJECT)
 
 _STAGE_OF_SUFFIX = {"expand": EXPAND_OR_LAYER, "depthwise": DEPTHWISE, "project": PROJECT}
 

@@ -106,7 +106,7 @@ def compare(compiled: Compilation, network: Network, images: Array) -> Agreement
     wanted = sorted({name for block in fused for name in (block.name, block.inputs[0])} - {INPUT})
     result = run_program(program, images, keep=wanted)
     integers = {**result.values, INPUT: to_integers(program, images)[0]}
-    bits = {INPUT: program.input_fraction_bits, **{node.name: node.fraction_bits for node in program.nodes}}
+    bits = program.fraction_bits
 
     def real(name: str) -> Array:
         half = 0.5 if name in compiled.rounded_down else 0.0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from predfuse.errors import InputError
-from predfuse.graph.nodes import INPUT, Array
+from predfuse.graph.nodes import Array
 from predfuse.integer.program import Program
 from predfuse.integer.run import MachineResult
 
@@ -40,7 +40,7 @@ def dump_result(program: Program, result: MachineResult, folder: Path) -> None:
         InputError: The folder exists or cannot be written.
     """
     require_new_folder(folder)
-    bits = {INPUT: program.input_fraction_bits, **{node.name: node.fraction_bits for node in program.nodes}}
+    bits = program.fraction_bits
     try:
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     except OSError as error:
@@ -54,10 +54,10 @@ def dump_result(program: Program, result: MachineResult, folder: Path) -> None:
             facts = {"shape": list(array.shape), "dtype": str(array.dtype), "bits": width}
             entries.append({"layer": layer, "kind": kind, "file": file, **facts, "fraction_bits": fraction_bits})
 
-        for name, values in sorted(result.values.items(), key=lambda item: list(bits).index(item[0])):
+        for name in (name for name in bits if name in result.values):
             for kind, mask in zip(("mask1", "mask2"), result.masks.get(name, ()), strict=False):
                 write(name, kind, mask.astype(np.uint8), 1, None)
-            write(name, "values", values.astype(np.int16), 16, bits[name])
+            write(name, "values", result.values[name].astype(np.int16), 16, bits[name])
         document = {"program": program.name, "images": len(result.scores), "files": entries}
         (temporary / "manifest.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         temporary.chmod(0o755)

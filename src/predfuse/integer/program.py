@@ -142,9 +142,14 @@ class Program:
             shapes[node.name] = node.output_shape([shapes[source] for source in node.inputs])
         return shapes
 
+    @property
+    def fraction_bits(self) -> dict[str, int]:
+        """Of the image and of every layer's output, by name, in the order of the program."""
+        return {INPUT: self.input_fraction_bits, **{node.name: node.fraction_bits for node in self.nodes}}
+
     def _check_scales(self) -> None:
         """Nodes that hand values on or align them must agree with the scales of what they read."""
-        scales = {INPUT: self.input_fraction_bits}
+        scales = self.fraction_bits
         for node in self.nodes:
             read = [scales[source] for source in node.inputs]
             wanted = [node.fraction_bits] * len(read)
@@ -160,7 +165,6 @@ class Program:
                 wanted = read
             if wanted != read:
                 raise layer_error(node.name, f"expects inputs of {wanted} fraction bits, gets {read}")
-            scales[node.name] = node.fraction_bits
 
     @property
     def output(self) -> ProgramNode:

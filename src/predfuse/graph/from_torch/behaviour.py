@@ -49,7 +49,10 @@ def distinct_images(example: Tensor, count: int) -> Tensor:
 
 
 def call(module: nn.Module, images: Tensor) -> Tensor:
-    """The one tensor a module in evaluation form returns; it gets images of its own, which it may alter."""
+    """The one tensor a module in evaluation form returns, out of any tuple or dictionary it is in.
+
+    The module gets images of its own, which it may alter.
+    """
     with evaluation(module), quiet(), torch.no_grad():
         (tensor,) = (leaf for leaf in tree_leaves(module(images.clone())) if isinstance(leaf, Tensor))
     return tensor.detach()

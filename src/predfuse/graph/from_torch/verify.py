@@ -5,16 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from predfuse.errors import PredfuseError
 from predfuse.fusion.execute import run_network, run_plain
-from predfuse.graph.from_torch.capture import evaluation, quiet
+from predfuse.graph.from_torch.behaviour import call
+from predfuse.graph.from_torch.capture import quiet
 from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network, Node, Unsupported
 
 NODE_TOLERANCE = 1e-7
@@ -97,15 +95,8 @@ def _run(node: Node, inputs: list[Array]) -> Array:
 
 def _output_error(logits: list[Array], module: nn.Module, images: Tensor) -> float:
     """Largest relative error over the images of what the network gave for each."""
-    with evaluation(module), quiet(), torch.no_grad():
-        expected = [as_array(_only_tensor(module(image[None].clone()))) for image in images]
+    expected = [as_array(call(module, image[None])) for image in images]
     return max(relative_error(got, wanted) for got, wanted in zip(logits, expected, strict=True))
-
-
-def _only_tensor(output: Any) -> Tensor:
-    """What a module returns, out of any tuple or dictionary it is in; capturing made sure that it is one tensor."""
-    (tensor,) = (leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
-    return tensor
 
 
 def relative_error(got: Array, expected: Array) -> float:
