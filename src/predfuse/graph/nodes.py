@@ -10,101 +10,44 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from predfuse.errors import InputError
-
-Array: TypeAlias = npt.NDArray[Any]
-Activation = Literal["linear", "relu", "relu6"]
-Padding: TypeAlias = tuple[int, int, int, int]
-Shape: TypeAlias = tuple[int, int, int]
-
-ACTIVATIONS: tuple[Activation, ...] = ("linear", "relu", "relu6")
-INPUT = "input"
-PREDICTOR_WEIGHTS = (0, 1, 2, 4)
-"""Magnitudes of the weights of a predictor that needs no multiplication."""
-
-
-def _fail(name: str, what: str, mend: str = "correct the layer") -> InputError:
-    return InputError(f"layer {name}", what, mend)
-
-
-def _check_array(name: str, label: str, array: Array, shape: tuple[int | None, ...]) -> None:
-    if not isinstance(array, np.ndarray):
-        raise _fail(name, f"{label} is a {type(array).__name__}, not a NumPy array")
-    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=False))
-    if not fits or 0 in array.shape:
-        wanted = "x".join("*" if want is None else str(want) for want in shape)
-        got = "x".join(map(str, array.shape)) or "scalar"
-        raise _fail(name, f"{label} has shape {got}, expected {wanted}", "give matching shapes")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise _fail(name, f"{label} holds NaN or infinite values", "retrain or repair the weights")
-    if array.dtype.kind not in "fi":
-        raise _fail(name, f"{label} has type {array.dtype}", "use float or signed integer arrays")
-
-
-def _check_groups(name: str, groups: int, **channels: int) -> None:
-    if not _is_count(groups) or groups < 1:
-        raise _fail(name, f"groups is {groups}", "use 1 or more groups")
-    for label, count in channels.items():
-        if count % groups:
-            raise _fail(name, f"{count} {label} channels are not divisible by {groups} groups", "change one of them")
-
-
-def _check_window(name: str, stride: int, padding: Padding, dilation: int = 1) -> None:
-    if not (_is_count(stride) and _is_count(dilation)) or stride < 1 or dilation < 1:
-        raise _fail(name, f"stride {stride}, dilation {dilation}", "both must be whole numbers, 1 or more")
-    if not isinstance(padding, tuple) or len(padding) != 4 or not all(_is_count(pixels) for pixels in padding):
-        raise _fail(name, f"padding {padding}", "give (top, bottom, left, right), each a whole number, 0 or more")
-
-
-def _is_count(value: object) -> bool:
-    """Whether ``value`` is a whole number, 0 or more (``True`` is not)."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 0
-
-
-def window_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
-    """Output size of a sliding window along one dimension (pixels)."""
-    return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """A named node of the graph with the names of the nodes it reads."""
-
-    name: str
-    inputs: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name or self.name == INPUT:
-            raise _fail(repr(self.name), "is not a usable name", 'choose a non-empty name other than "input"')
-        if not isinstance(self.inputs, tuple) or not all(isinstance(source, str) for source in self.inputs):
-            raise _fail(self.name, f"has inputs {self.inputs!r}", "give a tuple of layer names")
-
-    def output_shape(self, shapes: list[Shape]) -> Shape:
-        """Shape ``(C, H, W)`` of the output, given those of the inputs.
-
-        Raises:
-            InputError: The input shapes do not fit this node.
-        """
-        raise NotImplementedError
-
-    def _window_shape(
-        self, shape: Shape, channels: int, kernel: tuple[int, int], stride: int, padding: Padding, dilation: int = 1
-    ) -> Shape:
-        top, bottom, left, right = padding
-        height = window_size(shape[1], kernel[0], stride, top, bottom, dilation)
-        width = window_size(shape[2], kernel[1], stride, left, right, dilation)
-        if height < 1 or width < 1:
-            raise _fail(self.name, f"a {shape[1]}x{shape[2]} image leaves no output pixel", "use larger images")
-        return (channels, height, width)
-
-    def _require_channels(self, shape: Shape, channels: int) -> None:
-        if shape[0] != channels:
-            raise _fail(self.name, f"gets {shape[0]} channels, expects {channels}", "connect matching layers")
+from predfuse.graph.base import (
+    ACTIVATIONS as ACTIVATIONS,
+)
+from predfuse.graph.base import (
+    INPUT as INPUT,
+)
+from predfuse.graph.base import (
+    Activation as Activation,
+)
+from predfuse.graph.base import (
+    Array as Array,
+)
+from predfuse.graph.base import (
+    Node as Node,
+)
+from predfuse.graph.base import (
+    Padding as Padding,
+)
+from predfuse.graph.base import (
+    Shape as Shape,
+)
+from predfuse.graph.base import (
+    check_activation,
+    check_array,
+    check_groups,
+    check_window,
+    fault,
+    is_count,
+)
+from predfuse.graph.base import (
+    window_size as window_size,
+)
+from predfuse.graph.predictor import Predictor as Predictor
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +70,11 @@ class Conv(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_array(self.name, "weight", self.weight, (None, None, None, None))
-        _check_array(self.name, "bias", self.bias, (self.weight.shape[0],))
-        _check_groups(self.name, self.groups, output=self.out_channels)
-        _check_window(self.name, self.stride, self.padding, self.dilation)
-        _check_activation(self.name, self.activation)
+        check_array(self.name, "weight", self.weight, (None, None, None, None))
+        check_array(self.name, "bias", self.bias, (self.weight.shape[0],))
+        check_groups(self.name, self.groups, output=self.out_channels)
+        check_window(self.name, self.stride, self.padding, self.dilation)
+        check_activation(self.name, self.activation)
 
     @property
     def out_channels(self) -> int:
@@ -149,73 +92,6 @@ class Conv(Node):
         (shape,) = shapes
         self._require_channels(shape, self.in_channels)
         return self._window_shape(shape, self.out_channels, self.kernel, self.stride, self.padding, self.dilation)
-
-
-def _check_activation(name: str, activation: str) -> None:
-    if activation not in ACTIVATIONS:
-        raise _fail(name, f"unknown activation {activation!r}", f"use one of {', '.join(ACTIVATIONS)}")
-
-
-@dataclass(frozen=True, eq=False)
-class Predictor:
-    """The multiplication-free ReLU predictor of one block, in integers ("arithmetic: predictor").
-
-        xq = clamp(floor(x / 2**input_exponent), -8, 7)
-        t1 = sum_c expand[m,c] xq[c]                    mask1 = t1 + expand_offset[m] > 0
-        q1 = clamp((t1 + expand_offset[m]) >> shift[m], 0, 15)
-        t2 = sum_k depthwise[m,k] q1[m, s*p+k]          mask2 = t2 + depthwise_offset[m] > 0
-
-    ``x`` is a float feature map; an integer map with scale ``2**-f`` is shifted right by ``input_exponent + f``.
-    Outside the image ``q1`` is 0.
-
-    Attributes:
-        input_exponent: One power of two per block.
-        input_min: Smallest quantised activation (-8 for 4 bits).
-        input_max: Largest quantised activation (7 for 4 bits).
-        hidden_max: Largest quantised first-stage output (15 for 4 bits).
-        expand: ``[M, C/groups]`` int8, the sign of the batch-norm slope folded in: -1, 0 and 1 (ternary), or powers of
-            two up to :attr:`largest_weight` too, which cost a shift.
-        expand_offset: ``[M]`` int32.
-        shift: ``[M]`` int8, 0 or more.
-        depthwise: ``[M, k, k]`` int8, likewise.
-        depthwise_offset: ``[M]`` int32.
-    """
-
-    input_exponent: int
-    expand: Array
-    expand_offset: Array
-    shift: Array
-    depthwise: Array
-    depthwise_offset: Array
-    input_min: int = -8
-    input_max: int = 7
-    hidden_max: int = 15
-
-    @property
-    def largest_weight(self) -> int:
-        """Largest magnitude of its weights: 1 if they are ternary, 2 or 4."""
-        return int(max(np.abs(part.astype(np.int64)).max(initial=1) for part in (self.expand, self.depthwise)))
-
-    def validate(self, name: str, middle: int, group_channels: int, kernel: int) -> None:
-        """Check shapes and value ranges against the block the predictor belongs to."""
-        _check_array(name, "predictor expand", self.expand, (middle, group_channels))
-        _check_array(name, "predictor depthwise", self.depthwise, (middle, kernel, kernel))
-        for label in ("expand_offset", "shift", "depthwise_offset"):
-            _check_array(name, f"predictor {label}", getattr(self, label), (middle,))
-        for label in ("expand", "depthwise", "expand_offset", "shift", "depthwise_offset"):
-            if getattr(self, label).dtype.kind != "i":
-                raise _fail(name, f"predictor {label} is not an integer array", "retrain the predictor")
-        for label in ("expand", "depthwise"):
-            if not np.isin(np.abs(getattr(self, label).astype(np.int64)), PREDICTOR_WEIGHTS).all():
-                what = f"predictor {label} holds other values than 0, 1, 2, 4 and their negatives"
-                raise _fail(name, what, "retrain the predictor")
-        for label in ("input_exponent", "input_min", "input_max", "hidden_max"):
-            if not isinstance(getattr(self, label), int | np.integer):
-                raise _fail(name, f"predictor {label} is not a whole number", "retrain the predictor")
-        if self.shift.min() < 0 or self.shift.max() > 31:
-            raise _fail(name, "predictor shift lies outside 0..31", "retrain the predictor")
-        if not (self.input_min <= 0 < self.input_max and self.hidden_max > 0 and abs(self.input_exponent) <= 64):
-            raise _fail(name, "predictor ranges are unusable", "retrain the predictor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,24 +134,24 @@ class Bottleneck(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_array(self.name, "expand weight", self.expand_weight, (None, None))
+        check_array(self.name, "expand weight", self.expand_weight, (None, None))
         middle = self.middle_channels
-        _check_array(self.name, "expand bias", self.expand_bias, (middle,))
-        _check_array(self.name, "depthwise weight", self.depthwise_weight, (middle, None, None))
+        check_array(self.name, "expand bias", self.expand_bias, (middle,))
+        check_array(self.name, "depthwise weight", self.depthwise_weight, (middle, None, None))
         kernel = self.depthwise_weight.shape[1]
         if kernel != self.depthwise_weight.shape[2] or kernel % 2 == 0:
-            raise _fail(self.name, f"depthwise kernel is {kernel}x{self.depthwise_weight.shape[2]}", "use odd squares")
-        _check_array(self.name, "depthwise bias", self.depthwise_bias, (middle,))
-        _check_groups(self.name, self.groups, middle=middle)
-        _check_array(self.name, "project weight", self.project_weight, (None, middle // self.groups))
-        _check_array(self.name, "project bias", self.project_bias, (self.out_channels,))
-        _check_groups(self.name, self.groups, output=self.out_channels)
-        _check_groups(self.name, self.shuffle_groups, output=self.out_channels)
-        _check_window(self.name, self.stride, self.padding)
-        _check_activation(self.name, self.expand_activation)
-        _check_activation(self.name, self.depthwise_activation)
+            raise fault(self.name, f"depthwise kernel is {kernel}x{self.depthwise_weight.shape[2]}", "use odd squares")
+        check_array(self.name, "depthwise bias", self.depthwise_bias, (middle,))
+        check_groups(self.name, self.groups, middle=middle)
+        check_array(self.name, "project weight", self.project_weight, (None, middle // self.groups))
+        check_array(self.name, "project bias", self.project_bias, (self.out_channels,))
+        check_groups(self.name, self.groups, output=self.out_channels)
+        check_groups(self.name, self.shuffle_groups, output=self.out_channels)
+        check_window(self.name, self.stride, self.padding)
+        check_activation(self.name, self.expand_activation)
+        check_activation(self.name, self.depthwise_activation)
         if self.residual and (self.stride != 1 or self.in_channels != self.out_channels):
-            raise _fail(self.name, "has a residual but changes the shape", "drop the residual")
+            raise fault(self.name, "has a residual but changes the shape", "drop the residual")
         if self.predictor is not None:
             self.predictor.validate(self.name, middle, self.group_channels, self.kernel)
 
@@ -306,7 +182,7 @@ class Bottleneck(Node):
         kernel = (self.kernel, self.kernel)
         out = self._window_shape(shape, self.out_channels, kernel, self.stride, self.padding)
         if self.residual and out != shape:
-            raise _fail(self.name, f"residual of {shape} added to {out}", "use padding that keeps the size")
+            raise fault(self.name, f"residual of {shape} added to {out}", "use padding that keeps the size")
         return out
 
 
@@ -327,14 +203,14 @@ class Pool(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kind not in ("average", "max") or not _is_count(self.kernel):
-            raise _fail(self.name, f"pooling {self.kind} {self.kernel}", "use average or max, kernel 0 or more")
-        _check_window(self.name, self.stride, self.padding)
+        if self.kind not in ("average", "max") or not is_count(self.kernel):
+            raise fault(self.name, f"pooling {self.kind} {self.kernel}", "use average or max, kernel 0 or more")
+        check_window(self.name, self.stride, self.padding)
         if self.kernel == 0 and (self.stride != 1 or any(self.padding)):
-            raise _fail(self.name, "pools the whole image with a stride or padding", "drop them or give a kernel")
+            raise fault(self.name, "pools the whole image with a stride or padding", "drop them or give a kernel")
         if self.kernel and max(self.padding) >= self.kernel:
             what = f"padding {self.padding} holds whole windows of {self.kernel} pixels"
-            raise _fail(self.name, what, "use less padding than the kernel")
+            raise fault(self.name, what, "use less padding than the kernel")
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         (shape,) = shapes
@@ -358,14 +234,14 @@ class Linear(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_array(self.name, "weight", self.weight, (None, None))
-        _check_array(self.name, "bias", self.bias, (self.weight.shape[0],))
-        _check_activation(self.name, self.activation)
+        check_array(self.name, "weight", self.weight, (None, None))
+        check_array(self.name, "bias", self.bias, (self.weight.shape[0],))
+        check_activation(self.name, self.activation)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         (shape,) = shapes
         if int(np.prod(shape)) != self.weight.shape[1]:
-            raise _fail(self.name, f"gets {shape}, expects {self.weight.shape[1]} values", "connect matching layers")
+            raise fault(self.name, f"gets {shape}, expects {self.weight.shape[1]} values", "connect matching layers")
         return (int(self.weight.shape[0]), 1, 1)
 
 
@@ -378,12 +254,12 @@ class Add(Node):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.inputs:
-            raise _fail(self.name, "adds no inputs", "name one or more")
-        _check_activation(self.name, self.activation)
+            raise fault(self.name, "adds no inputs", "name one or more")
+        check_activation(self.name, self.activation)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if any(shape != shapes[0] for shape in shapes):
-            raise _fail(self.name, f"adds different shapes {shapes}", "connect equal shapes")
+            raise fault(self.name, f"adds different shapes {shapes}", "connect equal shapes")
         return shapes[0]
 
 
@@ -393,7 +269,7 @@ class Concat(Node):
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if any(shape[1:] != shapes[0][1:] for shape in shapes):
-            raise _fail(self.name, f"joins different image sizes {shapes}", "connect equal sizes")
+            raise fault(self.name, f"joins different image sizes {shapes}", "connect equal sizes")
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
@@ -405,7 +281,7 @@ class Shuffle(Node):
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         (shape,) = shapes
-        _check_groups(self.name, self.groups, input=shape[0])
+        check_groups(self.name, self.groups, input=shape[0])
         return shape
 
 
@@ -425,8 +301,8 @@ class Unsupported(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.shape) != 3 or not all(_is_count(size) and size > 0 for size in self.shape):
-            raise _fail(self.name, f"output shape {self.shape}", "give (channels, height, width)")
+        if len(self.shape) != 3 or not all(is_count(size) and size > 0 for size in self.shape):
+            raise fault(self.name, f"output shape {self.shape}", "give (channels, height, width)")
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         return (self.shape[0], self.shape[1], self.shape[2])
@@ -460,7 +336,7 @@ class Network:
     def __post_init__(self) -> None:
         if not self.nodes:
             raise InputError(f"network {self.name}", "has no layers", "add at least one")
-        if len(self.input_shape) != 3 or not all(_is_count(size) and size > 0 for size in self.input_shape):
+        if len(self.input_shape) != 3 or not all(is_count(size) and size > 0 for size in self.input_shape):
             raise InputError(
                 f"network {self.name}", f"input shape {self.input_shape}", "give (channels, height, width)"
             )
@@ -481,17 +357,17 @@ class Network:
         shapes: dict[str, Shape] = {INPUT: tuple(self.input_shape)}  # type: ignore[dict-item]
         for node in self.nodes:
             if not isinstance(node, NODE_TYPES):
-                raise _fail(
+                raise fault(
                     node.name, f"unknown node type {type(node).__name__}", "use the node types of predfuse.graph.nodes"
                 )
             if node.name in shapes:
-                raise _fail(node.name, "is defined twice", "give every layer its own name")
+                raise fault(node.name, "is defined twice", "give every layer its own name")
             single = isinstance(node, (Conv, Bottleneck, Pool, Linear, Shuffle))
             if not node.inputs or (single and len(node.inputs) != 1):
-                raise _fail(node.name, f"has {len(node.inputs)} inputs", "name the inputs it needs")
+                raise fault(node.name, f"has {len(node.inputs)} inputs", "name the inputs it needs")
             for source in node.inputs:
                 if source not in shapes:
-                    raise _fail(node.name, f"reads {source!r}, which does not come before it", "reorder the layers")
+                    raise fault(node.name, f"reads {source!r}, which does not come before it", "reorder the layers")
             shapes[node.name] = node.output_shape([shapes[source] for source in node.inputs])
         return shapes
 

@@ -12,9 +12,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from predfuse.errors import InputError
 from predfuse.graph.nodes import (
-    ACTIVATIONS,
     Activation,
     Array,
     Bottleneck,
@@ -22,74 +20,23 @@ from predfuse.graph.nodes import (
     Padding,
     Predictor,
     Shape,
-    window_size,
 )
-
-LOWEST, HIGHEST = -(1 << 15), (1 << 15) - 1
-"""Range of an activation (int16)."""
-FRACTION_LIMIT = 64
-"""Scales reach from ``2**-64`` to ``2**64``."""
-SHIFT_LIMIT = 62
-"""Largest right shift of an accumulator."""
-ACCUMULATOR_LIMIT = 63
-"""Widest accumulator (bits, with sign), so that 64-bit arithmetic never wraps."""
-SUM_LIMIT = 31
-"""Widest sum of fused weights (bits, with sign)."""
-FACTOR_BITS = 16
-"""Factors of fused weights (bits, with sign)."""
-BIAS_FACTOR_BITS = 24
-"""Biases among the factors (bits, with sign): their size varies more between channels than that of the weights."""
-PRODUCT_SHIFT = 15
-"""Right shift after the first product of two factors of a fused weight."""
-
-
-def layer_error(name: str, what: str, mend: str = "compile the network again") -> InputError:
-    """The error of an impossible layer."""
-    return InputError(f"layer {name}", what, mend)
-
-
-def _require_array(name: str, label: str, array: Array, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
-    if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        found = getattr(array, "dtype", type(array).__name__)
-        raise layer_error(name, f"{label} has type {found}, expected {np.dtype(dtype)}")
-    if array.shape != shape or 0 in array.shape:
-        raise layer_error(name, f"{label} has shape {array.shape}, expected {shape}")
-
-
-def _require_range(name: str, label: str, values: Array | int, low: int, high: int) -> None:
-    if np.min(values) < low or np.max(values) > high:
-        raise layer_error(name, f"{label} lies outside {low}..{high}")
-
-
-def accumulator_bits(positive: int, negative: int, largest_shift: int) -> int:
-    """Bits (with sign) that hold every value from ``-negative`` to ``positive`` and the rounding of the shift."""
-    rounding = (1 << largest_shift) >> 1
-    return max(int(positive) + rounding, int(negative)).bit_length() + 1
-
-
-def conv_bits(weight: Array, bias: Array, shift: Array) -> int:
-    """Accumulator bits of a convolution's worst case: ``weight [O, ...]``, ``bias [O]``, ``shift [O]``."""
-    reach = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) << 15
-    ends = [max(int(r) + max(sign * int(b), 0) for r, b in zip(reach, bias, strict=True)) for sign in (1, -1)]
-    return accumulator_bits(ends[0], ends[1], int(shift.max()))
-
-
-def pool_bits(multiplier: Array, pixels: int, shift: Array) -> int:
-    """Accumulator bits of a pooling's worst case; ``pixels`` of a window are summed."""
-    reach = int(multiplier.max()) * pixels << 15
-    return accumulator_bits(reach, reach, int(shift.max()))
-
-
-def add_bits(align: Array | list[int], shift: int) -> int:
-    """Accumulator bits of a sum's worst case; ``align`` are the left shifts of the inputs."""
-    reach = sum(1 << (15 + int(bits)) for bits in align)
-    return accumulator_bits(reach, reach, shift)
-
-
-def _require_accumulator(name: str, bits: int, needed: int) -> None:
-    _require_range(name, "accumulator_bits", bits, 1, ACCUMULATOR_LIMIT)
-    if needed > bits:
-        raise layer_error(name, f"accumulator_bits is {bits}, needs {needed}")
+from predfuse.integer.widths import (
+    ACCUMULATOR_LIMIT,
+    BIAS_FACTOR_BITS,
+    FRACTION_LIMIT,
+    HIGHEST,
+    SHIFT_LIMIT,
+    SUM_LIMIT,
+    add_bits,
+    conv_bits,
+    layer_error,
+    pool_bits,
+    require_accumulator,
+    require_activation,
+    require_array,
+    require_range,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +51,7 @@ class IntegerNode(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_range(self.name, "fraction_bits", self.fraction_bits, -FRACTION_LIMIT, FRACTION_LIMIT)
-
-
-def _require_activation(name: str, activation: str, ceiling: int) -> None:
-    if activation not in ACTIVATIONS:
-        raise layer_error(name, f"unknown activation {activation!r}")
-    if ceiling < 0 or (activation != "relu6" and ceiling):
-        raise layer_error(name, f"ceiling {ceiling} with activation {activation}")
+        require_range(self.name, "fraction_bits", self.fraction_bits, -FRACTION_LIMIT, FRACTION_LIMIT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,16 +83,16 @@ class IntegerConv(IntegerNode):
         super().__post_init__()
         if not isinstance(self.weight, np.ndarray) or self.weight.ndim != 4:
             raise layer_error(self.name, "weight is no array of four dimensions")
-        _require_array(self.name, "weight", self.weight, np.int16, self.weight.shape)
-        _require_array(self.name, "bias", self.bias, np.int64, (self.out_channels,))
-        _require_array(self.name, "shift", self.shift, np.int8, (self.out_channels,))
-        _require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
+        require_array(self.name, "weight", self.weight, np.int16, self.weight.shape)
+        require_array(self.name, "bias", self.bias, np.int64, (self.out_channels,))
+        require_array(self.name, "shift", self.shift, np.int8, (self.out_channels,))
+        require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
         if self.groups < 1 or self.out_channels % self.groups or min(self.stride, self.dilation) < 1:
             raise layer_error(self.name, f"groups {self.groups}, stride {self.stride}, dilation {self.dilation}")
         if min(self.padding) < 0:
             raise layer_error(self.name, f"padding {self.padding}")
-        _require_activation(self.name, self.activation, self.ceiling)
-        _require_accumulator(self.name, self.accumulator_bits, conv_bits(self.weight, self.bias, self.shift))
+        require_activation(self.name, self.activation, self.ceiling)
+        require_accumulator(self.name, self.accumulator_bits, conv_bits(self.weight, self.bias, self.shift))
 
     @property
     def out_channels(self) -> int:
@@ -257,21 +197,21 @@ class FusedBlock(IntegerNode):
         }
         for label, shape in shapes.items():
             dtype = np.int32 if label.endswith("bias") else np.int16
-            _require_array(self.name, label, getattr(self, label), dtype, shape)
+            require_array(self.name, label, getattr(self, label), dtype, shape)
         for label in ("expand_bias", "depthwise_bias"):
             largest = (1 << (BIAS_FACTOR_BITS - 1)) - 1
-            _require_range(self.name, label, getattr(self, label), -largest - 1, largest)
-        _require_array(self.name, "output_bias", self.output_bias, np.int64, (outputs,))
+            require_range(self.name, label, getattr(self, label), -largest - 1, largest)
+        require_array(self.name, "output_bias", self.output_bias, np.int64, (outputs,))
         limits = {"shift": SHIFT_LIMIT, "expand_bias_exponent": 14, "depthwise_bias_exponent": 14}
         limits |= dict.fromkeys(("weight_shift", "expand_bias_shift", "depthwise_bias_shift"), SHIFT_LIMIT)
         for label, largest in limits.items():
-            _require_array(self.name, label, getattr(self, label), np.int8, (outputs,))
-            _require_range(self.name, label, getattr(self, label), 0, largest)
-        _require_range(self.name, "weight_bits", self.weight_bits, 1, 16)
-        _require_range(self.name, "sum_bits", self.sum_bits, 1, SUM_LIMIT)
-        _require_range(self.name, "accumulator_bits", self.accumulator_bits, 1, ACCUMULATOR_LIMIT)
-        _require_range(self.name, "predictor_shift", self.predictor_shift, 0, SHIFT_LIMIT)
-        _require_range(self.name, "residual_shift", self.residual_shift, -30, 30)
+            require_array(self.name, label, getattr(self, label), np.int8, (outputs,))
+            require_range(self.name, label, getattr(self, label), 0, largest)
+        require_range(self.name, "weight_bits", self.weight_bits, 1, 16)
+        require_range(self.name, "sum_bits", self.sum_bits, 1, SUM_LIMIT)
+        require_range(self.name, "accumulator_bits", self.accumulator_bits, 1, ACCUMULATOR_LIMIT)
+        require_range(self.name, "predictor_shift", self.predictor_shift, 0, SHIFT_LIMIT)
+        require_range(self.name, "residual_shift", self.residual_shift, -30, 30)
         if not isinstance(self.predictor, Predictor):
             raise layer_error(self.name, "has no predictor")
         self.as_bottleneck()  # checks everything the float block checks too
@@ -354,10 +294,10 @@ class IntegerPool(IntegerNode):
         shape = self.multiplier.shape
         if len(shape) != 2:
             raise layer_error(self.name, f"multiplier has shape {shape}, expected rows x columns")
-        _require_array(self.name, "multiplier", self.multiplier, np.int16, shape)
-        _require_array(self.name, "shift", self.shift, np.int8, shape)
-        _require_range(self.name, "multiplier", self.multiplier, 1, HIGHEST)
-        _require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
+        require_array(self.name, "multiplier", self.multiplier, np.int16, shape)
+        require_array(self.name, "shift", self.shift, np.int8, shape)
+        require_range(self.name, "multiplier", self.multiplier, 1, HIGHEST)
+        require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         (shape,) = shapes
@@ -366,7 +306,7 @@ class IntegerPool(IntegerNode):
         if out[1:] != self.multiplier.shape:
             raise layer_error(self.name, f"gives {out[1]}x{out[2]} pixels, has multipliers for {self.multiplier.shape}")
         pixels = 1 if self.kind == "max" else window[0] * window[1]
-        _require_accumulator(self.name, self.accumulator_bits, pool_bits(self.multiplier, pixels, self.shift))
+        require_accumulator(self.name, self.accumulator_bits, pool_bits(self.multiplier, pixels, self.shift))
         return out
 
 
@@ -389,11 +329,11 @@ class IntegerAdd(IntegerNode):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_array(self.name, "align", self.align, np.int8, (len(self.inputs),))
-        _require_range(self.name, "align", self.align, 0, SHIFT_LIMIT)
-        _require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
-        _require_activation(self.name, self.activation, self.ceiling)
-        _require_accumulator(self.name, self.accumulator_bits, add_bits(self.align, self.shift))
+        require_array(self.name, "align", self.align, np.int8, (len(self.inputs),))
+        require_range(self.name, "align", self.align, 0, SHIFT_LIMIT)
+        require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
+        require_activation(self.name, self.activation, self.ceiling)
+        require_accumulator(self.name, self.accumulator_bits, add_bits(self.align, self.shift))
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if any(shape != shapes[0] for shape in shapes):
@@ -413,8 +353,8 @@ class IntegerConcat(IntegerNode):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_array(self.name, "shift", self.shift, np.int8, (len(self.inputs),))
-        _require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
+        require_array(self.name, "shift", self.shift, np.int8, (len(self.inputs),))
+        require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if any(shape[1:] != shapes[0][1:] for shape in shapes):
@@ -444,21 +384,3 @@ NODE_TYPES: tuple[type[IntegerNode], ...] = (
     IntegerConcat,
     IntegerShuffle,
 )
-
-
-def pool_counts(shape: Shape, kernel: int, stride: int, padding: Padding, count_padding: bool) -> Array:
-    """Pixels each window of a pooling counts, ``[P, Q]`` int64; ``kernel`` 0 is the whole image."""
-    if kernel == 0:
-        return np.full((1, 1), shape[1] * shape[2], np.int64)
-    top, bottom, left, right = padding
-    rows = _inside(shape[1], kernel, stride, top, bottom)
-    columns = _inside(shape[2], kernel, stride, left, right)
-    counts: Array = np.outer(rows, columns)
-    return np.full_like(counts, kernel**2) if count_padding else counts
-
-
-def _inside(size: int, kernel: int, stride: int, before: int, after: int) -> Array:
-    """Pixels inside the image for every position of a window along one dimension."""
-    start = np.arange(window_size(size, kernel, stride, before, after)) * stride - before
-    inside: Array = np.minimum(start + kernel, size) - np.maximum(start, 0)
-    return inside

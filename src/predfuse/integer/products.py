@@ -11,7 +11,8 @@ from predfuse.errors import InputError
 from predfuse.fusion.weights import FusedWeights, SparseLists
 from predfuse.graph.nodes import Array
 from predfuse.integer.arithmetic import round_half_up
-from predfuse.integer.nodes import HIGHEST, PRODUCT_SHIFT, FusedBlock, accumulator_bits
+from predfuse.integer.nodes import FusedBlock
+from predfuse.integer.widths import HIGHEST, PRODUCT_SHIFT, accumulator_bits
 
 MAX_ENTRIES = 40_000_000
 """Largest number of fused weights of one block that lists are made for (12 bytes each)."""

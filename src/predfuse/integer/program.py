@@ -10,16 +10,7 @@ import numpy as np
 from predfuse.errors import InputError
 from predfuse.graph.nodes import INPUT, Array, Shape
 from predfuse.integer.nodes import (
-    ACCUMULATOR_LIMIT,
-    BIAS_FACTOR_BITS,
-    FACTOR_BITS,
-    FRACTION_LIMIT,
-    HIGHEST,
-    LOWEST,
     NODE_TYPES,
-    PRODUCT_SHIFT,
-    SHIFT_LIMIT,
-    SUM_LIMIT,
     FusedBlock,
     IntegerAdd,
     IntegerConcat,
@@ -28,6 +19,17 @@ from predfuse.integer.nodes import (
     IntegerPool,
     IntegerShuffle,
     ProgramNode,
+)
+from predfuse.integer.widths import (
+    ACCUMULATOR_LIMIT,
+    BIAS_FACTOR_BITS,
+    FACTOR_BITS,
+    FRACTION_LIMIT,
+    HIGHEST,
+    LOWEST,
+    PRODUCT_SHIFT,
+    SHIFT_LIMIT,
+    SUM_LIMIT,
     layer_error,
 )
 

@@ -34,9 +34,10 @@ from predfuse.hardware.cycle.archon.registers import (
 from predfuse.hardware.cycle.archon.work import block_work
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.integer.arithmetic import round_half_up
-from predfuse.integer.nodes import PRODUCT_SHIFT, FusedBlock
+from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.reference import _fused_group, predict_masks
 from predfuse.integer.tiling import Span, Tile
+from predfuse.integer.widths import PRODUCT_SHIFT
 
 
 @dataclass

@@ -1,0 +1,81 @@
+"""How wide the integers of a program may be: limits, accumulators of the worst case, and the checks that hold them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import ACTIVATIONS, Array
+
+LOWEST, HIGHEST = -(1 << 15), (1 << 15) - 1
+"""Range of an activation (int16)."""
+FRACTION_LIMIT = 64
+"""Scales reach from ``2**-64`` to ``2**64``."""
+SHIFT_LIMIT = 62
+"""Largest right shift of an accumulator."""
+ACCUMULATOR_LIMIT = 63
+"""Widest accumulator (bits, with sign), so that 64-bit arithmetic never wraps."""
+SUM_LIMIT = 31
+"""Widest sum of fused weights (bits, with sign)."""
+FACTOR_BITS = 16
+"""Factors of fused weights (bits, with sign)."""
+BIAS_FACTOR_BITS = 24
+"""Biases among the factors (bits, with sign): their size varies more between channels than that of the weights."""
+PRODUCT_SHIFT = 15
+"""Right shift after the first product of two factors of a fused weight."""
+
+
+def layer_error(name: str, what: str, mend: str = "compile the network again") -> InputError:
+    """The error of an impossible layer."""
+    return InputError(f"layer {name}", what, mend)
+
+
+def require_array(name: str, label: str, array: Array, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        found = getattr(array, "dtype", type(array).__name__)
+        raise layer_error(name, f"{label} has type {found}, expected {np.dtype(dtype)}")
+    if array.shape != shape or 0 in array.shape:
+        raise layer_error(name, f"{label} has shape {array.shape}, expected {shape}")
+
+
+def require_range(name: str, label: str, values: Array | int, low: int, high: int) -> None:
+    if np.min(values) < low or np.max(values) > high:
+        raise layer_error(name, f"{label} lies outside {low}..{high}")
+
+
+def accumulator_bits(positive: int, negative: int, largest_shift: int) -> int:
+    """Bits (with sign) that hold every value from ``-negative`` to ``positive`` and the rounding of the shift."""
+    rounding = (1 << largest_shift) >> 1
+    return max(int(positive) + rounding, int(negative)).bit_length() + 1
+
+
+def conv_bits(weight: Array, bias: Array, shift: Array) -> int:
+    """Accumulator bits of a convolution's worst case: ``weight [O, ...]``, ``bias [O]``, ``shift [O]``."""
+    reach = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) << 15
+    ends = [max(int(r) + max(sign * int(b), 0) for r, b in zip(reach, bias, strict=True)) for sign in (1, -1)]
+    return accumulator_bits(ends[0], ends[1], int(shift.max()))
+
+
+def pool_bits(multiplier: Array, pixels: int, shift: Array) -> int:
+    """Accumulator bits of a pooling's worst case; ``pixels`` of a window are summed."""
+    reach = int(multiplier.max()) * pixels << 15
+    return accumulator_bits(reach, reach, int(shift.max()))
+
+
+def add_bits(align: Array | list[int], shift: int) -> int:
+    """Accumulator bits of a sum's worst case; ``align`` are the left shifts of the inputs."""
+    reach = sum(1 << (15 + int(bits)) for bits in align)
+    return accumulator_bits(reach, reach, shift)
+
+
+def require_accumulator(name: str, bits: int, needed: int) -> None:
+    require_range(name, "accumulator_bits", bits, 1, ACCUMULATOR_LIMIT)
+    if needed > bits:
+        raise layer_error(name, f"accumulator_bits is {bits}, needs {needed}")
+
+
+def require_activation(name: str, activation: str, ceiling: int) -> None:
+    if activation not in ACTIVATIONS:
+        raise layer_error(name, f"unknown activation {activation!r}")
+    if ceiling < 0 or (activation != "relu6" and ceiling):
+        raise layer_error(name, f"ceiling {ceiling} with activation {activation}")
