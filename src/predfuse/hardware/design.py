@@ -68,23 +68,12 @@ class ArchonDesign(Part):
     """Columns of output pixels worked on at once (count); at most 64 pixels, one bit of a gate word each."""
     parallel_lists: Count
     """PEs per pixel: lists multiplied in one cycle (count)."""
-    shared_lists: Count
-    """Lists whose entries a PE can add in one cycle (count); 1 leaves lanes behind the end of a list idle."""
     lanes: Count | None = None
     """Entries of a list sent in a cycle (count); null: one per adder of a PE. More than that is an idealisation."""
-    lane_granule: Count
-    """A list begins at a multiple of this many lanes (count)."""
-    weights: Literal["dram", "buffer", "generated"]
-    """Where fused weights come from: fetched for every tile, kept in the global buffer where they fit, or multiplied
-    from their factors on chip."""
-    gates: Literal["private", "banked", "registers"]
-    """Where gates come from: each PE's own mask memory (no conflicts), the banked mask buffer as gate memory for every
-    entry, or registers beside the lanes, loaded from it once for all lists of an input channel and tap."""
-    gate_ports: Count
-    """Gate words one bank of the mask buffer delivers in a cycle (count)."""
-    skip: Literal["nothing", "empty", "entries", "lists"]
-    """What takes no time: nothing; channels and lists without weights, left out by the compiler; also entries whose
-    gate word is 0; also lists all of whose entries are."""
+    gates: Literal["private", "registers"]
+    """Where gates come from: each PE's own mask memory, as published: fused weights are fetched for every tile, list by
+    list; or registers beside the lanes, loaded once for all lists of an input channel and tap: fused weights are
+    multiplied from their factors on chip, and what has no weights is left out."""
     bias_sums: Literal["lists", "free"]
     """How shifts of the batch norms are added: as lists of their own, or (an idealisation) for nothing."""
     predictor: Literal["shared", "dedicated"]
@@ -118,22 +107,16 @@ def first_conflict(design: ArchonDesign, pes: int) -> tuple[str, str, str] | Non
     if pixels * design.parallel_lists != pes:
         what = f"is {design.parallel_lists}: {pixels} pixels make {pixels * design.parallel_lists} PEs, not {pes}"
         return "parallel_lists", what, "change it, the tile or the array"
-    if design.gates == "registers" and design.weights != "generated":
-        return "gates", "is 'registers' with stored weights", "generate the weights or choose other gates"
-    if design.gates != "private" and design.predictor_order == "layer":
-        return "predictor_order", f"is 'layer' with {design.gates} gates", "predict tile by tile"
+    if (design.gates == "private") != (design.predictor_order == "layer"):
+        what = f"is {design.predictor_order!r} with {design.gates} gates"
+        return "predictor_order", what, "predict layers with private gates, tiles with gates in registers"
     if design.gates != "registers" and design.parallel_lists > 1:
         return "parallel_lists", f"is {design.parallel_lists} with {design.gates} gates", "use 1 or gates in registers"
-    if design.gates == "registers" and (design.shared_lists > 1 or design.lane_granule > 1):
-        return "shared_lists", "is above 1 with gates in registers", "use 1: their lists end in the cycle they begin"
-    if design.skip in ("entries", "lists") and (design.weights != "generated" or design.gates == "registers"):
-        return "skip", f"is {design.skip!r}", "generate the weights and read gates entry by entry, or skip less"
     if design.predictor == "shared" and design.largest_predictor_weight > 1:
         what = f"is {design.largest_predictor_weight} with a shared predictor"
         return "largest_predictor_weight", what, "use 1 or a dedicated predictor: the adders of a PE are too narrow"
     if design.predictor == "dedicated" and design.predictor_order == "layer":
-        return "predictor_order", "is 'layer' with a dedicated predictor", "predict tile by tile"
-    needed = design.gates == "registers" or design.weights == "generated" or design.predictor == "dedicated"
-    if needed and design.structures is None:
-        return "structures", "is missing", "give the sizes of what gates, weights or the predictor need"
+        return "predictor", "is 'dedicated' with layers predicted whole", "predict tile by tile"
+    if design.gates == "registers" and design.structures is None:
+        return "structures", "is missing", "give the sizes of what gates in registers need"
     return None

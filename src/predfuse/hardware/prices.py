@@ -103,22 +103,13 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         areas["input planes"] = plane_bits * (2 * area.flip_flop + PLANE_WAYS * area.mux_bit)
         # Bias sums are multiplied with a power of two of their output, broadcast in place of a pixel.
         areas["input multiplexers"] = spec.array.pes * WORD_BITS * area.mux_bit
-    elif design.weights == "generated":
-        # Factors in small memories, one for every lane.
-        words = own.project_memory_words + own.tap_memory_words + 2 * own.column_buffer_words
-        areas["factor memories"] = words * WORD_BITS * area.narrow_sram_bit
-    if design.gates != "private":
         areas["gate write network"] = own.gate_writes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
-    if design.gates != "private" and design.predictor == "dedicated":
-        queued = own.gate_queue_words * spec.mask_buffer.banks * GATE_BITS
-        areas["gate write queues"] = _banked_regfiles(queued, spec.mask_buffer.banks, rules)
-    if design.gates == "banked":
-        areas["gate crossbar"] = lanes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
-    if design.weights == "generated":
         shifter = SHIFT_STAGES * ADDER_BITS * area.mux_bit  # rounding is the addition of a multiplier-accumulator
         multiplier = area.multiplier * BIAS_BITS / WORD_BITS
         areas["fused-weight multipliers"] = lanes * parallel * (2 * multiplier + shifter)
     if design.predictor == "dedicated":
+        queued = own.gate_queue_words * spec.mask_buffer.banks * GATE_BITS
+        areas["gate write queues"] = _banked_regfiles(queued, spec.mask_buffer.banks, rules)
         positions = design.tile_rows * design.tile_columns
         # Every power of two above 1 is one way more for an operand, and one bit more for all sums of it.
         powers = design.largest_predictor_weight.bit_length() - 1

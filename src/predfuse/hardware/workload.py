@@ -14,6 +14,12 @@ EXPAND_OR_LAYER = "expand_or_layer"
 DEPTHWISE = "depthwise"
 PROJECT = "project"
 
+MAIN = "main"
+"""Stages of a fused block on an Archon; ``main`` is also that of its plain layers."""
+PREDICT_EXPAND = "predict_expand"
+PREDICT_DEPTHWISE = "predict_depthwise"
+FUSION_OVERHEAD = "fusion_overhead"
+
 _STAGE_OF_SUFFIX = {"expand": EXPAND_OR_LAYER, "depthwise": DEPTHWISE, "project": PROJECT}
 
 

@@ -35,26 +35,7 @@ from predfuse.hardware.energy import Actions, energy_by_component_pj
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.result import StageResult
 from predfuse.hardware.spec import ArchonSpec
-from predfuse.hardware.workload import Operation, WorkItem
-
-MAIN = "main"
-PREDICT_EXPAND = "predict_expand"
-PREDICT_DEPTHWISE = "predict_depthwise"
-FUSION_OVERHEAD = "fusion_overhead"
-
-
-def why_not_fused(item: WorkItem, spec: ArchonSpec) -> str:
-    """Why the machine cannot run ``item`` as a fused block; empty if it can."""
-    if not item.fusable:
-        return item.note or "not an expand, depthwise, project block"
-    expand = item.operations[0]
-    limits = [(1 << spec.fused_index_bits, f"fused_index_bits {spec.fused_index_bits}")]
-    if spec.design.gates == "private":
-        limits.append((spec.pe.mask_sram_depth * WORD_BITS, f"pe.mask_sram_depth {spec.pe.mask_sram_depth}"))
-    for limit, what in limits:
-        if expand.group_outputs > limit:
-            return f"{expand.group_outputs} middle channels per group, {what} allows {limit}"
-    return ""
+from predfuse.hardware.workload import FUSION_OVERHEAD, MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND, Operation, WorkItem
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
-from predfuse.hardware.closed_form.archon import MAIN, fused_stages, plain_stage, why_not_fused
+from predfuse.hardware.closed_form.archon import fused_stages, plain_stage
 from predfuse.hardware.closed_form.dense import dense_stage
 from predfuse.hardware.closed_form.sparse import sparse_stage
+from predfuse.hardware.fusable import why_not_fused
 from predfuse.hardware.result import LedgerEntry, SimulationResult, StageResult, Status
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
-from predfuse.hardware.workload import EXPAND_OR_LAYER, Operation, WorkItem, Workload, workload
+from predfuse.hardware.workload import EXPAND_OR_LAYER, MAIN, Operation, WorkItem, Workload, workload
 
 PAPER = "paper"
 

@@ -9,16 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from predfuse.graph.nodes import Array
-from predfuse.hardware.closed_form.archon import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND
 from predfuse.hardware.cycle.archon.block_actions import block_actions, ternary_additions
-from predfuse.hardware.cycle.archon.broadcast import NO_BANKS, Sequencer
 from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, written_cycles
 from predfuse.hardware.cycle.archon.gates import Gates
 from predfuse.hardware.cycle.archon.groups import GroupPlan
-from predfuse.hardware.cycle.archon.lists import tile_cycles
 from predfuse.hardware.cycle.archon.predictor import channels_at_once
 from predfuse.hardware.cycle.archon.tile_work import Item, keeps_weights, plan_item
 from predfuse.hardware.cycle.archon.work import BlockWork
@@ -28,21 +22,8 @@ from predfuse.hardware.cycle.memory.schedule import Step
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, split_step
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec
+from predfuse.hardware.workload import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND
 from predfuse.integer.tiling import Tile
-
-
-def sequencer(spec: ArchonSpec) -> Sequencer:
-    """The sequencer of broadcast lists a machine has."""
-    design = spec.design
-    return Sequencer(
-        lanes=spec.lanes,
-        shared=design.shared_lists,
-        granule=design.lane_granule,
-        banks=spec.mask_buffer.banks if design.gates == "banked" else NO_BANKS,
-        ports=design.gate_ports,
-        skips_entries=design.skip in ("entries", "lists"),
-        skips_lists=design.skip == "lists",
-    )
 
 
 def plan_block(
@@ -62,15 +43,15 @@ def plan_block(
         [plan_item(work, plan, tile, index == 0, len(tiles), spec, place) for index, tile in enumerate(tiles)]
         for plan in groups
     ]
-    sent = [_sent_cycles(work, group, plan, gates, len(tiles), spec) for group, plan in enumerate(groups)]
     steps: list[Step] = []
     main_cycles = before = delay = 0  # sub-steps of the item before, and how late its lists may be
     last: GroupPlan | None = None
     double = _double_buffered(work, groups, items, spec, place)
-    for plan, row, cycles in zip(groups, items, sent, strict=True):
-        kept = keeps_weights(plan, len(tiles), spec, place)
+    for plan, row in zip(groups, items, strict=True):
+        assert plan.times is not None  # gates are in registers
+        sent, kept = plan.times.cycles, keeps_weights(plan, len(tiles), spec, place)
         for index, item in enumerate(row):
-            beside = max(int(cycles[index]), -(-item.accesses // spec.global_buffer.banks))
+            beside = max(sent, -(-item.accesses // spec.global_buffer.banks))
             main = beside + item.drain_cycles + spec.design.fill_cycles
             fill = _fill_cycles(plan, index == 0 or not kept, spec)
             main_cycles += fill + main
@@ -88,7 +69,7 @@ def plan_block(
                 reads_stores=not steps and not place.input_on_chip,
             )
             last = plan
-            delay = fill + spec.design.fill_cycles + beside - int(cycles[index])
+            delay = fill + spec.design.fill_cycles + beside - sent
             parts = [step] if kept else _streamed(step, plan, fill, before, place)
             before = len(parts)
             steps += parts
@@ -167,9 +148,7 @@ def working_words(work: BlockWork, groups: Sequence[GroupPlan], tiles: Sequence[
     out = max(tile.pixels for tile in tiles)
     tile_words = work.group_channels * pixels + work.group_outputs * out * (2 if work.residual else 1)
     largest = max(plan.predictor_bits for plan in groups)
-    if spec.design.weights == "dram":
-        weights = largest // WORD_BITS
-    elif len(tiles) > 1:
+    if len(tiles) > 1:
         weights = 2 * max(plan.weight_bits + plan.predictor_bits for plan in groups) // WORD_BITS
     else:
         weights = largest // WORD_BITS + max(plan.fill_words for plan in groups)
@@ -190,13 +169,6 @@ def _double_buffered(
     )
     free, most = place.free_words * WORD_BITS, max(kept, default=0)
     return 2 * (most + tile_bits) <= free, most + 2 * tile_bits <= free
-
-
-def _sent_cycles(work: BlockWork, group: int, plan: GroupPlan, gates: Gates, tiles: int, spec: ArchonSpec) -> Array:
-    if plan.times is not None:
-        return np.full(tiles, plan.times.cycles)
-    assert plan.lists is not None
-    return tile_cycles(work, group, plan.lists, gates, sequencer(spec))
 
 
 def _fill_cycles(plan: GroupPlan, first: bool, spec: ArchonSpec) -> int:

@@ -87,20 +87,9 @@ def _main(work: BlockWork, groups: Sequence[GroupPlan], items: Items, gates: Gat
         dram_written_bits=sum(item.store_bits for item in every),
     )
     entries = sum(plan.entries for plan in groups) * tiles
-    if spec.design.weights == "generated":
-        fills = sum(plan.fill_words + plan.refill_words * (plan.slices - 1) * tiles for plan in groups)
-        main += Actions(factor_multiplications=2 * entries, narrow_sram_words=fills)
-    if spec.design.gates == "registers":
-        return main + _from_registers(groups, lists, bias_lists, entries, survivors, tiles, spec)
-    main += Actions(fifo_pushes=sent, fifo_pops=sent)
-    if spec.design.weights == "generated":
-        main += Actions(narrow_sram_words=3 * entries)
-    if spec.design.gates == "banked":
-        return main + Actions(mask_buffer_reads=entries)
-    return main + Actions(
-        mask_sram_reads=lists * -(-work.group_middle // WORD_BITS),
-        mask_sram_writes=work.middle * work.taps * pixels / WORD_BITS,
-    )
+    fills = sum(plan.fill_words + plan.refill_words * (plan.slices - 1) * tiles for plan in groups)
+    main += Actions(factor_multiplications=2 * entries, narrow_sram_words=fills)
+    return main + _from_registers(groups, lists, bias_lists, entries, survivors, tiles, spec)
 
 
 def _from_registers(

@@ -9,9 +9,8 @@ import numpy as np
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
-from predfuse.hardware.cycle.archon.broadcast import NO_BANKS
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
-from predfuse.hardware.cycle.archon.lists import GroupLists, group_lists
+from predfuse.hardware.cycle.archon.lists import broadcast_cycles, list_lengths
 from predfuse.hardware.cycle.archon.predictor import channels_at_once
 from predfuse.hardware.cycle.archon.registers import (
     LaneRegisters,
@@ -54,7 +53,7 @@ class GroupPlan:
         members: Loads for a tile (count), where gates are in registers: a channel with a row of project weights each.
         far_reads: Factors and maps that a tile reads from the global buffer because the memories beside the lanes are
             too small for all of them (count).
-        lists: As sent, where they are broadcast.
+        list_cycles: Of sending all lists to all PEs once, where fused weights are fetched.
     """
 
     channel_words: Array
@@ -72,7 +71,7 @@ class GroupPlan:
     traffic: GateTraffic | None = None
     members: int = 0
     far_reads: int = 0
-    lists: GroupLists | None = None
+    list_cycles: int = 0
 
     @property
     def channels(self) -> int:
@@ -107,13 +106,13 @@ def charged_work(work: BlockWork, spec: ArchonSpec) -> BlockWork:
 def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
     design = spec.design
     span = slice(group * work.group_middle, (group + 1) * work.group_middle)
-    live = work.live_channels[span] if design.skip != "nothing" else np.ones(work.group_middle, np.bool_)
+    live = work.live_channels[span] if design.gates == "registers" else np.ones(work.group_middle, np.bool_)
     channels = int(live.sum())
     words = (work.depthwise[span].sum(axis=1) + work.depthwise_bias[span])[live]
     entries = int(list_entries(work)[span].sum() + sum(part[span].sum() for part in bias_entries(work)))
     own = design.structures
     channel_bits = own.channel_bits if own is not None else 2 * WORD_BITS
-    generated = design.weights == "generated"
+    generated = design.gates == "registers"
     weight_bits = spec.predictor_weight_bits(work.largest_predictor_weight)
     factors = factor_bits(work, group)
     plan = GroupPlan(
@@ -132,10 +131,13 @@ def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
     if design.gates == "registers":
         assert own is not None  # checked with the specification
         return _with_registers(plan, live, work, group, spec, own)
-    banks = spec.mask_buffer.banks if design.gates == "banked" else NO_BANKS
-    empty = design.skip == "nothing"
-    lists = group_lists(work, group, biases=True, empty=empty, lanes=spec.lanes, banks=banks)
-    return replace(plan, products=lists.weight_lists, sums=len(lists.indptr) - 1 - lists.weight_lists, lists=lists)
+    weights, biases = list_lengths(work, group)
+    return replace(
+        plan,
+        products=weights.size,
+        sums=int(np.count_nonzero(biases)),
+        list_cycles=broadcast_cycles(np.concatenate((weights.ravel(), biases[biases > 0])), spec.lanes),
+    )
 
 
 def _with_registers(

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from predfuse.hardware.closed_form.archon import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND, fused_stages
-from predfuse.hardware.cycle.archon.block import sequencer
+from predfuse.hardware.closed_form.archon import fused_stages
 from predfuse.hardware.cycle.archon.gates import Gates
 from predfuse.hardware.cycle.archon.groups import GroupPlan
-from predfuse.hardware.cycle.archon.lists import tile_cycles
 from predfuse.hardware.cycle.archon.predictor import layer_predict_time
 from predfuse.hardware.cycle.archon.work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.cycle.elementwise import stream_bits
@@ -25,7 +23,7 @@ from predfuse.hardware.energy import Actions
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.result import StageResult
 from predfuse.hardware.spec import ArchonSpec
-from predfuse.hardware.workload import WorkItem
+from predfuse.hardware.workload import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND, WorkItem
 from predfuse.integer.tiling import Tile
 
 
@@ -65,7 +63,7 @@ def plan_layerwise(
     steps = [
         *_even_steps(layer, PREDICT_EXPAND, expand_actions, [time.expand_cycles], in_tiles, most, place.input_on_chip),
         *_even_steps(layer, PREDICT_DEPTHWISE, depthwise_actions, [time.depthwise_cycles], len(tiles), most, False),
-        *_main_steps(work, groups, gates, len(tiles), spec, main_actions, most),
+        *_main_steps(work, groups, len(tiles), main_actions, most),
     ]
     cycles = sum(step.main_cycles for step in steps if step.stage == MAIN)
     stages = (
@@ -161,16 +159,7 @@ def _even_steps(
 
 
 def _main_steps(
-    work: BlockWork,
-    groups: Sequence[GroupPlan],
-    gates: Gates,
-    tiles: int,
-    spec: ArchonSpec,
-    actions: Actions,
-    most_bits: int,
+    work: BlockWork, groups: Sequence[GroupPlan], tiles: int, actions: Actions, most_bits: int
 ) -> list[Step]:
-    cycles: list[int] = []
-    for group, plan in enumerate(groups):
-        assert plan.lists is not None  # gates are the PEs' own
-        cycles += tile_cycles(work, group, plan.lists, gates, sequencer(spec)).tolist()
+    cycles = [plan.list_cycles for plan in groups for _ in range(tiles)]
     return _even_steps(work.name, MAIN, actions, cycles, len(cycles), most_bits, False)

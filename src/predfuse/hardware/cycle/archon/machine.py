@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Add, Array, Bottleneck, Network, Pool
-from predfuse.hardware.closed_form.archon import MAIN, why_not_fused
 from predfuse.hardware.cycle.archon.block import plan_block, working_words
 from predfuse.hardware.cycle.archon.gates import gates
 from predfuse.hardware.cycle.archon.groups import GroupPlan, charged_work, plan_groups
@@ -18,10 +17,11 @@ from predfuse.hardware.cycle.elementwise import STREAM_BITS, plan_elementwise
 from predfuse.hardware.cycle.memory.places import Place, Places, part
 from predfuse.hardware.cycle.plan import LayerPlan
 from predfuse.hardware.cycle.run import CycleRun, run_plans
+from predfuse.hardware.fusable import why_not_fused
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.result import LedgerEntry
 from predfuse.hardware.spec import ArchonSpec
-from predfuse.hardware.workload import EXPAND_OR_LAYER, WorkItem, Workload, stage_of, workload
+from predfuse.hardware.workload import EXPAND_OR_LAYER, MAIN, WorkItem, Workload, stage_of, workload
 from predfuse.integer.program import Program
 from predfuse.integer.tiling import Tile
 
@@ -87,7 +87,7 @@ def prepare(network: Network, spec: ArchonSpec, program: Program | None = None) 
         tiles = block.tiles(spec.design.tile_rows, spec.design.tile_columns)
         prepared = PreparedBlock(block, plan_groups(block, spec), tiles)
         blocks[node.name] = prepared
-        if spec.design.predictor_order == "tile":
+        if spec.design.gates == "registers":
             reserved[node.name] = working_words(block, prepared.groups, tiles, spec)
     places = Places.plan(network, spec, reasons, reserved)
     return PreparedNetwork(network, spec, work, blocks, places, reasons)
@@ -127,8 +127,8 @@ def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
 def _plan_fused(
     block: PreparedBlock, item: WorkItem, masks: tuple[Array, Array], spec: ArchonSpec, place: Place
 ) -> LayerPlan:
-    found = gates(block.work, masks[0], masks[1], block.tiles)
-    if spec.design.predictor_order == "layer":
+    found = gates(block.work, masks[0], masks[1])
+    if spec.design.gates == "private":
         return plan_layerwise(item, block.work, block.groups, found, block.tiles, spec, place)
     return plan_block(block.work, block.groups, found, block.tiles, spec, place)
 

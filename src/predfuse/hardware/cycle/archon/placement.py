@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from predfuse.graph.nodes import Array
-from predfuse.hardware.cycle.archon.gates import ones
+from predfuse.hardware.cycle.archon.bits import ones
 
 TABU_MOVES = 100
 """Moves of the search; three times as many gain another 2 % on lists of 10 entries in 16 lanes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from predfuse.hardware.closed_form.archon import MAIN, plain_stage
+from predfuse.hardware.closed_form.archon import plain_stage
 from predfuse.hardware.cycle.elementwise import stream_bits
 from predfuse.hardware.cycle.memory.places import Place
 from predfuse.hardware.cycle.memory.schedule import Step
@@ -11,7 +11,7 @@ from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide, split_ste
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec
-from predfuse.hardware.workload import Operation
+from predfuse.hardware.workload import MAIN, Operation
 
 
 def plain_cycles(operation: Operation, spec: ArchonSpec) -> tuple[int, str]:
@@ -41,7 +41,7 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
     actions = plain_stage(operation, spec).actions
     weight_bits = operation.weights * WORD_BITS
     width = spec.global_buffer.width_bits
-    kept = design.weights != "dram" and weight_bits <= place.free_words * WORD_BITS
+    kept = design.gates != "private" and weight_bits <= place.free_words * WORD_BITS
     if kept:
         # Fetched once and kept, instead of fetched for every tile of the published array.
         actions += Actions(

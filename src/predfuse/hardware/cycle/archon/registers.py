@@ -19,7 +19,7 @@ from numba import njit
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
-from predfuse.hardware.cycle.archon.gates import count_ones
+from predfuse.hardware.cycle.archon.bits import count_ones
 from predfuse.hardware.cycle.archon.placement import assign_banks, place
 from predfuse.hardware.cycle.archon.work import BlockWork
 

@@ -79,7 +79,7 @@ class Item:
 def keeps_weights(plan: GroupPlan, tiles: int, spec: ArchonSpec, place: Place) -> bool:
     """Whether the global buffer keeps the weights of a group for all its tiles; with one tile they need not be kept."""
     bits = plan.weight_bits + plan.predictor_bits
-    return tiles > 1 and spec.design.weights != "dram" and bits <= place.free_words * WORD_BITS
+    return tiles > 1 and bits <= place.free_words * WORD_BITS
 
 
 def plan_item(
@@ -105,9 +105,8 @@ def plan_item(
     residual = outputs * tile.pixels * WORD_BITS if work.residual and not place.residual_on_chip else 0
     results = outputs * tile.pixels * WORD_BITS if not place.output_on_chip else 0
     words, capacity = plan.gate_words, spec.mask_buffer.depth * spec.mask_buffer.width_bits // 64
-    spilled = max(0, plan.memory_words - capacity) if spec.design.gates != "private" else 0
-    uses = plan.members if plan.times is not None else plan.entries
-    spilled_reads = uses * spilled // words if words else 0
+    spilled = max(0, plan.memory_words - capacity)
+    spilled_reads = plan.members * spilled // words if words else 0
     width, own = spec.global_buffer.width_bits, spec.design.structures
     parts = [(tile.input_rows.size, tile.input_columns.size)]
     if own is not None and spec.design.predictor == "dedicated":
@@ -154,7 +153,6 @@ def _input_reads(work: BlockWork, plan: GroupPlan, tile: Tile, plane: int, spec:
 
 def _weight_reads(plan: GroupPlan, spec: ArchonSpec) -> int:
     width, own = spec.global_buffer.width_bits, spec.design.structures
-    if plan.times is None or own is None:
-        return -(-plan.weight_bits // width)
+    assert own is not None  # checked with the specification
     columns = plan.slices * plan.expand_words * COLUMN_ENTRY_BITS
     return -(-columns // width) - (-plan.members * own.load_bits // width) + plan.far_reads
