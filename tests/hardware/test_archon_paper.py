@@ -13,8 +13,8 @@ from strategies import BlockCase, bottlenecks
 from predfuse.errors import InputError
 from predfuse.graph.nodes import INPUT, Bottleneck, Network
 from predfuse.hardware.closed_form.archon import fused_stages, fused_weights, plain_stage
-from predfuse.hardware.fusable import why_not_fused
 from predfuse.hardware.closed_form.simulate import simulate
+from predfuse.hardware.fusable import why_not_fused
 from predfuse.hardware.pruning import prune_blocks
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.hardware.workload import WorkItem, workload

@@ -1,4 +1,4 @@
-"""A fused block tile by tile: predictions on chip, fused weights broadcast or generated, one multiplication a list.
+"""A fused block tile by tile: predictions on chip, fused weights made from their factors, one multiplication a list.
 
 Items are a group of channels on a tile of output pixels, group by group, so that the weights of a group are fetched
 once. :mod:`predfuse.hardware.cycle.archon.layerwise` is the published order instead.
