@@ -105,7 +105,7 @@ def _load_file(path: Path) -> Network:
     from predfuse.training.checkpoint import FORMAT as CHECKPOINT_FORMAT
 
     if stored_format(path) == CHECKPOINT_FORMAT:
-        from predfuse.training.run import network_of
+        from predfuse.training.runs import network_of
 
         network: Network = network_of(path)
         return network

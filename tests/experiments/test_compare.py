@@ -10,10 +10,11 @@ import pytest
 from hardware.cycle.machines import eyeriss
 from typer.testing import CliRunner
 
+from predfuse import zoo
 from predfuse.cli import app
 from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult, compare, grids, pes_in_area
-from predfuse.experiments.demo import SHIPPED_RIVAL, SHIPPED_RUN, shipped_run
+from predfuse.experiments.contenders import SHIPPED_RIVAL, SHIPPED_RUN
 from predfuse.hardware.area import total_area_um2
 from predfuse.hardware.spec import load_spec
 from predfuse.report.compare import kind_cycles, render_report
@@ -90,7 +91,7 @@ def test_report(result: CompareResult) -> None:
 def larger_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped run with predictors whose latent weights are read as whole numbers up to 2."""
     folder = tmp_path_factory.mktemp("larger") / "run"
-    shutil.copytree(shipped_run(SHIPPED_RUN), folder)
+    shutil.copytree(zoo.folder(SHIPPED_RUN), folder)
     path = folder / "predicted-joint.safetensors"
     tensors, metadata = read_tensors(path)
     known = {key: value for key, value in metadata.items() if key not in ("format", "version")}
@@ -145,7 +146,7 @@ def test_mistakes(arguments: list[str], message: str) -> None:
 
 
 def test_runs_replace_the_shipped_networks_only() -> None:
-    folder = shipped_run(SHIPPED_RIVAL)
+    folder = zoo.folder(SHIPPED_RIVAL)
     with pytest.raises(InputError, match="without training runs"):
         compare("published", run=folder)
     with pytest.raises(InputError, match="holds no predicted"):
@@ -153,5 +154,5 @@ def test_runs_replace_the_shipped_networks_only() -> None:
 
 
 def test_a_trained_run_of_ones_own_is_compared(result: CompareResult) -> None:
-    again = compare("shipped", "cycle", images=3, run=shipped_run(SHIPPED_RUN), against=shipped_run(SHIPPED_RIVAL))
+    again = compare("shipped", "cycle", images=3, run=zoo.folder(SHIPPED_RUN), against=zoo.folder(SHIPPED_RIVAL))
     assert again.as_json() == result.as_json()

@@ -20,7 +20,9 @@ from predfuse.data import fashion_mnist, load
 from predfuse.errors import InputError
 from predfuse.experiments import demo
 from predfuse.experiments.compare import NOT_EQUAL_TERMS
+from predfuse.experiments.confidence import wilson_interval
 from predfuse.fusion.execute import run_network
+from predfuse.integer.calibrate import normalise
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.report.compare import headline
 from predfuse.report.demo import page
@@ -87,7 +89,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         {"stage": stage, "epoch": epoch, "test_accuracy": 0.1 * epoch}
         for stage in ("vanilla", "layerwise", "predicted-joint", "predicted-frozen")
         for epoch in (1.0, 2.0)
-    ]
+    ] + [{"stage": "vanilla", "loss": 0.5}]
     (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     other = models.build("mobilenetv2-s", input_shape=(1, 28, 28)).eval()
     save(rival, "vanilla", other)
@@ -103,11 +105,10 @@ def result(runs: tuple[Path, Path]) -> demo.DemoResult:
 def test_json_has_the_promised_keys_and_agrees_with_direct_runs(result: demo.DemoResult) -> None:
     figures = json.loads(json.dumps(demo.as_json(result), allow_nan=False))
     assert figures["images"] == IMAGES
-    predicted = result.run.predicted
-    assert predicted is not None
-    inputs = demo.normalise(predicted.network, result.dataset.images)
-    fused = run_network(predicted.network, inputs, "fused")
-    plain = run_network(result.run.vanilla.network, inputs, "true", statistics=False)
+    networks = {name: variant.checkpoint.network for name, variant in result.variants.items()}
+    inputs = normalise(networks["fused"], result.dataset.images)
+    fused = run_network(networks["fused"], inputs, "fused")
+    plain = run_network(networks["vanilla"], inputs, "true", statistics=False)
     assert figures["accuracy"]["fused"] == fused.accuracy(result.dataset.labels)
     assert figures["accuracy"]["vanilla"] == plain.accuracy(result.dataset.labels)
     assert set(figures["accuracy"]) == {"vanilla", "pruned", "predicted", "fused"}
@@ -130,8 +131,7 @@ def test_json_has_the_promised_keys_and_agrees_with_direct_runs(result: demo.Dem
 
 
 def test_the_better_tuning_is_shown(result: demo.DemoResult) -> None:
-    assert result.run.predicted is not None
-    assert result.run.predicted.stage == "predicted-joint"
+    assert result.variants["fused"].checkpoint.stage == "predicted-joint"
     assert (result.variants["fused"].classes == result.variants["predicted"].classes).all()
 
 
@@ -184,10 +184,10 @@ def test_comparison_with_pruning_is_told_either_way(result: demo.DemoResult) -> 
 
 
 def test_wilson_interval_matches_published_values() -> None:
-    low, high = demo.wilson_interval(0.5, 10)  # Wilson 1927 by hand: (0.2366, 0.7634)
+    low, high = wilson_interval(0.5, 10)  # Wilson 1927 by hand: (0.2366, 0.7634)
     assert (low, high) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
-    assert demo.wilson_interval(1.0, 20)[1] == 1.0
-    assert demo.wilson_interval(0.0, 20)[0] == 0.0
+    assert wilson_interval(1.0, 20)[1] == 1.0
+    assert wilson_interval(0.0, 20)[0] == 0.0
 
 
 def copy_run(source: Path, target: Path) -> Path:
@@ -297,8 +297,7 @@ def test_user_mistakes_are_one_line_and_exit_code_2(
 
 def test_shipped_networks_do_what_the_project_promises() -> None:
     """On 100 images fused equals unfused and is mostly right; on the whole test set training measured the rest."""
-    folder, rival = demo.shipped_run(demo.SHIPPED_RUN), demo.shipped_run(demo.SHIPPED_RIVAL)
-    result = demo.run_demo(folder, rival, count=100)
+    result = demo.run_demo(count=100)
     assert result.fused_max_abs_difference < 1e-9
     assert min(variant.accuracy for variant in result.variants.values()) > 0.8
     metadata = {name: variant.checkpoint.metadata for name, variant in result.variants.items()}

@@ -12,7 +12,7 @@ from strategies import networks
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Bottleneck, Conv, Linear, Network
-from predfuse.hardware import compare_paper, load_spec, prune_blocks
+from predfuse.hardware import load_spec, prune_blocks
 from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.hardware.energy import COMPONENT_OF, COMPONENTS, Actions, energy_by_component_pj, prices_pj
 from predfuse.hardware.pruning import keep_largest
@@ -130,16 +130,6 @@ def test_pruning_leaves_stem_tail_and_classifier_alone() -> None:
         assert np.count_nonzero(weight) == round(0.2 * weight.size)
     with pytest.raises(InputError, match="pointwise density"):
         prune_blocks(network("mobilenetv2-s"), pointwise_density=1.5)
-
-
-def test_the_comparison_of_the_demo() -> None:
-    rival = network("mobilenetv2-s")
-    comparison = compare_paper(rival, prune_blocks(rival), prune_blocks(network("fusionet-s")))
-    assert comparison.dense_speedup > comparison.sparse_speedup > 1.0
-    document = json.loads(json.dumps(comparison.as_json()))
-    assert document["dense"]["total_cycles"] / document["fused"]["total_cycles"] == document["dense_speedup"]
-    at_equal_area = document["dense_speedup"] * document["dense"]["area_um2"] / document["fused"]["area_with_masks_um2"]
-    assert document["dense_speedup_at_equal_area"] == pytest.approx(at_equal_area)
 
 
 def test_results_do_not_depend_on_how_a_block_is_encoded() -> None:

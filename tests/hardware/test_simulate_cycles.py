@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from predfuse import zoo
 from predfuse.cli import app
 from predfuse.errors import InputError
-from predfuse.experiments.compare import COMPILE_IMAGES, compare
-from predfuse.experiments.demo import SHIPPED_RUN, shipped_run
+from predfuse.experiments.compare import compare
+from predfuse.experiments.contenders import COMPILE_IMAGES, SHIPPED_RUN
 
-PREDICTED = str(next(shipped_run(SHIPPED_RUN).glob("predicted-*.safetensors"), "missing"))
+PREDICTED = str(next(zoo.folder(SHIPPED_RUN).glob("predicted-*.safetensors"), "missing"))
 
 
 def test_cycles_and_trace(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ from predfuse.training.loop import Stage, Trainer, cosine_rate
 from predfuse.training.losses import cross_entropy, distillation, with_signs
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.pruning import cubic_sparsity, keep_largest, prunable_layers
-from predfuse.training.run import Run, network_of
+from predfuse.training.run import Run
+from predfuse.training.runs import network_of
 from predfuse.zoo.errors import run_errors
 
 STAGES = ("vanilla", "pruned", "layerwise", "predicted-joint", "predicted-frozen")

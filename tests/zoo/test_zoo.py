@@ -16,7 +16,6 @@ from predfuse.cli import app, main
 from predfuse.errors import InputError
 from predfuse.experiments.ablation import as_csv, read_ablation, read_rows
 from predfuse.experiments.ablation_work import activations_per_image
-from predfuse.experiments.demo import load_run
 from predfuse.experiments.training_cost import gpu_images_per_second, training_cost
 from predfuse.graph.nodes import Bottleneck, Conv
 from predfuse.models import build, to_network
@@ -24,6 +23,7 @@ from predfuse.report.ablation import markdown as ablation_table
 from predfuse.report.zoo import ABLATIONS, BEGIN, END, markdown, with_table
 from predfuse.training.checkpoint import read_tensors, write_tensors
 from predfuse.training.config import load_config, stored_config
+from predfuse.training.runs import load_run
 from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
 
 README = Path(__file__).parents[2] / "README.md"

@@ -12,7 +12,7 @@ from predfuse.cli.options import Count, Csv, Json, Report
 from predfuse.cli.output import Outputs
 from predfuse.errors import PredfuseError
 from predfuse.experiments import bench as benchmark
-from predfuse.experiments.demo import SHIPPED_RUN, shipped_run
+from predfuse.experiments.contenders import SHIPPED_RUN
 from predfuse.report.terminal import console
 
 
@@ -29,7 +29,7 @@ def bench(
     """Time prediction, training, the fused network, integers with cycles against limits; exit 1 if too slow."""
     outputs = Outputs(json_path, csv_path, report)
     with console(stderr=True).status("Timing on one core"):
-        result = benchmark.run_bench(run or shipped_run(SHIPPED_RUN), count, full_size=full_size)
+        result = benchmark.run_bench(run or SHIPPED_RUN, count, full_size=full_size)
     rows = _rows(result)
     title = f"{result.network}, {result.images} images, one core"
     table = Table(title=title)

@@ -231,7 +231,7 @@ def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
     from predfuse.hardware.cycle.simulate import simulate_cycles
     from predfuse.hardware.spec import archon_for
     from predfuse.integer.calibrate import normalise
-    from predfuse.training.run import network_of
+    from predfuse.training.runs import network_of
 
     network = network_of(path)
     source = facts["config"]["data"]

@@ -17,20 +17,21 @@ from typing import Any
 
 import torch
 
-from predfuse.experiments import demo
-from predfuse.experiments.calibrated import calibrated
 from predfuse.fusion.execute import Plan, plan_network, run_plan
 from predfuse.fusion.results import Mode
 from predfuse.graph.nodes import Array, Network
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.spec import archon_for
 from predfuse.integer.as_network import integer_network
+from predfuse.integer.calibrate import normalise
 from predfuse.integer.compile import compile_network
 from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.run import to_integers
+from predfuse.training.calibrated import calibrated
 from predfuse.training.checkpoint import load_checkpoint
 from predfuse.training.fast.choose import use_kernels
 from predfuse.training.memory import keep_freed_memory
+from predfuse.training.runs import load_run
 
 MAX_PREDICTED_RATIO = 2.5
 """A predicted forward pass may take this many times the vanilla one."""
@@ -109,7 +110,7 @@ class BenchResult:
         }
 
 
-def run_bench(folder: Path, images: int = 100, rounds: int = ROUNDS, full_size: bool = True) -> BenchResult:
+def run_bench(folder: Path | str, images: int = 100, rounds: int = ROUNDS, full_size: bool = True) -> BenchResult:
     """Time the networks of a training run, and the full-size FusioNet in integers.
 
     Args:
@@ -121,10 +122,10 @@ def run_bench(folder: Path, images: int = 100, rounds: int = ROUNDS, full_size: 
     Raises:
         InputError: The folder, a checkpoint or the images are missing or unusable.
     """
-    run = demo.load_run(folder, predictor=True)
+    run = load_run(folder, predictor=True)
     assert run.predicted is not None
     network = run.predicted.network
-    inputs = demo.normalise(network, demo.demo_images(run, images).images)
+    inputs = normalise(network, run.test_images(images).images)
     models = {name: load_checkpoint(item.path)[0] for name, item in (("v", run.vanilla), ("p", run.predicted))}
     plans = {mode: plan_network(network, mode) for mode in MODES}
     batches = [torch.from_numpy(inputs[at : at + BATCH]).float() for at in range(0, len(inputs), BATCH)]

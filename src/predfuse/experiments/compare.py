@@ -10,30 +10,34 @@ as many as its area holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any, Literal, get_args
 
 from predfuse.errors import InputError
-from predfuse.experiments.calibrated import calibrated, with_all_shifts, without_shifts
-from predfuse.graph.nodes import Network
+from predfuse.experiments.contenders import (
+    COMPILE_IMAGES,
+    SHIPPED_RIVAL,
+    SHIPPED_RUN,
+    Contender,
+    Lineup,
+    Say,
+    published,
+    trained,
+)
 from predfuse.hardware.area import total_area_um2
 from predfuse.hardware.closed_form.simulate import PAPER, simulate
-from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
+from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CYCLE, CycleRun
-from predfuse.hardware.cycle.simulate import MeanCosts, mean_costs, predicted_masks
+from predfuse.hardware.cycle.simulate import MeanCosts, mean_costs
 from predfuse.hardware.result import SimulationResult
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, archon_for, load_spec
-from predfuse.integer.program import Program
+from predfuse.training.runs import load_run, require_same_data
 
 NetworkSet = Literal["shipped", "published"]
 Fidelity = Literal["paper", "cycle"]
-SETS: tuple[NetworkSet, ...] = ("shipped", "published")
-FIDELITIES: tuple[Fidelity, ...] = (PAPER, CYCLE)  # type: ignore[assignment]
 
 NOT_EQUAL_TERMS = (
     "not on equal terms: the sizes of archon were searched, those of the dense and sparse machines are as published; "
@@ -43,40 +47,6 @@ NOT_EQUAL_TERMS = (
 """What a reader of any row of an Archon of this project beside the dense and sparse machines must know."""
 
 DENSE, SPARSE, PUBLISHED_ARCHON = "eyeriss-dense", "eyeriss-sparse", "archon-ics21"
-COMPILE_IMAGES = 32
-"""Images the scales of the integer program are chosen on."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One network to be run.
-
-    Attributes:
-        network: The network.
-        label: What it is called.
-        accuracy: On the images, 0..1; None where it was not trained.
-        masks: Of every image, where blocks are fused.
-        program: Compiled, where the masks are those of the integer machine.
-    """
-
-    network: Network
-    label: str
-    accuracy: float | None
-    masks: tuple[Masks, ...] = ()
-    program: Program | None = None
-
-    @property
-    def survivors(self) -> tuple[float, float] | None:
-        """Mean share of the activations of both stages that the masks let through; None without masks."""
-        if not self.masks:
-            return None
-        return tuple(  # type: ignore[return-value]
-            float(
-                sum(int(np.count_nonzero(pair[stage])) for masks in self.masks for pair in masks.values())
-                / sum(pair[stage].size for masks in self.masks for pair in masks.values())
-            )
-            for stage in (0, 1)
-        )
 
 
 @dataclass(frozen=True)
@@ -209,11 +179,11 @@ def compare(
     images: int = 100,
     *,
     root: Path | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Say | None = None,
     run: Path | None = None,
     against: Path | None = None,
 ) -> CompareResult:
-    """Run the comparison.
+    """Load or make the networks and run the comparison.
 
     Args:
         networks: ``shipped`` or ``published``.
@@ -228,43 +198,54 @@ def compare(
         InputError: An unknown set or fidelity, runs beside published networks or on different data, or a checkpoint
             that is not there.
     """
-    for name, value, known in (("networks", networks, SETS), ("fidelity", fidelity, FIDELITIES)):
-        if value not in known:
-            raise InputError(name, f"is {value!r}", f"use {' or '.join(known)}")
+    for name, value, known in (("networks", networks, NetworkSet), ("fidelity", fidelity, Fidelity)):
+        if value not in get_args(known):
+            raise InputError(name, f"is {value!r}", f"use {' or '.join(get_args(known))}")
     if images < 1:
         raise InputError("images", f"is {images}", "use 1 or more")
     say = progress or (lambda text: None)
-    if networks == "shipped":
-        contenders, source, count, notes = _trained(run, against, images, root, say)
-    elif run is not None or against is not None:
-        raise InputError("networks", "published networks come without training runs", "leave out one of them")
+    if networks == "published":
+        if run is not None or against is not None:
+            raise InputError("networks", "published networks come without training runs", "leave out one of them")
+        contenders = published(images, root, say)
     else:
-        contenders, source, count, notes = _published(min(images, 4), root, say)
-    rivals, fused = contenders[:2], contenders[2:]
+        of_run = load_run(run or SHIPPED_RUN, predictor=True)
+        of_rival = load_run(against or SHIPPED_RIVAL, predictor=False)
+        require_same_data(of_run, of_rival)
+        dataset = of_run.test_images(max(images, COMPILE_IMAGES), root)
+        contenders = trained(of_run, of_rival, dataset, images, say)
+    return compare_lineup(contenders, networks, fidelity, say)
+
+
+def compare_lineup(contenders: Lineup, networks: NetworkSet, fidelity: Fidelity, say: Say) -> CompareResult:
+    """Run networks that are at hand on the machines made for them."""
+    rivals, notes = (contenders.dense, contenders.sparse), contenders.notes
     machines = [
-        _run(role, "as published", contender, load_spec(name), fidelity, say)
+        measure(role, "as published", contender, load_spec(name), fidelity, say)
         for role, contender, name in zip(("dense", "sparse"), rivals, (DENSE, SPARSE), strict=True)
     ]
-    published = load_spec(PUBLISHED_ARCHON)
-    for contender in fused:
+    published_archon = load_spec(PUBLISHED_ARCHON)
+    for contender in contenders.fused:
         if fidelity == CYCLE and (largest := contender.network.largest_predictor_weight) > 1:
-            notes += (f"{contender.label} has predictor weights up to {largest}: {published.name} cannot run it",)
+            what = f"has predictor weights up to {largest}: {published_archon.name} cannot run it"
+            notes += (f"{contender.label} {what}",)
         else:
-            machines.append(_run("fused", "as published", contender, published, fidelity, say))
+            machines.append(measure("fused", "as published", contender, published_archon, fidelity, say))
     if fidelity == CYCLE:  # closed forms would leave out all that this project's machine was designed for
-        archons = [archon_for(contender.network) for contender in fused]
+        archons = [archon_for(contender.network) for contender in contenders.fused]
         machines += [
-            _run("fused", "shipped", contender, spec, fidelity, say)
-            for contender, spec in zip(fused, archons, strict=True)
+            measure("fused", "shipped", contender, spec, fidelity, say)
+            for contender, spec in zip(contenders.fused, archons, strict=True)
         ]
         machines += _scaled(rivals, archons[0], say)
         notes += (NOT_EQUAL_TERMS,)
-    return CompareResult(networks, fidelity, count, source, tuple(machines), notes)
+    return CompareResult(networks, fidelity, contenders.images, contenders.source, tuple(machines), notes)
 
 
-def _run(
-    role: str, scale: str, contender: Contender, spec: AcceleratorSpec, fidelity: Fidelity, say: Callable[[str], None]
+def measure(
+    role: str, scale: str, contender: Contender, spec: AcceleratorSpec, fidelity: Fidelity, say: Say
 ) -> Machine:
+    """Run one network on one machine, once for every image it has masks of."""
     say(f"{contender.label} on {spec.name}")
     if fidelity == PAPER:
         result = simulate(contender.network, spec)
@@ -279,13 +260,13 @@ def _run(
     return Machine(role, scale, contender, spec, mean_costs(runs), runs[0].result, runs[0])
 
 
-def _scaled(rivals: Sequence[Contender], archon: ArchonSpec, say: Callable[[str], None]) -> Iterator[Machine]:
+def _scaled(rivals: tuple[Contender, Contender], archon: ArchonSpec, say: Say) -> Iterator[Machine]:
     area = total_area_um2(archon, with_mask_buffer=True)
     for role, contender, name in zip(("dense", "sparse"), rivals, (DENSE, SPARSE), strict=True):
         spec = load_spec(name)
         assert isinstance(spec, EyerissSpec)
         for scale, pes in (("equal PEs", archon.array.pes), ("equal area", pes_in_area(spec, area))):
-            machines = [_run(role, scale, contender, grid, "cycle", say) for grid in grids(spec, pes)]
+            machines = [measure(role, scale, contender, grid, "cycle", say) for grid in grids(spec, pes)]
             yield min(machines, key=lambda machine: machine.costs.total_cycles * machine.costs.energy_uj)
 
 
@@ -310,83 +291,3 @@ def pes_in_area(spec: EyerissSpec, area_um2: float) -> int:
     if pes < spec.array.rows:
         raise InputError("area", f"{area_um2:,.0f} um2 do not hold {spec.name}", "give more")
     return pes
-
-
-def _trained(
-    run_folder: Path | None, rival_folder: Path | None, images: int, root: Path | None, say: Callable[[str], None]
-) -> tuple[list[Contender], str, int, tuple[str, ...]]:
-    from predfuse.experiments.demo import (
-        SHIPPED_RIVAL,
-        SHIPPED_RUN,
-        demo_images,
-        load_run,
-        normalise,
-        require_same_data,
-        shipped_run,
-    )
-    from predfuse.fusion.execute import run_network
-    from predfuse.integer.compile import compile_network
-    from predfuse.integer.fast_machine import FastMachine
-    from predfuse.integer.run import to_integers
-
-    run = load_run(run_folder or shipped_run(SHIPPED_RUN), predictor=True)
-    rival = load_run(rival_folder or shipped_run(SHIPPED_RIVAL), predictor=False)
-    require_same_data(run, rival)
-    assert run.predicted is not None
-    dataset = demo_images(run, images, root)
-    contenders = []
-    for checkpoint in (rival.vanilla, rival.pruned):
-        say(f"accuracy of {checkpoint.network.name}, {checkpoint.stage}")
-        inputs = normalise(checkpoint.network, dataset.images)
-        accuracy = run_network(checkpoint.network, inputs, statistics=False).accuracy(dataset.labels)
-        label = f"{checkpoint.network.name}, {checkpoint.stage}"
-        contenders.append(Contender(checkpoint.network, label, accuracy))
-    network = run.predicted.network
-    say(f"compiling {network.name}")
-    calibration = demo_images(run, COMPILE_IMAGES, root).images
-    program = compile_network(network, calibration)
-    machine = FastMachine(program)
-    say(f"running {network.name} in integers")
-    integers, _ = to_integers(program, dataset.images)
-    records = [machine.run_image(image, keep=()) for image in integers]
-    scores = np.stack([record.values[program.output.name].ravel() for record in records])
-    accuracy = float((scores.argmax(axis=1) == dataset.labels).mean())
-    masks = tuple(record.masks for record in records)
-    contenders.append(Contender(network, f"{network.name}, {run.predicted.stage}", accuracy, masks, program))
-    source = f"{dataset.name} test images"
-    note = f"accuracy of {network.name} is that of its integer program; masks and cycles are those of the same run"
-    return contenders, source, len(dataset), (note,)
-
-
-def _published(
-    images: int, root: Path | None, say: Callable[[str], None]
-) -> tuple[list[Contender], str, int, tuple[str, ...]]:
-    from predfuse import models
-    from predfuse.hardware.pruning import prune_blocks
-
-    rival = models.network("mobilenetv2")
-    contenders = [
-        Contender(rival, "mobilenetv2", None),
-        Contender(prune_blocks(rival), "mobilenetv2, pruned", None),
-    ]
-    source = ""
-    for name in ("fusionet", "mobilenetv2-fused"):
-        say(f"calibrating {name}")
-        made = calibrated(name, images, root=root)
-        source = made.source
-        bare = without_shifts(made.network)
-        say(f"masks of {name}")
-        masks = tuple(predicted_masks(made.network, made.images))
-        contenders += [
-            Contender(with_all_shifts(made.network), f"{name}, all shifts", None, masks),
-            Contender(made.network, name, None, masks),
-            Contender(bare, f"{name}, no shifts", None, tuple(predicted_masks(bare, made.images))),
-        ]
-    notes = (
-        "networks are calibrated on real images, not trained: weights initialised and pruned by magnitude to 20 % "
-        "(1x1) and 30 % (depthwise), batch norms and predictors fitted; hence no accuracy",
-        "'all shifts': a shift in every channel, dead ones too, as training leaves them: most bias sums there can be; "
-        "the rows to quote for trained networks",
-        "'no shifts': the shifts of the blocks' batch norms pruned away, so that there are no bias sums",
-    )
-    return contenders, source, images, notes

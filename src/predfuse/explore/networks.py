@@ -112,7 +112,7 @@ def make_subject(choice: NetworkChoice, root: Path | None = None) -> Subject:
 
 def _calibrated(choice: NetworkChoice, root: Path | None) -> tuple[Network, Array, None, str]:
     from predfuse import models
-    from predfuse.experiments.calibrated import calibrated, real_images
+    from predfuse.training.calibrated import calibrated, real_images
 
     if choice.pruned == "nothing":
         if choice.fused:

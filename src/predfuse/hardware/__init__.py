@@ -6,7 +6,6 @@ result.total_cycles, result.total_energy_uj, total_area_um2(spec)
 """
 
 from predfuse.hardware.area import area_items, total_area_um2
-from predfuse.hardware.closed_form.compare import Comparison, Contender, compare_paper
 from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.hardware.evaluate import Evaluation, evaluate
 from predfuse.hardware.pruning import prune_blocks
@@ -17,15 +16,12 @@ from predfuse.hardware.vary import with_fields
 __all__ = [
     "AcceleratorSpec",
     "ArchonSpec",
-    "Comparison",
-    "Contender",
     "Evaluation",
     "EyerissSpec",
     "LedgerEntry",
     "SimulationResult",
     "StageResult",
     "area_items",
-    "compare_paper",
     "evaluate",
     "load_spec",
     "names",

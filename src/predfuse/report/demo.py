@@ -8,15 +8,7 @@ from typing import Any
 import numpy as np
 
 from predfuse import __version__
-from predfuse.experiments.demo import (
-    DemoResult,
-    VariantName,
-    block_counts,
-    first_of_each_class,
-    masks_of_image,
-    rival_name,
-    wilson_interval,
-)
+from predfuse.experiments.demo import DemoResult, VariantName
 from predfuse.fusion.results import BlockStatistics, StageStatistics
 from predfuse.graph.nodes import Array
 from predfuse.report import charts
@@ -32,7 +24,6 @@ from predfuse.report.demo_tables import (
     data_title,
     difference,
     machine_rows,
-    network_name,
     operation_entries,
     operation_headings,
     operation_rows,
@@ -47,7 +38,7 @@ CHANNELS_SHOWN = 9
 def page(result: DemoResult) -> Page:
     """The HTML report."""
     return Page(
-        title=f"Predictive layer fusion: {network_name(result)} on {data_title(result)}",
+        title=f"Predictive layer fusion: {result.network_name} on {data_title(result)}",
         lead=(
             "A predictor without multiplications says which ReLUs of a bottleneck block let their value through. Given"
             " that, the block's three layers are one linear map: the weights of the survivors are added up, and each"
@@ -83,7 +74,7 @@ def _headline(result: DemoResult) -> Section:
         ),
         Tile(
             ratio(rival.dense.multiplications / total.fused.multiplications),
-            f"fewer than {rival_name(result)}",
+            f"fewer than {result.rival_name}",
             f"{ratio(rival.pruned.multiplications / total.fused.multiplications)} of its pruned multiplications",
         ),
     ]
@@ -96,18 +87,18 @@ def _headline(result: DemoResult) -> Section:
 
 
 def _accuracy(result: DemoResult) -> Section:
-    runs = ((network_name(result), result.variants, "green"), (rival_name(result), result.rival_variants, "grey"))
+    runs = ((result.network_name, result.variants, "green"), (result.rival_name, result.rival_variants, "grey"))
     points = {
         name: (
             list(variants),
             [variant.accuracy for variant in variants.values()],
-            [wilson_interval(variant.accuracy, len(result.dataset)) for variant in variants.values()],
+            [variant.interval for variant in variants.values()],
             colour,
         )
         for name, variants, colour in runs
     }
     chart = charts.intervals(points, "share right")
-    low, high = wilson_interval(result.variants["fused"].accuracy, len(result.dataset))
+    low, high = result.variants["fused"].interval
     text = (
         f"With {len(result.dataset):,} images the 95 % interval of the fused network is {100 * (high - low):.1f} points"
         " wide. The accuracies on the whole test set are those that training wrote into the checkpoints."
@@ -119,7 +110,7 @@ def _accuracy(result: DemoResult) -> Section:
 def _images(result: DemoResult) -> Section:
     names: list[VariantName] = ["vanilla", "pruned", "fused"]
     pictures = []
-    for position in first_of_each_class(result.dataset.labels):
+    for position in result.examples:
         label = int(result.dataset.labels[position])
         lines: list[tuple[str, Tone]] = []
         for name in names:
@@ -136,7 +127,7 @@ def _pixels(result: DemoResult, position: int) -> Array:
 
 
 def _operations(result: DemoResult) -> Section:
-    name, fused = network_name(result), result.counts.total.fused
+    name, fused = result.network_name, result.counts.total.fused
     colours = {"dense": "grey", "pruned": "blue", "pruned, zeros skipped": "sky"}
     others = [entry for entry in operation_entries(result) if entry[2] is not fused]
     chart = charts.ratio_bars(
@@ -162,7 +153,7 @@ def _operations(result: DemoResult) -> Section:
 
 
 def _blocks(result: DemoResult) -> Section:
-    counts = block_counts(result.counts)
+    counts = [counts for _, counts in result.blocks]
     names = [layer.name for layer in counts]
 
     def bars(kind: str, value: Any) -> Any:
@@ -229,24 +220,13 @@ def _error_table(blocks: Sequence[BlockStatistics]) -> Table:
 
 
 def _machines(result: DemoResult) -> Section:
-    machines = result.machines
-    names = {"dense": machines.dense, "pruned": machines.sparse}
-    labels = [
-        f"{network_name(result)} on {machines.fused.result.accelerator} over {rival_name(result)} {state} on"
-        f" {contender.result.accelerator}"
-        for state, contender in names.items()
-    ]
-    bars = charts.ratio_bars(
-        [f"{label}{suffix}" for label in labels for suffix in ("", ", per mm2")],
-        [
-            machines.dense_speedup,
-            machines.dense_speedup_at_equal_area,
-            machines.sparse_speedup,
-            machines.sparse_speedup_at_equal_area,
-        ],
-        ["green", "grey", "blue", "grey"],
-        "speed-up",
-    )
+    forms = result.closed_forms
+    labels, speedups = [], []
+    for state, over in {"dense": forms.dense, "pruned": forms.sparse}.items():
+        label = f"{result.network_name} on {forms.best.spec.name} over {result.rival_name} {state} on {over.spec.name}"
+        labels += [label, f"{label}, per mm2"]
+        speedups += [forms.speedup(forms.best, over), result.speedup_at_equal_area(over)]
+    bars = charts.ratio_bars(labels, speedups, ["green", "grey", "blue", "grey"], "speed-up")
     rows = Table(MACHINE_HEADINGS, machine_rows(result), text_columns=frozenset((0, 1)))
     return Section("Accelerators, paper fidelity", [MACHINE_NOTE, Chart(bars), rows])
 
@@ -263,11 +243,10 @@ def _simulated(result: DemoResult) -> Section:
 
 
 def _masks(result: DemoResult) -> Section:
-    position = first_of_each_class(result.dataset.labels)[-1]
+    position = result.examples[-1]
     image = _pixels(result, position).astype(np.float64) / 255
     grey = image if image.ndim == 2 else image.mean(axis=2)
-    masks = masks_of_image(result, position)
-    first, (expand, _) = next(iter(masks.items()))
+    first, (expand, _) = next(iter(result.masks.items()))
     lively = expand.std(axis=(1, 2)).argsort(kind="stable")[::-1][:CHANNELS_SHOWN]
     single = {f"channel {channel}": expand[channel].astype(np.float64) for channel in sorted(lively.tolist())}
     parts: list[Part] = [
@@ -277,7 +256,7 @@ def _masks(result: DemoResult) -> Section:
         "The share of all middle channels of each block that is on, pixel by pixel.",
     ]
     for stage, title in enumerate(("after expand", "after depthwise")):
-        shares = {f"{name} {title}": pair[stage].mean(axis=0) for name, pair in masks.items()}
+        shares = {f"{name} {title}": pair[stage].mean(axis=0) for name, pair in result.masks.items()}
         low, high = min(map(np.min, shares.values())), max(map(np.max, shares.values()))
         scale = (np.floor(low * 20) / 20, np.ceil(high * 20) / 20)
         parts.append(Chart(charts.heat_maps({"input": grey, **shares}, columns=4, scale=scale)))
@@ -298,7 +277,7 @@ def _published(result: DemoResult) -> Section:
 
 def _training(result: DemoResult) -> list[Section]:
     """Test accuracy over the epochs of the log, where there is one."""
-    if not result.run.history:
+    if not result.history:
         return []
     colours = {
         "vanilla": "grey",
@@ -309,7 +288,7 @@ def _training(result: DemoResult) -> list[Section]:
     series: dict[str, tuple[list[float], list[float], str]] = {}
     ends = {"predicted-frozen": "layerwise", "predicted-joint": "layerwise"}  # both tunings start from that stage
     before, last = 0.0, 0.0
-    for line in result.run.history:
+    for line in result.history:
         stage = str(line.get("stage"))
         if stage not in series:
             start = ends.get(stage)
@@ -320,7 +299,7 @@ def _training(result: DemoResult) -> list[Section]:
         y.append(float(line["test_accuracy"]))
         last = x[-1]
     chart = charts.lines(series, "epochs since the start", "test accuracy")
-    text = f"How {network_name(result)} was trained, from the log of the run; every stage starts from the one before."
+    text = f"How {result.network_name} was trained, from the log of the run; every stage starts from the one before."
     return [Section("Training", [text, Chart(chart)])]
 
 

@@ -6,7 +6,8 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from predfuse.experiments.demo import DemoResult, Variant, VariantName, block_counts, rival_name, wilson_interval
+from predfuse.data import CATALOGUE
+from predfuse.experiments.demo import DemoResult, Variant, VariantName
 from predfuse.fusion.counts import Operations
 from predfuse.report.compare import cost_table, headline, terminal_table, who_table
 from predfuse.report.terminal import count, percent, ratio, table, text_columns
@@ -19,11 +20,6 @@ HOW: dict[VariantName, str] = {
 }
 
 
-def network_name(result: DemoResult) -> str:
-    """Name of the fusible network."""
-    return result.variants["fused"].checkpoint.network.name
-
-
 def all_additions(operations: Operations) -> float:
     """Additions of any width: of sums, biases and predictor."""
     return operations.additions + operations.bias_additions + operations.predictor_additions
@@ -33,11 +29,11 @@ def accuracy_rows(result: DemoResult) -> list[list[str]]:
     """Network, share right, interval, whole test set, how it ran."""
     rows = []
     for name, variants in (
-        (network_name(result), result.variants),
-        (rival_name(result), result.rival_variants),
+        (result.network_name, result.variants),
+        (result.rival_name, result.rival_variants),
     ):
         for variant in variants.values():
-            low, high = wilson_interval(variant.accuracy, len(result.dataset))
+            low, high = variant.interval
             interval = f"{percent(low)} to {percent(high)}"
             row = [f"{name} {variant.name}", percent(variant.accuracy), interval, _whole_test_set(variant)]
             rows.append([*row, HOW[variant.name]])
@@ -59,7 +55,7 @@ def operation_entries(result: DemoResult) -> list[tuple[str, str, Operations]]:
     """Network, way of executing it, operations per image."""
     total, rival = result.counts.total, result.rival_counts.total
     assert total.nonzero is not None and rival.nonzero is not None
-    name, other = network_name(result), rival_name(result)
+    name, other = result.network_name, result.rival_name
     return [
         (name, "dense", total.dense),
         (name, "pruned", total.pruned),
@@ -104,7 +100,7 @@ def _terminal_operations(result: DemoResult) -> RichTable:
 
 
 def operation_headings(result: DemoResult) -> tuple[str, ...]:
-    less = f"{network_name(result)} dense / this"
+    less = f"{result.network_name} dense / this"
     return ("per image", "multiplications", less, "additions", "of biases", "of predictor (4 bit)", "weights stored")
 
 
@@ -123,8 +119,7 @@ BLOCK_HEADINGS = (
 
 def block_rows(result: DemoResult) -> list[list[str]]:
     rows = []
-    blocks = result.variants["fused"].result.blocks
-    for block, counts in zip(blocks, block_counts(result.counts), strict=True):
+    for block, counts in result.blocks:
         both = block.expand + block.depthwise
         rows.append(
             [
@@ -168,23 +163,21 @@ MACHINE_NOTE = (
 
 def machine_rows(result: DemoResult) -> list[list[str]]:
     """Network, machine, cycles per image, how much faster the fused network is, the same per area, energy."""
-    machines = result.machines
-    contenders = (
-        (machines.dense, machines.dense_speedup, machines.dense_speedup_at_equal_area),
-        (machines.sparse, machines.sparse_speedup, machines.sparse_speedup_at_equal_area),
-        (machines.fused, 1.0, 1.0),
-    )
-    return [
-        [
-            f"{contender.result.network} {state}",
-            contender.result.accelerator,
-            f"{contender.result.total_cycles:,}",
-            f"{speedup:.2f}x",
-            f"{at_equal_area:.2f}x",
-            f"{contender.result.total_energy_uj:,.0f}",
-        ]
-        for state, (contender, speedup, at_equal_area) in zip(("dense", "pruned", "fused"), contenders, strict=True)
-    ]
+    forms = result.closed_forms
+    rows = []
+    for state, machine in {"dense": forms.dense, "pruned": forms.sparse, "fused": forms.best}.items():
+        at_equal_area = 1.0 if machine is forms.best else result.speedup_at_equal_area(machine)
+        rows.append(
+            [
+                f"{machine.contender.network.name} {state}",
+                machine.spec.name,
+                f"{machine.costs.total_cycles:,}",
+                f"{forms.speedup(forms.best, machine):.2f}x",
+                f"{at_equal_area:.2f}x",
+                f"{machine.costs.energy_uj:,.0f}",
+            ]
+        )
+    return rows
 
 
 def terminal(result: DemoResult) -> Group:
@@ -214,8 +207,6 @@ def terminal(result: DemoResult) -> Group:
 
 
 def data_title(result: DemoResult) -> str:
-    from predfuse.data import CATALOGUE
-
     name = result.dataset.name
     if name == "fashion-mnist-1000":
         return "Fashion-MNIST"

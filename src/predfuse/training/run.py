@@ -15,7 +15,6 @@ from predfuse import __version__, data, models
 from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.files import write_text_atomically
-from predfuse.graph.nodes import Network
 from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.predictor.layerwise import layerwise_loss
@@ -310,16 +309,3 @@ class Run:
             trainer.forget_state()
         self.processes.wait()
         return path
-
-
-def network_of(path: Path, architecture: str | None = None) -> Network:
-    """The graph of a checkpoint's network, with its normalisation and labels."""
-    model, metadata = load_checkpoint(path, architecture)
-    return models.to_network(
-        model,
-        name=model.architecture,
-        mean=tuple(metadata.get("mean", ())),
-        std=tuple(metadata.get("std", ())),
-        labels=tuple(metadata.get("labels", ())),
-        metadata={key: metadata[key] for key in ("stage", "data", "test_accuracy") if key in metadata},
-    )

@@ -10,7 +10,6 @@ import pytest
 from hardware.cycle.machines import archon, eyeriss, random_masks, with_predictors
 
 from predfuse import models
-from predfuse.experiments.calibrated import with_all_shifts
 from predfuse.experiments.compare import grids, pes_in_area
 from predfuse.graph.nodes import Network
 from predfuse.hardware.area import total_area_um2
@@ -18,6 +17,7 @@ from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.pruning import prune_blocks
 from predfuse.hardware.result import SimulationResult
+from predfuse.training.calibrated import with_all_shifts
 
 SURVIVORS = 0.6
 """So that 36 % of the pixels pass both random masks, about as many as pass the calibrated ones."""
