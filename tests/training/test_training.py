@@ -16,6 +16,8 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
@@ -24,6 +26,7 @@ from predfuse.errors import InputError
 from predfuse.models import to_network
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.layerwise import block_loss
+from predfuse.training.augment import generator, vary
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from predfuse.training.config import PredictConfig, TrainConfig, load_config, parse_config, stored_config
 from predfuse.training.fast.choose import use_kernels
@@ -77,7 +80,7 @@ def test_pruned_stages_have_the_asked_sparsity(finished: dict[str, Path]) -> Non
     for stage in STAGES[1:]:
         model, _ = load_checkpoint(finished[stage])
         for name, (conv, kind) in prunable_layers(model).items():
-            wanted = round((0.5 if kind == "pointwise" else 0.4) * conv.weight.numel())
+            wanted = round({"pointwise": 0.5, "depthwise": 0.4, "outside": 0}[kind] * conv.weight.numel())
             assert int((conv.weight == 0).sum()) == wanted, (stage, name)
 
 
@@ -526,3 +529,38 @@ def test_checkpoints_of_earlier_versions_may_name_settings_that_are_gone_if_they
     raw["prune"]["ternary_decay"] = 0.25
     with pytest.raises(InputError, match="trained with ternary_decay, which is gone"):
         stored_config(raw, "old.safetensors")
+
+
+def test_held_out_images_are_not_trained_on_and_test_images_wait(config_path: Path, tmp_path: Path) -> None:
+    overrides = ["vanilla.epochs=3", "prune=null", "predict=null", "data.held_out=16"]
+    run = Run(load_config(config_path, overrides), tmp_path)
+    images = {name: {image.tobytes() for image in getattr(run.trainer, name).images} for name in ("train", "held_out")}
+    assert len(run.trainer.train) == 48 and len(images["held_out"]) == 16 and not images["train"] & images["held_out"]
+    facts = read_tensors(run.train()["vanilla"])[1]
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert ["test_accuracy" in line for line in lines] == [False, False, True]
+    assert all("held_out_accuracy" in line for line in lines) and facts["held_out_images"] == 16
+    assert facts["held_out_accuracy"] == lines[-1]["held_out_accuracy"]
+    with pytest.raises(InputError, match="cannot hold out 64 of 64 images"):
+        Run(load_config(config_path, ["data.held_out=64"]), tmp_path / "none")
+
+
+@given(st.integers(0, 2), st.integers(0, 5), st.booleans(), st.integers(0, 2**32))
+def test_images_are_varied_as_one_would_by_hand(padding: int, cutout: int, flip: bool, seed: int) -> None:
+    images = torch.randint(1, 256, (4, 2, 6, 5), generator=generator(seed), dtype=torch.uint8)
+    varied = vary(images, padding, flip, generator(seed), cutout)
+    random = generator(seed)
+    mirrored = torch.rand(4, generator=random) < 0.5 if flip else torch.zeros(4, dtype=torch.bool)
+    shifts = torch.randint(0, 2 * padding + 1, (2, 4, 1), generator=random) if padding else torch.zeros(2, 4, 1)
+    tops, lefts = (torch.randint(0, side, (4,), generator=random) - cutout // 2 for side in (6, 5))
+    for n, image in enumerate(images):
+        padded = torch.nn.functional.pad(image, (padding,) * 4)
+        down, right = int(shifts[0, n]), int(shifts[1, n])
+        wanted = padded[:, down : down + 6, right : right + 5].clone()
+        if mirrored[n]:
+            wanted = wanted.flip(2)
+        for row in range(6):
+            for column in range(5):
+                if 0 <= row - tops[n] < cutout and 0 <= column - lefts[n] < cutout:
+                    wanted[:, row, column] = 0
+        assert torch.equal(varied[n], wanted), n

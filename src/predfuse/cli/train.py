@@ -19,6 +19,7 @@ def train(
     config: Annotated[Path, typer.Argument(help="YAML configuration of the run.", metavar="CONFIG")],
     output: OutputFolder,
     device: Device = "auto",
+    seed: Annotated[int | None, typer.Option("--seed", help="Instead of the configuration's seed.", min=0)] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", "-s", help="KEY=VALUE, e.g. vanilla.epochs=3; may be repeated.")
     ] = None,
@@ -32,16 +33,19 @@ def train(
     given again on the same kind of device. Under torchrun the images of every step are shared by the processes.
     """
     outputs = Outputs(json_path, csv_path, report)
-    run = Run(load_config(config, overrides or []), output, device)
+    seeds = [] if seed is None else [f"seed={seed}"]
+    run = Run(load_config(config, [*(overrides or []), *seeds]), output, device)
     paths = run.train()
     if not run.processes.first:
         return
+    accuracies = ("held_out_accuracy", "test_accuracy") if run.config.data.held_out else ("test_accuracy",)
+    facts = {stage: read_tensors(path)[1] for stage, path in paths.items()}
     rows = [
-        {"stage": stage, "test_accuracy": read_tensors(path)[1]["test_accuracy"], "checkpoint": str(path)}
+        {"stage": stage, **{name: facts[stage][name] for name in accuracies}, "checkpoint": str(path)}
         for stage, path in paths.items()
     ]
     title = f"{run.config.network.name} on {run.config.data.name}"
-    table = Table("stage", "test accuracy", "checkpoint", title=title)
+    table = Table("stage", *(name.replace("_", " ") for name in accuracies), "checkpoint", title=title)
     for row in rows:
-        table.add_row(row["stage"], f"{row['test_accuracy']:.2%}", row["checkpoint"])
+        table.add_row(row["stage"], *(f"{row[name]:.2%}" for name in accuracies), row["checkpoint"])
     outputs.emit(title, rows, rows, lambda shown: shown.print(table))

@@ -74,6 +74,19 @@ class Dataset:
             raise InputError(f"data set {self.name}", f"limit is {count}", "use 1 or more images")
         return dataclasses.replace(self, images=self.images[:count], labels=self.labels[:count])
 
+    def without_every(self, count: int) -> tuple[Dataset, Dataset]:
+        """The data set without ``count`` images spread evenly over it, and a data set of these.
+
+        Raises:
+            InputError: No image would be left.
+        """
+        if not 0 < count < len(self):
+            raise InputError(f"data set {self.name}", f"cannot hold out {count} of {len(self)} images", "use fewer")
+        out = np.zeros(len(self), bool)
+        out[np.arange(count) * len(self) // count] = True
+        kept, held = (dataclasses.replace(self, images=self.images[m], labels=self.labels[m]) for m in (~out, out))
+        return kept, held
+
 
 @dataclass(frozen=True)
 class Source:

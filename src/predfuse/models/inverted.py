@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from predfuse.errors import InputError
 from predfuse.graph.nodes import Activation, Shape
 from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, ShuffleUnit
 
@@ -65,6 +66,7 @@ def mobilenetv2(
     architecture: str = "mobilenetv2",
     num_classes: int = 10,
     input_shape: Shape = (3, 32, 32),
+    width: float = 1.0,
     stem_stride: int = 1,
     stem_channels: int = 32,
     expansion: int = 6,
@@ -75,14 +77,22 @@ def mobilenetv2(
     """MobileNetV2: ``channels`` are the input of the first block, then the output of every block.
 
     The published list is c = 16,24x2,32x3,64x4,96x3,160x3 and o = 24x2,32x3,64x4,96x3,160x3,320, expansion 6,
-    stride 2 at blocks 6 and 13.
+    stride 2 at blocks 6 and 13. ``width`` is a factor on all channels, stem and tail too, rounded.
+
+    Raises:
+        InputError: The width leaves a layer without channels.
     """
     options = {key: value for key, value in locals().items() if key != "architecture"}
-    c, o = channels[:-1], channels[1:]
+    stem, tail, *scaled = (round(count * width) for count in (stem_channels, tail_channels, *channels))
+    if min(stem, tail, *scaled) < 1:
+        raise InputError(
+            f"{architecture} options", f"width {width} leaves a layer without channels", "use a larger one"
+        )
+    c, o = scaled[:-1], scaled[1:]
     layers = [
-        *_separable_stem(input_shape[0], stem_channels, c[0], stem_stride, "relu6"),
+        *_separable_stem(input_shape[0], stem, c[0], stem_stride, "relu6"),
         *_blocks(c, [expansion * into for into in c], o, strided, activation="relu6"),
-        *_tail(o[-1], tail_channels, num_classes, "relu6"),
+        *_tail(o[-1], tail, num_classes, "relu6"),
     ]
     return Cnn(architecture, options, input_shape, layers)
 

@@ -40,10 +40,12 @@ def variation(seed: int, stream: Stream, step: int) -> torch.Generator:
     return generator(seed, stream, step, VARIATION)
 
 
-def vary(images: Tensor, padding: int, flip: bool, random: torch.Generator) -> Tensor:
+def vary(images: Tensor, padding: int, flip: bool, random: torch.Generator, cutout: int = 0) -> Tensor:
     """Shift each ``[N, C, H, W]`` image by up to ``padding`` pixels (zeros move in) and mirror half of them.
 
-    The images may lie on any device; ``random`` is the CPU's, so that the variation is the same on all of them.
+    With ``cutout`` a square of this side, its centre anywhere in the image, becomes zero too (DeVries and Taylor,
+    arXiv 1708.04552). The images may lie on any device; ``random`` is the CPU's, so that the variation is the same on
+    all of them.
     """
     count, _, height, width = images.shape
     where = images.device
@@ -57,7 +59,14 @@ def vary(images: Tensor, padding: int, flip: bool, random: torch.Generator) -> T
         images = torch.nn.functional.pad(images, (padding,) * 4)
         rows, columns = rows + shifts[0], columns + shifts[1]
     index = torch.arange(count, device=where)
-    return images.permute(0, 2, 3, 1)[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    varied = images.permute(0, 2, 3, 1)[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    if not cutout:
+        return varied
+    top = torch.randint(0, height, (count, 1), generator=random).to(where) - cutout // 2
+    left = torch.randint(0, width, (count, 1), generator=random).to(where) - cutout // 2
+    row, column = torch.arange(height, device=where), torch.arange(width, device=where)
+    inside_rows, inside_columns = (row >= top) & (row < top + cutout), (column >= left) & (column < left + cutout)
+    return varied.masked_fill(inside_rows[:, None, :, None] & inside_columns[:, None, None, :], 0)
 
 
 class Normaliser:

@@ -35,6 +35,13 @@ class DataConfig(_Strict):
     size: int | None = Field(None, gt=0, description="Side in pixels the pictures of an image folder are resampled to.")
     crop_padding_pixels: int = Field(2, ge=0, description="Random shifts by up to this many pixels.")
     flip: bool = Field(True, description="Mirror half of the images.")
+    cutout_pixels: int = Field(0, ge=0, description="Side of a square of every image that is blanked; 0: none.")
+    held_out: int = Field(
+        0,
+        ge=0,
+        description="So many training images, evenly spread, are not trained on: choices are made by accuracy on them, "
+        "the test images wait for the end of a stage. 0: none, epochs are followed by accuracy on the test images.",
+    )
 
 
 class VanillaConfig(_Strict):
@@ -44,7 +51,6 @@ class VanillaConfig(_Strict):
     learning_rate: float = Field(0.1, gt=0)
     warmup_fraction: float = Field(0.15, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
 
 
@@ -85,6 +91,9 @@ class PruneConfig(DistilledConfig):
     shift_sparsity: float = Field(
         0.0, ge=0, le=1, description="Of the shifts after the blocks' expand and depthwise; 0: not pruned, 1: removed."
     )
+    outside_sparsity: float = Field(
+        0.0, ge=0, lt=1, description="Of the 1x1 convolutions outside the blocks (stem and tail); 0: not pruned."
+    )
     ramp_fraction: float = Field(0.5, gt=0, le=1, description="Part of the stage in which sparsity grows.")
     update_every_steps: int = Field(16, gt=0)
 
@@ -124,7 +133,6 @@ _END_TO_END = (
     "epochs",
     "learning_rate",
     "weight_decay",
-    "momentum",
     "label_smoothing",
     "distillation_weight",
     "distillation_temperature",
@@ -149,7 +157,9 @@ class TrainConfig(_Strict):
     seed: int = Field(0, ge=0)
     batch_size: int = Field(64, gt=0, description="Images per step over all processes.")
     threads: int | None = Field(None, gt=0, description="Torch threads per process; default: torch's.")
-    evaluate_every_epochs: int = Field(1, gt=0, description="Accuracy on the test images; after the last step always.")
+    evaluate_every_epochs: int = Field(
+        1, gt=0, description="Accuracy on the held-out images, or the test images where none are; always at the end."
+    )
     checkpoint_seconds: float = Field(60, ge=0, description="How often an interrupted run can be taken up again.")
     vanilla: VanillaConfig = VanillaConfig()
     prune: PruneConfig | None = PruneConfig()
@@ -207,20 +217,28 @@ def load_config(path: Path | None, overrides: list[str] | None = None) -> TrainC
     Raises:
         InputError: Missing or malformed file, unknown key, value out of range.
     """
-    where = str(path) if path else "command line"
-    raw: Any = {}
-    if path is not None:
-        try:
-            raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(where, f"cannot be read ({error.strerror})", "name a YAML configuration") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(where, f"is not YAML ({' '.join(str(error).split())})", "correct the file") from error
-    if not isinstance(raw, dict):
-        raise InputError(where, "does not hold a mapping", "write keys such as network:, data:, vanilla:")
+    raw = {} if path is None else read_yaml(path)
     for override in overrides or []:
         _override(raw, override)
-    return parse_config(raw, where)
+    return parse_config(raw, str(path) if path else "command line")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping a YAML file holds.
+
+    Raises:
+        InputError: Missing or malformed file.
+    """
+    where = str(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(where, f"cannot be read ({error.strerror})", "name a YAML configuration") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(where, f"is not YAML ({' '.join(str(error).split())})", "correct the file") from error
+    if not isinstance(raw, dict):
+        raise InputError(where, "does not hold a mapping", "write keys such as network:, data:, vanilla:")
+    return raw
 
 
 def parse_config(raw: Any, where: str) -> TrainConfig:
@@ -248,6 +266,7 @@ _RETIRED: dict[str, Any] = {
     "further_cycles": [],
     "ternary_decay": 0.0,
     "ternary_distance": 0.0,
+    "momentum": 0.9,
 }
 """Settings that earlier versions wrote into checkpoints, and the values at which they did nothing (docs/zoo.md)."""
 
@@ -258,16 +277,21 @@ def stored_config(raw: Any, where: str) -> TrainConfig:
     Raises:
         InputError: As :func:`parse_config`; a setting that is gone was in use.
     """
-    return parse_config(_without_retired(raw, where), where)
+    return parse_config(without_retired(raw, where), where)
 
 
-def _without_retired(raw: Any, where: str) -> Any:
+def without_retired(raw: Any, where: str) -> Any:
+    """A configuration without the settings that are gone and did nothing.
+
+    Raises:
+        InputError: One was in use.
+    """
     if not isinstance(raw, dict):
         return raw
     kept = {}
     for key, value in raw.items():
         if key not in _RETIRED:
-            kept[key] = _without_retired(value, where) if key != "network" else value
+            kept[key] = without_retired(value, where) if key != "network" else value
         elif value != _RETIRED[key]:
             raise InputError(where, f"was trained with {key}, which is gone", "use predfuse as of commit 5527e2b")
     return kept

@@ -83,11 +83,12 @@ class Trainer:
     Attributes:
         config: The whole run's configuration.
         train: Training images.
-        test: Test images.
+        test: Test images; looked at when a stage ends, and after epochs only where no images are held out.
         folder: Receives the log and the resumable state.
         processes: This process among those of the run.
         journal: Receives an entry per epoch.
         device: Where the images lie and the models are trained.
+        held_out: Images kept from training to choose by.
     """
 
     config: TrainConfig
@@ -97,6 +98,7 @@ class Trainer:
     processes: Processes
     journal: Journal
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    held_out: Dataset | None = None
     normalise: Normaliser = field(init=False)
     _images: Tensor = field(init=False)
     _labels: Tensor = field(init=False)
@@ -128,14 +130,15 @@ class Trainer:
         start = step % self.steps_per_epoch * size
         chosen = permutation[start : start + size]
         data = self.config.data
-        images = vary(self._images[chosen], data.crop_padding_pixels, data.flip, variation(seed, stage.stream, step))
+        random = variation(seed, stage.stream, step)
+        images = vary(self._images[chosen], data.crop_padding_pixels, data.flip, random, data.cutout_pixels)
         share = size // self.processes.count
         mine = slice(self.processes.rank * share, (self.processes.rank + 1) * share)
         return self.normalise(images[mine]), self._labels[chosen[mine]]
 
-    def run(self, model: Cnn, stage: Stage) -> float:
-        """Train ``model`` through one stage, taking up an interrupted one where it was; its test accuracy then."""
-        accuracy: float | None = None
+    def run(self, model: Cnn, stage: Stage) -> dict[str, float]:
+        """Train ``model`` through one stage, taking up an interrupted one where it was; its accuracies by name."""
+        accuracies: dict[str, float] = {}
         step, clock = self._resume(model, stage)
         rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in stage.optimizers]
         peaks = [
@@ -167,7 +170,7 @@ class Trainer:
                     advance(step)
                     if step % self.steps_per_epoch == 0 or step == stage.steps:
                         self._synchronise_statistics(model)
-                        accuracy = self._report(model, stage, step, factor * peaks[0][0], window, clock)
+                        accuracies = self._report(model, stage, step, factor * peaks[0][0], window, clock)
                         window = _Window()
                         stage.set_mode(model)
                     if time.monotonic() - saved > self.config.checkpoint_seconds and self.processes.count == 1:
@@ -177,9 +180,9 @@ class Trainer:
                 if self.processes.count == 1:
                     self._save(model, stage, step, clock)
                 raise
-        if accuracy is None and self.processes.first:  # no step was left
-            accuracy = self.evaluate(model)
-        return accuracy or 0.0
+        if not accuracies and self.processes.first:  # no step was left
+            accuracies = self.accuracies(model, last=True)
+        return accuracies
 
     def _step(self, model: Cnn, stage: Stage, loss: Tensor, window: _Window) -> None:
         self.processes.mean(p.grad for p in model.parameters() if p.grad is not None)
@@ -190,25 +193,31 @@ class Trainer:
     def _synchronise_statistics(self, model: Cnn) -> None:
         self.processes.mean(buffer for buffer in model.buffers() if buffer.is_floating_point())
 
-    def evaluate(self, model: Cnn, batch: int = 250) -> float:
-        """Fraction of the test images classified correctly, in evaluation mode."""
-        return accuracy(model, self.test, self.normalise, batch)
+    def accuracies(self, model: Cnn, last: bool) -> dict[str, float]:
+        """Accuracy on the held-out images, and on the test images at the end of a stage or where none are held out."""
+        sets = {
+            "held_out_accuracy": self.held_out,
+            "test_accuracy": self.test if last or self.held_out is None else None,
+        }
+        return {name: accuracy(model, images, self.normalise) for name, images in sets.items() if images is not None}
 
-    def _report(self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window, clock: _Clock) -> float | None:
-        """Log an epoch, with the test accuracy (returned) if it is due."""
+    def _report(
+        self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window, clock: _Clock
+    ) -> dict[str, float]:
+        """Log an epoch, with the accuracies (returned) if they are due."""
         if not math.isfinite(window.mean_loss):
             raise PredfuseError(f"stage {stage.name}: the loss became {window.mean_loss}; lower the learning rate")
         if not self.processes.first:
-            return 0.0
+            return {}
         speed = round(window.images_per_second, 1)
         due = step == stage.steps or step // self.steps_per_epoch % self.config.evaluate_every_epochs == 0
-        found = self.evaluate(model) if due else None
+        found = self.accuracies(model, step == stage.steps) if due else {}
         entry = {
             "stage": stage.name,
             "epoch": round(step / self.steps_per_epoch, 4),
             "step": step,
             "loss": round(window.mean_loss, 5),
-            **({} if found is None else {"test_accuracy": found}),
+            **found,
             "last_learning_rate": rate,
             "images_per_second": speed,
             "seconds": round(clock.seconds, 1),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.errors import InputError
-from predfuse.models.layers import Cnn, PartialNorm
+from predfuse.models.layers import Cnn, ConvUnit, PartialNorm
 
 INNER_NORMS = ("expand_norm", "depthwise_norm")
 
@@ -25,8 +25,14 @@ def keep_largest(weight: Tensor, sparsity: float) -> Tensor:
 
 
 def prunable_layers(model: Cnn) -> dict[str, tuple[nn.Conv2d, str]]:
-    """The blocks' convolutions by parameter name, each with its kind, ``"pointwise"`` or ``"depthwise"``."""
+    """The convolutions that may be pruned, by name, each with its kind.
+
+    ``"pointwise"`` and ``"depthwise"`` are those of the blocks, ``"outside"`` the 1x1 convolutions of stem and tail.
+    """
     found: dict[str, tuple[nn.Conv2d, str]] = {}
+    for name, layer in model.layers.named_children():
+        if isinstance(layer, ConvUnit) and layer.conv.kernel_size == (1, 1):
+            found[name] = (layer.conv, "outside")
     for name, block in model.bottlenecks():
         found[f"{name}.expand"] = (block.expand, "pointwise")
         found[f"{name}.depthwise"] = (block.depthwise, "depthwise")
@@ -72,11 +78,17 @@ class Pruner:
         self.hold_zeros()
 
     @torch.no_grad()
-    def prune(self, pointwise_sparsity: float, depthwise_sparsity: float, shift_sparsity: float = 0.0) -> None:
+    def prune(
+        self,
+        pointwise_sparsity: float,
+        depthwise_sparsity: float,
+        shift_sparsity: float = 0.0,
+        outside_sparsity: float = 0.0,
+    ) -> None:
         """Choose new masks by magnitude and apply them."""
+        finals = {"pointwise": pointwise_sparsity, "depthwise": depthwise_sparsity, "outside": outside_sparsity}
         for name, (conv, kind) in self._layers.items():
-            sparsity = pointwise_sparsity if kind == "pointwise" else depthwise_sparsity
-            self._masks[name] = keep_largest(conv.weight, sparsity)
+            self._masks[name] = keep_largest(conv.weight, finals[kind])
         for norm in self._norms:
             norm.keep_shifts(keep_largest(norm.shifts(), shift_sparsity))
         self.apply()
@@ -97,12 +109,14 @@ class Pruner:
 
     @torch.no_grad()
     def sparsity(self) -> dict[str, float]:
-        """Fraction of zero weights of each kind, and of zero shifts where these can be pruned."""
-        zeros = {"pointwise": 0, "depthwise": 0}
-        total = {"pointwise": 0, "depthwise": 0}
+        """Fraction of zero weights of each kind, outside the blocks only if there are any, and of prunable shifts."""
+        zeros = {"pointwise": 0, "depthwise": 0, "outside": 0}
+        total = dict(zeros)
         for conv, kind in self._layers.values():
             zeros[kind] += int((conv.weight == 0).sum())
             total[kind] += conv.weight.numel()
+        if not zeros["outside"]:
+            del zeros["outside"]
         if self._norms:
             zeros["shift"] = sum(int((norm.shift_mask == 0).sum()) for norm in self._norms)
             total["shift"] = sum(norm.shift_mask.numel() for norm in self._norms)

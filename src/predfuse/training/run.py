@@ -40,10 +40,13 @@ from predfuse.training.pruning import Pruner, cubic_sparsity, make_shifts_prunab
 
 log = logging.getLogger(__name__)
 
+MOMENTUM = 0.9
+"""Nesterov's, of all end-to-end training."""
+
 
 def _sgd(model: Cnn, config: VanillaConfig) -> torch.optim.Optimizer:
     groups = [group for group in parameter_groups(model, config.weight_decay) if group["params"]]
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=MOMENTUM, nesterov=True)
 
 
 def vanilla_stage(trainer: Trainer, model: Cnn, config: VanillaConfig) -> Stage:
@@ -61,7 +64,7 @@ def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss) -
     if config.shift_sparsity:
         make_shifts_prunable(model)
     pruner = Pruner(model)
-    finals = (config.pointwise_sparsity, config.depthwise_sparsity, config.shift_sparsity)
+    finals = (config.pointwise_sparsity, config.depthwise_sparsity, config.shift_sparsity, config.outside_sparsity)
 
     def after_step(step: int) -> None:
         if step <= ramp and (step % config.update_every_steps == 0 or step == ramp):
@@ -191,7 +194,8 @@ class Run:
         test = data.load(source.name, "test", root=source.root, limit=source.limit, size=source.size)
         self._open_folder()
         journal = Journal(folder / "log.jsonl" if self.processes.first else None, self.made_with)
-        self.trainer = Trainer(config, train, test, folder, self.processes, journal, self.device)
+        train, held_out = train.without_every(source.held_out) if source.held_out else (train, None)
+        self.trainer = Trainer(config, train, test, folder, self.processes, journal, self.device, held_out)
 
     def _open_folder(self) -> None:
         path = self.folder / "config.yaml"
@@ -277,23 +281,23 @@ class Run:
             return path
         model = load()
         stage = make(model)
-        accuracy = self.trainer.run(model, stage)
-        return self._finish(model, name, accuracy, stage.facts())
+        accuracies = self.trainer.run(model, stage)
+        return self._finish(model, name, {**accuracies, **stage.facts()})
 
     def _require_made_by_this_config(self, path: Path, stage: str) -> None:
         made_by = stored_config(read_tensors(path)[1].get("config"), str(path))
         if not made_by.gives_the_same(self.config, stage):
             raise InputError(str(path), "was made with another configuration", "choose another output folder")
 
-    def _finish(self, model: Cnn, name: str, accuracy: float, facts: Mapping[str, Any]) -> Path:
+    def _finish(self, model: Cnn, name: str, facts: Mapping[str, Any]) -> Path:
         path = self._path(name)
         trainer = self.trainer
         if self.processes.first:
             train = trainer.train
             metadata = {
                 "stage": name,
-                "test_accuracy": accuracy,
                 "test_images": len(trainer.test.labels),
+                **({} if trainer.held_out is None else {"held_out_images": len(trainer.held_out.labels)}),
                 "data": train.name,
                 "mean": train.mean,
                 "std": train.std,

@@ -37,15 +37,14 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
     Raises:
         InputError: No such run, a stage of another configuration than the run's, or a log that lacks a stage.
     """
-    from predfuse.training.config import load_config, stored_config
+    from predfuse.training.config import parse_config, read_yaml, stored_config, without_retired
 
     base = where or root()
     if not name or Path(name).name != name:
         raise InputError(f"name {name!r}", "is no folder name", "use something like cifar10-fusionet-s")
-    config = load_config(run / "config.yaml")
-    written = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    written = without_retired(read_yaml(run / "config.yaml"), str(run / "config.yaml"))
     written["data"]["root"] = None
-    config = config.model_copy(update={"data": config.data.model_copy(update={"root": None})})
+    config = parse_config(written, str(run / "config.yaml"))
     paths = [path for stage in STAGES if (path := run / f"{stage}.safetensors").is_file()]
     if not paths:
         raise InputError(str(run), "holds no finished stage", "name the output folder of predfuse train")
@@ -136,6 +135,8 @@ def _stage(
         file=file.name if weights else None,
         file_bytes=file.stat().st_size if weights else None,
         sha256=sha256_of_file(file) if weights else None,
+        held_out_images=int(facts.get("held_out_images", 0)),
+        held_out_accuracy=facts.get("held_out_accuracy"),
     )
 
 
