@@ -43,7 +43,7 @@ def test_faster_and_leaner_than_dense_and_sparse(fused: SimulationResult, rivals
     assert fused.total_energy_uj <= dense.total_energy_uj / 3
     # The rivals are no worse at cycle fidelity than their published closed forms make them.
     assert dense.compute_cycles < 4_441_408
-    assert sparse.total_cycles < 1.05 * 1_478_640
+    assert sparse.total_cycles < 1.06 * 1_478_640  # charged for a word an access
 
 
 def test_faster_at_equal_area(fused: SimulationResult, rivals: dict[str, Network]) -> None:

@@ -56,7 +56,7 @@ def _tiles(operation: Operation, spec: ArchonSpec) -> int:
     return -(-operation.rows.out // spec.array.rows) * -(-operation.columns.out // spec.array.columns)
 
 
-def _tile_pixels(operation: Operation, spec: ArchonSpec) -> int:
+def tile_pixels(operation: Operation, spec: ArchonSpec) -> int:
     """Input pixels of a channel over all tiles, halos counted per tile."""
     rows = pixels_touched(operation.rows, spec.array.rows)
     return rows * pixels_touched(operation.columns, spec.array.columns)
@@ -77,7 +77,7 @@ def _inputs_fetched(operation: Operation, spec: ArchonSpec, visits: int) -> int:
         depth = -(-tile * WORD_BITS // spec.global_buffer.width_bits)
         what = f"is {spec.global_buffer.depth}: no tile of layer {operation.layer} fits"
         raise InputError(f"{spec.file}: global_buffer.depth", what, f"use {depth} or more")
-    once = operation.channels * _tile_pixels(operation, spec)
+    once = operation.channels * tile_pixels(operation, spec)
     return once if operation.channels * tile <= words else once * visits
 
 
@@ -105,7 +105,7 @@ def plain_stage(operation: Operation, spec: ArchonSpec, stage: str = MAIN) -> St
     outputs = operation.outputs * operation.out_pixels
     blocks = -(-operation.group_outputs // spec.pe.psum_regfile_words)
     inputs = _inputs_fetched(operation, spec, blocks)
-    read = operation.channels * blocks * _tile_pixels(operation, spec)
+    read = operation.channels * blocks * tile_pixels(operation, spec)
     operands = operation.channels * blocks * operation.taps * operation.out_pixels
     actions = Actions(
         multiplications=macs,
@@ -229,7 +229,7 @@ def _predict_depthwise(depthwise: Operation, spec: ArchonSpec) -> Actions:
     tile_rows = spec.array.rows if windows_fit else 1
     columns = pixels_touched(depthwise.columns, spec.array.columns)
     read = depthwise.channels * pixels_touched(depthwise.rows, tile_rows) * columns
-    loaded_bits = depthwise.channels * _tile_pixels(depthwise, spec) * spec.activation_bits
+    loaded_bits = depthwise.channels * tile_pixels(depthwise, spec) * spec.activation_bits
     return Actions(
         ternary_additions=depthwise.macs,
         ifmap_regfile_reads=depthwise.macs,
@@ -259,7 +259,7 @@ def _main(main: Operation, spec: ArchonSpec) -> Actions:
         ifmap_regfile_writes=main.channels * visits * main.taps * main.out_pixels,
         psum_regfile_reads=macs,
         psum_regfile_writes=macs,
-        global_buffer_reads=main.channels * visits * _tile_pixels(main, spec) / prices.near
+        global_buffer_reads=main.channels * visits * tile_pixels(main, spec) / prices.near
         + outputs * WORD_BITS / prices.buffer_bits,
         global_buffer_writes=outputs / prices.near + inputs * WORD_BITS / prices.buffer_bits,
         dram_read_bits=inputs * WORD_BITS,
@@ -272,7 +272,7 @@ def _fusion_overhead(main: Operation, expand: Operation, fused: int, spec: Archo
     entries = float(fused) * pixels
     lists = main.outputs * main.group_channels * main.taps * pixels
     mask_words = -(-expand.group_outputs // WORD_BITS)
-    first, second = middle * _tile_pixels(main, spec), middle * pixels
+    first, second = middle * tile_pixels(main, spec), middle * pixels
     gated = middle * (main.taps + 1) * pixels
     return Actions(
         additions=entries,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from predfuse.hardware.closed_form.archon import fused_stages
+from predfuse.hardware.closed_form.archon import fused_stages, tile_pixels
 from predfuse.hardware.cycle.archon.gates import Gates
 from predfuse.hardware.cycle.archon.groups import GroupPlan
 from predfuse.hardware.cycle.archon.predictor import layer_predict_time
@@ -17,7 +17,7 @@ from predfuse.hardware.cycle.archon.work import BlockWork, bias_entries, list_en
 from predfuse.hardware.cycle.elementwise import stream_bits
 from predfuse.hardware.cycle.memory.places import Place
 from predfuse.hardware.cycle.memory.schedule import Step
-from predfuse.hardware.cycle.memory.transfers import on_chip
+from predfuse.hardware.cycle.memory.transfers import buffer_cycles, on_chip
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide, split_step
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.parts import WORD_BITS
@@ -49,26 +49,28 @@ def plan_layerwise(
     """
     expand, depthwise, main, overhead = fused_stages(item, spec)
     time = layer_predict_time(work, spec)
-    kept = _Kept(work, spec, place)
+    kept = _Kept(item, work, spec, place)
     inputs = work.in_shape[0] * work.in_shape[1] * work.in_shape[2] * WORD_BITS * place.input_on_chip
     outputs = work.out_shape[0] * work.out_shape[1] * work.out_shape[2] * WORD_BITS * place.output_on_chip
     expand_actions = on_chip(kept.expand(expand.actions), inputs, 0, spec)
-    depthwise_actions = kept.depthwise(depthwise.actions, tiles)
+    depthwise_actions = kept.depthwise(depthwise.actions)
     main_actions = on_chip(main.actions, inputs, outputs, spec)
-    main_actions += kept.main(_overhead(overhead.actions, work, gates, tiles, spec), tiles)
+    main_actions += kept.main(_overhead(overhead.actions, work, gates, tiles, spec))
     per_cycle = spec.array.pes * spec.pe.predictor_lanes
     layer = work.name
+    expand_cycles = _with_buffer(time.expand_cycles, expand_actions, spec)
+    depthwise_cycles = _with_buffer(time.depthwise_cycles, depthwise_actions, spec)
     in_tiles = -(-work.in_shape[1] // spec.design.tile_rows) * -(-work.in_shape[2] // spec.design.tile_columns)
     most = stream_bits(place.free_words)
     steps = [
-        *_even_steps(layer, PREDICT_EXPAND, expand_actions, [time.expand_cycles], in_tiles, most, place.input_on_chip),
-        *_even_steps(layer, PREDICT_DEPTHWISE, depthwise_actions, [time.depthwise_cycles], len(tiles), most, False),
-        *_main_steps(work, groups, len(tiles), main_actions, most),
+        *_even_steps(layer, PREDICT_EXPAND, expand_actions, [expand_cycles], in_tiles, most, place.input_on_chip),
+        *_even_steps(layer, PREDICT_DEPTHWISE, depthwise_actions, [depthwise_cycles], len(tiles), most, False),
+        *_main_steps(work, groups, len(tiles), spec, main_actions, most),
     ]
     cycles = sum(step.main_cycles for step in steps if step.stage == MAIN)
     stages = (
-        _stage(expand, per_cycle, expand_actions, time.expand_cycles),
-        _stage(depthwise, per_cycle, depthwise_actions, time.depthwise_cycles),
+        _stage(expand, per_cycle, expand_actions, expand_cycles),
+        _stage(depthwise, per_cycle, depthwise_actions, depthwise_cycles),
         _stage(main, spec.array.pes, main_actions, cycles),
     )
     return LayerPlan(layer, tuple(steps), stages)
@@ -76,6 +78,11 @@ def plan_layerwise(
 
 def _stage(row: StageResult, per_cycle: int, actions: Actions, cycles: int) -> StagePlan:
     return StagePlan(row.stage, row.macs, per_cycle, actions, row.mapping, row.pes, cycles)
+
+
+def _with_buffer(cycles: int, actions: Actions, spec: ArchonSpec) -> int:
+    """Cycles of a stage whose accesses of the global buffer take their time too, unless idealised."""
+    return cycles if spec.design.plain_layers == "even" else max(cycles, buffer_cycles(actions, spec))
 
 
 def _overhead(published: Actions, work: BlockWork, gates: Gates, tiles: Sequence[Tile], spec: ArchonSpec) -> Actions:
@@ -101,10 +108,11 @@ def _overhead(published: Actions, work: BlockWork, gates: Gates, tiles: Sequence
 class _Kept:
     """First-stage activations and masks that need not leave the chip because a buffer holds the layer's."""
 
-    def __init__(self, work: BlockWork, spec: ArchonSpec, place: Place) -> None:
-        self._work, self._spec = work, spec
+    def __init__(self, item: WorkItem, work: BlockWork, spec: ArchonSpec, place: Place) -> None:
+        self._spec = spec
         self._first = work.middle * work.in_shape[1] * work.in_shape[2]
         self._second = work.middle * work.out_shape[1] * work.out_shape[2]
+        self._loaded = work.middle * tile_pixels(item.operations[1], spec)  # tile by tile, with halos
         self._hidden = self._first * spec.activation_bits <= place.free_words * WORD_BITS
         self._masks = self._first + self._second <= spec.mask_buffer.depth * spec.mask_buffer.width_bits
 
@@ -118,10 +126,10 @@ class _Kept:
             )
         return actions
 
-    def depthwise(self, actions: Actions, tiles: Sequence[Tile]) -> Actions:
+    def depthwise(self, actions: Actions) -> Actions:
         spec = self._spec
         if self._hidden:
-            bits = self._work.middle * sum(tile.input_pixels for tile in tiles) * spec.activation_bits
+            bits = self._loaded * spec.activation_bits
             actions += Actions(dram_read_bits=-bits, global_buffer_writes=-bits / spec.global_buffer.width_bits)
         if self._masks:
             actions += Actions(
@@ -129,10 +137,10 @@ class _Kept:
             )
         return actions
 
-    def main(self, actions: Actions, tiles: Sequence[Tile]) -> Actions:
+    def main(self, actions: Actions) -> Actions:
         if not self._masks:
             return actions
-        bits = self._work.middle * sum(tile.input_pixels + tile.pixels for tile in tiles)
+        bits = self._loaded + self._second
         return actions + Actions(dram_read_bits=-bits, mask_buffer_writes=-bits / self._spec.mask_buffer.width_bits)
 
 
@@ -159,7 +167,10 @@ def _even_steps(
 
 
 def _main_steps(
-    work: BlockWork, groups: Sequence[GroupPlan], tiles: int, actions: Actions, most_bits: int
+    work: BlockWork, groups: Sequence[GroupPlan], tiles: int, spec: ArchonSpec, actions: Actions, most_bits: int
 ) -> list[Step]:
     cycles = [plan.list_cycles for plan in groups for _ in range(tiles)]
+    least = _with_buffer(sum(cycles), actions, spec)
+    if least > sum(cycles):
+        cycles = divide(least, len(cycles))
     return _even_steps(work.name, MAIN, actions, cycles, len(cycles), most_bits, False)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.spec import AcceleratorSpec
 
 
 def buffer_cycles(actions: Actions, spec: AcceleratorSpec) -> int:
-    """Least cycles for the accesses of the global buffer, all banks at once and their whole width used."""
-    words = (actions.global_buffer_reads + actions.global_buffer_writes) * spec.array_words_per_access
-    per_cycle = spec.global_buffer.banks * spec.global_buffer.width_bits // WORD_BITS
-    return -(-int(words) // per_cycle)
+    """Least cycles for the accesses of the global buffer: every bank makes one a cycle, however many words it moves."""
+    accesses = actions.global_buffer_reads + actions.global_buffer_writes
+    return math.ceil(round(accesses / spec.global_buffer.banks, 6))
 
 
 def on_chip(actions: Actions, input_bits: float, output_bits: float, spec: AcceleratorSpec) -> Actions:
