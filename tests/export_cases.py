@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from predfuse.export.arrays import Form
+from predfuse.exporters.arrays import Form
 from predfuse.fusion import reference
 from predfuse.graph.nodes import Array, Bottleneck, Network, Predictor
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import doctest
+import inspect
+import pkgutil
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,12 +19,15 @@ from torch import nn
 import predfuse
 from predfuse import models
 from predfuse.errors import InputError
+from predfuse.fusion.results import ExecutionResult
+from predfuse.graph.io import save_network
 from predfuse.graph.nodes import Network
 from predfuse.hardware import load_spec
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
-from predfuse.integer import reference
+from predfuse.integer import MachineResult, reference
 from predfuse.integer.as_network import integer_network
 from predfuse.integer.options import CompileOptions
+from predfuse.integer.program_io import save_program
 from predfuse.integer.run import to_integers
 
 
@@ -76,7 +85,7 @@ def test_cycles_of_a_program_come_from_the_masks_of_the_integer_machine() -> Non
     masks = reference.run_image(program, integers[0]).masks
     expected = run_archon(prepare(integer_network(program), spec, program), masks).result
     for given in (images, torch.from_numpy(images)):
-        assert predfuse.simulate(program, spec, "cycle", given).as_json() == expected.as_json()
+        assert predfuse.simulate(program, spec, "cycle", given[:1]).first.as_json() == expected.as_json()
     assert expected.total_cycles == expected.compute_cycles + expected.stall_cycles > 0
     fused = [entry.node for entry in expected.ledger if entry.status == "fused"]
     assert fused == ["b1", "b2"]
@@ -86,8 +95,6 @@ def test_cycles_of_a_program_come_from_the_masks_of_the_integer_machine() -> Non
             predfuse.simulate(what, spec, "cycle")
         with pytest.raises(InputError, match=r"expects|shape"):
             predfuse.simulate(what, spec, "cycle", images[:, :, :-1])
-    with pytest.raises(InputError, match="allow_unsupported does not apply"):
-        predfuse.simulate(graph, spec, "cycle", images, allow_unsupported=True)
 
 
 def test_a_programs_layers_keep_their_shapes_and_zeros() -> None:
@@ -108,7 +115,86 @@ def test_facts_of_a_network_are_not_given_twice() -> None:
         predfuse.compile(network(), pixels(), name="other")
 
 
+def test_a_simulation_is_the_mean_of_its_images() -> None:
+    graph = network()
+    images = np.random.default_rng(1).normal(size=(3, *graph.input_shape)).astype(np.float32)
+    every = [predfuse.simulate(graph, "archon", "cycle", image[None]) for image in images]
+    together = predfuse.simulate(graph, "archon", "cycle", torch.from_numpy(images))
+    cycles = [one.total_cycles for one in every]
+    assert together.images == 3 and together.total_cycles == round(sum(cycles) / 3)
+    assert (together.fastest_cycles, together.slowest_cycles) == (min(cycles), max(cycles))
+    assert together.total_energy_uj == pytest.approx(sum(one.total_energy_uj for one in every) / 3)
+    assert len({one.total_energy_uj for one in every}) > 1, "the images must differ for this to show anything"
+    assert together.rows == every[0].rows and together.as_json()["images"]["count"] == 3
+    closed = predfuse.simulate(graph, "archon", images=images)
+    assert closed.images == 1 and closed.total_cycles == predfuse.simulate(graph, "archon").total_cycles
+
+
+@pytest.mark.parametrize("fidelity", ["paper", "cycle"])
+def test_layers_no_machine_can_run_are_named_or_listed(fidelity: Literal["paper", "cycle"]) -> None:
+    model = nn.Sequential(small_model(), nn.Unflatten(1, (3, 1, 1)), nn.Sigmoid(), nn.Conv2d(3, 2, 1))
+    graph = predfuse.trace(model, torch.zeros(1, 1, 14, 14), allow_unsupported=True).network
+    with pytest.raises(InputError, match="allow_unsupported"):
+        predfuse.simulate(graph, "eyeriss-sparse", fidelity)
+    listed = predfuse.simulate(graph, "eyeriss-sparse", fidelity, allow_unsupported=True)
+    assert "unsupported" in {entry.status for entry in listed.ledger}
+
+
+def test_verbs_take_what_is_stored_as_text_or_path(tmp_path: Path) -> None:
+    graph = network()
+    saved, compiled = tmp_path / "network.safetensors", tmp_path / "program.safetensors"
+    save_network(graph, saved)
+    images = np.random.default_rng(0).normal(size=(2, *graph.input_shape)).astype(np.float32)
+    program = predfuse.compile(str(saved), images)
+    save_program(program, compiled)
+    for where in (compiled, str(compiled)):
+        ran = predfuse.run(where, torch.from_numpy(images))
+        assert isinstance(ran, MachineResult) and np.array_equal(ran.scores, predfuse.run(program, images).scores)
+        assert predfuse.simulate(where, "eyeriss-dense").total_cycles > 0
+    for stored in (saved, str(saved)):
+        assert predfuse.count(stored, images).as_json() == predfuse.count(graph, torch.from_numpy(images)).as_json()
+        assert predfuse.analyze(stored).as_json() == predfuse.analyze(graph).as_json()
+        executed = predfuse.run(stored, images)
+        assert isinstance(executed, ExecutionResult)
+        assert np.array_equal(executed.logits, predfuse.run(graph, images).logits)
+    for verb in (predfuse.count, predfuse.analyze):
+        with pytest.raises(InputError, match="takes a network, and this is a compiled program"):
+            verb(compiled)
+    with pytest.raises(InputError, match="mode: applies to networks"):
+        predfuse.api.run(compiled, images, mode="true")  # type: ignore[call-overload]
+    with pytest.raises(InputError, match="machine: applies to programs"):
+        predfuse.api.run(graph, images, machine="reference")  # type: ignore[call-overload]
+
+
+def test_the_examples_of_the_docstrings_run(tmp_path: Path) -> None:
+    model, images = small_model(), torch.randn(16, 1, 14, 14, generator=torch.Generator().manual_seed(0))
+    prepared = copy.deepcopy(model)
+    predfuse.prepare(prepared, predfuse.PrepareConfig(), images)
+    shown = {
+        "predfuse": predfuse,
+        "torch": torch,
+        "model": model,
+        "prepared": prepared,
+        "images": images,
+        "program": predfuse.compile(prepared, images),
+        "pixels": np.zeros((2, 3, 32, 32), np.uint8),
+        "folder": tmp_path,
+    }
+    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
+    for name in predfuse.__all__:
+        verb = getattr(predfuse, name)
+        if inspect.isfunction(verb):
+            found = finder.find(verb, name, globs=dict(shown))
+            assert any(test.examples for test in found), f"{name} shows no example"
+            for test in found:
+                assert not any(doctest.SKIP in example.options for example in test.examples), (
+                    f"{name} skips its example"
+                )
+                assert runner.run(test).failed == 0, f"the example of {name} fails"
+
+
 def test_only_the_verbs_are_offered() -> None:
-    assert callable(predfuse.prepare) and callable(predfuse.compile) and callable(predfuse.simulate)
+    for module in pkgutil.iter_modules(predfuse.__path__):
+        assert module.name not in predfuse.__all__, f"the package {module.name} would hide the verb"
     with pytest.raises(AttributeError, match="has no attribute 'fuse'"):
         predfuse.fuse  # noqa: B018 - the access is the test

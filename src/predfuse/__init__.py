@@ -1,8 +1,8 @@
 """Predictive layer fusion for CNNs: from a trainable PyTorch model to an accelerator that runs it bit for bit.
 
-predfuse.prepare(model, predfuse.PrepareConfig(), images)    # predictors, in place; then train as before
-program = predfuse.compile(model, images)                     # integers, fused blocks
-result = predfuse.simulate(program, "archon-ics21")           # cycles and energy of one image
+predfuse.prepare(model, predfuse.PrepareConfig(), images)         # predictors, in place; then train as before
+program = predfuse.compile(model, images)                          # integers, fused blocks
+result = predfuse.simulate(program, "archon", "cycle", images)     # cycles and energy, image by image
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from predfuse.api import compile, simulate
-    from predfuse.integer import run_program as run
+    from predfuse.api import analyze, compile, count, export, load, run, simulate, trace
     from predfuse.predictor.layerwise import layerwise_loss
     from predfuse.predictor.prepare import PrepareConfig, predictor_parameters, prepare, to_network
 
@@ -21,24 +20,24 @@ __version__ = "0.1.0"
 __all__ = [
     "PrepareConfig",
     "__version__",
+    "analyze",
     "compile",
+    "count",
+    "export",
     "layerwise_loss",
+    "load",
     "predictor_parameters",
     "prepare",
     "run",
     "simulate",
     "to_network",
+    "trace",
 ]
 
 _HOMES = {
-    "PrepareConfig": ("predfuse.predictor.prepare", "PrepareConfig"),
-    "compile": ("predfuse.api", "compile"),
-    "layerwise_loss": ("predfuse.predictor.layerwise", "layerwise_loss"),
-    "predictor_parameters": ("predfuse.predictor.prepare", "predictor_parameters"),
-    "prepare": ("predfuse.predictor.prepare", "prepare"),
-    "run": ("predfuse.integer", "run_program"),
-    "simulate": ("predfuse.api", "simulate"),
-    "to_network": ("predfuse.predictor.prepare", "to_network"),
+    **dict.fromkeys(("analyze", "compile", "count", "export", "load", "run", "simulate", "trace"), "predfuse.api"),
+    **dict.fromkeys(("PrepareConfig", "predictor_parameters", "prepare", "to_network"), "predfuse.predictor.prepare"),
+    "layerwise_loss": "predfuse.predictor.layerwise",
 }
 
 
@@ -46,5 +45,4 @@ def __getattr__(name: str) -> Any:
     """Import a verb when it is first used: ``import predfuse`` stays quick."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(importlib.import_module(module), attribute)
+    return getattr(importlib.import_module(_HOMES[name]), name)

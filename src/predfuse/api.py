@@ -1,8 +1,13 @@
-"""The verbs of the package: ``prepare`` a model, ``compile`` it, ``simulate`` it; ``predfuse`` itself offers them."""
+"""The verbs of the package, from a PyTorch model to cycles; ``predfuse`` itself offers them.
+
+Sources may be what is in memory or where it is stored, images tensors or arrays. ``prepare`` is in
+:mod:`predfuse.predictor.prepare`, where the predictors are.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -15,15 +20,87 @@ from predfuse.integer.as_network import integer_network
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program
+from predfuse.integer.program_io import is_program, load_program
+from predfuse.integer.run import MachineName, MachineResult, run_program
 from predfuse.predictor.prepare import to_network
+from predfuse.sources import ModuleOptions, load_source
 
 if TYPE_CHECKING:
-    from predfuse.hardware import AcceleratorSpec, SimulationResult
+    from predfuse.experiments.analyze import Analysis
+    from predfuse.exporters.arrays import Form, Precision
+    from predfuse.exporters.check import ExportCheck
+    from predfuse.fusion.counts import NetworkCounts
+    from predfuse.fusion.results import ExecutionResult, Mode
+    from predfuse.graph.from_torch import TraceResult
+    from predfuse.hardware import AcceleratorSpec, Simulation
+
+Images: TypeAlias = Tensor | Array
+"""``[N, C, H, W]``: uint8 pixels, or floats normalised as the network wants them."""
+Stored: TypeAlias = str | Path
+"""A file, a registered network's name, or ``package.module:function``."""
+
+
+def load(
+    source: Stored,
+    *,
+    weights: Stored | None = None,
+    input_shape: tuple[int, int, int, int] | None = None,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
+) -> Network | Program:
+    """Load a network or a compiled program, whichever the source holds.
+
+    Args:
+        source: A registered name (freshly initialised, seed 0), a checkpoint of ``predfuse train``, a saved network, a
+            compiled program, or ``package.module:function``, which is called and whose module is traced.
+        weights: State dictionary (safetensors) for a function's module.
+        input_shape: ``(N, C, H, W)`` of a function's module, in pixels.
+        mean: Per-channel mean of a function's images, 0..1.
+        std: Per-channel divisor after that.
+
+    Raises:
+        InputError: It is none of these, the file is unusable, or the module cannot be traced.
+
+    Example:
+        >>> predfuse.load("fusionet-s").input_shape
+        (3, 32, 32)
+    """
+    if is_program(source):
+        return load_program(source)
+    options = ModuleOptions(None if weights is None else Path(weights), input_shape, mean, std)
+    return load_source(str(source), options)
+
+
+def trace(
+    module: nn.Module, example: Images, *, allow_unsupported: bool = False, name: str | None = None
+) -> TraceResult:
+    """Turn an unmodified PyTorch module into a network, proven equal to it on the example.
+
+    Args:
+        module: Any module from an image batch to one tensor; it is left as it was.
+        example: ``[N, C, H, W]`` floats, as the module takes them.
+        allow_unsupported: List operations a network cannot hold instead of failing.
+        name: Name of the network; the module's class by default.
+
+    Raises:
+        UnsupportedError: Some operations cannot be expressed; all of them are listed.
+        InputError: The example does not fit, or the module mixes images or changes from call to call.
+        PredfuseError: The network does not give what the module gives.
+
+    Example:
+        >>> traced = predfuse.trace(model, images)
+        >>> len(list(traced.network.bottlenecks()))
+        1
+    """
+    from predfuse.graph.from_torch import trace as trace_module
+
+    example = example if isinstance(example, Tensor) else torch.as_tensor(np.asarray(example))
+    return trace_module(module, example, allow_unsupported=allow_unsupported, name=name)
 
 
 def compile(
-    model: nn.Module | Network,
-    calibration: Tensor | Array,
+    model: nn.Module | Network | Stored,
+    calibration: Images,
     options: CompileOptions | None = None,
     *,
     name: str | None = None,
@@ -37,8 +114,8 @@ def compile(
     ``metadata["agreement"]`` (:class:`predfuse.integer.agreement.Agreement`); where they are not, a warning is logged.
 
     Args:
-        model: Any PyTorch model :func:`predfuse.predictor.prepare.prepare` took (or one without predictors), or a
-            network. It is left as it was.
+        model: Any PyTorch model :func:`predfuse.predictor.prepare.prepare` took (or one without predictors), a
+            network, or where one is stored. It is left as it was.
         calibration: ``[N, C, H, W]``: normalised floats as the model takes them, or uint8 pixels, then with ``mean``
             and ``std`` (of a network: its own).
         options: Widths, margin, layout.
@@ -52,59 +129,210 @@ def compile(
         InputError: Images that do not fit, or a layer that cannot be exact.
 
     Example:
-        >>> program = predfuse.compile(model, images)  # doctest: +SKIP
-        >>> predfuse.run(program, images).scores  # doctest: +SKIP
+        >>> program = predfuse.compile(prepared, images)
+        >>> program.name, len(program.nodes)
+        ('Sequential', 4)
     """
-    if isinstance(calibration, Tensor):
-        calibration = calibration.detach().cpu().numpy()
-    if isinstance(model, Network):
+    pixels = _array(calibration)
+    if isinstance(model, nn.Module):
+        example = _example(model, pixels[:2], mean, std)
+        network = to_network(model, example, name=name, mean=mean, std=std, labels=labels)
+    else:
         if name or mean or std or labels:
             raise InputError("compile", "a network has its own name, mean, std and labels", "set them in the network")
-        return compile_and_compare(model, calibration, options)[0]
-    example = _example(model, calibration[:2], mean, std)
-    network = to_network(model, example, name=name, mean=mean, std=std, labels=labels)
-    return compile_and_compare(network, calibration, options)[0]
+        network = _network(model, "compile")
+    return compile_and_compare(network, pixels, options)[0]
+
+
+@overload
+def run(what: Program, images: Images, *, machine: MachineName = ..., keep: tuple[str, ...] = ...) -> MachineResult: ...
+
+
+@overload
+def run(what: Network, images: Images, *, mode: Mode = ..., keep: tuple[str, ...] = ...) -> ExecutionResult: ...
+
+
+@overload
+def run(what: Stored, images: Images, *, keep: tuple[str, ...] = ...) -> MachineResult | ExecutionResult: ...
+
+
+def run(
+    what: Program | Network | Stored,
+    images: Images,
+    *,
+    machine: MachineName | None = None,
+    mode: Mode | None = None,
+    keep: tuple[str, ...] = (),
+) -> MachineResult | ExecutionResult:
+    """Run a program in integers, or a network in floating point, on images.
+
+    Args:
+        what: A program, a network, or where one is stored.
+        images: ``[N, C, H, W]``: uint8 pixels, or normalised floats.
+        machine: Of a program: ``fast`` (the default), or ``reference``, slow and obvious; they give the same bits.
+        mode: Of a network, how its blocks run: ``fused`` (the default; blocks without a predictor run plain), ``true``,
+            ``predicted`` or ``fused_true``, see :data:`predfuse.fusion.results.Mode`.
+        keep: Names of layers whose values the result holds.
+
+    Raises:
+        InputError: Images that do not fit, an unknown layer, machine or mode, or one that does not apply.
+
+    Example:
+        >>> predfuse.run(program, images).scores.shape
+        (16, 3)
+        >>> predfuse.run("fusionet-s", pixels).logits.shape
+        (2, 10)
+    """
+    from predfuse.fusion.execute import run_network
+
+    what = _loaded(what)
+    if isinstance(what, Program):
+        if mode is not None:
+            raise InputError("mode", "applies to networks, and this is a program", "leave it out")
+        return run_program(what, _array(images), machine=machine or "fast", keep=keep)
+    if machine is not None:
+        raise InputError("machine", "applies to programs, and this is a network", "leave it out, or compile it first")
+    return run_network(what, normalise(what, _array(images)), mode or "fused", keep=keep)
+
+
+def count(what: Network | Stored, images: Images | None = None) -> NetworkCounts:
+    """Count a network's operations per image: dense, pruned, with zero activations skipped, and fused.
+
+    Args:
+        what: A network, or where one is stored.
+        images: ``[N, C, H, W]`` to count additions and skipped zeros on; without them every gate counts as open.
+
+    Raises:
+        InputError: Images that do not fit, or a program: count the network it was compiled from.
+
+    Example:
+        >>> counts = predfuse.count("fusionet-s", pixels)
+        >>> counts.total.fused.multiplications < counts.total.dense.multiplications
+        True
+    """
+    from predfuse.fusion.counts import count_network
+    from predfuse.fusion.execute import run_network
+
+    network = _network(what, "count")
+    if images is None:
+        return count_network(network)
+    return count_network(network, run_network(network, normalise(network, _array(images)), "fused"))
 
 
 def simulate(
-    what: Program | Network,
-    accelerator: str | AcceleratorSpec = "archon-ics21",
-    fidelity: str = "paper",
-    images: Tensor | Array | None = None,
-    **options: Any,
-) -> SimulationResult:
-    """Cycles and energy of one image on an accelerator, per layer and stage, with a ledger of every node.
+    what: Program | Network | Stored,
+    accelerator: Stored | AcceleratorSpec = "archon-ics21",
+    fidelity: Literal["paper", "cycle"] = "paper",
+    images: Images | None = None,
+    *,
+    allow_unsupported: bool = False,
+) -> Simulation:
+    """Cycles and energy on an accelerator: of every image, their mean and their range.
 
     Args:
-        what: A program, or a network with its weights.
+        what: A program, a network with its weights, or where one is stored.
         accelerator: Name or file of a specification, or one that is loaded.
-        fidelity: ``paper`` (closed forms, see :func:`predfuse.hardware.simulate`) or ``cycle`` (real lists and
-            masks, edges, stalls; see :func:`predfuse.hardware.cycle.simulate.simulate_cycles`).
-        images: ``[N, C, H, W]`` normalised floats or uint8 pixels; at ``cycle`` fidelity the first gives the masks of
-            fused blocks.
-        options: Passed to :func:`predfuse.hardware.simulate`, at ``paper`` fidelity.
+        fidelity: ``paper`` (closed forms, the same for all images) or ``cycle`` (real lists and masks, edges, stalls).
+        images: ``[N, C, H, W]`` normalised floats or uint8 pixels: at ``cycle`` fidelity they give the masks of fused
+            blocks.
+        allow_unsupported: List layers the machine cannot run as ``unsupported``, at no cost, instead of failing.
 
     Raises:
-        InputError: Unknown accelerator or fidelity, images missing, or a layer the machine cannot run.
+        InputError: Unknown accelerator or fidelity, images missing or of another size, or a layer the machine cannot
+            run.
 
     Example:
-        >>> predfuse.simulate(program, "archon", "cycle", images).total_cycles  # doctest: +SKIP
+        >>> result = predfuse.simulate(program, "archon", "cycle", images[:2])
+        >>> result.images, result.fastest_cycles <= result.total_cycles <= result.slowest_cycles
+        (2, True)
     """
-    from predfuse import hardware as accelerators
-
-    spec = accelerators.load_spec(accelerator) if isinstance(accelerator, str) else accelerator
-    if fidelity != "cycle":
-        network = what if isinstance(what, Network) else integer_network(what)
-        return accelerators.simulate(network, spec, fidelity, **options)
-    if options:
-        raise InputError("simulate", f"{min(options)} does not apply to cycle fidelity", "leave it out")
+    from predfuse import hardware
     from predfuse.hardware.cycle.simulate import simulate_cycles, simulate_program
 
-    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
-    first = None if array is None else array[:1]
+    what = _loaded(what)
+    spec = hardware.load_spec(str(accelerator)) if isinstance(accelerator, str | Path) else accelerator
+    array = None if images is None else _array(images)
+    if fidelity != "cycle":
+        network = integer_network(what) if isinstance(what, Program) else what
+        return hardware.Simulation((hardware.simulate(network, spec, fidelity, allow_unsupported=allow_unsupported),))
     if isinstance(what, Program):
-        return simulate_program(what, spec, first)[0].result
-    return simulate_cycles(what, spec, None if first is None else normalise(what, first))[0].result
+        runs = simulate_program(what, spec, array)
+    else:
+        floats = None if array is None else normalise(what, array)
+        runs = simulate_cycles(what, spec, floats, allow_unsupported=allow_unsupported)
+    return hardware.Simulation(tuple(run.result for run in runs))
+
+
+def export(
+    what: Network | Stored,
+    path: Stored,
+    form: Form = "plain",
+    *,
+    format_name: str | None = None,
+    images: Images | None = None,
+    precision: Precision | None = None,
+) -> ExportCheck:
+    """Write a network for other runtimes; the file is kept only if running it gives the network's values.
+
+    Args:
+        what: A network, or where one is stored.
+        path: The file, ``.onnx`` or ``.pt2``.
+        form: ``plain``, ``predicted`` (masks in the place of activations) or ``fused``.
+        format_name: ``onnx`` or ``torch``; by default what the suffix says.
+        images: ``[N, C, H, W]`` to check on; random ones by default.
+        precision: ``float32`` or ``float64`` within; by default float64 where rounding decides masks.
+
+    Raises:
+        InputError: The path cannot be written, or form or format do not fit.
+        PredfuseError: The exported network gives other values.
+
+    Example:
+        >>> check = predfuse.export("fusionet-s", folder / "fusionet-s.pt2")
+        >>> (folder / "fusionet-s.pt2").exists()
+        True
+    """
+    from predfuse.exporters.files import export_network
+
+    network = _network(what, "export")
+    given = None if images is None else normalise(network, _array(images))
+    return export_network(network, path, form, format_name, given, precision)
+
+
+def analyze(what: Network | Stored, pointwise: float = 0.2, depthwise: float = 0.3) -> Analysis:
+    """Say what fusion would buy on a network, block by block, and what to change where it buys nothing.
+
+    Args:
+        what: A network, or where one is stored.
+        pointwise: Share of the blocks' 1x1 weights kept in the pruned forms (0..1).
+        depthwise: Share of their depthwise weights kept (0..1).
+
+    Raises:
+        InputError: A share lies outside 0..1, or a machine cannot run a layer.
+
+    Example:
+        >>> [block.name for block in predfuse.analyze("fusionet-s").gaining][:2]
+        ['b1', 'b2']
+    """
+    from predfuse.experiments.analyze import analyze as analyze_network
+
+    return analyze_network(_network(what, "analyze"), None, pointwise, depthwise)
+
+
+def _loaded(what: Program | Network | Stored) -> Program | Network:
+    return load(what) if isinstance(what, str | Path) else what
+
+
+def _network(what: Any, verb: str) -> Network:
+    found = _loaded(what)
+    if isinstance(found, Program):
+        raise InputError(verb, "takes a network, and this is a compiled program", "give what it was compiled from")
+    if not isinstance(found, Network):
+        raise InputError(verb, f"got a {type(found).__name__}", "give a network, a file or a name")
+    return found
+
+
+def _array(images: Images) -> Array:
+    return images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
 
 
 def _example(model: nn.Module, images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -15,9 +15,9 @@ from export_cases import predicted
 
 from predfuse import models
 from predfuse.errors import InputError
-from predfuse.export.arrays import FORMS, Form, default_precision
-from predfuse.export.files import export_network, format_of
-from predfuse.export.module import to_module
+from predfuse.exporters.arrays import FORMS, Form, default_precision
+from predfuse.exporters.files import export_network, format_of
+from predfuse.exporters.module import to_module
 from predfuse.graph.io import save_network
 from predfuse.graph.nodes import INPUT, Bottleneck, Linear, Network, Pool
 

@@ -12,8 +12,8 @@ from strategies import BlockCase, bottlenecks, network_images, networks
 
 from predfuse import models
 from predfuse.errors import InputError
-from predfuse.export.arrays import FORMS, Form, fused_arrays, fused_weight_count
-from predfuse.export.module import to_module
+from predfuse.exporters.arrays import FORMS, Form, fused_arrays, fused_weight_count
+from predfuse.exporters.module import to_module
 from predfuse.fusion import reference
 from predfuse.graph.nodes import INPUT, Network, Unsupported
 
@@ -53,7 +53,7 @@ def test_fused_weights_are_counted_and_limited(monkeypatch: pytest.MonkeyPatch) 
     count = 9 * block.out_channels * (block.group_channels + 1) * block.middle_channels // 4
     assert fused_weight_count(block) == fused_arrays(block).taps.size == count
     network = network.replace_nodes(**{block.name: block})
-    monkeypatch.setattr("predfuse.export.arrays.MAX_FUSED_WEIGHTS", count - 1)
+    monkeypatch.setattr("predfuse.exporters.arrays.MAX_FUSED_WEIGHTS", count - 1)
     assert to_module(network, "predicted").form == "predicted"
     with pytest.raises(InputError, match=rf"has {count:,} dense fused weights, more than {count - 1:,}; use"):
         to_module(network, "fused")

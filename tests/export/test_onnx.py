@@ -15,9 +15,9 @@ from strategies import network_images, networks
 
 from predfuse import data, models, zoo
 from predfuse.errors import InputError, PredfuseError
-from predfuse.export.arrays import FORMS, PRECISIONS, Form, Precision
-from predfuse.export.check import TOLERANCE, check_images, check_onnx
-from predfuse.export.files import export_network
+from predfuse.exporters.arrays import FORMS, PRECISIONS, Form, Precision
+from predfuse.exporters.check import TOLERANCE, check_images, check_onnx
+from predfuse.exporters.files import export_network
 from predfuse.fusion import reference
 from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import INPUT, Array, Conv, Linear, Network, Shuffle
@@ -27,7 +27,7 @@ from predfuse.training.run import network_of
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from predfuse.export.graph import OPSET, to_onnx  # noqa: E402 - after the skip
+from predfuse.exporters.graph import OPSET, to_onnx  # noqa: E402 - after the skip
 
 
 def run(path: Path, images: Array) -> dict[str, Array]:
@@ -115,7 +115,7 @@ def test_a_wrong_file_is_found_and_not_kept(tmp_path: Path, monkeypatch: pytest.
     path.write_bytes(b"before")
     wrong = network.replace_nodes(b1=dataclasses.replace(predicted(next(network.bottlenecks())), predictor=None))
     model = to_onnx(wrong)
-    monkeypatch.setattr("predfuse.export.files.to_onnx", lambda network, form, precision: model)
+    monkeypatch.setattr("predfuse.exporters.files.to_onnx", lambda network, form, precision: model)
     with pytest.raises(PredfuseError, match=r"layer b1: onnxruntime gives values off by .* more than 1e-04"):
         export_network(network, path, "predicted")
     assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
@@ -180,6 +180,6 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_files_beyond_two_gigabytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("predfuse.export.graph.MAX_BYTES", 1000)
+    monkeypatch.setattr("predfuse.exporters.graph.MAX_BYTES", 1000)
     with pytest.raises(InputError, match=r"needs .* bytes, an ONNX file holds 2 GiB"):
         to_onnx(small("plain"))

@@ -27,8 +27,8 @@ from predfuse.cli.options import (
 )
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
-from predfuse.export.arrays import Form
-from predfuse.export.module import to_module
+from predfuse.exporters.arrays import Form
+from predfuse.exporters.module import to_module
 from predfuse.graph.nodes import Shape
 from predfuse.sources import ModuleOptions, load_source
 from predfuse.tensor_file import stored_format

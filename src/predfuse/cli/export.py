@@ -8,8 +8,8 @@ import typer
 
 from predfuse.cli.options import Images, Input, Mean, Output, Size, Source, Std, Weights, module_options, require_size
 from predfuse.data.image_sources import load_images
-from predfuse.export.arrays import Form, Precision, require_form_name, require_precision
-from predfuse.export.files import export_network, format_of
+from predfuse.exporters.arrays import Form, Precision, require_form_name, require_precision
+from predfuse.exporters.files import export_network, format_of
 from predfuse.files import require_writable
 from predfuse.integer.calibrate import normalise
 from predfuse.report.terminal import console

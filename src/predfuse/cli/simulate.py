@@ -26,7 +26,7 @@ from predfuse.cli.output import Outputs, write
 from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
-from predfuse.hardware import AcceleratorSpec, SimulationResult, load_spec, prune_blocks
+from predfuse.hardware import AcceleratorSpec, Simulation, load_spec, prune_blocks
 from predfuse.hardware.closed_form.simulate import simulate as simulate_network
 from predfuse.hardware.cycle.run import CycleRun
 from predfuse.hardware.cycle.simulate import simulate_cycles, simulate_program
@@ -46,7 +46,8 @@ def simulate(
         str, typer.Option(help="paper: the published closed forms. cycle: real weights, real masks, stalls.")
     ] = "paper",
     images: Images = None,
-    index: Annotated[int, typer.Option("--index", help="Which of the images, from 0.")] = 0,
+    index: Annotated[int, typer.Option("--index", help="The first of the images to use, from 0.")] = 0,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many images to take the mean of.")] = 1,
     prune: Annotated[
         bool,
         typer.Option("--prune", help="First prune blocks by magnitude: 20 % of 1x1, 30 % of depthwise weights stay."),
@@ -67,7 +68,8 @@ def simulate(
 ) -> None:
     """Cycles, utilisation and energy of one image, per layer and stage, with a ledger of every node.
 
-    At cycle fidelity fused blocks take the masks of one of the images.
+    At cycle fidelity fused blocks take the masks of the images. The rows are those of the first image; of more than
+    one, mean and range are given too.
     """
     outputs = Outputs(json_path, csv_path, report, text=trace)
     if trace is not None and fidelity != "cycle":
@@ -84,34 +86,38 @@ def simulate(
             raise InputError("--prune", "a program is compiled already", "prune the network before compiling")
         what = prune_blocks(what)
     if fidelity == "cycle":
-        run = _run_cycles(what, spec, images, index)
-        result = run.result
+        runs = _run_cycles(what, spec, images, index, count, allow_unsupported)
+        result = Simulation(tuple(run.result for run in runs))
         if trace is not None:
-            write(trace, json.dumps(chrome_trace(run)) + "\n")
+            write(trace, json.dumps(chrome_trace(runs[0])) + "\n")
     else:
         network = what if isinstance(what, Network) else integer_network(what)
-        result = simulate_network(network, spec, fidelity, allow_unsupported=allow_unsupported)
+        result = Simulation((simulate_network(network, spec, fidelity, allow_unsupported=allow_unsupported),))
     figures = result.as_json()
-    title = f"{result.network} on {result.accelerator}"
+    title = f"{result.first.network} on {result.first.accelerator}"
     outputs.emit(title, figures, figures["rows"], lambda shown: _print(result, shown))
 
 
-def _run_cycles(what: Network | Program, spec: AcceleratorSpec, images: str | None, index: int) -> CycleRun:
-    """Cycle fidelity for one of the images."""
+def _run_cycles(
+    what: Network | Program, spec: AcceleratorSpec, images: str | None, index: int, count: int, allow_unsupported: bool
+) -> list[CycleRun]:
+    """Cycle fidelity for ``count`` of the images."""
     pixels = None
     if images is not None:
         if index < 0:
             raise InputError("--index", f"is {index}", "use 0 or more")
-        found = load_images(images, what.input_shape, index + 1)
+        found = load_images(images, what.input_shape, index + count)
         if len(found.images) <= index:
             raise InputError("--index", f"is {index}, {images} holds {len(found.images)} images", "use a smaller one")
-        pixels = found.images[index : index + 1]
+        pixels = found.images[index : index + count]
     if isinstance(what, Program):
-        return simulate_program(what, spec, pixels)[0]
-    return simulate_cycles(what, spec, None if pixels is None else normalise(what, pixels))[0]
+        return simulate_program(what, spec, pixels)
+    floats = None if pixels is None else normalise(what, pixels)
+    return simulate_cycles(what, spec, floats, allow_unsupported=allow_unsupported)
 
 
-def _print(result: SimulationResult, console: Console) -> None:
+def _print(simulation: Simulation, console: Console) -> None:
+    result = simulation.first
     rows = [
         [
             row.layer,
@@ -148,5 +154,11 @@ def _print(result: SimulationResult, console: Console) -> None:
     entries = [[entry.node, entry.status, entry.reason] for entry in result.ledger]
     console.print(text_columns(table("Ledger", ["node", "status", "why"], entries), 1, 2))
     console.print(f"{result.total_cycles:,} cycles, {result.milliseconds:.3f} ms at {result.clock_mhz:g} MHz")
+    if simulation.images > 1:
+        span = f"{simulation.fastest_cycles:,} to {simulation.slowest_cycles:,}"
+        console.print(
+            f"{simulation.images} images: {simulation.total_cycles:,} cycles in the mean ({span}), "
+            f"{simulation.total_energy_uj:,.2f} uJ"
+        )
     for note in result.notes:
         console.print(f"Note: {note}", highlight=False)

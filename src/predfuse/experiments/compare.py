@@ -31,8 +31,7 @@ from predfuse.hardware.closed_form.simulate import PAPER, simulate
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CYCLE, CycleRun
-from predfuse.hardware.cycle.simulate import MeanCosts, mean_costs
-from predfuse.hardware.result import SimulationResult
+from predfuse.hardware.result import Simulation, SimulationResult
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, archon_for, load_spec
 from predfuse.training.runs import load_run, require_same_data
 
@@ -67,7 +66,7 @@ class Machine:
     scale: str
     contender: Contender
     spec: AcceleratorSpec
-    costs: MeanCosts
+    costs: Simulation
     result: SimulationResult
     run: CycleRun | None = None
 
@@ -136,7 +135,7 @@ class CompareResult:
         return {
             "speedup_over_dense": self.speedup(machine, self.dense),
             "speedup_over_sparse": self.speedup(machine, self.sparse),
-            "energy_ratio_to_dense": machine.costs.energy_uj / self.dense.costs.energy_uj,
+            "energy_ratio_to_dense": machine.costs.total_energy_uj / self.dense.costs.total_energy_uj,
         }
 
     def _machine(self, machine: Machine) -> dict[str, Any]:
@@ -154,7 +153,7 @@ class CompareResult:
             "fastest_image_cycles": machine.costs.fastest_cycles,
             "slowest_image_cycles": machine.costs.slowest_cycles,
             "milliseconds": machine.spec.milliseconds(machine.costs.total_cycles),
-            "energy_uj": machine.costs.energy_uj,
+            "energy_uj": machine.costs.total_energy_uj,
             "area_um2": machine.area_um2,
             "pes": machine.spec.array.pes,
             "survivors_expand": survivors[0] if survivors else None,
@@ -249,15 +248,13 @@ def measure(
     say(f"{contender.label} on {spec.name}")
     if fidelity == PAPER:
         result = simulate(contender.network, spec)
-        total = result.total_cycles
-        costs = MeanCosts(1, result.compute_cycles, result.stall_cycles, result.total_energy_uj, total, total)
-        return Machine(role, scale, contender, spec, costs, result)
+        return Machine(role, scale, contender, spec, Simulation((result,)), result)
     if isinstance(spec, EyerissSpec):
         runs = [run_eyeriss(contender.network, spec)]
     else:
         prepared = prepare(contender.network, spec, contender.program)
         runs = [run_archon(prepared, masks) for masks in contender.masks]
-    return Machine(role, scale, contender, spec, mean_costs(runs), runs[0].result, runs[0])
+    return Machine(role, scale, contender, spec, Simulation(tuple(run.result for run in runs)), runs[0].result, runs[0])
 
 
 def _scaled(rivals: tuple[Contender, Contender], archon: ArchonSpec, say: Say) -> Iterator[Machine]:
@@ -267,7 +264,7 @@ def _scaled(rivals: tuple[Contender, Contender], archon: ArchonSpec, say: Say) -
         assert isinstance(spec, EyerissSpec)
         for scale, pes in (("equal PEs", archon.array.pes), ("equal area", pes_in_area(spec, area))):
             machines = [measure(role, scale, contender, grid, "cycle", say) for grid in grids(spec, pes)]
-            yield min(machines, key=lambda machine: machine.costs.total_cycles * machine.costs.energy_uj)
+            yield min(machines, key=lambda machine: machine.costs.total_cycles * machine.costs.total_energy_uj)
 
 
 def grids(spec: EyerissSpec, pes: int) -> list[EyerissSpec]:

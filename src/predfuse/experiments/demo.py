@@ -281,7 +281,7 @@ def _closed_forms(result: DemoResult) -> dict[str, Any]:
             "accelerator": machine.spec.name,
             "total_cycles": machine.costs.total_cycles,
             "milliseconds": machine.result.milliseconds,
-            "energy_uj": machine.costs.energy_uj,
+            "energy_uj": machine.costs.total_energy_uj,
             "pes": machine.spec.array.pes,
             "area_um2": total_area_um2(machine.spec),
             "area_with_masks_um2": machine.area_um2,

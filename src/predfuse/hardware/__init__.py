@@ -9,7 +9,7 @@ from predfuse.hardware.area import area_items, total_area_um2
 from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.hardware.evaluate import Evaluation, evaluate
 from predfuse.hardware.pruning import prune_blocks
-from predfuse.hardware.result import LedgerEntry, SimulationResult, StageResult
+from predfuse.hardware.result import LedgerEntry, Simulation, SimulationResult, StageResult
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, load_spec, names
 from predfuse.hardware.vary import with_fields
 
@@ -19,6 +19,7 @@ __all__ = [
     "Evaluation",
     "EyerissSpec",
     "LedgerEntry",
+    "Simulation",
     "SimulationResult",
     "StageResult",
     "area_items",

@@ -10,7 +10,7 @@ from predfuse.graph.nodes import Network
 from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
-from predfuse.hardware.cycle.simulate import mean_costs
+from predfuse.hardware.result import Simulation
 from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
 
 
@@ -50,10 +50,10 @@ def evaluate(spec: AcceleratorSpec, network: Network, masks: Sequence[Masks] = (
         if prepared.blocks and not masks:
             raise InputError(f"network {network.name}", "has fused blocks but no masks", "give the masks of an image")
         runs = [run_archon(prepared, of_image) for of_image in (masks if prepared.blocks else ({},))]
-    costs = mean_costs(runs)
+    costs = Simulation(tuple(run.result for run in runs))
     return Evaluation(
         cycles=costs.total_cycles,
         stall_cycles=costs.stall_cycles,
-        energy_uj=costs.energy_uj,
+        energy_uj=costs.total_energy_uj,
         area_mm2=total_area_mm2(spec),
     )

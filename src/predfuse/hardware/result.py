@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import statistics
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from predfuse.hardware.energy import COMPONENTS, Actions
@@ -163,3 +164,93 @@ class SimulationResult:
             "ledger": [{"node": entry.node, "status": entry.status, "reason": entry.reason} for entry in self.ledger],
             "notes": list(self.notes),
         }
+
+    def with_unsupported(self, layers: dict[str, str]) -> SimulationResult:
+        """The same figures, with ``layers`` (name: reason) entered in the ledger as not simulated."""
+        entries = (
+            LedgerEntry(entry.node, "unsupported", layers[entry.node]) if entry.node in layers else entry
+            for entry in self.ledger
+        )
+        return replace(self, ledger=tuple(entries))
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """One network on one machine, for all images it was given: the mean, and the range.
+
+    Attributes:
+        results: One for every image, or a single one where images make no difference.
+    """
+
+    results: tuple[SimulationResult, ...]
+
+    @property
+    def images(self) -> int:
+        """How many results there are."""
+        return len(self.results)
+
+    @property
+    def first(self) -> SimulationResult:
+        """The result of the first image, with its rows and its ledger."""
+        return self.results[0]
+
+    @property
+    def rows(self) -> tuple[StageResult, ...]:
+        """Stages of the first image, in order."""
+        return self.first.rows
+
+    @property
+    def ledger(self) -> tuple[LedgerEntry, ...]:
+        """What became of every node; the same for all images."""
+        return self.first.ledger
+
+    @property
+    def compute_cycles(self) -> int:
+        """Cycles in which the array works, the mean over the images (rounded)."""
+        return round(statistics.fmean(result.compute_cycles for result in self.results))
+
+    @property
+    def stall_cycles(self) -> int:
+        """Cycles in which it waits, the mean over the images (rounded so that it adds up)."""
+        return self.total_cycles - self.compute_cycles
+
+    @property
+    def total_cycles(self) -> int:
+        """Cycles of one image, the mean over the images (rounded)."""
+        return round(statistics.fmean(result.total_cycles for result in self.results))
+
+    @property
+    def fastest_cycles(self) -> int:
+        """Cycles of the fastest image."""
+        return min(result.total_cycles for result in self.results)
+
+    @property
+    def slowest_cycles(self) -> int:
+        """Cycles of the slowest image."""
+        return max(result.total_cycles for result in self.results)
+
+    @property
+    def milliseconds(self) -> float:
+        """Time of one image at the clock (ms), the mean over the images."""
+        return statistics.fmean(result.milliseconds for result in self.results)
+
+    @property
+    def total_energy_uj(self) -> float:
+        """Energy of one image (uJ), the mean over the images."""
+        return statistics.fmean(result.total_energy_uj for result in self.results)
+
+    def layer_cycles(self) -> dict[str, float]:
+        """Cycles by layer, the mean over the images."""
+        by_image = [result.layer_cycles() for result in self.results]
+        return {layer: statistics.fmean(cycles[layer] for cycles in by_image) for layer in by_image[0]}
+
+    def as_json(self) -> dict[str, Any]:
+        """The first image as :meth:`SimulationResult.as_json` gives it, and under ``images`` what all of them take."""
+        figures = {
+            "count": self.images,
+            "mean_cycles": self.total_cycles,
+            "fastest_cycles": self.fastest_cycles,
+            "slowest_cycles": self.slowest_cycles,
+            "mean_energy_uj": self.total_energy_uj,
+        }
+        return {**self.first.as_json(), "images": figures}

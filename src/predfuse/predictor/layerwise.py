@@ -46,6 +46,9 @@ def layerwise_loss(model: nn.Module, images: Tensor) -> Tensor:
 
     Raises:
         InputError: The model has no predictors.
+
+    Example:
+        >>> predfuse.layerwise_loss(prepared, images).backward()
     """
     if isinstance(model, Cnn):
         return _registered_loss(model, images)

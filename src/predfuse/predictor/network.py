@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from predfuse.errors import InputError
-from predfuse.export.module import NetworkModule, PlainBlock, to_module
+from predfuse.exporters.module import NetworkModule, PlainBlock, to_module
 from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network
 from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.initialise import fit_predictor

@@ -88,8 +88,8 @@ def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Pre
             the model has operations a network cannot hold.
 
     Example:
-        >>> predfuse.prepare(model, predfuse.PrepareConfig(), images)  # doctest: +SKIP
-        >>> optimizer = torch.optim.Adam(model.parameters())  # doctest: +SKIP
+        >>> done = predfuse.prepare(model, predfuse.PrepareConfig(), images)
+        >>> optimizer = torch.optim.Adam(model.parameters())
     """
     where = f"model {type(model).__name__}"
     if not isinstance(config, PrepareConfig):
@@ -149,7 +149,11 @@ def _detach(model: nn.Module, attached: list[tuple[Site, Gate, list[torch.utils.
 
 
 def predictor_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The trainable parameters of a prepared model's predictors, for an optimiser or a learning rate of their own."""
+    """The trainable parameters of a prepared model's predictors, for an optimiser or a learning rate of their own.
+
+    Example:
+        >>> optimizer = torch.optim.Adam(predfuse.predictor_parameters(prepared), 0.02)
+    """
     predictors = [module for module in model.modules() if isinstance(module, TrainablePredictor)]
     return [parameter for predictor in predictors for parameter in predictor.parameters()]
 
@@ -178,6 +182,10 @@ def to_network(
 
     Raises:
         InputError: The model has operations a network cannot hold, or the facts do not fit it.
+
+    Example:
+        >>> [block.predictor is not None for block in predfuse.to_network(prepared, images).bottlenecks()]
+        [True]
     """
     if isinstance(model, Cnn):
         return models.to_network(model, name, mean, std, labels, metadata)

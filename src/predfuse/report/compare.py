@@ -53,7 +53,7 @@ def machine_table(result: CompareResult) -> Table:
                 f"{costs.total_cycles:,}",
                 f"{costs.stall_cycles / costs.total_cycles:.1%}",
                 f"{machine.spec.milliseconds(costs.total_cycles):.2f}",
-                f"{costs.energy_uj:,.0f}" if costs.energy_uj >= 100 else f"{costs.energy_uj:.1f}",
+                f"{costs.total_energy_uj:,.0f}" if costs.total_energy_uj >= 100 else f"{costs.total_energy_uj:.1f}",
                 f"{machine.area_um2 * 1e-6:.2f}",
                 f"{result.speedup(machine, result.dense):.2f}x",
                 f"{result.speedup(machine, result.sparse):.2f}x",
@@ -88,7 +88,7 @@ def terminal_table(shown: Table) -> RichTable:
 def headline(result: CompareResult) -> str:
     """What the fused network gains over the machines as published; no claim on equal terms."""
     best = result.best
-    ratio = best.costs.energy_uj / result.dense.costs.energy_uj
+    ratio = best.costs.total_energy_uj / result.dense.costs.total_energy_uj
     return (
         f"{_label(best)}: {result.speedup(best, result.dense):.2f}x the speed of dense, "
         f"{result.speedup(best, result.sparse):.2f}x of sparse, {ratio:.2f} of dense's energy; both as published"
@@ -176,7 +176,7 @@ def render_report(result: CompareResult) -> str:
     tiles = [
         Tile(f"{result.speedup(best, result.dense):.2f}x", "the speed of the dense machine", _label(best)),
         Tile(f"{result.speedup(best, result.sparse):.2f}x", "the speed of the sparse machine"),
-        Tile(f"{best.costs.energy_uj / result.dense.costs.energy_uj:.2f}", "of the dense machine's energy"),
+        Tile(f"{best.costs.total_energy_uj / result.dense.costs.total_energy_uj:.2f}", "of the dense machine's energy"),
         Tile(f"{best.area_um2 * 1e-6:.2f} mm2", "area", f"dense {result.dense.area_um2 * 1e-6:.2f} mm2"),
     ]
     sections = [

@@ -174,7 +174,7 @@ def machine_rows(result: DemoResult) -> list[list[str]]:
                 f"{machine.costs.total_cycles:,}",
                 f"{forms.speedup(forms.best, machine):.2f}x",
                 f"{at_equal_area:.2f}x",
-                f"{machine.costs.energy_uj:,.0f}",
+                f"{machine.costs.total_energy_uj:,.0f}",
             ]
         )
     return rows

@@ -21,10 +21,11 @@ from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.archon.work import block_work
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
-from predfuse.hardware.cycle.simulate import mean_costs, simulate_cycles
+from predfuse.hardware.cycle.simulate import simulate_cycles
 from predfuse.hardware.cycle.trace import chrome_trace
 from predfuse.hardware.energy import COMPONENTS
 from predfuse.hardware.pruning import prune_blocks
+from predfuse.hardware.result import Simulation
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, archon_for
 from predfuse.hardware.vary import with_fields
 from predfuse.hardware.workload import workload
@@ -127,7 +128,7 @@ def test_lane_registers_take_the_same_time_whatever_the_masks(small: Network) ->
     runs = [run_archon(prepared, random_masks(small, 1, density=density)) for density in (0.0, 0.9)]
     assert runs[0].result.total_cycles == runs[1].result.total_cycles
     assert runs[0].result.total_energy_uj < runs[1].result.total_energy_uj
-    costs = mean_costs(runs)
+    costs = Simulation(tuple(run.result for run in runs))
     assert costs.total_cycles == costs.fastest_cycles == costs.slowest_cycles
     assert costs.images == 2
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from predfuse.errors import InputError
 from predfuse.fusion.execute import plan_network, run_plan
-from predfuse.graph.nodes import Array, Network
+from predfuse.graph.nodes import Array, Network, Unsupported
 from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
@@ -20,58 +20,29 @@ from predfuse.integer.program import Program
 from predfuse.integer.run import to_integers
 
 
-@dataclass(frozen=True)
-class MeanCosts:
-    """Costs of one image, the mean over several (cycles rounded so that they add up).
-
-    Attributes:
-        images: How many.
-        compute_cycles: Mean.
-        stall_cycles: Mean.
-        energy_uj: Mean.
-        fastest_cycles: Of the fastest image.
-        slowest_cycles: Of the slowest image.
-    """
-
-    images: int
-    compute_cycles: int
-    stall_cycles: int
-    energy_uj: float
-    fastest_cycles: int
-    slowest_cycles: int
-
-    @property
-    def total_cycles(self) -> int:
-        """Compute and stall cycles."""
-        return self.compute_cycles + self.stall_cycles
-
-
-def mean_costs(runs: list[CycleRun]) -> MeanCosts:
-    """The mean of the runs of several images."""
-    totals = [run.result.total_cycles for run in runs]
-    total = round(np.mean(totals))
-    compute = round(np.mean([run.result.compute_cycles for run in runs]))
-    return MeanCosts(
-        images=len(runs),
-        compute_cycles=compute,
-        stall_cycles=total - compute,
-        energy_uj=float(np.mean([run.result.total_energy_uj for run in runs])),
-        fastest_cycles=min(totals),
-        slowest_cycles=max(totals),
-    )
-
-
-def simulate_cycles(network: Network, spec: AcceleratorSpec, images: Array | None = None) -> list[CycleRun]:
+def simulate_cycles(
+    network: Network, spec: AcceleratorSpec, images: Array | None = None, *, allow_unsupported: bool = False
+) -> list[CycleRun]:
     """Run a network at ``cycle`` fidelity, once for every image; once where images make no difference.
 
     Args:
         network: With its real weights; blocks with a predictor are fused on Archon.
         spec: The machine.
         images: ``[N, C, H, W]`` normalised floats, needed where blocks are fused.
+        allow_unsupported: List layers the machine cannot run as ``unsupported``, at no cost, instead of failing.
 
     Raises:
-        InputError: Images are needed and missing or do not fit, or a memory of the machine is too small.
+        InputError: Images are needed and missing or do not fit, a layer cannot be run, or a memory of the machine is
+            too small.
     """
+    unsupported = {node.name: node.reason for node in network.nodes if isinstance(node, Unsupported)}
+    for name, reason in () if allow_unsupported else unsupported.items():
+        raise InputError(f"layer {name}", reason, "replace it, or list it with allow_unsupported")
+    runs = _runs(network, spec, images)
+    return [replace(run, result=run.result.with_unsupported(unsupported)) for run in runs]
+
+
+def _runs(network: Network, spec: AcceleratorSpec, images: Array | None) -> list[CycleRun]:
     if isinstance(spec, EyerissSpec):
         return [run_eyeriss(network, spec)]
     prepared = prepare(network, spec)

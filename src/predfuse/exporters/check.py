@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from predfuse.errors import PredfuseError
-from predfuse.export.arrays import Form, Precision
-from predfuse.export.graph import require_onnx
-from predfuse.export.module import GatedBlock, NetworkModule, to_module
+from predfuse.exporters.arrays import Form, Precision
+from predfuse.exporters.graph import require_onnx
+from predfuse.exporters.module import GatedBlock, NetworkModule, to_module
 from predfuse.graph.nodes import INPUT, Array, Network
 
 if TYPE_CHECKING:

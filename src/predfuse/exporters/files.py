@@ -9,10 +9,10 @@ from typing import Literal, get_args
 import torch
 
 from predfuse.errors import InputError, PredfuseError
-from predfuse.export.arrays import Form, Precision, default_precision, require_form
-from predfuse.export.check import TOLERANCE, ExportCheck, check_images, check_onnx, relative_error
-from predfuse.export.graph import require_onnx, to_onnx
-from predfuse.export.module import to_module
+from predfuse.exporters.arrays import Form, Precision, default_precision, require_form
+from predfuse.exporters.check import TOLERANCE, ExportCheck, check_images, check_onnx, relative_error
+from predfuse.exporters.graph import require_onnx, to_onnx
+from predfuse.exporters.module import to_module
 from predfuse.files import require_writable, write_atomically
 from predfuse.graph.nodes import Array, Network
 
@@ -52,7 +52,7 @@ def export_network(
     Args:
         network: What to export.
         path: The file; nothing is there, or what was there before, if anything fails.
-        form: ``plain``, ``predicted`` or ``fused`` (see :data:`predfuse.export.arrays.Form`).
+        form: ``plain``, ``predicted`` or ``fused`` (see :data:`predfuse.exporters.arrays.Form`).
         format_name: ``onnx`` or ``torch``; by default what the suffix says (``.onnx``, ``.pt2``).
         images: ``[N, C, H, W]``, normalised, to check with; random ones if not given.
         precision: ``float32`` or ``float64`` within; by default float32 for the plain form and float64 for the others,

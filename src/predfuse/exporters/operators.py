@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from predfuse.export.arrays import PRECISIONS, Precision
+from predfuse.exporters.arrays import PRECISIONS, Precision
 from predfuse.graph.nodes import Activation, Array, Padding, Pool, Shape, window_size
 
 if TYPE_CHECKING:

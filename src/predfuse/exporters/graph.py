@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from predfuse.errors import InputError
-from predfuse.export.arrays import (
+from predfuse.exporters.arrays import (
     PRECISIONS,
     Form,
     Precision,
@@ -22,7 +22,7 @@ from predfuse.export.arrays import (
     require_form,
     require_precision,
 )
-from predfuse.export.operators import Operators, Size
+from predfuse.exporters.operators import Operators, Size
 from predfuse.graph.nodes import (
     INPUT,
     Activation,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from predfuse.export.arrays import Form, Precision, fused_arrays, gate_arrays, require_form, require_precision
+from predfuse.exporters.arrays import Form, Precision, fused_arrays, gate_arrays, require_form, require_precision
 from predfuse.graph.nodes import (
     INPUT,
     Activation,
@@ -39,7 +39,7 @@ def to_module(network: Network, form: Form = "plain", precision: Precision = "fl
         precision: Of its weights and of everything it computes; it gives scores in the type of its images.
 
     Raises:
-        InputError: The network cannot take the form (see :func:`predfuse.export.arrays.require_form`).
+        InputError: The network cannot take the form (see :func:`predfuse.exporters.arrays.require_form`).
     """
     require_form(network, form)
     require_precision(precision)
