@@ -184,7 +184,7 @@ def test_the_examples_of_the_docstrings_run(tmp_path: Path) -> None:
     for name in predfuse.__all__:
         verb = getattr(predfuse, name)
         if inspect.isfunction(verb):
-            found = finder.find(verb, name, globs=dict(shown))
+            found = finder.find(verb, name, globs={**shown, "model": copy.deepcopy(model)})
             assert any(test.examples for test in found), f"{name} shows no example"
             for test in found:
                 assert not any(doctest.SKIP in example.options for example in test.examples), (
