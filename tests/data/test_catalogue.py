@@ -52,7 +52,7 @@ def test_catalogue_is_consistent() -> None:
         ({"images": np.zeros((0, 1, 4, 4), np.uint8)}, "images are uint8"),
         ({"labels": np.zeros(3, np.int64)}, "2 images but labels"),
         ({"labels": np.array([0, 2])}, r"a label lies outside 0\.\.1"),
-        ({"std": (0.0,)}, "std above 0"),
+        ({"std": (0.0,)}, "std .*1 for a constant channel"),
         ({"mean": (0.1, 0.2)}, "give 1 of each"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from PIL import Image
 
 from predfuse.data import load
-from predfuse.data.pictures import decode_picture
+from predfuse.data.folder import load_part
 from predfuse.errors import InputError
+from predfuse.readers.pictures import decode_picture
 
 
 def picture(path: Path, value: object, size: tuple[int, int] = (6, 6), mode: str = "L") -> None:
@@ -55,7 +57,7 @@ def test_train_and_test_folders_are_honoured(tmp_path: Path) -> None:
 
 def test_size_resamples_and_one_colour_picture_makes_all_colour(plain: Path) -> None:
     picture(plain / "cat" / "wide.jpg", (200, 10, 10), (40, 12), "RGB")
-    with pytest.raises(InputError, match=r"wide\.jpg: is 40x12 pixels, others are 6x6; give a size"):
+    with pytest.raises(InputError, match=r"wide\.jpg: is 40x12 pixels, expected 6x6; give a size"):
         load(f"folder:{plain}", "train")
     data = load(f"folder:{plain}", "train", size=8)
     assert data.shape == (3, 8, 8)
@@ -107,3 +109,74 @@ def test_decoding_puts_transparent_pixels_on_black_and_cuts_the_centre(tmp_path:
     assert whole.shape == (3, 4, 8)
     assert whole[:, 0, 0].tolist() == [0, 0, 0]
     assert decode_picture("p.png", content, "RGB", 4)[:, :, :].reshape(3, -1).mean(1).tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("train", ["train", "Train", "TRAINING"])
+@pytest.mark.parametrize("test", ["test", "Test", "val", "valid", "validation", "VALIDATION", "testing"])
+def test_split_folders_are_known_in_any_case(tmp_path: Path, train: str, test: str) -> None:
+    """Fault A4: these became classes of their own."""
+    for base, split in ((0, train), (50, test)):
+        for label, name in enumerate(("a", "b")):
+            picture(tmp_path / split / name / "x.png", base + label)
+    assert load(f"folder:{tmp_path}", "train").images[:, 0, 0, 0].tolist() == [0, 1]
+    found = load(f"folder:{tmp_path}", "test")
+    assert found.images[:, 0, 0, 0].tolist() == [50, 51]
+    assert found.classes == ("a", "b")
+
+
+def test_half_a_split_is_refused_and_classes_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture(tmp_path / "one" / "train" / name / "x.png", 1)
+        picture(tmp_path / "one" / "other" / name / "x.png", 1)
+        picture(tmp_path / "two" / "Validation" / name / "x.png", 1)
+    with pytest.raises(InputError, match="holds train but no folder test or testing or val"):
+        load(f"folder:{tmp_path / 'one'}", "train")
+    with pytest.raises(InputError, match="holds Validation but no folder train"):
+        load(f"folder:{tmp_path / 'two'}", "test")
+    for name in ("train", "validation"):
+        for place in range(2):
+            picture(tmp_path / "flat" / name / f"{place}.png", place)
+    with pytest.raises(InputError, match="holds train and validation without class folders"):
+        load(f"folder:{tmp_path / 'flat'}", "train")
+    for place in range(2):
+        picture(tmp_path / "flat" / "bus" / f"{place}.png", place)
+    assert load(f"folder:{tmp_path / 'flat'}", "train").classes == ("bus", "train", "validation")
+
+
+def test_a_folder_that_is_cut_says_so(plain: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load(f"folder:{plain}", "test")
+    assert "has no folders train and test" in caplog.text
+    assert "using the 4 test pictures of 20" in caplog.text
+    caplog.clear()
+    images, labels = load_part(plain, "all", "L")
+    assert len(images) == len(labels) == 20 and not caplog.text
+    assert sorted(images[:, 0, 0, 0].tolist()) == [*range(10), *range(100, 110)]
+    assert (images[:, 0, 0, 0] // 100 == labels).all()
+
+
+def test_a_constant_channel_has_deviation_one(tmp_path: Path) -> None:
+    """Fault A5: floats gave 7e-18, and one pixel step became 5.7e14."""
+    for name in ("a", "b"):
+        for place in range(7):
+            picture(tmp_path / name / f"{place}.png", (46, 200, place), (9, 7), "RGB")
+    found = load(f"folder:{tmp_path}", "train")
+    assert found.std[:2] == (1.0, 1.0)
+    scaled = found.images / 255
+    assert found.mean == pytest.approx(scaled.mean((0, 2, 3)), rel=1e-12)
+    assert found.std[2] == pytest.approx(scaled[:, 2].std(), rel=1e-12)
+    with pytest.raises(InputError, match=r"std .*give 3\.9e-06 or more"):
+        dataclasses.replace(found, std=(1.0, 7e-18, 1.0))
+
+
+def test_a_limit_decodes_only_what_is_used(plain: Path) -> None:
+    """Fault C23: every picture was decoded into float64."""
+    for name in ("cat", "dog"):
+        (plain / name / "7.png").write_bytes(picture_header_only(plain / name / "7.png"))
+    data = load(f"folder:{plain}", "train", limit=4)
+    assert data.images[:, 0, 0, 0].tolist() == [0, 100, 1, 101]
+    assert data.mean[0] == pytest.approx(data.images.mean() / 255)
+
+
+def picture_header_only(path: Path) -> bytes:
+    content = path.read_bytes()
+    return content[: content.index(b"IDAT") + 6]

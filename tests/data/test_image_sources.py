@@ -62,7 +62,7 @@ def test_pictures_one_by_one_in_a_folder_and_by_class(tmp_path: Path) -> None:
 
 def test_pictures_are_resampled_only_on_demand(tmp_path: Path) -> None:
     picture = _picture(tmp_path / "wide.png", (9, 7))
-    with pytest.raises(InputError, match=r"wide\.png: is 7x9 pixels, expected 6x6; use .* of that size, or --size"):
+    with pytest.raises(InputError, match=r"wide\.png: is 9x7 pixels, expected 6x6; use .* of that size, or --size"):
         load_images(str(picture), SHAPE)
     assert load_images(str(picture), SHAPE, resize=True).images.shape == (1, *SHAPE)
     with pytest.raises(InputError, match="cannot make 6x5 pixels"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from predfuse.cli.options import IMAGES_HELP, AllOrCount, Csv, Json, Report, Size, require_size
 from predfuse.cli.output import Outputs
+from predfuse.data.folder import Part
 from predfuse.data.image_sources import ImageSet, load_images
 from predfuse.errors import InputError
 from predfuse.integer import MachineResult, run_program
@@ -33,6 +34,9 @@ def run(
         Path | None, typer.Option(help="New folder for every layer's integers and masks as .npy, with a manifest.")
     ] = None,
     size: Size = None,
+    split: Annotated[
+        str, typer.Option(help="Of a data set or image folder: train, test, or (of a folder) all.")
+    ] = "test",
     json_path: Json = None,
     csv_path: Csv = None,
     report: Report = None,
@@ -43,8 +47,10 @@ def run(
         require_new_folder(dump)
     if machine not in ("fast", "reference"):
         raise InputError("--machine", f"is {machine!r}", "use fast or reference")
+    if split not in ("train", "test", "all"):
+        raise InputError("--split", f"is {split!r}", "use train, test or all")
     program = load_program(program_path)
-    found = load_images(images, program.input_shape, count, require_size(size, program.input_shape))
+    found = load_images(images, program.input_shape, count, require_size(size, program.input_shape), cast(Part, split))
     if found.labels is not None and program.labels and found.labels.max() >= len(program.labels):
         what = f"has label {found.labels.max()}, the program knows {len(program.labels)} classes"
         raise InputError(found.name, what, "use images of the data set the network was trained on")

@@ -2,6 +2,7 @@
 
 from predfuse.data.catalogue import (
     CATALOGUE,
+    FOLDER_PREFIX,
     CatalogueEntry,
     Status,
     cache_path,
@@ -16,6 +17,7 @@ from predfuse.data.dataset import SPLITS, Dataset, Source, Split
 
 __all__ = [
     "CATALOGUE",
+    "FOLDER_PREFIX",
     "SPLITS",
     "CatalogueEntry",
     "Dataset",

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from predfuse.data.dataset import Images, Labels, Source, Split
-from predfuse.data.pictures import decode_picture
 from predfuse.data.sources import AGAIN, KnownFile, read_file, read_members
 from predfuse.errors import InputError
+from predfuse.readers.pictures import decode_picture
 
 CLASSES_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _NAMES_100 = """

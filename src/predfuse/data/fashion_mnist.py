@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from predfuse.data.dataset import Images, Labels, Source, Split
-from predfuse.data.pictures import decode_picture
 from predfuse.data.sources import AGAIN, KnownFile, read_file, read_gzip
 from predfuse.errors import InputError
+from predfuse.readers.pictures import decode_picture
 
 CLASSES = (
     "T-shirt/top",

@@ -1,34 +1,61 @@
 """An image folder with one sub-folder per class.
 
-ROOT/train/CLASS/picture.png  and  ROOT/test/CLASS/picture.png        (``val`` or ``valid`` also stand for ``test``)
-ROOT/CLASS/picture.png        every fifth picture of a class, by sorted name, is a test picture
+ROOT/train/CLASS/picture.png  and  ROOT/test/CLASS/picture.png
+                              also training; val, valid, validation, testing; in upper or lower case
+ROOT/CLASS/picture.png        every fifth picture of a class, by sorted name, is a test picture, which is said
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isqrt
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from PIL import Image
 
-from predfuse.data.dataset import SPLITS, Dataset, Images, Split
-from predfuse.data.pictures import Mode, decode_picture
-from predfuse.data.sources import read_file
+from predfuse.data.dataset import LEAST_STD, Dataset, Images, Labels, Split
 from predfuse.errors import InputError
+from predfuse.readers.boundary import read_bytes, reading
+from predfuse.readers.pictures import GREY_MODES, SUFFIXES, Mode, decode_picture, picture_mode
 
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
+logger = logging.getLogger(__name__)
+
 TEST_EVERY = 5
-_TEST_NAMES = ("test", "val", "valid")
+_TRAIN_NAMES = ("train", "training")
+_TEST_NAMES = ("test", "testing", "val", "valid", "validation")
+_GIVE_A_SIZE = "give a size to resample all pictures to"
+Part = Literal["train", "test", "all"]
+"""A split, or both together."""
 
 
 @dataclass(frozen=True)
 class FolderListing:
-    """The pictures of both splits with the index of their class, and the class names in sorted order."""
+    """The pictures of both splits with the index of their class, and the class names in sorted order.
+
+    Attributes:
+        classes: Names.
+        train: Pictures to train on.
+        test: Pictures to test with.
+        cut: Whether the folder itself has no splits, and was cut into two here.
+    """
 
     classes: tuple[str, ...]
     train: tuple[tuple[Path, int], ...]
     test: tuple[tuple[Path, int], ...]
+    cut: bool
+
+    def part(self, part: Part) -> list[tuple[Path, int]]:
+        """Pictures of a split, or all, taken in turn from the classes, so that the first few hold every class."""
+        members = {"train": self.train, "test": self.test, "all": (*self.train, *self.test)}[part]
+        turns: dict[int, int] = {}
+        order = []
+        for path, label in sorted(members) if part == "all" else members:
+            order.append((turns.setdefault(label, 0), label, path))
+            turns[label] += 1
+        return [(path, label) for _, label, path in sorted(order, key=lambda entry: entry[:2])]
 
 
 def list_folder(root: Path) -> FolderListing:
@@ -36,21 +63,19 @@ def list_folder(root: Path) -> FolderListing:
 
     Raises:
         InputError: The folder is missing or empty, has no class folders or fewer than two, a class has no pictures,
-            or the classes of train and test differ.
+            there is a split without its other half, or the classes of train and test differ.
     """
     if not root.is_dir():
         raise InputError(str(root), "is no folder" if root.exists() else "does not exist", "name an image folder")
     children = _subfolders(root)
     if not any(root.iterdir()):
         raise InputError(str(root), "is empty", "put one sub-folder of pictures per class into it")
-    names = {child.name: child for child in children}
-    test_folder = next((names[name] for name in _TEST_NAMES if name in names), None)
-    if "train" in names and test_folder is not None:
-        classes, train = _classes(names["train"])
-        test_classes, test = _classes(test_folder)
+    if splits := _split_folders(root, children):
+        classes, train = _classes(splits[0])
+        test_classes, test = _classes(splits[1])
         if unknown := sorted(set(test_classes) ^ set(classes)):
             raise InputError(str(root), f"class {unknown[0]} is in only one of train and test", "make them alike")
-        return FolderListing(classes, train, test)
+        return FolderListing(classes, train, test, cut=False)
     classes, pictures = _classes(root)
     split: dict[Split, list[tuple[Path, int]]] = {"train": [], "test": []}
     for label, name in enumerate(classes):
@@ -60,11 +85,39 @@ def list_folder(root: Path) -> FolderListing:
         for place, path in enumerate(members):
             last = place % TEST_EVERY == TEST_EVERY - 1 or (len(members) < TEST_EVERY and place == len(members) - 1)
             split["test" if last else "train"].append((path, label))
-    return FolderListing(classes, tuple(split["train"]), tuple(split["test"]))
+    return FolderListing(classes, tuple(split["train"]), tuple(split["test"]), cut=True)
+
+
+def _split_folders(root: Path, children: list[Path]) -> tuple[Path, Path] | None:
+    """The folders of train and test; None where the children are classes.
+
+    A folder is that of a split by its name, in any case, and by holding folders itself: ``train`` may be a class too.
+    """
+    named = [child for child in children if child.name.casefold() in (*_TRAIN_NAMES, *_TEST_NAMES)]
+    splits = [child for child in named if _subfolders(child)]
+    if not splits:
+        if named and named == children:
+            names = " and ".join(child.name for child in named)
+            raise InputError(str(root), f"holds {names} without class folders", "put one folder per class into each")
+        return None
+    train = [child for child in splits if child.name.casefold() in _TRAIN_NAMES]
+    test = [child for name in _TEST_NAMES for child in splits if child.name.casefold() == name]
+    if not train or not test:
+        lacking = _TEST_NAMES if train else _TRAIN_NAMES
+        what = f"holds {splits[0].name} but no folder {' or '.join(lacking)} of class folders"
+        raise InputError(str(root), what, f"name the other half {lacking[0]}, with one folder per class")
+    if len(train) > 1 or (len(test) > 1 and test[0].name.casefold() == test[1].name.casefold()):
+        twice = train if len(train) > 1 else test
+        raise InputError(str(root), f"holds both {twice[0].name} and {twice[1].name}", "keep one of them")
+    unused = [child.name for child in children if child not in (train[0], test[0])]
+    if unused:
+        logger.warning("%s: %s and %s are used, not %s", root, train[0].name, test[0].name, ", ".join(unused))
+    return train[0], test[0]
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    with reading(str(folder), "is no readable folder"):
+        return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
 def _classes(folder: Path) -> tuple[tuple[str, ...], tuple[tuple[Path, int], ...]]:
@@ -82,69 +135,132 @@ def _classes(folder: Path) -> tuple[tuple[str, ...], tuple[tuple[Path, int], ...
 
 
 def load_folder(root: Path, split: Split, size: int | None = None, limit: int | None = None) -> Dataset:
-    """Load one split of an image folder; mean and deviation are those of its whole training split.
+    """Load one split of an image folder; mean and deviation are those of the training images.
 
     Args:
         root: The folder.
         split: ``"train"`` or ``"test"``.
         size: Side in pixels every picture is cropped and resampled to; None demands that all have the same size.
-        limit: Only the first so many images, taken in turn from the classes; None takes all.
+        limit: Only the first so many images, taken in turn from the classes, also for mean and deviation; None takes
+            all. No other picture is decoded.
 
     Raises:
         InputError: See :func:`list_folder`; also an unreadable picture, or differing sizes without ``size``.
     """
-    if size is not None and size < 1:
-        raise InputError(str(root), f"image size is {size}", "use 1 pixel or more")
-    listing = list_folder(root)
+    listing = _listed(root, size, limit)
     mode = _common_mode(listing)
-    decoded: dict[Split, Images] = {"train": _decode([path for path, _ in listing.train], mode, size)}
-    scaled = decoded["train"].astype(np.float64) / 255
-    deviation = scaled.std((0, 2, 3))
-    if split == "test":
-        decoded["test"] = _decode([path for path, _ in listing.test], mode, size, decoded["train"].shape[1:])
-    labels = np.array([label for _, label in (listing.train if split == "train" else listing.test)], np.int64)
-    order = _in_turn(labels)
+    expected, mean, std = _statistics([path for path, _ in listing.part("train")[:limit]], mode, size)
+    members = listing.part(split)[:limit]
+    if listing.cut:
+        _say_cut(root, listing, split)
     return Dataset(
         name=f"folder:{root}",
-        images=np.ascontiguousarray(decoded[split][order]),
-        labels=labels[order],
+        images=decode_pictures([path for path, _ in members], mode, size, expected),
+        labels=np.array([label for _, label in members], np.int64),
         classes=listing.classes,
-        mean=tuple(float(value) for value in scaled.mean((0, 2, 3))),
-        std=tuple(float(value) if value > 0 else 1.0 for value in deviation),  # a constant channel stays constant
+        mean=mean,
+        std=std,
         split=split,
-    ).first(limit)
+    )
 
 
-def _in_turn(labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[int]:
-    """Positions that take the classes in turn, so that the first few images hold every class."""
-    turns = np.zeros(len(labels), np.int64)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        turns[members] = np.arange(len(members))
-    return [int(position) for position in np.lexsort((labels, turns))]
+def load_part(
+    root: Path, part: Part, mode: Mode, size: int | None = None, limit: int | None = None
+) -> tuple[Images, Labels]:
+    """Images and labels of a split of an image folder, or of all of it, without facts about the rest.
+
+    Raises:
+        InputError: As :func:`load_folder`.
+    """
+    listing = _listed(root, size, limit)
+    members = listing.part(part)[:limit]
+    if listing.cut and part != "all":
+        _say_cut(root, listing, part)
+    images = decode_pictures([path for path, _ in members], mode, size)
+    return images, np.array([label for _, label in members], np.int64)
+
+
+def _listed(root: Path, size: int | None, limit: int | None) -> FolderListing:
+    if size is not None and size < 1:
+        raise InputError(str(root), f"image size is {size}", "use 1 pixel or more")
+    if limit is not None and limit < 1:
+        raise InputError(str(root), f"limit is {limit}", "use 1 or more images")
+    return list_folder(root)
+
+
+def _say_cut(root: Path, listing: FolderListing, split: Split) -> None:
+    counts = len(listing.train), len(listing.test)
+    logger.warning(
+        "%s has no folders train and test: picture %d, %d, ... of each class are test pictures; using the %d %s"
+        " pictures of %d",
+        *(root, TEST_EVERY, 2 * TEST_EVERY, counts[split == "test"], split, sum(counts)),
+    )
 
 
 def _common_mode(listing: FolderListing) -> Mode:
-    """Greyscale when every picture is; colour otherwise. Reads headers only."""
-    for split in SPLITS:
-        for path, _ in getattr(listing, split):
-            try:
-                with Image.open(path) as picture:
-                    mode = picture.mode
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                raise InputError(str(path), "is no readable picture", "repair or remove it") from error
-            if mode not in ("1", "L", "I;16"):
-                return "RGB"
+    """Greyscale when every picture is; colour otherwise. Decodes headers only."""
+    for path, _ in (*listing.train, *listing.test):
+        if picture_mode(path) not in GREY_MODES:
+            return "RGB"
     return "L"
 
 
-def _decode(paths: list[Path], mode: Mode, size: int | None, expected: tuple[int, ...] | None = None) -> Images:
-    images: list[Images] = []
+def _statistics(
+    paths: Iterable[Path], mode: Mode, size: int | None
+) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+    """Shape, mean and standard deviation per channel in 0..1, by exact integer sums, one picture in memory at a time.
+
+    A channel that is constant, or all but constant (see :data:`LEAST_STD`), has deviation 1: it stays constant.
+    """
+    expected: tuple[int, ...] | None = None
+    pixels, sums, squares = 0, [0] * 3, [0] * 3
     for path in paths:
-        image = decode_picture(str(path), read_file(path), mode, size)
-        expected = expected or image.shape
-        if image.shape != expected:
-            what = f"is {image.shape[2]}x{image.shape[1]} pixels, others are {expected[2]}x{expected[1]}"
-            raise InputError(str(path), what, "give a size to resample all pictures to")
-        images.append(image)
-    return np.stack(images)
+        image = _decode(path, mode, size, expected)
+        expected = image.shape
+        pixels += image[0].size
+        for channel, values in enumerate(image):
+            counts = np.bincount(values.ravel(), minlength=256).tolist()
+            sums[channel] += sum(value * count for value, count in enumerate(counts))
+            squares[channel] += sum(value * value * count for value, count in enumerate(counts))
+    assert expected is not None
+    channels = range(expected[0])
+    mean = tuple(sums[channel] / (255 * pixels) for channel in channels)
+    precision = 2**64  # of the square root, which is taken of integers: a constant channel gives 0 exactly
+    spreads = [
+        isqrt((pixels * squares[c] - sums[c] ** 2) * precision**2) / (255 * pixels * precision) for c in channels
+    ]
+    return expected, mean, tuple(spread if spread >= LEAST_STD else 1.0 for spread in spreads)
+
+
+def decode_pictures(
+    paths: list[Path],
+    mode: Mode,
+    size: int | None = None,
+    expected: tuple[int, ...] | None = None,
+    mend: str = _GIVE_A_SIZE,
+) -> Images:
+    """Pictures as one array, all of shape ``expected`` (of the first one's where None); ``mend`` is said of others.
+
+    Raises:
+        InputError: One cannot be read or has another size.
+    """
+    images: Images | None = None
+    for place, path in enumerate(paths):
+        image = _decode(path, mode, size, expected, mend)
+        if images is None:
+            expected = image.shape
+            with reading(str(path.parent), "is no readable folder", "use fewer or smaller pictures"):
+                images = np.empty((len(paths), *image.shape), np.uint8)
+        images[place] = image
+    assert images is not None
+    return images
+
+
+def _decode(
+    path: Path, mode: Mode, size: int | None, expected: tuple[int, ...] | None, mend: str = _GIVE_A_SIZE
+) -> Images:
+    image = decode_picture(str(path), read_bytes(path), mode, size)
+    if expected is not None and image.shape != expected:
+        what = f"is {image.shape[2]}x{image.shape[1]} pixels, expected {expected[2]}x{expected[1]}"
+        raise InputError(str(path), what, mend)
+    return image

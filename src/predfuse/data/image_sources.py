@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from predfuse import data
-from predfuse.data import Split
-from predfuse.data.folder import SUFFIXES
-from predfuse.data.pictures import decode_picture
+from predfuse.data.folder import Part, decode_pictures, load_part
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array, Shape
+from predfuse.readers.arrays import read_npy, read_safetensors
+from predfuse.readers.boundary import is_file, is_folder, reading
+from predfuse.readers.pictures import SUFFIXES, Mode
+
+MAX_LABEL = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class ImageSet:
 
 
 def load_images(
-    source: str, shape: Shape, limit: int | None = None, resize: bool = False, split: Split = "test"
+    source: str, shape: Shape, limit: int | None = None, resize: bool = False, split: Part = "test"
 ) -> ImageSet:
     """Load images for a program or network of input ``shape``.
 
@@ -55,7 +57,7 @@ def load_images(
         shape: ``(C, H, W)`` they must have.
         limit: Only the first so many.
         resize: Crop and resample pictures to ``shape`` (square only); else another size is an error.
-        split: Which split of a data set.
+        split: Which split of a data set or image folder; ``all`` of its pictures is for image folders.
 
     Raises:
         InputError: Nothing of that name, unreadable or damaged files, or images of another size or type.
@@ -66,15 +68,18 @@ def load_images(
     if resize and shape[1] != shape[2]:
         raise InputError("resize", f"cannot make {shape[1]}x{shape[2]} pixels", "give pictures of that size")
     size = shape[1] if resize else None
-    if source in data.CATALOGUE or source.startswith("folder:"):
-        found = data.load(source, split, limit=limit, size=size if source.startswith("folder:") else None)
+    if source in data.CATALOGUE:
+        if split == "all":
+            raise InputError("split", "is 'all'", f"use train or test of {source}")
+        found = data.load(source, split, limit=limit)
         result = ImageSet(found.name, found.images, found.labels)
-    elif path.is_dir():
-        result = _load_folder(path, shape, size, limit, split)
-    elif path.suffix.lower() in SUFFIXES and path.is_file():
-        result = ImageSet(source, _decode([path], shape, size))
-    elif path.is_file():
-        result = _load_npy(path) if path.suffix.lower() == ".npy" else _load_arrays(path)
+    elif source.startswith(data.FOLDER_PREFIX) or is_folder(path):
+        result = _load_folder(Path(source.removeprefix(data.FOLDER_PREFIX)), shape, size, limit, split)
+    elif path.suffix.lower() in SUFFIXES and is_file(path):
+        result = ImageSet(source, _pictures([path], path, shape, size))
+    elif is_file(path):
+        images = path.suffix.lower() == ".npy"
+        result = _as_images(path, read_npy(path), None) if images else _load_arrays(path)
     else:
         names = ", ".join(data.CATALOGUE)
         raise InputError(f"images {source!r}", "is neither a data set nor a file", f"use a file or one of {names}")
@@ -85,50 +90,32 @@ def load_images(
     return result.first(limit)
 
 
-def _load_folder(path: Path, shape: Shape, size: int | None, limit: int | None, split: Split) -> ImageSet:
-    if any(child.is_dir() and not child.name.startswith(".") for child in path.iterdir()):
-        found = data.load(f"folder:{path}", split, limit=limit, size=size)
-        return ImageSet(str(path), found.images, found.labels)
-    pictures = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES and child.is_file())
+def _load_folder(path: Path, shape: Shape, size: int | None, limit: int | None, part: Part) -> ImageSet:
+    with reading(str(path), "is no readable folder"):
+        children = sorted(path.iterdir())
+    if any(child.is_dir() and not child.name.startswith(".") for child in children):
+        images, labels = load_part(path, part, _mode(path, shape), size, limit)
+        return ImageSet(str(path), images, labels)
+    pictures = [child for child in children if child.suffix.lower() in SUFFIXES and child.is_file()]
     if not pictures:
         raise InputError(str(path), "holds no pictures", f"add pictures ({', '.join(sorted(SUFFIXES))})")
-    return ImageSet(str(path), _decode(pictures[:limit], shape, size))
+    return ImageSet(str(path), _pictures(pictures[:limit], path, shape, size))
 
 
-def _decode(paths: list[Path], shape: Shape, size: int | None) -> Array:
+def _pictures(paths: list[Path], where: Path, shape: Shape, size: int | None) -> Array:
+    mend = f"use pictures of that size, or --size {shape[1]}"
+    return decode_pictures(paths, _mode(where, shape), size, shape, mend)
+
+
+def _mode(path: Path, shape: Shape) -> Mode:
     if shape[0] not in (1, 3):
-        raise InputError(str(paths[0]), f"is a picture, {shape[0]} channels are needed", "give a safetensors file")
-    images: list[Array] = []
-    for path in paths:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InputError(str(path), f"cannot be read ({error.strerror})", "check its permissions") from error
-        image = decode_picture(str(path), content, "L" if shape[0] == 1 else "RGB", size)
-        if image.shape != shape:
-            what = f"is {image.shape[1]}x{image.shape[2]} pixels, expected {shape[1]}x{shape[2]}"
-            raise InputError(str(path), what, f"use pictures of that size, or --size {shape[1]}")
-        images.append(image)
-    return np.stack(images)
+        raise InputError(str(path), f"holds pictures, {shape[0]} channels are needed", "give a safetensors file")
+    return "L" if shape[0] == 1 else "RGB"
 
 
 def _load_arrays(path: Path) -> ImageSet:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in ("images", "labels") if name in file.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read ({error.strerror})", "check its permissions") from error
-    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(str(path), "is no intact safetensors file", "make or fetch it again") from error
+    _, tensors = read_safetensors(path, ("images", "labels"))
     return _as_images(path, tensors.get("images"), tensors.get("labels"))
-
-
-def _load_npy(path: Path) -> ImageSet:
-    try:
-        images = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(str(path), "is no intact .npy file of numbers", "make or fetch it again") from error
-    return _as_images(path, images, None)
 
 
 def _as_images(path: Path, images: Array | None, labels: Array | None) -> ImageSet:
@@ -139,4 +126,6 @@ def _as_images(path: Path, images: Array | None, labels: Array | None) -> ImageS
         raise InputError(str(path), what, "use [N,C,H,W] of uint8 pixels or normalised floats")
     if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
         raise InputError(str(path), f"its labels are {labels.dtype} {labels.shape}", "give one whole number per image")
+    if labels is not None and (labels.min() < 0 or labels.max() > MAX_LABEL):
+        raise InputError(str(path), f"has a label outside 0..{MAX_LABEL:,}", "number the classes from 0")
     return ImageSet(str(path), images, None if labels is None else labels.astype(np.int64))
