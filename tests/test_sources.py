@@ -16,7 +16,8 @@ from predfuse.errors import InputError
 from predfuse.graph.from_torch.references import load_module
 from predfuse.graph.io import save_network
 from predfuse.graph.nodes import Network
-from predfuse.sources import ModuleOptions, is_reference, load_source, open_source, parse_shape
+from predfuse.graph.reference_name import is_reference
+from predfuse.sources import ModuleOptions, load_source, open_source, parse_shape
 from predfuse.tensor_file import stored_format
 from predfuse.training.checkpoint import save_checkpoint
 

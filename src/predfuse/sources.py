@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
+from predfuse.graph.reference_name import is_reference
 from predfuse.tensor_file import stored_format
 
 if TYPE_CHECKING:
@@ -79,12 +80,6 @@ def open_source(
     for option in options.given():
         raise InputError(option, "applies to package.module:function only", f"leave it out for {text}")
     return (models.network(text) if text in models.names() else _load_file(path)), None
-
-
-def is_reference(text: str) -> bool:
-    """Whether ``text`` names a function of a module, ``package.module:function``."""
-    module, colon, function = text.rpartition(":")
-    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *function.split(".")))
 
 
 def parse_shape(text: str) -> tuple[int, int, int, int]:

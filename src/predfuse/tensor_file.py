@@ -17,9 +17,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from predfuse.arrays import Array
 from predfuse.errors import InputError
 from predfuse.files import write_atomically
-from predfuse.graph.nodes import Array
 
 METADATA_KEY = "predfuse"
 """The only safetensors metadata key (several would be written in random order)."""

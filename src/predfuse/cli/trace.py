@@ -12,9 +12,10 @@ from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.experiments.analyze import entry_json
 from predfuse.graph.io import save_network
+from predfuse.graph.reference_name import is_reference
 from predfuse.report.analyze import ledger_lines, ledger_summary
 from predfuse.report.terminal import console
-from predfuse.sources import is_reference, open_source
+from predfuse.sources import open_source
 
 
 def trace(

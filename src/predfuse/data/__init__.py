@@ -1,4 +1,7 @@
-"""Labelled images: Fashion-MNIST, CIFAR-10, CIFAR-100 and image folders, with every checksum verified."""
+"""Labelled images: Fashion-MNIST, CIFAR-10, CIFAR-100 and image folders, with every checksum verified.
+
+In comes a name or a folder, out go uint8 images with labels, or images made to fit a network.
+"""
 
 from predfuse.data.catalogue import (
     CATALOGUE,

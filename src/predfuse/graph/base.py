@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from predfuse.arrays import Array as Array
 from predfuse.errors import InputError
 
-Array: TypeAlias = npt.NDArray[Any]
 Activation = Literal["linear", "relu", "relu6"]
 Padding: TypeAlias = tuple[int, int, int, int]
 Shape: TypeAlias = tuple[int, int, int]

@@ -1,5 +1,7 @@
 """Accelerators: specifications, and what networks cost on them in cycles, energy and area.
 
+In come a network or a program, a specification and (at cycle fidelity) masks, out goes a result per layer and stage.
+
 spec = load_spec("archon-ics21")
 result = simulate(network, spec)
 result.total_cycles, result.total_energy_uj, total_area_um2(spec)

@@ -1,4 +1,8 @@
-"""The integer machine: runs programs bit for bit, a slow obvious reference and a fast one."""
+"""Integers: a network is compiled to a program, and the program runs bit for bit.
+
+In come a float network and calibration images, out goes a program; program and images in, int16 scores and the masks of
+every block out. There is a slow, obvious machine and a fast one; they give the same bits.
+"""
 
 from predfuse.integer.run import MachineResult, run_program
 

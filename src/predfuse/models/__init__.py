@@ -1,4 +1,7 @@
-"""Registered networks: ``names()``, ``build(name, **options)`` and ``network(name)``."""
+"""Registered networks as PyTorch modules: ``names()``, ``build(name, **options)`` and ``network(name)``.
+
+In come a name and options, out goes a trainable module, or the network it stands for.
+"""
 
 from __future__ import annotations
 

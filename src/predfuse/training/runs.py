@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from predfuse import data, models, zoo
+from predfuse import data, models
 from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
 from predfuse.models.layers import Cnn
 from predfuse.training.checkpoint import load_checkpoint
+from predfuse.zoo import catalogue
 
 SHIPPED_TEST_IMAGES = 1000
 """So many of the test images of Fashion-MNIST ship with the package."""
@@ -90,7 +91,7 @@ def load_run(folder: Path | str, predictor: bool) -> TrainedRun:
     Raises:
         InputError: The folder or a checkpoint is missing, unusable, or of another network than the vanilla one.
     """
-    folder = zoo.folder(folder)
+    folder = catalogue.folder(folder)
     if not folder.is_dir():
         mend = "name the output folder of predfuse train, or one that predfuse zoo lists"
         raise InputError(str(folder), "is no folder of a training run", mend)

@@ -1,4 +1,4 @@
-"""``trace(module, example)``: an unmodified PyTorch module as a network, with a ledger of every node.
+"""Tracing: an unmodified PyTorch module and an example go in, a verified network and a ledger of every node come out.
 
 result = trace(model, torch.randn(1, 3, 224, 224))
 result.network, result.ledger

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from predfuse.errors import InputError, PredfuseError
 from predfuse.graph.from_torch import TraceResult, trace
-from predfuse.sources import is_reference
+from predfuse.graph.reference_name import is_reference
 
 CONVERSION = (
     "convert it where you trust it: python -c \"import torch, safetensors.torch as s; d = torch.load('IN', "
