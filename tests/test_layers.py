@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "predfuse"
 LAYERS = (
     ("errors", "arrays"),
     ("files", "provenance"),
+    ("readers",),
     ("tensor_file",),
     ("graph",),
     ("fusion",),
