@@ -24,8 +24,8 @@ from predfuse.graph.io import save_network
 from predfuse.graph.nodes import Network
 from predfuse.hardware import load_spec
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
+from predfuse.hardware.workload import workload
 from predfuse.integer import MachineResult, reference
-from predfuse.integer.as_network import integer_network
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program_io import save_program
 from predfuse.integer.run import to_integers
@@ -83,7 +83,7 @@ def test_cycles_of_a_program_come_from_the_masks_of_the_integer_machine() -> Non
     spec = load_spec("archon-ics21")
     integers, _ = to_integers(program, images[:1])
     masks = reference.run_image(program, integers[0]).masks
-    expected = run_archon(prepare(integer_network(program), spec, program), masks).result
+    expected = run_archon(prepare(program, spec), masks).result
     for given in (images, torch.from_numpy(images)):
         assert predfuse.simulate(program, spec, "cycle", given[:1]).first.as_json() == expected.as_json()
     assert expected.total_cycles == expected.compute_cycles + expected.stall_cycles > 0
@@ -104,10 +104,10 @@ def test_a_programs_layers_keep_their_shapes_and_zeros() -> None:
     weight[3:] = 0
     graph = graph.replace_nodes(b1=dataclasses.replace(block, expand_weight=weight))
     program = predfuse.compile(graph, np.random.default_rng(0).normal(size=(4, *graph.input_shape)))
-    plain = integer_network(program)
-    assert plain.shapes() == program.shapes()
-    kept = next(plain.bottlenecks())
-    assert not kept.expand_weight[3:].any() and kept.expand_weight[:3].any()
+    of_program, of_network = workload(program), workload(graph)
+    assert [item.shape for item in of_program.items] == [item.shape for item in of_network.items]
+    kept = next(item.block for item in of_program.items if item.node == block.name)
+    assert kept is not None and not kept.expand[3:].any() and kept.expand[:3].any()
 
 
 def test_facts_of_a_network_are_not_given_twice() -> None:

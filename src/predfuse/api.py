@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array, Network
 from predfuse.integer.agreement import compile_and_compare
-from predfuse.integer.as_network import integer_network
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program
@@ -247,19 +246,16 @@ def simulate(
         (2, True)
     """
     from predfuse import hardware
-    from predfuse.hardware.cycle.simulate import simulate_cycles, simulate_program
+    from predfuse.hardware.cycle.simulate import simulate_cycles
 
     what = _loaded(what)
     spec = hardware.load_spec(str(accelerator)) if isinstance(accelerator, str | Path) else accelerator
     array = None if images is None else _array(images)
     if fidelity != "cycle":
-        network = integer_network(what) if isinstance(what, Program) else what
-        return hardware.Simulation((hardware.simulate(network, spec, fidelity, allow_unsupported=allow_unsupported),))
-    if isinstance(what, Program):
-        runs = simulate_program(what, spec, array)
-    else:
-        floats = None if array is None else normalise(what, array)
-        runs = simulate_cycles(what, spec, floats, allow_unsupported=allow_unsupported)
+        return hardware.Simulation((hardware.simulate(what, spec, fidelity, allow_unsupported=allow_unsupported),))
+    if isinstance(what, Network) and array is not None:
+        array = normalise(what, array)
+    runs = simulate_cycles(what, spec, array, allow_unsupported=allow_unsupported)
     return hardware.Simulation(tuple(run.result for run in runs))
 
 

@@ -29,9 +29,8 @@ from predfuse.graph.nodes import Network
 from predfuse.hardware import AcceleratorSpec, Simulation, load_spec, prune_blocks
 from predfuse.hardware.closed_form.simulate import simulate as simulate_network
 from predfuse.hardware.cycle.run import CycleRun
-from predfuse.hardware.cycle.simulate import simulate_cycles, simulate_program
+from predfuse.hardware.cycle.simulate import simulate_cycles
 from predfuse.hardware.cycle.trace import chrome_trace
-from predfuse.integer.as_network import integer_network
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import is_program, load_program
@@ -91,8 +90,7 @@ def simulate(
         if trace is not None:
             write(trace, json.dumps(chrome_trace(runs[0])) + "\n")
     else:
-        network = what if isinstance(what, Network) else integer_network(what)
-        result = Simulation((simulate_network(network, spec, fidelity, allow_unsupported=allow_unsupported),))
+        result = Simulation((simulate_network(what, spec, fidelity, allow_unsupported=allow_unsupported),))
     figures = result.as_json()
     title = f"{result.first.network} on {result.first.accelerator}"
     outputs.emit(title, figures, figures["rows"], lambda shown: _print(result, shown))
@@ -110,10 +108,9 @@ def _run_cycles(
         if len(found.images) <= index:
             raise InputError("--index", f"is {index}, {images} holds {len(found.images)} images", "use a smaller one")
         pixels = found.images[index : index + count]
-    if isinstance(what, Program):
-        return simulate_program(what, spec, pixels)
-    floats = None if pixels is None else normalise(what, pixels)
-    return simulate_cycles(what, spec, floats, allow_unsupported=allow_unsupported)
+    if isinstance(what, Network) and pixels is not None:
+        pixels = normalise(what, pixels)
+    return simulate_cycles(what, spec, pixels, allow_unsupported=allow_unsupported)
 
 
 def _print(simulation: Simulation, console: Console) -> None:

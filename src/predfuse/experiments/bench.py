@@ -22,7 +22,6 @@ from predfuse.fusion.results import Mode
 from predfuse.graph.nodes import Array, Network
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.spec import archon_for
-from predfuse.integer.as_network import integer_network
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.compile import compile_network
 from predfuse.integer.fast_machine import FastMachine
@@ -157,7 +156,7 @@ def _simulation_seconds(network: Network, images: Array, rounds: int) -> float:
     """Processor seconds for the scores of one image in integers and its cycles and energy, compiled before."""
     program = compile_network(network, images)
     machine, spec = FastMachine(program), archon_for(network)
-    prepared = prepare(integer_network(program), spec, program)
+    prepared = prepare(program, spec)
     (integers, *_), _ = to_integers(program, images)
 
     def job() -> None:

@@ -252,7 +252,7 @@ def measure(
     if isinstance(spec, EyerissSpec):
         runs = [run_eyeriss(contender.network, spec)]
     else:
-        prepared = prepare(contender.network, spec, contender.program)
+        prepared = prepare(contender.program or contender.network, spec)
         runs = [run_archon(prepared, masks) for masks in contender.masks]
     return Machine(role, scale, contender, spec, Simulation(tuple(run.result for run in runs)), runs[0].result, runs[0])
 

@@ -1,4 +1,4 @@
-"""What a network asks of an accelerator: named convolutions per layer and stage, and a ledger of every node."""
+"""What a network or a compiled program asks of an accelerator: every node with its convolutions and its maps."""
 
 from __future__ import annotations
 
@@ -6,8 +6,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from predfuse.graph.nodes import Array, Bottleneck, Conv, Linear, Network, Node, Shape, Unsupported
+from predfuse.graph.nodes import (
+    Add,
+    Array,
+    Bottleneck,
+    Concat,
+    Conv,
+    Linear,
+    Network,
+    Node,
+    Pool,
+    Shape,
+    Shuffle,
+    Unsupported,
+)
+from predfuse.hardware.block_work import BlockWork, block_work
 from predfuse.hardware.closed_form.windows import Window
+from predfuse.integer.program import (
+    FusedBlock,
+    IntegerAdd,
+    IntegerConcat,
+    IntegerConv,
+    IntegerPool,
+    IntegerShuffle,
+    Program,
+)
 
 EXPAND_OR_LAYER = "expand_or_layer"
 """Stage of a plain layer, and of the first 1x1 convolution of a block, as the published tables call it."""
@@ -100,14 +123,26 @@ class WorkItem:
 
     Attributes:
         node: Name of the node.
+        inputs: Names of the nodes it reads.
+        shape: ``(C, H, W)`` of its output.
         operations: Its convolutions in order; empty where it has no multiplications.
-        fusable: Whether they are an expand, depthwise, project block that predicted masks make linear.
+        is_elementwise: Whether it reads every value of its inputs once, without multiplying: pooling and additions.
+        only_renames: Whether its output is its inputs in another order, so that no value need be moved.
+        residual: Whether it is a block whose input is added to its output.
+        block: What a machine that fuses it needs; None if it is no block with a predictor.
+        fusable: Whether its convolutions are an expand, depthwise, project block that predicted masks make linear.
         note: Why it is not fusable or costs nothing in the published model.
         unsupported: Why no machine can run it; empty if they can.
     """
 
     node: str
-    operations: tuple[Operation, ...]
+    inputs: tuple[str, ...]
+    shape: Shape
+    operations: tuple[Operation, ...] = ()
+    is_elementwise: bool = False
+    only_renames: bool = False
+    residual: bool = False
+    block: BlockWork | None = None
     fusable: bool = False
     note: str = ""
     unsupported: str = ""
@@ -117,12 +152,24 @@ class WorkItem:
         """Name in tables."""
         return layer_of(self.node)
 
+    @property
+    def is_block(self) -> bool:
+        """Whether it is an expand, depthwise, project block."""
+        return len(self.operations) == 3
+
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """Every node of a network as work."""
+    """Every node of a network as work.
+
+    Attributes:
+        network: Its name.
+        input_shape: ``(C, H, W)`` of an image.
+        items: Every node after all nodes it reads.
+    """
 
     network: str
+    input_shape: Shape
     items: tuple[WorkItem, ...]
 
     @cached_property
@@ -133,7 +180,7 @@ class Workload:
     def with_operations(self, change: Callable[[Operation], Operation]) -> Workload:
         """A copy with ``change`` applied to every operation."""
         items = (replace(item, operations=tuple(map(change, item.operations))) for item in self.items)
-        return Workload(self.network, tuple(items))
+        return replace(self, items=tuple(items))
 
 
 def layer_of(node: str) -> str:
@@ -147,46 +194,42 @@ def stage_of(node: str) -> str:
     return _STAGE_OF_SUFFIX[node.rpartition(".")[2]] if layer_of(node) != node else EXPAND_OR_LAYER
 
 
-def workload(network: Network) -> Workload:
-    """The work of every node of ``network`` for one image."""
-    shapes = network.shapes()
-    return Workload(
-        network.name, tuple(_item(node, shapes[node.inputs[0]], shapes[node.name]) for node in network.nodes)
-    )
+def workload(what: Network | Program) -> Workload:
+    """The work of every node of a network, or of a program with its integer weights, for one image."""
+    shapes = what.shapes()
+    items = tuple(_item(node, shapes[node.inputs[0]], shapes[node.name]) for node in what.nodes)
+    return Workload(what.name, what.input_shape, items)
 
 
 def _item(node: Node, into: Shape, out: Shape) -> WorkItem:
-    if isinstance(node, Conv):
+    whole = WorkItem(node.name, node.inputs, out)
+    layer, stage = layer_of(node.name), stage_of(node.name)
+    if isinstance(node, Conv | IntegerConv):
         rows = Window(into[1], out[1], node.kernel[0], node.stride, node.padding[0], node.dilation)
         columns = Window(into[2], out[2], node.kernel[1], node.stride, node.padding[2], node.dilation)
-        operation = Operation(
-            layer_of(node.name),
-            stage_of(node.name),
-            node.in_channels,
-            node.out_channels,
-            node.groups,
-            rows,
-            columns,
-            node.weight,
-        )
-        return WorkItem(node.name, (operation,))
+        channels = (node.in_channels, node.out_channels, node.groups)
+        return replace(whole, operations=(Operation(layer, stage, *channels, rows, columns, node.weight),))
     if isinstance(node, Linear):
         outputs, inputs = node.weight.shape
-        point = Window(1, 1)
-        weight = node.weight[:, :, None, None]
-        layer, stage = layer_of(node.name), stage_of(node.name)
-        return WorkItem(node.name, (Operation(layer, stage, inputs, outputs, 1, point, point, weight),))
+        point, weight = Window(1, 1), node.weight[:, :, None, None]
+        return replace(whole, operations=(Operation(layer, stage, inputs, outputs, 1, point, point, weight),))
     if isinstance(node, Bottleneck):
-        return _block(node, into, out)
+        return _block(node, into, whole)
+    if isinstance(node, FusedBlock):
+        return _block(node.as_bottleneck(), into, whole)
     if isinstance(node, Unsupported):
-        return WorkItem(node.name, (), unsupported=node.reason)
-    return WorkItem(
-        node.name, (), note=f"{type(node).__name__.lower()}: no multiplications, not in the published model"
+        return replace(whole, unsupported=node.reason)
+    kind = type(node).__name__.removeprefix("Integer").lower()
+    return replace(
+        whole,
+        is_elementwise=isinstance(node, Pool | Add | IntegerPool | IntegerAdd),
+        only_renames=isinstance(node, Shuffle | Concat | IntegerShuffle | IntegerConcat),
+        note=f"{kind}: no multiplications, not in the published model",
     )
 
 
-def _block(node: Bottleneck, into: Shape, out: Shape) -> WorkItem:
-    layer, middle, kernel = layer_of(node.name), node.middle_channels, node.kernel
+def _block(node: Bottleneck, into: Shape, whole: WorkItem) -> WorkItem:
+    layer, middle, kernel, out = whole.layer, node.middle_channels, node.kernel, whole.shape
     wide, narrow = (
         (Window(into[1], into[1]), Window(into[2], into[2])),
         (Window(out[1], out[1]), Window(out[2], out[2])),
@@ -205,4 +248,11 @@ def _block(node: Bottleneck, into: Shape, out: Shape) -> WorkItem:
     )
     clipped = node.predictor is None and "relu6" in (node.expand_activation, node.depthwise_activation)
     note = "relu6 also clips from above: masks alone do not make the block linear" if clipped else ""
-    return WorkItem(node.name, operations, fusable=not clipped, note=note)
+    return replace(
+        whole,
+        operations=operations,
+        residual=node.residual,
+        block=None if node.predictor is None else block_work(node, into),
+        fusable=not clipped,
+        note=note,
+    )

@@ -10,8 +10,8 @@ from strategies import SEEDS, BlockCase, bottlenecks, random_masks
 from predfuse.errors import InputError
 from predfuse.fusion.masks import ON
 from predfuse.graph.nodes import INPUT, Bottleneck
+from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gates import gates
-from predfuse.hardware.cycle.archon.work import block_work
 
 
 @given(bottlenecks(), SEEDS)

@@ -12,6 +12,7 @@ from strategies import SEEDS, BlockCase, bottlenecks
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
+from predfuse.hardware.block_work import bias_entries, block_work, list_entries
 from predfuse.hardware.cycle.archon.placement import assign_banks, place
 from predfuse.hardware.cycle.archon.registers import (
     LaneRegisters,
@@ -24,7 +25,6 @@ from predfuse.hardware.cycle.archon.registers import (
     split_passes,
     split_rows,
 )
-from predfuse.hardware.cycle.archon.work import bias_entries, block_work, list_entries
 
 
 def slow_lists(members: list[set[int]], lane: list[int], parallel: int) -> int:

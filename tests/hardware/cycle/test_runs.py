@@ -16,9 +16,9 @@ from strategies import SEEDS, networks
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Bottleneck, Network
+from predfuse.hardware.block_work import block_work
 from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
-from predfuse.hardware.cycle.archon.work import block_work
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
 from predfuse.hardware.cycle.simulate import simulate_cycles

@@ -19,6 +19,7 @@ from integer.test_blocks import compiled, integer_input
 from strategies import BlockCase, bottlenecks
 
 from predfuse.graph.nodes import Array
+from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, gate_traffic, written_cycles
 from predfuse.hardware.cycle.archon.placement import place
 from predfuse.hardware.cycle.archon.predictor import rectangle_accesses, tile_predict_time
@@ -31,7 +32,6 @@ from predfuse.hardware.cycle.archon.registers import (
     pass_times,
     release_cycles,
 )
-from predfuse.hardware.cycle.archon.work import block_work
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.nodes import FusedBlock
@@ -326,7 +326,7 @@ def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
     predictor: tuple[int, int, int],
 ) -> None:
     node, x = compiled(case), integer_input(case)
-    work = block_work(node, case.x.shape)  # type: ignore[arg-type]
+    work = block_work(node.as_bottleneck(), case.x.shape)  # type: ignore[arg-type]
     tiles = work.tiles(*tiling[:2])
     tile = tiles[tiling[2] % len(tiles)]
     assume(tile.input_pixels > 0)

@@ -13,6 +13,7 @@ from predfuse.hardware.fusable import why_not_fused
 from predfuse.hardware.result import LedgerEntry, SimulationResult, StageResult, Status
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
 from predfuse.hardware.workload import EXPAND_OR_LAYER, MAIN, Operation, WorkItem, Workload, workload
+from predfuse.integer.program import Program
 
 PAPER = "paper"
 
@@ -26,7 +27,7 @@ PAPER_NOTES = (
 
 
 def simulate(
-    network: Network,
+    what: Network | Program,
     spec: AcceleratorSpec,
     fidelity: str = PAPER,
     *,
@@ -36,7 +37,7 @@ def simulate(
     """Cycles and energy of one image, per layer and stage.
 
     Args:
-        network: The network with its weights; the sparse machine and Archon count those that are not zero.
+        what: A network with its weights, or a program; the sparse machine and Archon count those that are not zero.
         spec: The machine, see :func:`predfuse.hardware.spec.load_spec`.
         fidelity: ``paper``, the published closed forms.
         allow_unsupported: List layers the machine cannot run as ``unsupported``, at no cost, instead of failing.
@@ -47,7 +48,7 @@ def simulate(
     """
     if fidelity != PAPER:
         raise InputError("fidelity", f"is {fidelity!r}", f"use {PAPER}, or simulate_cycles for cycle fidelity")
-    return simulate_workload(workload(network), spec, allow_unsupported=allow_unsupported, tiles=tiles)
+    return simulate_workload(workload(what), spec, allow_unsupported=allow_unsupported, tiles=tiles)
 
 
 def simulate_workload(

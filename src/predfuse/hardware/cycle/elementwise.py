@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from predfuse.graph.nodes import Node
 from predfuse.hardware.cycle.memory.places import Places
 from predfuse.hardware.cycle.memory.schedule import Step
 from predfuse.hardware.cycle.memory.transfers import buffer_cycles
@@ -10,15 +9,15 @@ from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, split_step
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
-from predfuse.hardware.workload import layer_of
+from predfuse.hardware.workload import WorkItem
 
 STREAM_BITS = 1 << 14
 """Data that is used as it arrives comes in parts of this many bits, two of which are in the buffer."""
 
 
-def plan_elementwise(node: Node, stage: str, spec: AcceleratorSpec, places: Places) -> LayerPlan:
+def plan_elementwise(item: WorkItem, stage: str, spec: AcceleratorSpec, places: Places) -> LayerPlan:
     """Every word of every input is read and added once, one a PE and cycle."""
-    place, input_words, output_words = places.of(node.name), places.input_words(node), places.layers[node.name].words
+    place, input_words, output_words = places.of(item.node), places.input_words(item), places.layers[item.node].words
     near, width = spec.array_words_per_access, spec.global_buffer.width_bits
     load = 0 if place.input_on_chip else input_words * WORD_BITS
     store = 0 if place.output_on_chip else output_words * WORD_BITS
@@ -34,7 +33,7 @@ def plan_elementwise(node: Node, stage: str, spec: AcceleratorSpec, places: Plac
         actions += Actions(additions=input_words)
     cycles = max(-(-input_words // spec.array.pes), buffer_cycles(actions, spec))
     step = Step(
-        layer=layer_of(node.name),
+        layer=item.layer,
         load_bits=load,
         store_bits=store,
         main_cycles=cycles,

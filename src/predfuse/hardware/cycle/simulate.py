@@ -14,67 +14,52 @@ from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
 from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
-from predfuse.integer.as_network import integer_network
 from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.program import Program
 from predfuse.integer.run import to_integers
 
 
 def simulate_cycles(
-    network: Network, spec: AcceleratorSpec, images: Array | None = None, *, allow_unsupported: bool = False
+    what: Network | Program, spec: AcceleratorSpec, images: Array | None = None, *, allow_unsupported: bool = False
 ) -> list[CycleRun]:
-    """Run a network at ``cycle`` fidelity, once for every image; once where images make no difference.
+    """Run a network or program at ``cycle`` fidelity, once for every image; once where images make no difference.
 
     Args:
-        network: With its real weights; blocks with a predictor are fused on Archon.
+        what: A network with its real weights, or a compiled program: then its integer weights count, and the masks of
+            the integer machine. Blocks with a predictor are fused on Archon.
         spec: The machine.
-        images: ``[N, C, H, W]`` normalised floats, needed where blocks are fused.
+        images: ``[N, C, H, W]`` normalised floats, or uint8 pixels for a program; needed where blocks are fused.
         allow_unsupported: List layers the machine cannot run as ``unsupported``, at no cost, instead of failing.
 
     Raises:
         InputError: Images are needed and missing or do not fit, a layer cannot be run, or a memory of the machine is
             too small.
     """
-    unsupported = {node.name: node.reason for node in network.nodes if isinstance(node, Unsupported)}
+    unsupported = {node.name: node.reason for node in what.nodes if isinstance(node, Unsupported)}
     for name, reason in () if allow_unsupported else unsupported.items():
         raise InputError(f"layer {name}", reason, "replace it, or list it with allow_unsupported")
-    runs = _runs(network, spec, images)
+    runs = _runs(what, spec, images)
     return [replace(run, result=run.result.with_unsupported(unsupported)) for run in runs]
 
 
-def _runs(network: Network, spec: AcceleratorSpec, images: Array | None) -> list[CycleRun]:
+def _runs(what: Network | Program, spec: AcceleratorSpec, images: Array | None) -> list[CycleRun]:
     if isinstance(spec, EyerissSpec):
-        return [run_eyeriss(network, spec)]
-    prepared = prepare(network, spec)
+        return [run_eyeriss(what, spec)]
+    prepared = prepare(what, spec)
     if not prepared.blocks:
         return [run_archon(prepared, {})]
     if images is None:
-        raise InputError(f"network {network.name}", "has fused blocks, whose masks depend on the image", "give images")
-    return [run_archon(prepared, masks) for masks in predicted_masks(network, images)]
+        kind = "network" if isinstance(what, Network) else "program"
+        raise InputError(f"{kind} {what.name}", "has fused blocks, whose masks depend on the image", "give images")
+    masks = predicted_masks(what, images) if isinstance(what, Network) else _integer_masks(what, images)
+    return [run_archon(prepared, of_image) for of_image in masks]
 
 
-def simulate_program(program: Program, spec: AcceleratorSpec, images: Array | None = None) -> list[CycleRun]:
-    """Run a compiled program at ``cycle`` fidelity: its integer weights, and the masks of the integer machine.
-
-    Args:
-        program: From :func:`predfuse.integer.compile.compile_network`.
-        spec: The machine.
-        images: ``[N, C, H, W]`` uint8 pixels or normalised floats, needed where blocks are fused on the machine.
-
-    Raises:
-        InputError: Images are needed and missing or do not fit, or a memory of the machine is too small.
-    """
-    network = integer_network(program)
-    if isinstance(spec, EyerissSpec):
-        return [run_eyeriss(network, spec)]
-    prepared = prepare(network, spec, program)
-    if not prepared.blocks:
-        return [run_archon(prepared, {})]
-    if images is None:
-        raise InputError(f"program {program.name}", "has fused blocks, whose masks depend on the image", "give images")
+def _integer_masks(program: Program, images: Array) -> Iterator[Masks]:
+    """The masks the integer machine finds for every fused block, image by image."""
     machine = FastMachine(program)
-    integers, _ = to_integers(program, images)
-    return [run_archon(prepared, machine.run_image(image, keep=(), keep_masks=True).masks) for image in integers]
+    for image in to_integers(program, images)[0]:
+        yield machine.run_image(image, keep=(), keep_masks=True).masks
 
 
 def predicted_masks(network: Network, images: Array) -> Iterator[Masks]:

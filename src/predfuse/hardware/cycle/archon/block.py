@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.block_actions import block_actions, ternary_additions
 from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, written_cycles
 from predfuse.hardware.cycle.archon.gates import Gates
 from predfuse.hardware.cycle.archon.groups import GroupPlan
 from predfuse.hardware.cycle.archon.predictor import channels_at_once
 from predfuse.hardware.cycle.archon.tile_work import Item, keeps_weights, plan_item
-from predfuse.hardware.cycle.archon.work import BlockWork
 from predfuse.hardware.cycle.elementwise import STREAM_BITS, stream_bits
 from predfuse.hardware.cycle.memory.places import Place
 from predfuse.hardware.cycle.memory.schedule import Step

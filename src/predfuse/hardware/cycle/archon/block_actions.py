@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from predfuse.hardware.block_work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.cycle.archon.gates import Gates
 from predfuse.hardware.cycle.archon.groups import GroupPlan
 from predfuse.hardware.cycle.archon.tile_work import Item
-from predfuse.hardware.cycle.archon.work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec

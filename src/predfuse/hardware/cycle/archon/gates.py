@@ -11,7 +11,7 @@ from numba import njit
 from predfuse.errors import InputError
 from predfuse.fusion.masks import ON
 from predfuse.graph.nodes import Array
-from predfuse.hardware.cycle.archon.work import BlockWork
+from predfuse.hardware.block_work import BlockWork
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from predfuse.errors import InputError
+from predfuse.fusion.weights import MAX_ENTRIES
 from predfuse.graph.nodes import Array
+from predfuse.hardware.block_work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
 from predfuse.hardware.cycle.archon.lists import broadcast_cycles, list_lengths
 from predfuse.hardware.cycle.archon.predictor import channels_at_once
@@ -21,7 +23,6 @@ from predfuse.hardware.cycle.archon.registers import (
     pass_times,
     release_cycles,
 )
-from predfuse.hardware.cycle.archon.work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.design import Structures
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.prices import BIAS_BITS
@@ -88,8 +89,13 @@ def plan_groups(work: BlockWork, spec: ArchonSpec) -> tuple[GroupPlan, ...]:
     """Plan every group of a block; the slow part of a simulation, done once for all images.
 
     Raises:
-        InputError: The block's predictor has larger weights than the machine's.
+        InputError: The block's predictor has larger weights than the machine's, or it has too many fused weights to
+            list (unpruned, wide).
     """
+    entries = int(list_entries(work).sum())
+    if entries > MAX_ENTRIES:
+        what = f"has {entries:,} fused weights, more than {MAX_ENTRIES:,}"
+        raise InputError(f"layer {work.name}", what, "prune it first")
     largest, most = work.largest_predictor_weight, spec.design.largest_predictor_weight
     if largest > most:
         what = f"has predictor weights up to {largest}, those of {spec.name} go to {most}"

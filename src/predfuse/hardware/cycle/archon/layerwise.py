@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from predfuse.hardware.block_work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.closed_form.archon import fused_stages, tile_pixels
 from predfuse.hardware.cycle.archon.gates import Gates
 from predfuse.hardware.cycle.archon.groups import GroupPlan
 from predfuse.hardware.cycle.archon.predictor import layer_predict_time
-from predfuse.hardware.cycle.archon.work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.cycle.elementwise import stream_bits
 from predfuse.hardware.cycle.memory.places import Place
 from predfuse.hardware.cycle.memory.schedule import Step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from predfuse.graph.nodes import Array
-from predfuse.hardware.cycle.archon.work import BlockWork
+from predfuse.hardware.block_work import BlockWork
 
 
 def list_lengths(work: BlockWork, group: int) -> tuple[Array, Array]:

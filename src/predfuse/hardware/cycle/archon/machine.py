@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Add, Array, Bottleneck, Network, Pool
+from predfuse.graph.nodes import Array, Network
+from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.block import plan_block, working_words
 from predfuse.hardware.cycle.archon.gates import gates
 from predfuse.hardware.cycle.archon.groups import GroupPlan, charged_work, plan_groups
 from predfuse.hardware.cycle.archon.layerwise import plan_layerwise
 from predfuse.hardware.cycle.archon.plain import plan_plain
-from predfuse.hardware.cycle.archon.work import BlockWork, block_work
 from predfuse.hardware.cycle.elementwise import STREAM_BITS, plan_elementwise
 from predfuse.hardware.cycle.memory.places import Place, Places, part
 from predfuse.hardware.cycle.plan import LayerPlan
@@ -43,15 +43,13 @@ class PreparedNetwork:
     """A network on an Archon, ready for any image: lists ordered, channels given to lanes, maps given a place.
 
     Attributes:
-        network: The network.
         spec: The machine.
-        workload: Its convolutions.
+        workload: Every node of the network.
         blocks: The fused blocks by name.
         places: Where the feature maps are.
         reasons: Why a block is not fused, by name.
     """
 
-    network: Network
     spec: ArchonSpec
     workload: Workload
     blocks: Mapping[str, PreparedBlock]
@@ -59,38 +57,37 @@ class PreparedNetwork:
     reasons: Mapping[str, str]
 
 
-def prepare(network: Network, spec: ArchonSpec, program: Program | None = None) -> PreparedNetwork:
+def prepare(what: Network | Program, spec: ArchonSpec) -> PreparedNetwork:
     """Make a network ready: the slow part, as a compiler would do it once.
 
     Args:
-        network: Blocks with a predictor are fused, the others run as plain layers.
+        what: A network, or a program, whose integer factors then say which weights are not zero. Blocks with a
+            predictor are fused, the others run as plain layers.
         spec: The machine.
-        program: The network compiled; its integer factors then say which weights are not zero.
 
     Raises:
         InputError: A block has too many fused weights.
     """
-    shapes, work = network.shapes(), workload(network)
-    compiled = {} if program is None else {node.name: node for node in program.fused_blocks()}
+    work = workload(what)
     blocks: dict[str, PreparedBlock] = {}
     reasons: dict[str, str] = {}
     reserved: dict[str, int] = {}
-    for node, item in zip(network.nodes, work.items, strict=True):
-        reserved[node.name] = 2 * STREAM_BITS // WORD_BITS
-        if not isinstance(node, Bottleneck):
+    for item in work.items:
+        reserved[item.node] = 2 * STREAM_BITS // WORD_BITS
+        if not item.is_block:
             continue
-        reason = "has no predictor" if node.predictor is None else why_not_fused(item, spec)
-        if reason:
-            reasons[node.name] = reason
+        reason = "has no predictor" if item.block is None else why_not_fused(item, spec)
+        if reason or item.block is None:
+            reasons[item.node] = reason
             continue
-        block = charged_work(block_work(compiled.get(node.name, node), shapes[node.inputs[0]]), spec)
+        block = charged_work(item.block, spec)
         tiles = block.tiles(spec.design.tile_rows, spec.design.tile_columns)
         prepared = PreparedBlock(block, plan_groups(block, spec), tiles)
-        blocks[node.name] = prepared
+        blocks[item.node] = prepared
         if spec.design.gates == "registers":
-            reserved[node.name] = working_words(block, prepared.groups, tiles, spec)
-    places = Places.plan(network, spec, reasons, reserved)
-    return PreparedNetwork(network, spec, work, blocks, places, reasons)
+            reserved[item.node] = working_words(block, prepared.groups, tiles, spec)
+    places = Places.plan(work, spec, reasons, reserved)
+    return PreparedNetwork(spec, work, blocks, places, reasons)
 
 
 def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
@@ -105,23 +102,23 @@ def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
     """
     plans: list[LayerPlan] = []
     ledger: list[LedgerEntry] = []
-    for node, item in zip(prepared.network.nodes, prepared.workload.items, strict=True):
-        if node.name in prepared.blocks:
-            place = prepared.places.of(node.name)
-            if node.name not in masks:
-                raise InputError(f"layer {node.name}", "has no masks", "run the network with its predicted masks")
-            plans.append(_plan_fused(prepared.blocks[node.name], item, masks[node.name], prepared.spec, place))
-            ledger.append(LedgerEntry(node.name, "fused"))
+    for item in prepared.workload.items:
+        if item.node in prepared.blocks:
+            place = prepared.places.of(item.node)
+            if item.node not in masks:
+                raise InputError(f"layer {item.node}", "has no masks", "run the network with its predicted masks")
+            plans.append(_plan_fused(prepared.blocks[item.node], item, masks[item.node], prepared.spec, place))
+            ledger.append(LedgerEntry(item.node, "fused"))
             continue
-        ledger.append(LedgerEntry(node.name, "plain", prepared.reasons.get(node.name, "")))
+        ledger.append(LedgerEntry(item.node, "plain", prepared.reasons.get(item.node, "")))
         if item.operations:
             plans += _plan_operations(item, prepared)
-        elif isinstance(node, Pool | Add) and prepared.spec.elementwise == "charged":
-            stage = stage_of(node.name)
+        elif item.is_elementwise and prepared.spec.elementwise == "charged":
+            stage = stage_of(item.node)
             plans.append(
-                plan_elementwise(node, MAIN if stage == EXPAND_OR_LAYER else stage, prepared.spec, prepared.places)
+                plan_elementwise(item, MAIN if stage == EXPAND_OR_LAYER else stage, prepared.spec, prepared.places)
             )
-    return run_plans(prepared.network.name, prepared.spec, plans, tuple(ledger))
+    return run_plans(prepared.workload.network, prepared.spec, plans, tuple(ledger))
 
 
 def _plan_fused(

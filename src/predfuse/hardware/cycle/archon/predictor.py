@@ -11,7 +11,7 @@ from numba import njit
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
-from predfuse.hardware.cycle.archon.work import BlockWork
+from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.design import Structures
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec

@@ -19,9 +19,9 @@ from numba import njit
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
+from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.bits import count_ones
 from predfuse.hardware.cycle.archon.placement import assign_banks, place
-from predfuse.hardware.cycle.archon.work import BlockWork
 
 NO_COLUMN = -1
 """Stands for an input channel where there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.groups import GroupPlan
 from predfuse.hardware.cycle.archon.predictor import (
     PredictTime,
@@ -11,7 +12,6 @@ from predfuse.hardware.cycle.archon.predictor import (
     rectangle_accesses,
     tile_predict_time,
 )
-from predfuse.hardware.cycle.archon.work import BlockWork
 from predfuse.hardware.cycle.memory.places import Place
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Add, Bottleneck, Network, Pool
+from predfuse.graph.nodes import Network
 from predfuse.hardware.closed_form.mapping import Mapping, best_mapping
 from predfuse.hardware.closed_form.windows import Window
 from predfuse.hardware.cycle.elementwise import plan_elementwise
@@ -28,6 +28,7 @@ from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.result import LedgerEntry
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import EXPAND_OR_LAYER, Operation, stage_of, workload
+from predfuse.integer.program import Program
 
 TILE_SHARE = 4
 """One part in this many of the global buffer is kept free of resident maps, for tiles."""
@@ -35,31 +36,31 @@ MOST_STEPS = 64
 """Steps a layer is scheduled in, at most; its passes are alike."""
 
 
-def run_eyeriss(network: Network, spec: EyerissSpec) -> CycleRun:
+def run_eyeriss(what: Network | Program, spec: EyerissSpec) -> CycleRun:
     """One image; all images take the same.
 
     Args:
-        network: With its real weights.
+        what: A network with its real weights, or a program.
         spec: The machine.
 
     Raises:
         InputError: A memory of the machine is too small for a layer.
     """
-    blocks = [node.name for node in network.nodes if isinstance(node, Bottleneck)]
-    reserved = {node.name: spec.global_buffer.words // TILE_SHARE for node in network.nodes}
-    places = Places.plan(network, spec, blocks, reserved)
+    work = workload(what)
+    blocks = [item.node for item in work.items if item.is_block]
+    reserved = {item.node: spec.global_buffer.words // TILE_SHARE for item in work.items}
+    places = Places.plan(work, spec, blocks, reserved)
     plans: list[LayerPlan] = []
     ledger: list[LedgerEntry] = []
-    for node, item in zip(network.nodes, workload(network).items, strict=True):
-        ledger.append(LedgerEntry(node.name, "plain"))
-        residual = isinstance(node, Bottleneck) and node.residual
+    for item in work.items:
+        ledger.append(LedgerEntry(item.node, "plain"))
         for index, operation in enumerate(item.operations):
-            name = node.name if len(item.operations) == 1 else part(node.name, index)
-            added = residual and index == len(item.operations) - 1
+            name = part(item.node, index) if item.is_block else item.node
+            added = item.residual and index == len(item.operations) - 1
             plans.append(plan_operation(operation, spec, places.of(name), residual=added))
-        if isinstance(node, Pool | Add) and spec.elementwise == "charged":
-            plans.append(plan_elementwise(node, stage_of(node.name), spec, places))
-    return run_plans(network.name, spec, plans, tuple(ledger))
+        if item.is_elementwise and spec.elementwise == "charged":
+            plans.append(plan_elementwise(item, stage_of(item.node), spec, places))
+    return run_plans(work.network, spec, plans, tuple(ledger))
 
 
 def plan_operation(operation: Operation, spec: EyerissSpec, place: Place, residual: bool = False) -> LayerPlan:

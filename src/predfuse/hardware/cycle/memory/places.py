@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predfuse.graph.nodes import INPUT, Bottleneck, Concat, Network, Node, Shuffle
+from predfuse.graph.nodes import INPUT
 from predfuse.hardware.cycle.memory.residency import LayerMaps, Residency, plan_residency
 from predfuse.hardware.spec import AcceleratorSpec
+from predfuse.hardware.workload import WorkItem, Workload
 
 
 @dataclass(frozen=True)
@@ -47,41 +48,38 @@ class Places:
 
     @classmethod
     def plan(
-        cls, network: Network, spec: AcceleratorSpec, split: Collection[str], reserved_words: Mapping[str, int]
+        cls, work: Workload, spec: AcceleratorSpec, split: Collection[str], reserved_words: Mapping[str, int]
     ) -> Places:
         """Keep what fits.
 
         Args:
-            network: The network.
+            work: The network.
             spec: The machine.
             split: Blocks run as three layers.
             reserved_words: What each node needs for itself, any of its layers (16-bit words).
         """
         layers: list[LayerMaps] = []
         made: dict[str, tuple[str, ...]] = {}  # the maps a node's output consists of
-        shapes = network.shapes()
-        for node in network.nodes:
-            sources = tuple(name for source in node.inputs for name in made.get(source, (source,)))
-            if isinstance(node, Shuffle | Concat):
-                made[node.name] = sources
+        for item in work.items:
+            sources = tuple(name for source in item.inputs for name in made.get(source, (source,)))
+            if item.only_renames:
+                made[item.node] = sources
                 continue
-            words, reserved = int(np.prod(shapes[node.name])), reserved_words[node.name]
-            if not (isinstance(node, Bottleneck) and node.name in split):
-                layers.append(LayerMaps(node.name, sources, words, reserved))
-                made[node.name] = (node.name,)
+            words, reserved = int(np.prod(item.shape)), reserved_words[item.node]
+            if item.node not in split:
+                layers.append(LayerMaps(item.node, sources, words, reserved))
+                made[item.node] = (item.node,)
                 continue
-            into = shapes[node.inputs[0]]
-            names = [part(node.name, index) for index in range(3)]
-            expanded = node.middle_channels * into[1] * into[2]
-            depthwise = node.middle_channels * shapes[node.name][1] * shapes[node.name][2]
+            names = [part(item.node, index) for index in range(3)]
+            expanded, depthwise = (operation.outputs * operation.out_pixels for operation in item.operations[:2])
             layers += [
                 LayerMaps(names[0], sources, expanded, reserved),
                 LayerMaps(names[1], (names[0],), depthwise, reserved),
-                LayerMaps(names[2], (names[1], *(sources if node.residual else ())), words, reserved),
+                LayerMaps(names[2], (names[1], *(sources if item.residual else ())), words, reserved),
             ]
-            made[node.name] = (names[2],)
+            made[item.node] = (names[2],)
         residency = plan_residency(layers, spec.global_buffer.words)
-        return cls(spec, {layer.name: layer for layer in layers}, residency, int(np.prod(network.input_shape)))
+        return cls(spec, {layer.name: layer for layer in layers}, residency, int(np.prod(work.input_shape)))
 
     def of(self, name: str) -> Place:
         """The maps of one layer; several inputs count as on chip if all are."""
@@ -95,11 +93,11 @@ class Places:
             free_words=self.spec.global_buffer.words - self.residency.words[name],
         )
 
-    def input_words(self, node: Node) -> int:
+    def input_words(self, item: WorkItem) -> int:
         """Size of all inputs of a node (16-bit words)."""
         return sum(
             self.network_input_words if source == INPUT else self.layers[source].words
-            for source in self.layers[node.name].sources
+            for source in self.layers[item.node].sources
         )
 
 

@@ -1,16 +1,13 @@
-"""What a fused block asks of a machine, in plain arrays: shapes, which weights are not zero, the masks of one image."""
+"""What a fused block asks of a machine, in plain arrays: shapes and which weights are not zero."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from predfuse.errors import InputError
-from predfuse.fusion.weights import MAX_ENTRIES
 from predfuse.graph.nodes import Array, Bottleneck, Padding, Shape
-from predfuse.integer.program import FusedBlock
 from predfuse.integer.tiling import Tile, tiles
 
 
@@ -89,50 +86,29 @@ class BlockWork:
 
     def without_shifts(self) -> BlockWork:
         """The same block with the shifts ``expand_bias`` and ``depthwise_bias`` pruned away."""
-        return BlockWork(
-            **{
-                **{name: getattr(self, name) for name in self.__dataclass_fields__},
-                "expand_bias": np.zeros_like(self.expand_bias),
-                "depthwise_bias": np.zeros_like(self.depthwise_bias),
-            }
+        return replace(
+            self, expand_bias=np.zeros_like(self.expand_bias), depthwise_bias=np.zeros_like(self.depthwise_bias)
         )
 
 
-def block_work(block: Bottleneck | FusedBlock, in_shape: Shape) -> BlockWork:
-    """The work of a block of a network or of a compiled program.
-
-    Args:
-        block: With floating or integer weights.
-        in_shape: ``(C, H, W)`` of its input.
-
-    Raises:
-        InputError: It has too many fused weights to list (unpruned, wide).
-    """
-    if isinstance(block, Bottleneck):
-        expand, depthwise, project = block.expand_weight, block.depthwise_weight, block.project_weight
-    else:
-        expand, depthwise, project = block.expand, block.depthwise, block.project
-    work = BlockWork(
+def block_work(block: Bottleneck, in_shape: Shape) -> BlockWork:
+    """The work of a block with floating or integer weights, whose input is ``in_shape`` ``(C, H, W)``."""
+    return BlockWork(
         name=block.name,
         in_shape=in_shape,
         out_shape=block.output_shape([in_shape]),
         groups=block.groups,
-        kernel=int(depthwise.shape[1]),
+        kernel=block.kernel,
         stride=block.stride,
         padding=block.padding,
         residual=block.residual,
-        expand=expand != 0,
-        depthwise=(depthwise != 0).reshape(len(depthwise), -1),
-        project=project != 0,
+        expand=block.expand_weight != 0,
+        depthwise=(block.depthwise_weight != 0).reshape(block.middle_channels, -1),
+        project=block.project_weight != 0,
         expand_bias=block.expand_bias != 0,
         depthwise_bias=block.depthwise_bias != 0,
         largest_predictor_weight=1 if block.predictor is None else block.predictor.largest_weight,
     )
-    entries = int(list_entries(work).sum())
-    if entries > MAX_ENTRIES:
-        what = f"has {entries:,} fused weights, more than {MAX_ENTRIES:,}"
-        raise InputError(f"layer {block.name}", what, "prune it first")
-    return work
 
 
 def list_entries(work: BlockWork) -> Array:
