@@ -22,7 +22,7 @@ from predfuse.fusion import reference
 from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import INPUT, Array, Conv, Linear, Network, Shuffle
 from predfuse.integer.calibrate import normalise
-from predfuse.training.run import network_of
+from predfuse.training.runs import network_of
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 
-from predfuse.training import run as training
+from predfuse.training import run as running
+from predfuse.training import stages
 from predfuse.training.checkpoint import load_checkpoint, read_tensors
 from predfuse.training.config import TrainConfig, load_config
 from predfuse.training.pruning import prunable_layers
@@ -23,7 +24,8 @@ RIVALS = [path for path in CONFIGS if "mobilenetv2" in path.name]
 @pytest.fixture(autouse=True)
 def _without_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiling them would take longer than all of this."""
-    monkeypatch.setattr(training, "use_kernels", lambda *_, **__: False)
+    for module in (running, stages):
+        monkeypatch.setattr(module, "use_kernels", lambda *_, **__: False)
 
 
 def few(pictures: Path, config: TrainConfig) -> list[str]:

@@ -10,9 +10,11 @@ from rich.table import Table
 
 from predfuse.cli.options import Csv, Device, Json, OutputFolder, Report
 from predfuse.cli.output import Outputs
+from predfuse.report.terminal import console
 from predfuse.training.checkpoint import read_tensors
 from predfuse.training.config import load_config
 from predfuse.training.run import Run
+from predfuse.training.watch import watching
 
 
 def train(
@@ -34,8 +36,10 @@ def train(
     """
     outputs = Outputs(json_path, csv_path, report)
     seeds = [] if seed is None else [f"seed={seed}"]
-    run = Run(load_config(config, [*(overrides or []), *seeds]), output, device)
-    paths = run.train()
+    settings = load_config(config, [*(overrides or []), *seeds])
+    with watching(output, console(stderr=True)) as watchers:
+        run = Run(settings, output, device, watchers)
+        paths = run.train()
     if not run.processes.first:
         return
     accuracies = ("held_out_accuracy", "test_accuracy") if run.config.data.held_out else ("test_accuracy",)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Journal:
+class Log:
     """Appends entries with the time of writing and what they have in common (values that are None are left out).
 
     ``path`` None keeps nothing (all processes but the first).

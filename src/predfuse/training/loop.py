@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from predfuse.data import Dataset
@@ -23,10 +22,9 @@ from predfuse.training.augment import Normaliser, Stream, order, variation, vary
 from predfuse.training.checkpoint import fill, read_tensors, write_tensors
 from predfuse.training.config import TrainConfig, VanillaConfig, stored_config
 from predfuse.training.fast.cuda_graph import gradients
-from predfuse.training.log import Journal
+from predfuse.training.log import Log
 from predfuse.training.parallel import Processes
-
-log = logging.getLogger(__name__)
+from predfuse.training.watch import Watcher
 
 
 def cosine_rate(step: int, total: int, warmup_fraction: float) -> float:
@@ -86,9 +84,10 @@ class Trainer:
         test: Test images; looked at when a stage ends, and after epochs only where no images are held out.
         folder: Receives the log and the resumable state.
         processes: This process among those of the run.
-        journal: Receives an entry per epoch.
+        log: Receives an entry per epoch.
         device: Where the images lie and the models are trained.
         held_out: Images kept from training to choose by.
+        watchers: Told how it goes.
     """
 
     config: TrainConfig
@@ -96,9 +95,10 @@ class Trainer:
     test: Dataset
     folder: Path
     processes: Processes
-    journal: Journal
+    log: Log
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     held_out: Dataset | None = None
+    watchers: tuple[Watcher, ...] = ()
     normalise: Normaliser = field(init=False)
     _images: Tensor = field(init=False)
     _labels: Tensor = field(init=False)
@@ -152,34 +152,36 @@ class Trainer:
         stage.set_mode(model)
         on_gpu = self.device.type == "cuda" and self.processes.count == 1
         compute = gradients(model, stage.loss, captured=on_gpu)
-        with self._progress(stage, step) as advance:
-            try:
-                while step < stage.steps:
-                    epoch = step // self.steps_per_epoch
-                    if epoch != permuted:
-                        permutation = order(len(self._labels), seed, stage.stream, epoch).to(self.device)
-                        permuted = epoch
-                    images, labels = self.batch(seed, stage, step, permutation)
-                    factor = cosine_rate(step, stage.steps, stage.config.warmup_fraction)
-                    for optimizer, peak in zip(stage.optimizers, peaks, strict=True):
-                        for group, rate in zip(optimizer.param_groups, peak, strict=True):
-                            group["lr"] = rate * factor
-                    self._step(model, stage, compute(images, labels), window)
-                    step += 1
-                    stage.after_step(step)
-                    advance(step)
-                    if step % self.steps_per_epoch == 0 or step == stage.steps:
-                        self._synchronise_statistics(model)
-                        accuracies = self._report(model, stage, step, factor * peaks[0][0], window, clock)
-                        window = _Window()
-                        stage.set_mode(model)
-                    if time.monotonic() - saved > self.config.checkpoint_seconds and self.processes.count == 1:
-                        self._save(model, stage, step, clock)
-                        saved = time.monotonic()
-            except KeyboardInterrupt:
-                if self.processes.count == 1:
+        for watcher in self.watchers:
+            watcher.started(stage.name, step, stage.steps)
+        with stop_between_steps(self.processes.count == 1) as asked_to_stop:
+            while step < stage.steps:
+                epoch = step // self.steps_per_epoch
+                if epoch != permuted:
+                    permutation = order(len(self._labels), seed, stage.stream, epoch).to(self.device)
+                    permuted = epoch
+                images, labels = self.batch(seed, stage, step, permutation)
+                factor = cosine_rate(step, stage.steps, stage.config.warmup_fraction)
+                for optimizer, peak in zip(stage.optimizers, peaks, strict=True):
+                    for group, rate in zip(optimizer.param_groups, peak, strict=True):
+                        group["lr"] = rate * factor
+                self._step(model, stage, compute(images, labels), window)
+                step += 1
+                stage.after_step(step)
+                for watcher in self.watchers:
+                    watcher.stepped(step, window.mean_loss)
+                if step % self.steps_per_epoch == 0 or step == stage.steps:
+                    self._synchronise_statistics(model)
+                    accuracies = self._report(model, stage, step, factor * peaks[0][0], window, clock)
+                    window = _Window()
+                    stage.set_mode(model)
+                if asked_to_stop() and step < stage.steps:
                     self._save(model, stage, step, clock)
-                raise
+                    self._say(f"stage {stage.name} is saved at step {step}; the same command goes on from there")
+                    raise KeyboardInterrupt
+                if time.monotonic() - saved > self.config.checkpoint_seconds and self.processes.count == 1:
+                    self._save(model, stage, step, clock)
+                    saved = time.monotonic()
         if not accuracies and self.processes.first:  # no step was left
             accuracies = self.accuracies(model, last=True)
         return accuracies
@@ -205,8 +207,8 @@ class Trainer:
         self, model: Cnn, stage: Stage, step: int, rate: float, window: _Window, clock: _Clock
     ) -> dict[str, float]:
         """Log an epoch, with the accuracies (returned) if they are due."""
-        if not math.isfinite(window.mean_loss):
-            raise PredfuseError(f"stage {stage.name}: the loss became {window.mean_loss}; lower the learning rate")
+        if not math.isfinite(window.mean_loss()):
+            raise PredfuseError(f"stage {stage.name}: the loss became {window.mean_loss()}; lower the learning rate")
         if not self.processes.first:
             return {}
         speed = round(window.images_per_second, 1)
@@ -216,16 +218,21 @@ class Trainer:
             "stage": stage.name,
             "epoch": round(step / self.steps_per_epoch, 4),
             "step": step,
-            "loss": round(window.mean_loss, 5),
+            "loss": round(window.mean_loss(), 5),
             **found,
             "last_learning_rate": rate,
             "images_per_second": speed,
             "seconds": round(clock.seconds, 1),
             **stage.facts(),
         }
-        self.journal.write(entry)
-        log.info("%s", entry)
+        self.log.write(entry)
+        for watcher in self.watchers:
+            watcher.logged(entry)
         return found
+
+    def _say(self, text: str) -> None:
+        for watcher in self.watchers:
+            watcher.said(text)
 
     @property
     def _state_path(self) -> Path:
@@ -264,7 +271,7 @@ class Trainer:
                     state.setdefault(int(rest[1]), {})[rest[2]] = tensor
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         stage.resumed()
-        log.info("stage %s goes on after step %d", stage.name, facts["step"])
+        self._say(f"stage {stage.name}: going on at step {facts['step']} of {stage.steps}")
         return int(facts["step"]), _Clock(float(facts.get("seconds", 0.0)))
 
     def forget_state(self) -> None:
@@ -272,13 +279,32 @@ class Trainer:
         if self.processes.first:
             self._state_path.unlink(missing_ok=True)
 
-    @contextmanager
-    def _progress(self, stage: Stage, done: int) -> Iterator[Callable[[int], None]]:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, disable=not (self.processes.first and console.is_terminal)) as bar:
-            task = bar.add_task(stage.name, total=stage.steps, completed=done)
-            yield lambda step: bar.update(task, completed=step)
+
+@contextmanager
+def stop_between_steps(active: bool) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or a termination was asked for; the second time it interrupts at once, as it does elsewhere.
+
+    A step that is interrupted leaves weights no later run could go on from to the same bits.
+
+    Args:
+        active: False, or another thread than the main one, which gets no signals, leaves everything as it is.
+    """
+    asked: list[int] = []
+    if not active or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -324,7 +350,6 @@ class _Window:
         self.steps += 1
         self.images += images
 
-    @property
     def mean_loss(self) -> float:
         return float(self.loss) / max(1, self.steps)
 

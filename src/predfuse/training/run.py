@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
 
 from predfuse import __version__, data, models
 from predfuse.data import Dataset
@@ -17,145 +19,24 @@ from predfuse.errors import InputError
 from predfuse.files import write_text_atomically
 from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import insert_predictors
-from predfuse.predictor.layerwise import layerwise_loss
 from predfuse.provenance import source_commit
-from predfuse.training.augment import Stream
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint
-from predfuse.training.config import (
-    DistilledConfig,
-    PredictConfig,
-    PruneConfig,
-    TrainConfig,
-    VanillaConfig,
-    stored_config,
-)
+from predfuse.training.config import DistilledConfig, PredictConfig, TrainConfig, stored_config
 from predfuse.training.device import choose_device, describe
 from predfuse.training.fast.choose import use_kernels
-from predfuse.training.log import Journal
-from predfuse.training.loop import Stage, Trainer, parameter_groups
-from predfuse.training.losses import Loss, cross_entropy, distillation, with_signs
+from predfuse.training.log import Log
+from predfuse.training.loop import Stage, Trainer
+from predfuse.training.losses import Loss, cross_entropy, distillation
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.parallel import Processes
-from predfuse.training.pruning import Pruner, cubic_sparsity, make_shifts_prunable
+from predfuse.training.pruning import make_shifts_prunable
+from predfuse.training.stages import layerwise_stage, predict_stage, prune_stage, vanilla_stage
+from predfuse.training.watch import Watcher
 
 log = logging.getLogger(__name__)
 
-MOMENTUM = 0.9
-"""Nesterov's, of all end-to-end training."""
-
-
-def _sgd(model: Cnn, config: VanillaConfig) -> torch.optim.Optimizer:
-    groups = [group for group in parameter_groups(model, config.weight_decay) if group["params"]]
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=MOMENTUM, nesterov=True)
-
-
-def vanilla_stage(trainer: Trainer, model: Cnn, config: VanillaConfig) -> Stage:
-    """Ordinary training."""
-    use_kernels(model, trainer.device, pruned=False)
-    steps = trainer.steps(config.epochs)
-    return Stage("vanilla", Stream.VANILLA, steps, config, cross_entropy(config.label_smoothing), [_sgd(model, config)])
-
-
-def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss) -> Stage:
-    """Magnitude pruning of weights and, if so configured, shifts along a cubic schedule, then recovery."""
-    use_kernels(model, trainer.device)
-    steps = trainer.steps(config.epochs)
-    ramp = max(1, round(steps * config.ramp_fraction))
-    if config.shift_sparsity:
-        make_shifts_prunable(model)
-    pruner = Pruner(model)
-    finals = (config.pointwise_sparsity, config.depthwise_sparsity, config.shift_sparsity, config.outside_sparsity)
-
-    def after_step(step: int) -> None:
-        if step <= ramp and (step % config.update_every_steps == 0 or step == ramp):
-            pruner.prune(*(cubic_sparsity(final, step / ramp) for final in finals))
-        else:
-            pruner.apply()
-
-    return Stage(
-        "pruned",
-        Stream.PRUNED,
-        steps,
-        config,
-        loss,
-        [_sgd(model, config)],
-        after_step=after_step,
-        resumed=pruner.hold_zeros,
-        facts=lambda: _sparsity(pruner),
-    )
-
-
-def _sparsity(pruner: Pruner) -> dict[str, float]:
-    return {f"{kind}_sparsity": round(value, 4) for kind, value in pruner.sparsity().items()}
-
-
-def _adam(model: Cnn, rate: float, config: PredictConfig) -> torch.optim.Optimizer:
-    """Optimiser of the predictors' latents."""
-    parameters = [(name, p) for name, p in model.named_parameters() if ".predictor." in name]
-    weights = [p for name, p in parameters if name.endswith("_weight")]
-    offsets = [p for name, p in parameters if name.endswith("_offset")]
-    groups = [{"params": weights, "lr": rate}, {"params": offsets, "lr": rate * config.offset_rate_factor}]
-    return torch.optim.Adam(groups, betas=(0.9, 0.99))
-
-
-def layerwise_stage(trainer: Trainer, model: Cnn, config: PredictConfig) -> Stage:
-    """Every predictor learns its own block's true signs; the main network stands still."""
-    use_kernels(model, trainer.device)
-    optimizer = _adam(model, config.layerwise_learning_rate, config)
-
-    def loss(model: Cnn, images: Tensor, labels: Tensor) -> Tensor:
-        return layerwise_loss(model, images)
-
-    return Stage(
-        "layerwise",
-        Stream.LAYERWISE,
-        config.layerwise_steps,
-        config,
-        loss,
-        [optimizer],
-        set_mode=lambda model: model.eval(),
-    )
-
-
-def predict_stage(
-    trainer: Trainer,
-    model: Cnn,
-    config: PredictConfig,
-    tuning: Literal["joint", "frozen"],
-    loss: Loss,
-) -> Stage:
-    """End-to-end tuning through the predicted masks.
-
-    ``frozen`` trains the predictors and the project batch norms only (as published); ``joint`` everything, the pruned
-    weights staying zero.
-    """
-    use_kernels(model, trainer.device)
-    if config.gates == "signs":
-        loss = with_signs(loss, config.sign_share, model)
-        for _, block in model.bottlenecks():
-            block.surrogate = False
-    pruner = Pruner(model)
-    if tuning == "frozen":
-        for key, parameter in model.named_parameters():
-            parameter.requires_grad_(".predictor." in key or ".project_norm." in key)
-
-    def set_mode(model: Cnn) -> None:
-        model.train(tuning == "joint")
-        if tuning == "frozen":
-            for _, block in model.bottlenecks():
-                block.project_norm.train()
-
-    return Stage(
-        f"predicted-{tuning}",
-        Stream.JOINT if tuning == "joint" else Stream.FROZEN,
-        trainer.steps(config.epochs),
-        config,
-        loss,
-        [_sgd(model, config), _adam(model, config.predictor_learning_rate, config)],
-        set_mode=set_mode,
-        after_step=lambda step: pruner.apply(),
-        facts=lambda: _sparsity(pruner),
-    )
+LOCK = ".lock"
+"""File in a run's folder that the process at work in it holds locked; it stays, and says nothing by being there."""
 
 
 def build_model(config: TrainConfig, train: Dataset) -> Cnn:
@@ -168,6 +49,32 @@ def build_model(config: TrainConfig, train: Dataset) -> Cnn:
     return model
 
 
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The folder, made if need be, for this process alone. The system releases the lock of a process that dies.
+
+    Raises:
+        InputError: The folder cannot be used, or another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a+")
+    except OSError as error:
+        raise InputError(str(folder), f"cannot be used ({error.strerror})", "choose another folder") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            by = file.read().strip()
+            what = f"is being trained in{f' by process {by}' if by else ''}"
+            raise InputError(str(folder), what, "wait for it, or choose another folder") from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
 class Run:
     """One configured run in one folder; finished stages are taken from their checkpoints.
 
@@ -175,12 +82,15 @@ class Run:
         config: The whole run.
         folder: Its log and checkpoints; those of another device are gone on from like any other.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU if there is one.
+        watchers: Told how the run goes.
 
     Raises:
-        InputError: No such device, unusable data or folder.
+        InputError: No such device, or unusable data.
     """
 
-    def __init__(self, config: TrainConfig, folder: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, config: TrainConfig, folder: Path, device: str = "cpu", watchers: Sequence[Watcher] = ()
+    ) -> None:
         self.config, self.folder = config, folder
         self.device = choose_device(device)
         # the commit of what was loaded: the checkout may move on during the run
@@ -192,23 +102,28 @@ class Run:
         source = config.data
         train = data.load(source.name, "train", root=source.root, limit=source.limit, size=source.size)
         test = data.load(source.name, "test", root=source.root, limit=source.limit, size=source.size)
-        self._open_folder()
-        journal = Journal(folder / "log.jsonl" if self.processes.first else None, self.made_with)
+        log_file = Log(folder / "log.jsonl" if self.processes.first else None, self.made_with)
         train, held_out = train.without_every(source.held_out) if source.held_out else (train, None)
-        self.trainer = Trainer(config, train, test, folder, self.processes, journal, self.device, held_out)
-
-    def _open_folder(self) -> None:
-        path = self.folder / "config.yaml"
-        if self.processes.first:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(str(self.folder), f"cannot be created ({error.strerror})", "choose another") from error
-            write_text_atomically(path, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
-        self.processes.wait()
+        self.trainer = Trainer(config, train, test, folder, self.processes, log_file, self.device, held_out)
+        self.trainer.watchers = tuple(watchers) if self.processes.first else ()
 
     def train(self) -> dict[str, Path]:
-        """Run every stage that is not finished yet; checkpoint paths by stage name."""
+        """Run every stage that is not finished yet; checkpoint paths by stage name.
+
+        Raises:
+            InputError: The folder cannot be used, another training is at work in it, or it holds another run's stages.
+        """
+        if not self.processes.first:
+            self.processes.wait()  # until the folder is there
+            return self._train()
+        with _locked(self.folder):
+            write_text_atomically(
+                self.folder / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
+            )
+            self.processes.wait()
+            return self._train()
+
+    def _train(self) -> dict[str, Path]:
         config, trainer = self.config, self.trainer
         if config.prune is not None and config.prune.shift_sparsity:
             make_shifts_prunable(build_model(config, trainer.train))  # refuse what has none before training it
