@@ -7,13 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hardware.cycle.machines import eyeriss
 from typer.testing import CliRunner
 
 from predfuse import zoo
 from predfuse.cli import app
 from predfuse.errors import InputError
-from predfuse.experiments.compare import CompareResult, compare, grids, pes_in_area
+from predfuse.experiments.compare import CompareResult, compare
 from predfuse.experiments.contenders import SHIPPED_RIVAL, SHIPPED_RUN
 from predfuse.hardware.area import total_area_um2
 from predfuse.hardware.spec import load_spec
@@ -66,20 +65,6 @@ def test_masks_come_from_the_integer_machine(result: CompareResult) -> None:
     assert result.best.contender.program is not None
 
 
-def test_machines_of_equal_size(result: CompareResult) -> None:
-    for machine in result.machines:
-        if machine.scale == "equal area":
-            assert machine.area_um2 <= ARCHON_UM2
-        if machine.scale == "equal PEs":
-            assert machine.spec.array.pes <= load_spec("archon").array.pes
-            assert machine.costs.total_cycles < result.dense.costs.total_cycles
-    spec = eyeriss("eyeriss-dense")
-    assert pes_in_area(spec, total_area_um2(spec)) == spec.array.pes
-    assert [grid.array.pes for grid in grids(spec, 108)] == [108, 104]
-    with pytest.raises(InputError, match="do not hold eyeriss-dense"):
-        pes_in_area(spec, 1_000_000)
-
-
 def test_report(result: CompareResult) -> None:
     html = render_report(result)
     assert "archon-ics21" in html and "waiting for predictions" in html
@@ -100,13 +85,11 @@ def larger_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_larger_predictor_weights_take_the_machine_that_has_them(larger_weights: Path) -> None:
-    found = compare("shipped", "cycle", images=1, run=larger_weights)
+    found = compare("shipped", "cycle", images=1, runs=[larger_weights])
     assert found.best.contender.network.largest_predictor_weight == 2
     assert [machine.spec.name for machine in found.machines if machine.role == "fused"] == ["archon-shift"]
     assert found.best.spec.name == "archon-shift" and found.best.area_um2 > ARCHON_UM2
     assert "has predictor weights up to 2: archon-ics21 cannot run it" in found.notes[-2]
-    equal = [machine for machine in found.machines if machine.scale == "equal area"]
-    assert all(machine.area_um2 <= found.best.area_um2 for machine in equal)
     assert "archon-shift" in render_report(found)
 
 
@@ -148,11 +131,11 @@ def test_mistakes(arguments: list[str], message: str) -> None:
 def test_runs_replace_the_shipped_networks_only() -> None:
     folder = zoo.folder(SHIPPED_RIVAL)
     with pytest.raises(InputError, match="without training runs"):
-        compare("published", run=folder)
+        compare("published", runs=[folder])
     with pytest.raises(InputError, match="holds no predicted"):
-        compare("shipped", run=folder)
+        compare("shipped", runs=[folder])
 
 
 def test_a_trained_run_of_ones_own_is_compared(result: CompareResult) -> None:
-    again = compare("shipped", "cycle", images=3, run=zoo.folder(SHIPPED_RUN), against=zoo.folder(SHIPPED_RIVAL))
+    again = compare("shipped", "cycle", images=3, runs=[zoo.folder(SHIPPED_RUN)], against=[SHIPPED_RIVAL])
     assert again.as_json() == result.as_json()

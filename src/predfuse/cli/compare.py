@@ -9,14 +9,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from predfuse.cli.options import Count, Csv, Json, Report, Root
+from predfuse.cli.options import Accelerators, Count, Csv, Json, Report, Root
 from predfuse.cli.output import Outputs, write
 from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult
 from predfuse.experiments.compare import compare as run_comparison
 from predfuse.hardware.cycle.trace import chrome_trace
-from predfuse.report.compare import breakdown_table, cost_table, headline, render_report, terminal_table, who_table
+from predfuse.report.compare import headlines, render_report, terminal_tables
 from predfuse.report.terminal import console
+
+TABLES = ("same_network", "different_networks", "bandwidths", "machines")
+"""Of the figures, in the order of the CSV."""
 
 
 def compare(
@@ -34,14 +37,23 @@ def compare(
     ] = None,
     root: Root = None,
     run: Annotated[
-        Path | None,
-        typer.Option("--run", help="Output folder of predfuse train, or name in the zoo, of the network to fuse."),
+        list[Path] | None,
+        typer.Option(
+            "--run", help="Output of predfuse train, or name in the zoo, of a network to fuse; several times."
+        ),
     ] = None,
     against: Annotated[
-        Path | None, typer.Option("--against", help="The same of the compact network on dense and sparse.")
+        list[Path] | None, typer.Option("--against", help="The same of a compact network; several times.")
     ] = None,
+    accelerators: Accelerators = None,
+    tail: Annotated[
+        bool, typer.Option("--tail", help="Prune the 1x1 layers outside the blocks of unfused networks too.")
+    ] = False,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="All areas of the shipped machines, and DRAM of 64 to 1,024 bits a cycle.")
+    ] = False,
 ) -> None:
-    """Accuracy, cycles, time, energy and area: compact on dense, pruned on sparse, fused on Archon.
+    """Fused networks beside themselves unfused, beside others, and as published: accuracy, cycles, energy, area.
 
     The published networks take at most four images.
     """
@@ -55,20 +67,23 @@ def compare(
             count,
             root=root,
             progress=lambda text: status.update(text),
-            run=run,
-            against=against,
+            runs=run or (),
+            against=against or (),
+            accelerators=accelerators or (),
+            tail=tail,
+            curves=curves,
         )
     if trace is not None and result.best.run is not None:
         write(trace, json.dumps(chrome_trace(result.best.run)) + "\n")
     figures = result.as_json()
-    outputs.emit(
-        "Comparison", figures, figures["machines"], lambda shown: _print(result, shown), lambda: render_report(result)
-    )
+    rows = [{"table": name, **row} for name in TABLES for row in figures.get(name, ())]
+    outputs.emit("Comparison", figures, rows, lambda shown: _print(result, shown), lambda: render_report(result))
 
 
 def _print(result: CompareResult, console: Console) -> None:
-    for shown in (who_table(result), cost_table(result), breakdown_table(result)):
-        console.print(terminal_table(shown))
-    console.print(headline(result), highlight=False)
+    for shown in terminal_tables(result):
+        console.print(shown)
+    for sentence in headlines(result):
+        console.print(sentence, highlight=False)
     for note in result.notes:
         console.print(f"Note: {note}", highlight=False)

@@ -58,6 +58,10 @@ Report = Annotated[Path | None, typer.Option("--report", help="Also write a self
 Accelerator = Annotated[
     str, typer.Option("--accelerator", "-a", help="Shipped accelerator (see predfuse accelerators) or YAML file.")
 ]
+Accelerators = Annotated[
+    list[str] | None,
+    typer.Option("--accelerator", "-a", help="Shipped accelerator or YAML file, several times for several machines."),
+]
 
 Weights = Annotated[
     Path | None, typer.Option("--weights", help="State dictionary for package.module:function, safetensors.")

@@ -1,17 +1,14 @@
-"""Compact networks on a dense machine, the same pruned on a sparse one, fused networks on Archon, side by side.
+"""Fused networks on Archon beside compact ones on dense and sparse machines: as published, and on equal terms.
 
-Two sets of networks. ``shipped``: the trained checkpoints of the package on the shipped test images, the fused network
-compiled to integers and run by the integer machine, whose masks the cycles come from. ``published``: the full-size
-networks of ICS 2021, calibrated on real images but not trained, so that no accuracy is stated.
-
-At ``cycle`` fidelity the dense and sparse machines also stand with as many PEs as this project's Archon has, and with
-as many as its area holds.
+Two sets of networks. ``shipped``: trained ones on test images, the fused ones compiled to integers and run by the
+integer machine, whose masks the cycles come from. ``published``: the full-size networks of ICS 2021, calibrated on
+real images but not trained, so that no accuracy is stated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,24 +23,22 @@ from predfuse.experiments.contenders import (
     published,
     trained,
 )
+from predfuse.experiments.equal_terms import EqualTerms, equal_terms, machines
 from predfuse.hardware.area import total_area_um2
 from predfuse.hardware.closed_form.simulate import PAPER, simulate
-from predfuse.hardware.cycle.archon.machine import prepare, run_archon
-from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CYCLE, CycleRun
 from predfuse.hardware.result import Simulation, SimulationResult
-from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, archon_for, load_spec
+from predfuse.hardware.spec import AcceleratorSpec, archon_for, load_spec
 from predfuse.training.runs import load_run, require_same_data
 
 NetworkSet = Literal["shipped", "published"]
 Fidelity = Literal["paper", "cycle"]
 
 NOT_EQUAL_TERMS = (
-    "not on equal terms: the sizes of archon were searched, those of the dense and sparse machines are as published; "
-    "at equal PEs and equal area they got PEs and nothing else; rivals sized as freely take back most of the lead "
-    "(docs/archon.md)"
+    "machines as published are not on equal terms with archon, whose sizes were searched; rivals searched as freely "
+    "take back most of this lead (docs/archon.md)"
 )
-"""What a reader of any row of an Archon of this project beside the dense and sparse machines must know."""
+"""What a reader of any row of an Archon of this project beside the published machines must know."""
 
 DENSE, SPARSE, PUBLISHED_ARCHON = "eyeriss-dense", "eyeriss-sparse", "archon-ics21"
 
@@ -54,11 +49,10 @@ class Machine:
 
     Attributes:
         role: ``dense``, ``sparse`` or ``fused``.
-        scale: ``as published``, ``shipped``, ``equal PEs`` or ``equal area``.
+        scale: ``as published`` or ``shipped``.
         contender: The network.
         spec: The machine.
         costs: Of one image, the mean over all.
-        result: Of the first image, by layer and stage.
         run: Of the first image, with its timeline; None at ``paper`` fidelity.
     """
 
@@ -67,8 +61,12 @@ class Machine:
     contender: Contender
     spec: AcceleratorSpec
     costs: Simulation
-    result: SimulationResult
     run: CycleRun | None = None
+
+    @property
+    def result(self) -> SimulationResult:
+        """Of the first image, by layer and stage."""
+        return self.costs.first
 
     @property
     def area_um2(self) -> float:
@@ -85,8 +83,9 @@ class CompareResult:
         fidelity: ``paper`` or ``cycle``.
         images: Images run.
         source: What they are.
-        machines: In order; the first is the dense machine, the second the sparse one, both as published.
+        machines: The published pairs, in order; the first is the dense machine, the second the sparse one.
         notes: What the reader must know.
+        equal: The same networks on machines of equal area; None where that was not asked for.
     """
 
     networks: NetworkSet
@@ -95,6 +94,7 @@ class CompareResult:
     source: str
     machines: tuple[Machine, ...]
     notes: tuple[str, ...] = field(default=())
+    equal: EqualTerms | None = None
 
     @property
     def dense(self) -> Machine:
@@ -128,6 +128,7 @@ class CompareResult:
             "image_source": self.source,
             **self._ratios(self.best),
             "machines": [self._machine(machine) for machine in self.machines],
+            **({} if self.equal is None else self.equal.as_json()),
             "notes": list(self.notes),
         }
 
@@ -179,8 +180,11 @@ def compare(
     *,
     root: Path | None = None,
     progress: Say | None = None,
-    run: Path | None = None,
-    against: Path | None = None,
+    runs: Sequence[Path | str] = (),
+    against: Sequence[Path | str] = (),
+    accelerators: Sequence[str] = (),
+    tail: bool = False,
+    curves: bool = False,
 ) -> CompareResult:
     """Load or make the networks and run the comparison.
 
@@ -190,55 +194,65 @@ def compare(
         images: How many test images; the published networks take at most a few.
         root: Where data sets lie.
         progress: Told what is being done.
-        run: Training run of the fused network, in place of the shipped one.
-        against: Training run of the compact network on dense and sparse machines, likewise.
+        runs: Training runs of fused networks, in place of the shipped one.
+        against: Training runs of compact networks for dense and sparse machines, likewise.
+        accelerators: Machines to stand on equal terms, names or files; default: the searched ones that ship.
+        tail: Whether rivals have the 1x1 layers outside their blocks pruned too.
+        curves: Whether to go through all areas of the shipped machines and through DRAM bandwidths.
 
     Raises:
-        InputError: An unknown set or fidelity, runs beside published networks or on different data, or a checkpoint
-            that is not there.
+        InputError: An unknown set, fidelity or machine, runs beside published networks or on different data, or a
+            checkpoint that is not there.
     """
     for name, value, known in (("networks", networks, NetworkSet), ("fidelity", fidelity, Fidelity)):
         if value not in get_args(known):
             raise InputError(name, f"is {value!r}", f"use {' or '.join(get_args(known))}")
     if images < 1:
         raise InputError("images", f"is {images}", "use 1 or more")
+    if fidelity == PAPER and (accelerators or curves):
+        raise InputError("fidelity", "is 'paper', which has the published machines only", "use cycle")
     say = progress or (lambda text: None)
+    specs = machines(accelerators, curves)
     if networks == "published":
-        if run is not None or against is not None:
+        if runs or against:
             raise InputError("networks", "published networks come without training runs", "leave out one of them")
-        contenders = published(images, root, say)
+        lineup = published(images, root, say)
     else:
-        of_run = load_run(run or SHIPPED_RUN, predictor=True)
-        of_rival = load_run(against or SHIPPED_RIVAL, predictor=False)
-        require_same_data(of_run, of_rival)
-        dataset = of_run.test_images(max(images, COMPILE_IMAGES), root)
-        contenders = trained(of_run, of_rival, dataset, images, say)
-    return compare_lineup(contenders, networks, fidelity, say)
+        ours = [load_run(run, predictor=True) for run in runs or (SHIPPED_RUN,)]
+        rivals = [load_run(run, predictor=False) for run in against or (SHIPPED_RIVAL,)]
+        for run in (*ours[1:], *rivals):
+            require_same_data(ours[0], run)
+        dataset = ours[0].test_images(max(images, COMPILE_IMAGES), root)
+        lineup = trained(ours, rivals, dataset, images, say)
+    result = compare_lineup(lineup, networks, fidelity, say)
+    if fidelity == PAPER or not specs:
+        return result
+    lineup = lineup.with_pruned_tails() if tail else lineup
+    equal = equal_terms(lineup, specs, curves, say)
+    return replace(result, equal=equal, notes=tuple(dict.fromkeys((*result.notes, *lineup.notes, *equal.notes))))
 
 
-def compare_lineup(contenders: Lineup, networks: NetworkSet, fidelity: Fidelity, say: Say) -> CompareResult:
-    """Run networks that are at hand on the machines made for them."""
-    rivals, notes = (contenders.dense, contenders.sparse), contenders.notes
-    machines = [
+def compare_lineup(lineup: Lineup, networks: NetworkSet, fidelity: Fidelity, say: Say) -> CompareResult:
+    """Run networks that are at hand on the published machines and on the Archon of this project."""
+    notes = lineup.notes
+    found = [
         measure(role, "as published", contender, load_spec(name), fidelity, say)
-        for role, contender, name in zip(("dense", "sparse"), rivals, (DENSE, SPARSE), strict=True)
+        for role, contender, name in (("dense", lineup.dense[0], DENSE), ("sparse", lineup.sparse[0], SPARSE))
     ]
     published_archon = load_spec(PUBLISHED_ARCHON)
-    for contender in contenders.fused:
+    for contender in lineup.fused:
         if fidelity == CYCLE and (largest := contender.network.largest_predictor_weight) > 1:
             what = f"has predictor weights up to {largest}: {published_archon.name} cannot run it"
             notes += (f"{contender.label} {what}",)
         else:
-            machines.append(measure("fused", "as published", contender, published_archon, fidelity, say))
+            found.append(measure("fused", "as published", contender, published_archon, fidelity, say))
     if fidelity == CYCLE:  # closed forms would leave out all that this project's machine was designed for
-        archons = [archon_for(contender.network) for contender in contenders.fused]
-        machines += [
-            measure("fused", "shipped", contender, spec, fidelity, say)
-            for contender, spec in zip(contenders.fused, archons, strict=True)
+        found += [
+            measure("fused", "shipped", contender, archon_for(contender.network), fidelity, say)
+            for contender in lineup.fused
         ]
-        machines += _scaled(rivals, archons[0], say)
         notes += (NOT_EQUAL_TERMS,)
-    return CompareResult(networks, fidelity, contenders.images, contenders.source, tuple(machines), notes)
+    return CompareResult(networks, fidelity, lineup.images, lineup.source, tuple(found), notes)
 
 
 def measure(
@@ -247,44 +261,6 @@ def measure(
     """Run one network on one machine, once for every image it has masks of."""
     say(f"{contender.label} on {spec.name}")
     if fidelity == PAPER:
-        result = simulate(contender.network, spec)
-        return Machine(role, scale, contender, spec, Simulation((result,)), result)
-    if isinstance(spec, EyerissSpec):
-        runs = [run_eyeriss(contender.network, spec)]
-    else:
-        prepared = prepare(contender.program or contender.network, spec)
-        runs = [run_archon(prepared, masks) for masks in contender.masks]
-    return Machine(role, scale, contender, spec, Simulation(tuple(run.result for run in runs)), runs[0].result, runs[0])
-
-
-def _scaled(rivals: tuple[Contender, Contender], archon: ArchonSpec, say: Say) -> Iterator[Machine]:
-    area = total_area_um2(archon, with_mask_buffer=True)
-    for role, contender, name in zip(("dense", "sparse"), rivals, (DENSE, SPARSE), strict=True):
-        spec = load_spec(name)
-        assert isinstance(spec, EyerissSpec)
-        for scale, pes in (("equal PEs", archon.array.pes), ("equal area", pes_in_area(spec, area))):
-            machines = [measure(role, scale, contender, grid, "cycle", say) for grid in grids(spec, pes)]
-            yield min(machines, key=lambda machine: machine.costs.total_cycles * machine.costs.total_energy_uj)
-
-
-def grids(spec: EyerissSpec, pes: int) -> list[EyerissSpec]:
-    """The machine with as many PEs as whole columns make of ``pes``, in grids of its rows and of one row less."""
-    found = []
-    for rows in (spec.array.rows, spec.array.rows - 1):
-        columns = max(1, pes // rows)
-        array = spec.array.model_copy(update={"rows": rows, "columns": columns})
-        found.append(spec.model_copy(update={"name": f"{spec.name}-{rows}x{columns}", "array": array}))
-    return found
-
-
-def pes_in_area(spec: EyerissSpec, area_um2: float) -> int:
-    """PEs that fit ``area_um2`` beside the machine's global buffer.
-
-    Raises:
-        InputError: The area does not even hold the buffer and one row.
-    """
-    each = (total_area_um2(spec) - spec.area_um2.global_buffer) / spec.array.pes
-    pes = int((area_um2 - spec.area_um2.global_buffer) // each)
-    if pes < spec.array.rows:
-        raise InputError("area", f"{area_um2:,.0f} um2 do not hold {spec.name}", "give more")
-    return pes
+        return Machine(role, scale, contender, spec, Simulation((simulate(contender.network, spec),)))
+    runs = contender.runs_on(spec)
+    return Machine(role, scale, contender, spec, Simulation(tuple(run.result for run in runs)), runs[0])

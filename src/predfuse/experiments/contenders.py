@@ -5,26 +5,31 @@ A trained fused network is compiled to integers; its accuracy and masks are thos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from predfuse import models
 from predfuse.data import Dataset
+from predfuse.experiments.confidence import Accuracy, tested
+from predfuse.explore.networks import with_pruned_rest
 from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import Array, Network
-from predfuse.hardware.cycle.archon.machine import Masks
+from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
+from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
+from predfuse.hardware.cycle.run import CycleRun
 from predfuse.hardware.cycle.simulate import predicted_masks
 from predfuse.hardware.pruning import prune_blocks
+from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.compile import compile_network
 from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.program import Program
 from predfuse.integer.run import to_integers
 from predfuse.training.calibrated import calibrated, with_all_shifts, without_shifts
-from predfuse.training.runs import TrainedRun
+from predfuse.training.runs import Checkpoint, TrainedRun
 
 SHIPPED_RUN = "fashion-mnist-fusionet-s"
 SHIPPED_RIVAL = "fashion-mnist-mobilenetv2-s"
@@ -47,6 +52,7 @@ class Contender:
         accuracy: On the images, 0..1; None where it was not trained.
         masks: Of every image, where blocks are fused.
         program: Compiled, where the masks are those of the integer machine.
+        tested: Accuracy on the whole test set; None where it was not trained.
     """
 
     network: Network
@@ -54,6 +60,18 @@ class Contender:
     accuracy: float | None
     masks: tuple[Masks, ...] = ()
     program: Program | None = None
+    tested: Accuracy | None = None
+
+    def runs_on(self, spec: AcceleratorSpec, images: int | None = None) -> list[CycleRun]:
+        """Run it at cycle fidelity: once on a machine that knows no masks, else once for each of its images.
+
+        Raises:
+            InputError: The machine cannot run it.
+        """
+        if isinstance(spec, EyerissSpec):
+            return [run_eyeriss(self.network, spec)]
+        prepared = prepare(self.program or self.network, spec)
+        return [run_archon(prepared, masks) for masks in self.masks[:images]]
 
     @property
     def survivors(self) -> tuple[float, float] | None:
@@ -72,60 +90,97 @@ class Lineup:
     """The networks of one comparison.
 
     Attributes:
-        dense: For a dense machine.
+        dense: Compact ones for a dense machine.
         sparse: The same, pruned, for a sparse one.
         fused: For an Archon.
+        unfused: The networks of ``fused`` in order, pruned and not fused.
         images: How many images gave masks and accuracies.
         source: What they are, in words.
         notes: What the reader must know.
     """
 
-    dense: Contender
-    sparse: Contender
+    dense: tuple[Contender, ...]
+    sparse: tuple[Contender, ...]
     fused: tuple[Contender, ...]
+    unfused: tuple[Contender, ...]
     images: int
     source: str
     notes: tuple[str, ...]
 
+    def with_pruned_tails(self) -> Lineup:
+        """The same with every 1x1 layer outside the blocks of what is not fused pruned too.
+
+        Accuracies stay as they were: what such a network would reach after further training is not known, so that the
+        comparison flatters it.
+        """
+
+        def pruned(contender: Contender) -> Contender:
+            network = with_pruned_rest(contender.network)
+            return replace(contender, network=network, label=f"{contender.label}, tail too")
+
+        note = (
+            "1x1 layers outside the blocks of unfused networks are pruned too; their accuracies are those from before"
+        )
+        return replace(
+            self,
+            sparse=tuple(map(pruned, self.sparse)),
+            unfused=tuple(map(pruned, self.unfused)),
+            notes=(*self.notes, note),
+        )
+
 
 def trained(
-    run: TrainedRun,
-    rival: TrainedRun,
+    runs: Sequence[TrainedRun],
+    rivals: Sequence[TrainedRun],
     dataset: Dataset,
     count: int,
     say: Say,
     classes: Mapping[str, Array] | None = None,
 ) -> Lineup:
-    """The networks of two training runs on the first images of a data set.
+    """The networks of training runs on the first images of a data set.
 
     Args:
-        run: Of the network to be fused, with a predicted stage.
-        rival: Of the compact one.
-        dataset: Test images; the first :data:`COMPILE_IMAGES` calibrate the program.
+        runs: Of networks to be fused, with a predicted stage.
+        rivals: Of compact ones.
+        dataset: Test images; the first :data:`COMPILE_IMAGES` calibrate the programs.
         count: How many of them are run.
         say: Told what is being done.
-        classes: ``[N]`` what the rival's ``vanilla`` and ``pruned`` take the images for, where that is known.
+        classes: ``[N]`` what the first rival's ``vanilla`` and ``pruned`` take the images for, where that is known.
     """
-    tested = dataset.first(count)
-    compact = []
-    for checkpoint in (rival.vanilla, rival.pruned):
-        label = f"{checkpoint.network.name}, {checkpoint.stage}"
-        if classes is not None:
-            guesses = classes[checkpoint.stage][:count]
-        else:
+    shown = dataset.first(count)
+
+    def compact(checkpoint: Checkpoint, guesses: Array | None) -> Contender:
+        network, label = checkpoint.network, f"{checkpoint.network.name}, {checkpoint.stage}"
+        if guesses is None:
             say(f"accuracy of {label}")
-            inputs = normalise(checkpoint.network, tested.images)
-            guesses = run_network(checkpoint.network, inputs, statistics=False).logits.argmax(axis=1)
-        compact.append(Contender(checkpoint.network, label, float((guesses == tested.labels).mean())))
-    assert run.predicted is not None
-    fused = compiled(run.predicted.network, run.predicted.stage, dataset, count, say)
-    name = fused.network.name
-    note = f"accuracy of {name} is that of its integer program; masks and cycles are those of the same run"
-    return Lineup(compact[0], compact[1], (fused,), len(tested), f"{tested.name} test images", (note,))
+            inputs = normalise(network, shown.images)
+            guesses = run_network(network, inputs, statistics=False).logits.argmax(axis=1)
+        accuracy = float((guesses[: len(shown)] == shown.labels).mean())
+        return Contender(network, label, accuracy, tested=tested(checkpoint))
+
+    known = [classes or {}, *({} for _ in rivals[1:])]
+    fused = tuple(compiled(run.predicted, dataset, count, say) for run in runs if run.predicted is not None)
+    notes = tuple(
+        f"accuracy of {name} is that of its integer program; masks and cycles are those of the same run"
+        for name in dict.fromkeys(contender.network.name for contender in fused)
+    )
+    return Lineup(
+        dense=tuple(compact(rival.vanilla, of.get("vanilla")) for rival, of in zip(rivals, known, strict=True)),
+        sparse=tuple(compact(rival.pruned, of.get("pruned")) for rival, of in zip(rivals, known, strict=True)),
+        fused=fused,
+        unfused=tuple(
+            Contender(run.pruned.network, f"{run.pruned.network.name}, unfused", None, tested=tested(run.pruned))
+            for run in runs
+        ),
+        images=len(shown),
+        source=f"{shown.name} test images",
+        notes=notes,
+    )
 
 
-def compiled(network: Network, stage: str, dataset: Dataset, count: int, say: Say) -> Contender:
+def compiled(checkpoint: Checkpoint, dataset: Dataset, count: int, say: Say) -> Contender:
     """A network with predictors compiled to integers, with the masks and the accuracy of its integer machine."""
+    network = checkpoint.network
     say(f"compiling {network.name}")
     program = compile_network(network, dataset.images[:COMPILE_IMAGES])
     machine = FastMachine(program)
@@ -135,7 +190,8 @@ def compiled(network: Network, stage: str, dataset: Dataset, count: int, say: Sa
     guesses = np.array([record.values[program.output.name].argmax() for record in records])
     accuracy = float((guesses == dataset.labels[:count]).mean())
     masks = tuple(record.masks for record in records)
-    return Contender(network, f"{network.name}, {stage}", accuracy, masks, program)
+    label = f"{network.name}, {checkpoint.stage}"
+    return Contender(network, label, accuracy, masks, program, tested(checkpoint))
 
 
 def published(images: int, root: Path | None, say: Say) -> Lineup:
@@ -163,5 +219,12 @@ def published(images: int, root: Path | None, say: Say) -> Lineup:
         "the rows to quote for trained networks",
         "'no shifts': the shifts of the blocks' batch norms pruned away, so that there are no bias sums",
     )
-    dense, sparse = Contender(rival, rival.name, None), Contender(prune_blocks(rival), f"{rival.name}, pruned", None)
-    return Lineup(dense, sparse, tuple(fused), images, source, notes)
+    return Lineup(
+        dense=(Contender(rival, rival.name, None),),
+        sparse=(Contender(prune_blocks(rival), f"{rival.name}, pruned", None),),
+        fused=tuple(fused),
+        unfused=tuple(Contender(item.network, f"{item.label}, unfused", None) for item in fused),
+        images=images,
+        source=source,
+        notes=notes,
+    )

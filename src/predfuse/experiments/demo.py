@@ -183,7 +183,7 @@ def run_demo(
     say("simulating", 0, 1)
     classes = {variant.checkpoint.stage: variant.classes for variant in rival_variants.values()}
     simulated = min(count, SIMULATED_IMAGES)
-    lineup = trained(run, rival, loaded, simulated, lambda text: None, classes)
+    lineup = trained([run], [rival], loaded, simulated, lambda text: None, classes)
     comparison = compare_lineup(lineup, "shipped", "cycle", lambda text: None)
     say("simulating", 1, 1)
     examples = first_of_each_class(dataset.labels)

@@ -119,8 +119,22 @@ def ratio_bars(labels: Sequence[str], ratios: Sequence[float], colours: Sequence
     return figure
 
 
-def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float], str]], x_title: str, y_title: str) -> Any:
-    """Lines with markers: x values, y values and colour by name; y is a share and shown in per cent."""
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float], str]],
+    x_title: str,
+    y_title: str,
+    y_format: str = ".0%",
+    logarithmic: bool = False,
+) -> Any:
+    """Lines with markers.
+
+    Args:
+        series: x values, y values and colour (a key of :data:`COLOURS`) by name.
+        x_title: Title of the horizontal axis.
+        y_title: Title of the vertical axis.
+        y_format: Of its labels; by default values are shares.
+        logarithmic: Whether the horizontal axis is, with a label at every value.
+    """
     figure = go.Figure(
         [
             go.Scatter(name=name, x=list(x), y=list(y), mode="lines+markers", line={"color": COLOURS[colour]})
@@ -128,7 +142,10 @@ def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float], str]], x_
         ]
     )
     figure.update_xaxes(title=x_title)
-    figure.update_yaxes(title=y_title, tickformat=".0%")
+    if logarithmic:
+        values = sorted({value for x, _, _ in series.values() for value in x})
+        figure.update_xaxes(type="log", tickvals=values, ticktext=[f"{value:g}" for value in values])
+    figure.update_yaxes(title=y_title, tickformat=y_format)
     return _finish(figure, 320)
 
 
@@ -180,14 +197,15 @@ def intervals(
     """Shares with intervals: categories, values, (low, high) per value, colour, by name."""
     figure = go.Figure()
     for name, (categories, values, bounds, colour) in points.items():
-        spread = {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - value for value, (_, high) in zip(values, bounds, strict=True)],
-            "arrayminus": [value - low for value, (low, _) in zip(values, bounds, strict=True)],
-        }
         marker = {"color": COLOURS[colour], "size": 11}
-        dots = go.Scatter(name=name, x=list(categories), y=list(values), mode="markers", marker=marker, error_y=spread)
+        dots = go.Scatter(
+            name=name,
+            x=list(categories),
+            y=list(values),
+            mode="markers",
+            marker=marker,
+            error_y=_spread(values, bounds),
+        )
         dots.update(hovertemplate="%{x}: %{y:.1%}<extra>" + name + "</extra>", offsetgroup=name)
         figure.add_trace(dots)
     ends = [end for *_, bounds, _ in points.values() for bound in bounds for end in bound]
@@ -224,7 +242,10 @@ def stacked_bars(labels: Sequence[str], series: Mapping[str, tuple[Sequence[floa
 
 
 def points(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[str], str]], x_title: str, y_title: str
+    series: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[str], str]],
+    x_title: str,
+    y_title: str,
+    bounds: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> Any:
     """Markers with a text each on hovering.
 
@@ -232,21 +253,25 @@ def points(
         series: x values, y values, texts and colour (a key of :data:`COLOURS`) by name.
         x_title: Title of the horizontal axis.
         y_title: Title of the vertical axis.
+        bounds: Low and high end of every y value, by the names of ``series``; y values are then shares.
     """
-    figure = go.Figure(
-        [
-            go.Scatter(
-                name=name,
-                x=list(x),
-                y=list(y),
-                mode="markers",
-                text=list(texts),
-                marker={"color": COLOURS[colour], "size": 10, "line": {"color": "white", "width": 1}},
-                hovertemplate="%{text}<br>%{x:,.4g}, %{y:,.4g}<extra></extra>",
-            )
-            for name, (x, y, texts, colour) in series.items()
-        ]
-    )
+    figure = go.Figure()
+    for name, (x, y, texts, colour) in series.items():
+        marker = {"color": COLOURS[colour], "size": 10, "line": {"color": "white", "width": 1}}
+        dots = go.Scatter(name=name, x=list(x), y=list(y), mode="markers", text=list(texts), marker=marker)
+        dots.update(hovertemplate="%{text}<br>%{x:,.4g}, %{y:,.4g}<extra></extra>")
+        if bounds is not None:
+            dots.update(error_y=_spread(y, bounds[name]))
+        figure.add_trace(dots)
     figure.update_xaxes(title=x_title)
-    figure.update_yaxes(title=y_title, rangemode="tozero")
+    figure.update_yaxes(title=y_title, **({"rangemode": "tozero"} if bounds is None else {"tickformat": ".1%"}))
     return _finish(figure, 380)
+
+
+def _spread(values: Sequence[float], bounds: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for value, (_, high) in zip(values, bounds, strict=True)],
+        "arrayminus": [value - low for value, (low, _) in zip(values, bounds, strict=True)],
+    }

@@ -1,4 +1,4 @@
-"""The comparison as tables and as one HTML page."""
+"""The comparison as tables and as one HTML page: equal terms first, then the published pairs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from rich.table import Table as RichTable
 
 from predfuse import __version__
 from predfuse.experiments.compare import CompareResult, Machine, stage_cycles
+from predfuse.hardware.area import area_items
+from predfuse.report import equal_terms
 from predfuse.report.charts import grouped_bars, ratio_bars, stacked_bars
 from predfuse.report.page import Chart, Page, Section, Table, Tile, Tiles, render
 from predfuse.report.terminal import narrow, table, text_columns
@@ -69,7 +71,7 @@ def who_table(result: CompareResult) -> Table:
         [str(number), machine.contender.label, machine.spec.name, machine.scale]
         for number, machine in enumerate(result.machines, start=1)
     ]
-    return Table(["", "network", "machine", "size"], rows, "Machines", _best(result), frozenset((1, 2, 3)))
+    return Table(["", "network", "machine", "size"], rows, "The published pairs", _best(result), frozenset((1, 2, 3)))
 
 
 def cost_table(result: CompareResult) -> Table:
@@ -83,6 +85,18 @@ def terminal_table(shown: Table) -> RichTable:
     """A table of this module as the terminal shows it, in 80 columns."""
     built = table(shown.caption, shown.headings, shown.rows, sorted(shown.strong_rows))
     return narrow(text_columns(built, *shown.text_columns))
+
+
+def terminal_tables(result: CompareResult) -> list[RichTable]:
+    """What the command prints: equal terms, then the published pairs."""
+    equal = [] if result.equal is None else equal_terms.tables(result.equal)
+    return [terminal_table(shown) for shown in (*equal, who_table(result), cost_table(result))]
+
+
+def headlines(result: CompareResult) -> list[str]:
+    """The worst ratio on equal terms, then what holds beside the machines as published."""
+    equal = [] if result.equal is None else [equal_terms.worst_sentence(result.equal)]
+    return [*equal, headline(result)]
 
 
 def headline(result: CompareResult) -> str:
@@ -146,8 +160,6 @@ def layer_table(machine: Machine) -> Table:
 
 def area_table(result: CompareResult) -> Table:
     """Area by component of the best machine and the published Archon."""
-    from predfuse.hardware.area import area_items
-
     specs = {machine.spec.name: machine.spec for machine in result.machines if machine.role == "fused"}
     names: list[str] = []
     areas: dict[str, dict[str, float]] = {}
@@ -174,13 +186,14 @@ def render_report(result: CompareResult) -> str:
     speedups = [result.speedup(machine, result.dense) for machine in machines]
     colours = [ROLE_COLOURS[machine.role] for machine in machines]
     tiles = [
-        Tile(f"{result.speedup(best, result.dense):.2f}x", "the speed of the dense machine", _label(best)),
-        Tile(f"{result.speedup(best, result.sparse):.2f}x", "the speed of the sparse machine"),
+        Tile(f"{result.speedup(best, result.dense):.2f}x", "the speed of the dense machine as published", _label(best)),
+        Tile(f"{result.speedup(best, result.sparse):.2f}x", "the speed of the sparse machine as published"),
         Tile(f"{best.costs.total_energy_uj / result.dense.costs.total_energy_uj:.2f}", "of the dense machine's energy"),
         Tile(f"{best.area_um2 * 1e-6:.2f} mm2", "area", f"dense {result.dense.area_um2 * 1e-6:.2f} mm2"),
     ]
     sections = [
-        Section("At a glance", [Tiles(tiles), machine_table(result), *result.notes]),
+        *([] if result.equal is None else equal_terms.sections(result.equal)),
+        Section("As published", [Tiles(tiles), machine_table(result), *result.notes]),
         Section(
             "Speed",
             [
@@ -196,7 +209,7 @@ def render_report(result: CompareResult) -> str:
     if any(machine.contender.accuracy is not None for machine in machines):
         shown = {machine.contender.label: machine.contender.accuracy for machine in machines[:3]}
         bars = {"accuracy": ([100 * (value or 0.0) for value in shown.values()], "blue")}
-        sections.insert(1, Section("Accuracy", [Chart(grouped_bars(list(shown), bars, "% of images"))]))
+        sections.append(Section("Accuracy", [Chart(grouped_bars(list(shown), bars, "% of images"))]))
     facts = [
         ("networks", result.networks),
         ("fidelity", result.fidelity),

@@ -10,9 +10,7 @@ import pytest
 from hardware.cycle.machines import archon, eyeriss, random_masks, with_predictors
 
 from predfuse import models
-from predfuse.experiments.compare import grids, pes_in_area
 from predfuse.graph.nodes import Network
-from predfuse.hardware.area import total_area_um2
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.pruning import prune_blocks
@@ -44,12 +42,3 @@ def test_faster_and_leaner_than_dense_and_sparse(fused: SimulationResult, rivals
     # The rivals are no worse at cycle fidelity than their published closed forms make them.
     assert dense.compute_cycles < 4_441_408
     assert sparse.total_cycles < 1.06 * 1_478_640  # charged for a word an access
-
-
-def test_faster_at_equal_area(fused: SimulationResult, rivals: dict[str, Network]) -> None:
-    area = total_area_um2(archon(), with_mask_buffer=True)
-    for name, factor in (("eyeriss-dense", 4.2), ("eyeriss-sparse", 1.6)):
-        spec = eyeriss(name)
-        machines = grids(spec, pes_in_area(spec, area))
-        cycles = min(run_eyeriss(rivals[name], machine).result.total_cycles for machine in machines)
-        assert cycles / fused.total_cycles >= factor

@@ -1,0 +1,310 @@
+"""Equal terms: the same network fused and unfused, and different networks at equal accuracy, on machines of equal area.
+
+Every machine is taken as it is given; those that ship under names like ``sparse-1.7`` were all searched alike for that
+area in mm2. Ratios are told worst first.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from predfuse.errors import InputError
+from predfuse.experiments.confidence import Accuracy
+from predfuse.experiments.contenders import Contender, Lineup, Say
+from predfuse.hardware.area import total_area_mm2
+from predfuse.hardware.result import Simulation
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, load_spec, names
+from predfuse.hardware.vary import with_fields
+
+KINDS = ("dense", "sparse", "sparse-depth-first", "archon")
+"""Of the machines that ship for several areas, as ``KIND-AREA``."""
+AREA_MM2 = "1.7"
+"""Area of the machines that are taken where none are named and no curves are asked for."""
+EQUAL_AREA = 1.1
+"""Machines whose areas differ by no more than this factor stand beside each other."""
+BANDWIDTHS = (64, 128, 256, 512, 1024)
+"""DRAM bits a cycle of the curves."""
+IMAGES = 10
+"""Images whose masks the cycles are the mean of; they hardly differ. Curves take one."""
+
+LESS_ACCURATE = "at least: others less accurate"
+MORE_ACCURATE = "at most: others more accurate"
+INTERPOLATED = "interpolated"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A fused network on an Archon beside a rival on another machine.
+
+    Attributes:
+        network: The fused one.
+        machine: What it runs on.
+        area_mm2: Area of that machine, its mask buffer included.
+        rival_network: What stands against it: the same unfused and pruned, or other networks.
+        rival_machine: What those run on.
+        rival_area_mm2: Area of that machine.
+        dram_bits_per_cycle: Bandwidth of both; None where it has no limit.
+        cycles: Of one image, the mean over several.
+        rival_cycles: The rival's; at equal accuracy, where the rivals are several networks.
+        energy_uj: Of one image.
+        rival_energy_uj: The rival's.
+        terms: ``same network``; else how the rival's costs were brought to the accuracy of the fused network.
+        accuracy: Of the fused network on the whole test set; None where it was not trained.
+        rival_accuracies: Of the rivals.
+    """
+
+    network: str
+    machine: str
+    area_mm2: float
+    rival_network: str
+    rival_machine: str
+    rival_area_mm2: float
+    dram_bits_per_cycle: int | None
+    cycles: float
+    rival_cycles: float
+    energy_uj: float
+    rival_energy_uj: float
+    terms: str
+    accuracy: Accuracy | None = None
+    rival_accuracies: tuple[Accuracy, ...] = ()
+
+    @property
+    def speedup(self) -> float:
+        """Cycles of the rival per cycle of the fused network."""
+        return self.rival_cycles / self.cycles
+
+    @property
+    def energy_ratio(self) -> float:
+        """Energy of the fused network over the rival's."""
+        return self.energy_uj / self.rival_energy_uj
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        accuracies = [accuracy.as_json() for accuracy in self.rival_accuracies]
+        return {
+            **self.__dict__,
+            "accuracy": self.accuracy and self.accuracy.as_json(),
+            "rival_accuracies": accuracies,
+            "speedup": self.speedup,
+            "energy_ratio": self.energy_ratio,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """One network on one machine.
+
+    Attributes:
+        contender: The network.
+        spec: The machine.
+        area_mm2: Of the machine.
+        budget_mm2: The area it was searched for; its own where it was not.
+        costs: Of one image.
+    """
+
+    contender: Contender
+    spec: AcceleratorSpec
+    area_mm2: float
+    budget_mm2: float
+    costs: Simulation
+
+    def stands_beside(self, other: Cost) -> bool:
+        """Whether both machines are of about the same area and have the same bandwidth."""
+        near = abs(math.log(self.budget_mm2 / other.budget_mm2)) <= math.log(EQUAL_AREA)
+        return near and self.spec.dram_bits_per_cycle == other.spec.dram_bits_per_cycle
+
+
+@dataclass(frozen=True, eq=False)
+class EqualTerms:
+    """What stands on equal terms, the worst ratio first.
+
+    Attributes:
+        same_network: A network fused on an Archon over itself, unfused and pruned, on every other machine.
+        different_networks: Fused networks over others, at equal accuracy.
+        bandwidths: As ``same_network``, for every bandwidth of the curves; empty where none are asked for.
+        costs: Every network on every machine that these are made of.
+        notes: What could not be run, and what the reader must know.
+    """
+
+    same_network: tuple[Pair, ...]
+    different_networks: tuple[Pair, ...]
+    bandwidths: tuple[Pair, ...]
+    costs: tuple[Cost, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def worst(self) -> Pair | None:
+        """The pair with the smallest gain in cycles; None where no machines stand beside each other."""
+        return min((*self.same_network, *self.different_networks), key=lambda pair: pair.speedup, default=None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "same_network": [pair.as_json() for pair in self.same_network],
+            "different_networks": [pair.as_json() for pair in self.different_networks],
+            "bandwidths": [pair.as_json() for pair in self.bandwidths],
+        }
+
+
+def machines(given: Sequence[str] = (), all_areas: bool = False) -> list[AcceleratorSpec]:
+    """The machines to be compared: those named, else the searched ones that ship.
+
+    Args:
+        given: Names or files.
+        all_areas: Whether the shipped ones come in all their areas, not only 1.7 mm2.
+
+    Raises:
+        InputError: A name or file is no accelerator, or two have the same name.
+    """
+    if not given:
+        areas = r"[0-9.]+" if all_areas else re.escape(AREA_MM2)
+        pattern = re.compile(rf"({'|'.join(KINDS)})-{areas}")
+        return [load_spec(name) for name in names() if pattern.fullmatch(name)]
+    specs = [load_spec(name) for name in given]
+    seen = [spec.name for spec in specs]
+    for name in seen:
+        if seen.count(name) > 1:
+            raise InputError("--accelerator", f"gives two machines called {name!r}", "give each a name of its own")
+    return specs
+
+
+def equal_terms(lineup: Lineup, specs: Sequence[AcceleratorSpec], curves: bool, say: Say) -> EqualTerms:
+    """Run every network on every machine made for its kind, and pair those of equal area.
+
+    Args:
+        lineup: The networks.
+        specs: The machines.
+        curves: Whether to vary the DRAM bandwidth too.
+        say: Told what is being done.
+    """
+    archons = [spec for spec in specs if isinstance(spec, ArchonSpec)]
+    others = [spec for spec in specs if isinstance(spec, EyerissSpec)]
+    notes: dict[str, None] = {}
+
+    def run(contender: Contender, on: Iterable[AcceleratorSpec], images: int = IMAGES) -> list[Cost]:
+        found = []
+        for spec in on:
+            say(f"{contender.label} on {spec.name}")
+            budget = searched_for_mm2(spec.name)
+            needed = contender.network.largest_predictor_weight
+            if budget and isinstance(spec, ArchonSpec) and needed > spec.design.largest_predictor_weight:
+                changes = {"design.largest_predictor_weight": needed}
+                spec = with_fields(spec, changes, f"{spec.name}-shift")
+                notes[f"{spec.name} has a predictor with weights up to {needed}, for {contender.label}"] = None
+            try:
+                costs = Simulation(tuple(run.result for run in contender.runs_on(spec, images)))
+            except InputError as error:
+                notes[f"{contender.label} does not run on {spec.name}: {error}"] = None
+                continue
+            area = total_area_mm2(spec)
+            found.append(Cost(contender, spec, area, budget or area, costs))
+        return found
+
+    fused = [run(contender, archons) for contender in lineup.fused]
+    unfused = [run(contender, others) for contender in lineup.unfused]
+    same = [pair for ours, rivals in zip(fused, unfused, strict=True) for pair in same_network(ours, rivals)]
+    skipping = [spec for spec in others if spec.kind != "dense"]
+    plain = [spec for spec in others if spec.kind == "dense"]
+    compact = [cost for contender in lineup.dense for cost in run(contender, plain)]
+    compact += [cost for contender in lineup.sparse for cost in run(contender, skipping)]
+    different = [pair for ours in fused for pair in different_networks(ours, compact)]
+    if archons and others and not same:
+        notes["no dense or sparse machine has about the area of an archon: nothing stands on equal terms"] = None
+    by_bandwidth: list[Pair] = []
+    for ours, rivals in zip(lineup.fused, lineup.unfused, strict=True) if curves else ():
+        both = [run(contender, _at_bandwidths(on), 1) for contender, on in ((ours, archons), (rivals, others))]
+        by_bandwidth += same_network(*both)
+    costs = [*(cost for ours in fused for cost in ours), *compact]
+    return EqualTerms(_worst_first(same), _worst_first(different), tuple(by_bandwidth), tuple(costs), tuple(notes))
+
+
+def searched_for_mm2(name: str) -> float | None:
+    """The area that a shipped machine was searched for, from its name; None for any other."""
+    found = re.fullmatch(rf"(?:{'|'.join(KINDS)})-([0-9]+\.[0-9]+)", name)
+    return float(found[1]) if found and name in names() else None
+
+
+def same_network(fused: Iterable[Cost], unfused: Sequence[Cost]) -> Iterator[Pair]:
+    """The pairs of equal area."""
+    for ours in fused:
+        for rival in unfused:
+            if ours.stands_beside(rival):
+                pair = _pair(ours, [rival], "same network")
+                yield replace(pair, rival_cycles=rival.costs.total_cycles, rival_energy_uj=rival.costs.total_energy_uj)
+
+
+def different_networks(fused: Iterable[Cost], compact: Sequence[Cost]) -> Iterator[Pair]:
+    """For every machine of equal area, the costs of its networks brought to the accuracy of the fused one."""
+    for ours in fused:
+        if ours.contender.tested is None:
+            continue
+        for name in dict.fromkeys(rival.spec.name for rival in compact if ours.stands_beside(rival)):
+            rivals = [rival for rival in compact if rival.spec.name == name and rival.contender.tested is not None]
+            points = [(rival, rival.contender.tested.share) for rival in rivals if rival.contender.tested is not None]
+            if not points:
+                continue
+            target = ours.contender.tested.share
+            cycles, terms = at_accuracy(target, [(share, rival.costs.total_cycles) for rival, share in points])
+            energy, _ = at_accuracy(target, [(share, rival.costs.total_energy_uj) for rival, share in points])
+            yield replace(_pair(ours, rivals, terms), rival_cycles=cycles, rival_energy_uj=energy)
+
+
+def at_accuracy(target: float, points: Sequence[tuple[float, float]]) -> tuple[float, str]:
+    """What an accuracy costs on the front of some networks: the logarithm of the cost is linear between them.
+
+    Beyond the most accurate network its own cost is taken, too little for that accuracy; below the least accurate one
+    its own too, more than needed.
+
+    Args:
+        target: The accuracy.
+        points: Accuracy and cost of every network, at least one.
+
+    Returns:
+        The cost and how it was found.
+    """
+    front: list[tuple[float, float]] = []
+    for share, cost in sorted(points, key=lambda point: (-point[0], point[1])):  # the most accurate first
+        if not front or cost < front[-1][1]:
+            front.append((share, cost))
+    if target > front[0][0]:
+        return front[0][1], LESS_ACCURATE
+    for (high, dear), (low, cheap) in pairwise(front):
+        if low <= target <= high:
+            part = (target - low) / (high - low)
+            return math.exp(math.log(cheap) * (1 - part) + math.log(dear) * part), INTERPOLATED
+    return front[-1][1], MORE_ACCURATE if target < front[-1][0] else INTERPOLATED
+
+
+def _pair(ours: Cost, rivals: Sequence[Cost], terms: str) -> Pair:
+    """A pair whose rival's costs are still to be filled in."""
+    return Pair(
+        network=ours.contender.label,
+        machine=ours.spec.name,
+        area_mm2=ours.area_mm2,
+        rival_network=" / ".join(rival.contender.label for rival in rivals),
+        rival_machine=rivals[0].spec.name,
+        rival_area_mm2=rivals[0].area_mm2,
+        dram_bits_per_cycle=ours.spec.dram_bits_per_cycle,
+        cycles=ours.costs.total_cycles,
+        rival_cycles=0.0,
+        energy_uj=ours.costs.total_energy_uj,
+        rival_energy_uj=0.0,
+        terms=terms,
+        accuracy=ours.contender.tested,
+        rival_accuracies=tuple(rival.contender.tested for rival in rivals if rival.contender.tested is not None),
+    )
+
+
+def _at_bandwidths(specs: Sequence[AcceleratorSpec]) -> Iterator[AcceleratorSpec]:
+    for spec in specs:
+        for bits in BANDWIDTHS:
+            yield spec.model_copy(update={"dram_bits_per_cycle": bits})
+
+
+def _worst_first(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
+    return tuple(sorted(pairs, key=lambda pair: pair.speedup))

@@ -1,0 +1,172 @@
+"""Equal terms: which machines stand beside each other, costs at equal accuracy, and the tables made of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from typer.testing import CliRunner
+
+from predfuse import models
+from predfuse.cli import app
+from predfuse.errors import InputError
+from predfuse.experiments.compare import CompareResult, compare
+from predfuse.experiments.confidence import Accuracy, over_seeds, wilson_interval
+from predfuse.experiments.contenders import Contender
+from predfuse.experiments.equal_terms import (
+    INTERPOLATED,
+    LESS_ACCURATE,
+    MORE_ACCURATE,
+    Cost,
+    at_accuracy,
+    different_networks,
+    machines,
+    same_network,
+)
+from predfuse.hardware.energy import Actions
+from predfuse.hardware.result import Simulation, SimulationResult, StageResult
+from predfuse.hardware.spec import load_spec
+from predfuse.report import equal_terms as report
+from predfuse.report.compare import render_report, terminal_tables
+
+SHARES = st.integers(500, 999).map(lambda value: value / 1000)
+COSTS = st.integers(1, 10**6).map(float)
+MINE = "name: mine\ndescription: more PEs\nextends: eyeriss-sparse\narray: {rows: 9, columns: 12}\n"
+
+
+def cost(machine: str, label: str, cycles: int, accuracy: float | None = None, budget: float = 1.7) -> Cost:
+    spec = load_spec(machine)
+    tested = None if accuracy is None else Accuracy(accuracy, accuracy - 0.01, accuracy + 0.01, 1, 10_000)
+    contender = Contender(models.network("fusionet-s"), label, accuracy, tested=tested)
+    row = StageResult("conv1", "main", cycles, 0, cycles, 1.0, {"dram": cycles * 1e5}, Actions(), "", 1)
+    result = SimulationResult("n", machine, "cycle", 200.0, (row,), ())
+    return Cost(contender, spec, budget, budget, Simulation((result,)))
+
+
+@given(SHARES, st.lists(st.tuples(SHARES, COSTS), min_size=1, max_size=6))
+def test_costs_at_equal_accuracy_lie_on_the_front(target: float, points: list[tuple[float, float]]) -> None:
+    found, terms = at_accuracy(target, points)
+    enough = [cost for share, cost in points if share >= target]
+    less = [cost for share, cost in points if share <= target]
+    if enough:
+        assert found <= min(enough) * (1 + 1e-9), "no network of at least that accuracy is cheaper"
+    if terms == INTERPOLATED and less:
+        assert any(cost <= found * (1 + 1e-9) for cost in less)
+    assert (terms == LESS_ACCURATE) == (target > max(share for share, _ in points))
+    for share, price in points:
+        alone, how = at_accuracy(share, [(share, price)])
+        assert alone == pytest.approx(price) and how == INTERPOLATED
+
+
+@given(SHARES, SHARES, st.lists(st.tuples(SHARES, COSTS), min_size=1, max_size=6))
+def test_more_accuracy_never_costs_less(one: float, other: float, points: list[tuple[float, float]]) -> None:
+    low, high = sorted((one, other))
+    assert at_accuracy(low, points)[0] <= at_accuracy(high, points)[0] * (1 + 1e-9)
+
+
+def test_interpolation_is_logarithmic_and_its_ends_are_told() -> None:
+    points = [(0.90, 100.0), (0.92, 400.0), (0.91, 900.0)]  # the last is dominated
+    assert at_accuracy(0.91, points) == (pytest.approx(200.0), INTERPOLATED)
+    assert at_accuracy(0.95, points) == (400.0, LESS_ACCURATE)
+    assert at_accuracy(0.85, points) == (100.0, MORE_ACCURATE)
+
+
+def test_only_machines_of_equal_area_and_bandwidth_are_paired() -> None:
+    ours = cost("archon", "f", 100)
+    near, far = cost("eyeriss-sparse", "u", 300, budget=1.6), cost("eyeriss-sparse", "u", 300, budget=1.4)
+    slow = Cost(near.contender, near.spec.model_copy(update={"dram_bits_per_cycle": 64}), 1.6, 1.6, near.costs)
+    pairs = list(same_network([ours], [near, far, slow]))
+    assert [(pair.speedup, pair.rival_area_mm2) for pair in pairs] == [(3.0, 1.6)]
+    assert pairs[0].energy_ratio == pytest.approx(1 / 3)
+
+
+def test_different_networks_are_interpolated_per_machine() -> None:
+    ours = cost("archon", "f", 100, 0.91)
+    rivals = [cost("eyeriss-sparse", "a", 100, 0.90), cost("eyeriss-sparse", "b", 400, 0.92)]
+    rivals.append(cost("eyeriss-dense", "c", 500, 0.93))
+    sparse, dense = different_networks([ours], rivals)
+    assert (sparse.rival_network, sparse.terms) == ("a / b", INTERPOLATED)
+    assert sparse.speedup == pytest.approx(2.0) and len(sparse.rival_accuracies) == 2
+    assert (dense.speedup, dense.terms) == (5.0, MORE_ACCURATE)
+    assert not list(different_networks([cost("archon", "untrained", 100)], rivals))
+
+
+def test_intervals_hold_every_seed() -> None:
+    found = over_seeds([0.90, 0.92], 1000)
+    assert found.share == pytest.approx(0.91) and found.seeds == 2
+    assert (found.low, found.high) == (wilson_interval(0.90, 1000)[0], wilson_interval(0.92, 1000)[1])
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("machines") / "mine.yaml"
+    path.write_text(MINE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def result(mine: Path) -> CompareResult:
+    return compare(images=1, accelerators=["archon", str(mine), "eyeriss-dense"], tail=True, curves=True)
+
+
+def test_a_machine_of_ones_own_stands_on_equal_terms(result: CompareResult) -> None:
+    equal = result.equal
+    assert equal is not None and equal.worst is not None
+    (pair,) = equal.same_network  # the published dense machine is smaller
+    assert (pair.machine, pair.rival_machine, pair.terms) == ("archon", "mine", "same network")
+    assert "tail too" in pair.rival_network and pair.accuracy is not None and pair.accuracy.seeds == 2
+    assert pair.cycles == result.best.costs.total_cycles
+    assert equal.worst.speedup == min(pair.speedup, *(item.speedup for item in equal.different_networks))
+    bits = [each.dram_bits_per_cycle for each in equal.bandwidths]
+    assert bits == [64, 128, 256, 512, 1024]
+    for ours in (lambda each: each.cycles, lambda each: each.rival_cycles):
+        cycles = [ours(each) for each in equal.bandwidths]
+        assert cycles == sorted(cycles, reverse=True), "more bandwidth never costs cycles"
+    document = json.loads(json.dumps(result.as_json(), allow_nan=False))
+    assert document["same_network"][0]["speedup"] == pair.rival_cycles / pair.cycles
+    assert math.isclose(document["same_network"][0]["energy_ratio"], pair.energy_uj / pair.rival_energy_uj)
+
+
+def test_tables_fit_eighty_columns_and_the_worst_stands_first(result: CompareResult) -> None:
+    console = Console(width=80)
+    with console.capture() as captured:
+        for shown in terminal_tables(result):
+            console.print(shown)
+    text = captured.get()
+    assert "…" not in text and text.index("Same network") < text.index("The published pairs")
+    html = render_report(result)
+    assert html.index("On equal terms") < html.index("As published")
+    assert result.equal is not None
+    assert report.worst_sentence(result.equal) in html
+
+
+def test_command_takes_machines_of_ones_own(mine: Path) -> None:
+    ran = CliRunner().invoke(app, ["compare", "-n", "1", "-a", "archon", "-a", str(mine), "--csv", "-"])
+    assert ran.exit_code == 0, ran.output
+    rows = list(csv.DictReader(io.StringIO(ran.stdout)))
+    assert [row["table"] for row in rows[:2]] == ["same_network", "different_networks"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-a", "nothing"], "accelerator 'nothing': is neither shipped nor a file"),
+        (["-a", "archon", "-a", "archon"], "gives two machines called 'archon'"),
+        (["-a", "archon", "--fidelity", "paper"], "fidelity: is 'paper', which has the published machines only"),
+    ],
+)
+def test_mistakes(arguments: list[str], message: str) -> None:
+    ran = CliRunner().invoke(app, ["compare", *arguments])
+    assert isinstance(ran.exception, InputError) and message in str(ran.exception)
+
+
+def test_without_names_the_searched_machines_are_taken() -> None:
+    assert all(spec.name.endswith("-1.7") for spec in machines())
+    assert {spec.name for spec in machines()} <= {spec.name for spec in machines(all_areas=True)}
