@@ -14,14 +14,13 @@ import numpy as np
 from predfuse import models
 from predfuse.data import Dataset
 from predfuse.experiments.confidence import Accuracy, tested
-from predfuse.explore.networks import with_pruned_rest
 from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import Array, Network
 from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
 from predfuse.hardware.cycle.simulate import predicted_masks
-from predfuse.hardware.pruning import prune_blocks
+from predfuse.hardware.pruning import prune_blocks, with_pruned_rest
 from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.compile import compile_network

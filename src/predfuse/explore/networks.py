@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from predfuse.errors import InputError
 from predfuse.graph.io import encode_fields
-from predfuse.graph.nodes import Array, Bottleneck, Conv, Network, Node
+from predfuse.graph.nodes import Array, Bottleneck, Network, Node
 from predfuse.hardware.cycle.archon.machine import Masks
-from predfuse.hardware.pruning import POINTWISE_DENSITY, keep_largest
+from predfuse.hardware.pruning import keep_largest, with_pruned_rest
 
 ACCURACY_IMAGES = 500
 
@@ -154,17 +154,6 @@ def _trained(choice: NetworkChoice, root: Path | None) -> tuple[Network, Array, 
 
 def _without_predictor(node: Node) -> Node:
     return replace(node, predictor=None) if isinstance(node, Bottleneck) else node
-
-
-def with_pruned_rest(network: Network) -> Network:
-    """The network with every 1x1 convolution outside its blocks pruned to the published density too."""
-
-    def pruned(node: Node) -> Node:
-        if not isinstance(node, Conv) or node.kernel != (1, 1) or np.count_nonzero(node.weight) < node.weight.size:
-            return node
-        return replace(node, weight=keep_largest(node.weight, POINTWISE_DENSITY))
-
-    return replace(network, nodes=tuple(map(pruned, network.nodes)))
 
 
 def with_shift_share(network: Network, share: float) -> Network:

@@ -62,3 +62,14 @@ def prune_blocks(
         return node
 
     return replace(network, nodes=tuple(pruned(node) for node in network.nodes))
+
+
+def with_pruned_rest(network: Network) -> Network:
+    """The network with every 1x1 convolution outside its blocks pruned to the published density too."""
+
+    def pruned(node: Node) -> Node:
+        if not isinstance(node, Conv) or node.kernel != (1, 1) or np.count_nonzero(node.weight) < node.weight.size:
+            return node
+        return replace(node, weight=keep_largest(node.weight, POINTWISE_DENSITY))
+
+    return replace(network, nodes=tuple(map(pruned, network.nodes)))
