@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from predfuse.api import analyze, compile, count, export, load, run, simulate, trace
     from predfuse.predictor.layerwise import layerwise_loss
     from predfuse.predictor.prepare import PrepareConfig, predictor_parameters, prepare, to_network
+    from predfuse.pruning.prune import PruneConfig, prune
 
 __version__ = "0.1.0"
 
 __all__ = [
     "PrepareConfig",
+    "PruneConfig",
     "__version__",
     "analyze",
     "compile",
@@ -28,6 +30,7 @@ __all__ = [
     "load",
     "predictor_parameters",
     "prepare",
+    "prune",
     "run",
     "simulate",
     "to_network",
@@ -38,6 +41,7 @@ _HOMES = {
     **dict.fromkeys(("analyze", "compile", "count", "export", "load", "run", "simulate", "trace"), "predfuse.api"),
     **dict.fromkeys(("PrepareConfig", "predictor_parameters", "prepare", "to_network"), "predfuse.predictor.prepare"),
     "layerwise_loss": "predfuse.predictor.layerwise",
+    **dict.fromkeys(("PruneConfig", "prune"), "predfuse.pruning.prune"),
 }
 
 

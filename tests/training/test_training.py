@@ -26,6 +26,7 @@ from predfuse.errors import InputError
 from predfuse.models import to_network
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.layerwise import block_loss
+from predfuse.pruning.choose import cubic_sparsity, keep_largest
 from predfuse.training.augment import generator, vary
 from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from predfuse.training.config import PredictConfig, TrainConfig, load_config, parse_config, stored_config
@@ -33,7 +34,7 @@ from predfuse.training.fast.choose import use_kernels
 from predfuse.training.loop import Stage, Trainer, cosine_rate
 from predfuse.training.losses import cross_entropy, distillation, with_signs
 from predfuse.training.memory import keep_freed_memory
-from predfuse.training.pruning import cubic_sparsity, keep_largest, prunable_layers
+from predfuse.training.pruning import prunable_layers
 from predfuse.training.run import Run
 from predfuse.training.runs import network_of
 from predfuse.zoo.errors import run_errors

@@ -32,6 +32,7 @@ COMMANDS = {
     "trace": Entry("trace:trace", NETWORKS, "Turn a PyTorch model into a network file, verified, with a ledger."),
     "analyze": Entry("analyze:analyze", NETWORKS, "Say what fusion would buy on a network, block by block."),
     "train": Entry("train:train", NETWORKS, "Train a network: vanilla, then pruned, then predicted."),
+    "prune": Entry("prune:prune", NETWORKS, "Remove the smallest weights of a network's blocks."),
     "prepare": Entry("prepare:prepare", NETWORKS, "Give a trained network predictors, without labels."),
     "evaluate": Entry("evaluate:evaluate", NETWORKS, "Accuracy of networks on a test set."),
     "export": Entry("export:export", NETWORKS, "Export a network for other runtimes, checked."),

@@ -31,9 +31,14 @@ def keep_largest(weight: Array, density: float) -> Array:
 
 
 def prune_blocks(
-    network: Network, pointwise_density: float = POINTWISE_DENSITY, depthwise_density: float = DEPTHWISE_DENSITY
+    network: Network,
+    pointwise_density: float = POINTWISE_DENSITY,
+    depthwise_density: float = DEPTHWISE_DENSITY,
+    shift_density: float = 1.0,
 ) -> Network:
     """Prune expand, depthwise and project of every block, each by itself; stem, tail and classifier stay dense.
+
+    Shifts are the biases of expand and depthwise, of :class:`~predfuse.graph.nodes.Bottleneck` nodes only.
 
     Blocks are :class:`~predfuse.graph.nodes.Bottleneck` nodes and convolutions named ``b1.expand``, ``b1.depthwise``,
     ``b1.project``.
@@ -41,15 +46,18 @@ def prune_blocks(
     Raises:
         InputError: A density lies outside 0..1.
     """
-    for option, density in (("pointwise density", pointwise_density), ("depthwise density", depthwise_density)):
+    shares = {"pointwise": pointwise_density, "depthwise": depthwise_density, "shift": shift_density}
+    for option, density in shares.items():
         if not 0.0 <= density <= 1.0:
-            raise InputError(option, f"is {density}", "use a share between 0 and 1")
+            raise InputError(f"{option} density", f"is {density}", "use a share between 0 and 1")
 
     def pruned(node: Node) -> Node:
         if isinstance(node, Bottleneck):
             return replace(
                 node,
                 expand_weight=keep_largest(node.expand_weight, pointwise_density),
+                expand_bias=keep_largest(node.expand_bias, shift_density),
+                depthwise_bias=keep_largest(node.depthwise_bias, shift_density),
                 depthwise_weight=keep_largest(node.depthwise_weight, depthwise_density),
                 project_weight=keep_largest(node.project_weight, pointwise_density),
             )

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from predfuse.models.layers import Cnn
 from predfuse.predictor.layerwise import layerwise_loss
+from predfuse.pruning.choose import cubic_sparsity
 from predfuse.training.augment import Stream
 from predfuse.training.config import PredictConfig, PruneConfig, VanillaConfig
 from predfuse.training.fast.choose import use_kernels
 from predfuse.training.loop import Stage, Trainer, parameter_groups
 from predfuse.training.losses import Loss, cross_entropy, with_signs
-from predfuse.training.pruning import Pruner, cubic_sparsity, make_shifts_prunable
+from predfuse.training.pruning import Pruner, make_shifts_prunable
 
 MOMENTUM = 0.9
 """Nesterov's, of all end-to-end training."""

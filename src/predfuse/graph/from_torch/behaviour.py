@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from predfuse.errors import InputError
 from predfuse.graph.from_torch.capture import evaluation, quiet
+from predfuse.pruning.masks import make_permanent
 
 JOINT_IMAGES = 5
 """Images of the joint batch: a prime, so that no permutation or group of equal parts leaves all of them in place."""
@@ -22,16 +23,18 @@ _SEED = 20_210_604
 
 
 def private_copy(module: nn.Module) -> nn.Module:
-    """A deep copy to trace, so that nothing ``forward`` does reaches the user's own module.
+    """A deep copy to trace, so that nothing ``forward`` does reaches the user's own module, without masks of pruning.
 
     Raises:
         InputError: It cannot be copied.
     """
     try:
-        return copy.deepcopy(module)
+        copied = copy.deepcopy(module)
     except Exception as error:
         where, what = f"model {type(module).__name__}", f"cannot be copied ({type(error).__name__}: {error})"
         raise InputError(where, what[:300], "keep no open files, generators or computed tensors in it") from error
+    make_permanent(copied)
+    return copied
 
 
 def distinct_images(example: Tensor, count: int) -> Tensor:
