@@ -22,7 +22,7 @@ LAYERS = (
     ("predictor.trainable",),
     ("models",),
     ("predictor",),
-    ("pruning.prune", "integer"),
+    ("pruning", "integer"),
     ("hardware",),
     ("zoo.catalogue",),
     ("training",),
