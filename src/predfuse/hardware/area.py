@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from predfuse.hardware.prices import structure_areas_um2
+from predfuse.hardware.prices import access_registers_um2, structure_areas_um2
 from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
 
 
@@ -38,6 +38,10 @@ def area_items(spec: AcceleratorSpec) -> tuple[AreaItem, ...]:
         AreaItem("input register files", pes, area.ifmap_regfile),
         AreaItem("partial-sum register files", pes, area.psum_regfile),
     ]
+    words = spec.array_words_per_access
+    if words > 1:
+        held = access_registers_um2(spec.global_buffer, words, spec.price_rules)
+        items.append(AreaItem("access registers", 1, held))
     if isinstance(spec, EyerissSpec):
         items.append(AreaItem("weight SRAMs", pes, spec.area_um2.weight_sram))
         return (*items, AreaItem("global buffer", 1, area.global_buffer))

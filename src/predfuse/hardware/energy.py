@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
-from predfuse.hardware.prices import project_row_pj
+from predfuse.hardware.prices import ADDER_BITS, DRAM_ACCESS_BITS, TERNARY_ADD_BITS, project_row_pj
 
 COMPONENTS = ("dram", "global_buffer", "mask_buffer", "register_files", "multipliers", "adders", "control")
 """Where energy goes. ``register_files`` are all memories inside PEs, ``control`` is FIFOs, gates and the memories and
@@ -95,8 +95,8 @@ def prices_pj(spec: AcceleratorSpec) -> dict[str, float]:
         "psum_regfile_writes": table.psum_regfile_write,
         "global_buffer_reads": table.global_buffer_read,
         "global_buffer_writes": table.global_buffer_write,
-        "dram_read_bits": table.dram_access / spec.dram_width_bits,
-        "dram_written_bits": table.dram_access / spec.dram_width_bits,
+        "dram_read_bits": table.dram_access / DRAM_ACCESS_BITS,
+        "dram_written_bits": table.dram_access / DRAM_ACCESS_BITS,
     }
     if isinstance(spec, EyerissSpec):
         prices["weight_sram_reads"] = spec.energy_pj.weight_sram_read
@@ -104,7 +104,8 @@ def prices_pj(spec: AcceleratorSpec) -> dict[str, float]:
     if isinstance(spec, ArchonSpec):
         prices |= {
             "additions": spec.energy_pj.add,
-            "ternary_additions": spec.energy_pj.add / spec.pe.adder_split,
+            "ternary_additions": spec.energy_pj.add
+            * (TERNARY_ADD_BITS / ADDER_BITS if spec.design.predictor == "dedicated" else 1 / spec.pe.adder_split),
             "fifo_pushes": spec.energy_pj.fifo_push,
             "fifo_pops": spec.energy_pj.fifo_pop,
             "gates": spec.energy_pj.gate,

@@ -10,6 +10,8 @@ from predfuse.hardware.design import ArchonDesign
 from predfuse.hardware.parts import WORD_BITS, Amount, Area, Count, Energy, Part
 from predfuse.hardware.rules import PriceRules
 
+PsumBits: TypeAlias = Annotated[int, Field(ge=WORD_BITS, le=4 * WORD_BITS)]
+
 
 class ArraySize(Part):
     """The grid of processing elements."""
@@ -49,7 +51,9 @@ class EyerissPe(Part):
     weight_sram_words: Count
     """Weights held (16-bit words)."""
     psum_regfile_words: Count
-    """Partial sums held (16-bit words)."""
+    """Partial sums held, of ``psum_bits`` each (words)."""
+    psum_bits: PsumBits = WORD_BITS
+    """Width of a partial sum (bits)."""
 
 
 class ArchonPe(Part):
@@ -58,11 +62,14 @@ class ArchonPe(Part):
     ifmap_regfile_words: Count
     """Input activations held (16-bit words)."""
     psum_regfile_words: Count
-    """Partial sums held (16-bit words)."""
+    """Partial sums held, of ``psum_bits`` each (words)."""
+    psum_bits: PsumBits = WORD_BITS
+    """Width of a partial sum (bits)."""
     adders: Count
     """20-bit adders: fused weights added in a cycle (count)."""
-    adder_split: Count
-    """Narrow additions one adder makes in predictor mode (count); ``adders * adder_split`` ternary ones a cycle."""
+    adder_split: Count = 1
+    """Narrow additions one adder makes in predictor mode (count); ``adders * adder_split`` ternary ones a cycle.
+    1 where the predictor has adders of its own."""
     mask_sram_depth: Annotated[int, Field(ge=0, le=1 << 32)]
     """Words of 16 mask bits held (count); 0 where gates come from the mask buffer."""
 
@@ -90,7 +97,7 @@ class CommonEnergy(Part):
     global_buffer_write: Energy
     """One write access of the global buffer (pJ)."""
     dram_access: Energy
-    """One access of the DRAM, ``dram_width_bits`` wide (pJ); packed data is charged by the bit."""
+    """64 bits moved to or from the DRAM (pJ); packed data is charged by the bit."""
 
 
 class EyerissEnergy(CommonEnergy):
@@ -186,8 +193,6 @@ class CommonSpec(Part):
     array_words_per_access: Count
     """Words one access of the global buffer moves to or from the PEs (16-bit words); 1 wastes the rest of its width.
     Transfers between the buffer and the DRAM always use the full width."""
-    dram_width_bits: Annotated[int, Field(gt=0, multiple_of=WORD_BITS)]
-    """Width of one DRAM access (bits)."""
     dram_bits_per_cycle: Count | None
     """What the DRAM moves in a cycle, reads and writes together (bits); null is endless. Used at ``cycle`` fidelity."""
     elementwise: Literal["charged", "free"] = "charged"
@@ -200,6 +205,16 @@ class CommonSpec(Part):
     def file(self) -> str:
         """The file the specification was read from, for messages."""
         return self._file or self.name
+
+    def conflict(self) -> tuple[str, str, str] | None:
+        """The first size that would change nothing on this machine, or not all it should: field, what, mend."""
+        return self._wide()
+
+    def _wide(self) -> tuple[str, str, str] | None:
+        most = self.global_buffer.width_bits // WORD_BITS
+        if self.array_words_per_access <= most:
+            return None
+        return "array_words_per_access", f"is {self.array_words_per_access}", f"use {most} or less, the buffer's width"
 
     def milliseconds(self, cycles: float) -> float:
         """Time of ``cycles`` at the clock (ms)."""
@@ -222,6 +237,12 @@ class EyerissSpec(CommonSpec):
     area_um2: EyerissArea
     """Area per part; likewise."""
 
+    def conflict(self) -> tuple[str, str, str] | None:
+        """The first size that would change nothing on this machine, or not all it should: field, what, mend."""
+        if self.kind == "dense" and self.weight_index_bits:
+            return "weight_index_bits", f"is {self.weight_index_bits} on a dense machine", "leave it out"
+        return self._wide()
+
 
 class ArchonSpec(CommonSpec):
     """Archon: predicts masks, adds up the fused weights they let through, multiplies each sum once."""
@@ -232,8 +253,9 @@ class ArchonSpec(CommonSpec):
     """One PE."""
     mask_buffer: Buffer
     """Buffer of predicted masks, one bit per PE."""
-    fused_index_bits: Count
-    """Index sent with each 16-bit fused weight (bits); limits the middle channels of a group."""
+    fused_index_bits: Annotated[int, Field(ge=0, le=32)] = 0
+    """Index sent with each 16-bit fused weight (bits); limits the middle channels of a group. 0 where fused weights are
+    made on chip."""
     activation_bits: Annotated[int, Field(gt=0, le=WORD_BITS)]
     """Activations of the predictor (bits)."""
     ternary_bits: Annotated[int, Field(gt=0, le=WORD_BITS)]
@@ -248,6 +270,26 @@ class ArchonSpec(CommonSpec):
     def predictor_weight_bits(self, largest: int) -> int:
         """One predictor weight of magnitudes up to ``largest`` as stored (bits): three for five or seven values."""
         return self.ternary_bits + (largest > 1)
+
+    def conflict(self) -> tuple[str, str, str] | None:
+        """The first size that would change nothing on this machine, or not all it should: field, what, mend."""
+        design = self.design
+        if design.lanes is not None and design.lanes > self.pe.adders:
+            return "design.lanes", f"is {design.lanes} with {self.pe.adders} adders a PE", "use at most one an adder"
+        if (design.gates == "private") != (self.fused_index_bits > 0):
+            what = f"is {self.fused_index_bits} with gates that are {design.gates}"
+            return "fused_index_bits", what, "state it where stored fused weights come with an index, else leave it out"
+        if (design.gates == "private") != (self.pe.mask_sram_depth > 0):
+            what = f"is {self.pe.mask_sram_depth} with gates that are {design.gates}"
+            return "pe.mask_sram_depth", what, "use 0 unless gates are private"
+        if design.gates == "private" and design.fill_cycles:
+            return "design.fill_cycles", f"is {design.fill_cycles} with private gates", "use 0: they charge none"
+        if design.predictor == "dedicated" and self.pe.adder_split > 1:
+            what = f"is {self.pe.adder_split} with a predictor that has adders of its own"
+            return "pe.adder_split", what, "leave it out"
+        if design.predictor == "dedicated" and design.predictor_packing == "full":
+            return "design.predictor_packing", "is 'full' with a predictor of its own", "use 'channels'"
+        return self._wide()
 
     @property
     def lanes(self) -> int:

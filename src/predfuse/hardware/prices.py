@@ -1,7 +1,8 @@
 """Areas and energies of every machine from its sizes, by the rules of :mod:`predfuse.hardware.rules`.
 
 Rules, all fitted to the published table of ``archon-ics21``: a banked SRAM costs a fixed part and a part per bit for
-every bank, its access likewise; a register file a fixed part and a part per bit; everything else so much per bit.
+every bank, its access likewise; a register file, which has one port, a fixed part and a part per bit; everything else
+so much per bit. Storage whose words are all read or compared at once is latches, and multiplexers where one is picked.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from predfuse.hardware.fields import (
     AcceleratorSpec,
     ArchonArea,
     ArchonEnergy,
+    ArchonPe,
     ArchonSpec,
     Buffer,
     EyerissArea,
     EyerissEnergy,
+    EyerissPe,
     EyerissSpec,
 )
 from predfuse.hardware.parts import WORD_BITS, Part
@@ -27,6 +30,10 @@ GATE_BITS = 64
 PUBLISHED_WEIGHT_WORDS = 224
 """Words of the weight SRAM whose energies are published."""
 ADDER_BITS = 20
+TERNARY_ADD_BITS = 10
+"""Of an adder's bits, those an addition of a predictor with adders of its own is charged (8 are needed in the mean)."""
+DRAM_ACCESS_BITS = 64
+"""Bits a published access of the DRAM moves."""
 MASK_GATE_BITS = 160
 """AND gates per lane in a PE with masks of its own (bits): 2,419.2 um2 published for six lanes."""
 TERNARY_SUM_BITS = 6
@@ -54,7 +61,18 @@ SCANNED_CHANNELS = 64
 def sram_area_um2(buffer: Buffer, rules: PriceRules) -> float:
     """A banked SRAM (um2)."""
     bits = buffer.depth * buffer.width_bits
-    return buffer.banks * rules.area_um2.sram_bank + bits * rules.area_um2.sram_bit
+    fixed = buffer.banks * rules.area_um2.sram_bank * buffer.width_bits / GATE_BITS
+    return fixed + bits * rules.area_um2.sram_bit
+
+
+def access_registers_um2(buffer: Buffer, words: int, rules: PriceRules) -> float:
+    """What holds the words of an access beyond the first while they leave for the array, at every bank (um2)."""
+    return buffer.banks * (words - 1) * WORD_BITS * rules.area_um2.flip_flop
+
+
+def small_sram_um2(words: int, rules: PriceRules) -> float:
+    """A small memory of 16-bit words with one port (um2): no less than a register file of as many."""
+    return max(words * WORD_BITS * rules.area_um2.narrow_sram_bit, _regfile_um2(words * WORD_BITS, rules))
 
 
 def sram_access_pj(bank_bits: float, rules: PriceRules) -> float:
@@ -90,17 +108,19 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         chosen = GATE_BITS + factors + row_words * (WORD_BITS + OUTPUT_BITS)
         project_bits = own.project_memory_words * (WORD_BITS + OUTPUT_BITS)
         areas["project memory"] = banks * area.sram_bank + project_bits * area.sram_bit
-        areas["tap memory"] = own.tap_memory_words * WORD_BITS * area.narrow_sram_bit
+        areas["tap memory"] = banks * small_sram_um2(-(-own.tap_memory_words // banks), rules)
         areas["column buffers"] = 2 * _banked_regfiles(own.column_buffer_words * WORD_BITS, banks, rules)
-        areas["weight maps"] = own.map_bits * area.sram_bit
+        areas["weight maps"] = own.map_bits * area.latch  # of many channels searched at once
         areas["member search"] = banks * SCANNED_CHANNELS * (2 * area.adder_bit + 3 * area.mux_bit)
-        areas["lane registers"] = lanes * 2 * own.lane_registers * load_bits * area.regfile_bit
+        areas["lane registers"] = lanes * 2 * own.lane_registers * load_bits * area.latch
         # Banks to lanes directly, or over as many buses as there are loads in a cycle.
         points = min(banks * lanes, own.channel_loads * (banks + lanes))
         areas["load network"] = points * load_bits * area.mux_bit
         areas["lane selectors"] = lanes * parallel * own.lane_registers * chosen * area.mux_bit
         plane_bits = own.input_plane_pixels * WORD_BITS
         areas["input planes"] = plane_bits * (2 * area.flip_flop + PLANE_WAYS * area.mux_bit)
+        # A finished sum waits here for the buffer while the next are made: the register file has one port.
+        areas["output registers"] = spec.array.pes * WORD_BITS * area.flip_flop
         # Bias sums are multiplied with a power of two of their output, broadcast in place of a pixel.
         areas["input multiplexers"] = spec.array.pes * WORD_BITS * area.mux_bit
         areas["gate write network"] = own.gate_writes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
@@ -109,7 +129,7 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         areas["fused-weight multipliers"] = lanes * parallel * (2 * multiplier + shifter)
     if design.predictor == "dedicated":
         queued = own.gate_queue_words * spec.mask_buffer.banks * GATE_BITS
-        areas["gate write queues"] = _banked_regfiles(queued, spec.mask_buffer.banks, rules)
+        areas["gate write queues"] = queued * (area.latch + area.mux_bit)
         positions = design.tile_rows * design.tile_columns
         # Every power of two above 1 is one way more for an operand, and one bit more for all sums of it.
         powers = design.largest_predictor_weight.bit_length() - 1
@@ -153,35 +173,42 @@ def _prices(spec: AcceleratorSpec) -> dict[str, Part]:
     return {"area_um2": _eyeriss_areas(spec), "energy_pj": _eyeriss_energies(spec)}
 
 
-def _regfile_um2(words: int, rules: PriceRules) -> float:
-    return rules.area_um2.regfile + words * WORD_BITS * rules.area_um2.regfile_bit
+def _regfile_um2(bits: int, rules: PriceRules) -> float:
+    """A register file, of a few bits flip-flops."""
+    return min(bits * rules.area_um2.flip_flop, rules.area_um2.regfile + bits * rules.area_um2.regfile_bit)
+
+
+def _multiplier_um2(pe: EyerissPe | ArchonPe, rules: PriceRules) -> float:
+    """A multiplier with the adder of its partial sums, the published one of 16 bits."""
+    return rules.area_um2.multiplier + (pe.psum_bits - WORD_BITS) * rules.area_um2.adder_bit
 
 
 def _common_energies(spec: AcceleratorSpec) -> dict[str, float]:
     """Of one action, by the fields of :class:`predfuse.hardware.fields.CommonEnergy`."""
     rules = spec.price_rules
     inputs = regfile_access_pj(spec.pe.ifmap_regfile_words, rules)
-    sums = regfile_access_pj(spec.pe.psum_regfile_words, rules)
-    buffer = sram_access_pj(_bank_bits(spec.global_buffer), rules)
+    wider = spec.pe.psum_bits - WORD_BITS
+    sums = regfile_access_pj(spec.pe.psum_regfile_words, rules) * spec.pe.psum_bits / WORD_BITS
+    buffer = sram_access_pj(_bank_bits(spec.global_buffer), rules) * spec.global_buffer.width_bits / GATE_BITS
     return {
-        "multiply_accumulate": rules.energy_pj.multiply_accumulate,
+        "multiply_accumulate": rules.energy_pj.multiply_accumulate + rules.energy_pj.add * wider / ADDER_BITS,
         "ifmap_regfile_read": inputs,
         "ifmap_regfile_write": inputs,
         "psum_regfile_read": sums,
         "psum_regfile_write": sums,
         "global_buffer_read": buffer,
         "global_buffer_write": buffer,
-        "dram_access": rules.energy_pj.dram_access_bit * spec.dram_width_bits,
+        "dram_access": rules.energy_pj.dram_access_bit * DRAM_ACCESS_BITS,
     }
 
 
 def _eyeriss_areas(spec: EyerissSpec) -> EyerissArea:
     rules = spec.price_rules
     return EyerissArea(
-        multiply_accumulate=rules.area_um2.multiplier,
-        ifmap_regfile=_regfile_um2(spec.pe.ifmap_regfile_words, rules),
-        psum_regfile=_regfile_um2(spec.pe.psum_regfile_words, rules),
-        weight_sram=spec.pe.weight_sram_words * WORD_BITS * rules.area_um2.narrow_sram_bit,
+        multiply_accumulate=_multiplier_um2(spec.pe, rules),
+        ifmap_regfile=_regfile_um2(spec.pe.ifmap_regfile_words * WORD_BITS, rules),
+        psum_regfile=_regfile_um2(spec.pe.psum_regfile_words * spec.pe.psum_bits, rules),
+        weight_sram=small_sram_um2(spec.pe.weight_sram_words, rules),
         global_buffer=sram_area_um2(spec.global_buffer, rules),
     )
 
@@ -205,11 +232,10 @@ def _archon_areas(spec: ArchonSpec) -> ArchonArea:
     rules, design, lanes = spec.price_rules, spec.design, spec.pe.adders
     area = rules.area_um2
     registers, private, shared = design.gates == "registers", design.gates == "private", design.predictor == "shared"
-    input_bits = spec.pe.ifmap_regfile_words * WORD_BITS
-    inputs = min(input_bits * area.flip_flop, area.regfile + input_bits * area.regfile_bit)
+    inputs = _regfile_um2(spec.pe.ifmap_regfile_words * WORD_BITS, rules)
     return ArchonArea(
-        multiply_accumulate=area.multiplier,
-        psum_regfile=_regfile_um2(spec.pe.psum_regfile_words, rules),
+        multiply_accumulate=_multiplier_um2(spec.pe, rules),
+        psum_regfile=_regfile_um2(spec.pe.psum_regfile_words * spec.pe.psum_bits, rules),
         # Without FIFOs one pipeline register behind the adders takes their place.
         ifmap_regfile=inputs + (ADDER_BITS * area.flip_flop if registers else 0),
         adder=ADDER_BITS * area.adder_bit,
@@ -230,6 +256,7 @@ def _archon_energies(spec: ArchonSpec) -> ArchonEnergy:
     energy = spec.price_rules.energy_pj
     registers, private = spec.design.gates == "registers", spec.design.gates == "private"
     gate_access = sram_access_pj(_bank_bits(spec.mask_buffer), spec.price_rules)
+    gate_access *= spec.mask_buffer.width_bits / GATE_BITS
     return ArchonEnergy(
         **_common_energies(spec),
         add=energy.add,

@@ -1,7 +1,8 @@
 """Rules behind areas and energies: what a bit, a bank, an adder costs, whatever machine it is in.
 
 The defaults are those of 45 nm, fitted to the published tables of ``archon-ics21`` and ``eyeriss-dense``. Because all
-machines share them, two machines of equal sizes have equal prices.
+machines share them, two machines of equal sizes have equal prices. A latch, which those tables lack, is that of the
+NanGate 45 nm Open Cell Library (DLH_X1, 2.66 um2; its flip-flop, DFF_X1 of 4.52 um2, is smaller than the one fitted).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class AreaRules(Part):
     """One bit of a register file (um2)."""
     flip_flop: Area = 6.3
     """One flip-flop (um2)."""
+    latch: Area = 2.66
+    """One latch (um2): a bit of storage whose words are all read or compared at once, which no register file does."""
     mux_bit: Area = 2.52
     """One bit passed or blocked: a multiplexer input, a crossbar point, an AND gate (um2)."""
     adder_bit: Area = 5.595

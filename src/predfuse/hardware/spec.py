@@ -3,7 +3,8 @@
 Shipped: ``archon``, ``archon-shift``, ``archon-ics21``, ``eyeriss-dense``, ``eyeriss-sparse``. A specification of
 one's own is a YAML file of the same form, or one that builds on another (``extends: archon``, then only what differs).
 Unknown keys, missing keys and impossible values are one-line errors that name file, field, value and mend. Prices that
-a file does not state (``area_um2``, ``energy_pj``) follow from its sizes by the rules of ``prices``.
+a file does not state (``area_um2``, ``energy_pj``) follow from its sizes by the rules of ``prices``; only the shipped
+files of published machines state any, those that were measured.
 """
 
 from __future__ import annotations
@@ -71,7 +72,11 @@ def load_spec(source: str | Path) -> AcceleratorSpec:
     if not path.is_file():
         mend = f"use one of {', '.join(names())} or the path of a YAML file"
         raise InputError(f"accelerator {str(source)!r}", "is neither shipped nor a file", mend)
-    return parse_spec(_read(path), str(path))
+    spec, stated = parse_spec(_read(path), str(path)), set(PRICES) & _document(_read(path), str(path)).keys()
+    if stated:
+        what = "is stated beside sizes it would not follow"
+        raise InputError(f"{path}: {min(stated)}", what, "remove it; for another technology state price_rules")
+    return spec
 
 
 def _read(path: Path) -> str:
@@ -140,6 +145,9 @@ def spec_from(document: Mapping[str, Any], file: str) -> AcceleratorSpec:
         conflict = first_conflict(spec.design, spec.array.pes)
         if conflict is not None:
             raise InputError(f"{file}: design.{conflict[0]}", conflict[1], conflict[2])
+    conflict = spec.conflict()
+    if conflict is not None:
+        raise InputError(f"{file}: {conflict[0]}", conflict[1], conflict[2])
     spec = sized(spec, unstated)
     spec._file = file
     return spec

@@ -133,13 +133,15 @@ def _refills(loops: list[tuple[bool, Ints]], moving: Ints | npt.NDArray[np.bool_
     return product
 
 
-def buffer_words(operation: Operation, nests: Nests) -> Ints:
+def buffer_words(operation: Operation, nests: Nests, psum_bits: int = WORD_BITS) -> Ints:
     """Global buffer a mapping needs: its inputs and partial sums (16-bit words)."""
     rows, columns = operation.rows, operation.columns
     channels = nests.m_array * nests.m1 if operation.is_depthwise else nests.c_array * nests.c1
     height = min(largest_tile(rows, nests.p1), rows.size)
     width = min(largest_tile(columns, nests.q_columns), columns.size)
-    return channels * height * width + nests.m_array * nests.m1 * nests.p1 * nests.q_columns
+    sums = nests.m_array * nests.m1 * nests.p1 * nests.q_columns
+    # Sums that are not finished are wider than outputs.
+    return channels * height * width + np.where(nests.c2 > 1, -(-sums * psum_bits // WORD_BITS), sums)
 
 
 def count_accesses(operation: Operation, nests: Nests, ifmap_words: int) -> Accesses:
@@ -219,6 +221,7 @@ def _counts(accesses: Accesses, operation: Operation, spec: EyerissSpec) -> dict
     near = float(spec.array_words_per_access)
     wide = spec.global_buffer.width_bits / WORD_BITS
     macs = np.full_like(accesses.outputs_drained, float(operation.macs))
+    wider = (spec.pe.psum_bits - WORD_BITS) / WORD_BITS * accesses.outputs_read_back  # sums not finished
     return {
         "multiplications": macs,
         "ifmap_regfile_reads": accesses.operands_read,
@@ -227,9 +230,9 @@ def _counts(accesses: Accesses, operation: Operation, spec: EyerissSpec) -> dict
         "psum_regfile_writes": macs,
         "weight_sram_reads": macs,
         "weight_sram_writes": accesses.weights_written,
-        "global_buffer_reads": (accesses.inputs_read + accesses.outputs_read_back) / near
+        "global_buffer_reads": (accesses.inputs_read + accesses.outputs_read_back + wider) / near
         + accesses.outputs_drained / wide,
-        "global_buffer_writes": accesses.outputs_written / near + accesses.inputs_fetched / wide,
+        "global_buffer_writes": (accesses.outputs_written + wider) / near + accesses.inputs_fetched / wide,
         "dram_read_bits": (accesses.weights_fetched + accesses.inputs_fetched) * WORD_BITS,
         "dram_written_bits": accesses.outputs_drained * WORD_BITS,
     }

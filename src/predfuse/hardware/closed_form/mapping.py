@@ -199,7 +199,7 @@ def _search(
         if nests is None:
             break
         tiled = replace(nests, p1=p1)
-        fits = buffer_words(operation, tiled) <= spec.global_buffer.words
+        fits = buffer_words(operation, tiled, spec.pe.psum_bits) <= spec.global_buffer.words
         if fits.any():
             tiled = tiled.select(fits)
             accesses = count_accesses(operation, tiled, spec.pe.ifmap_regfile_words)
@@ -274,7 +274,7 @@ def _no_mapping(operation: Operation, spec: EyerissSpec, tile_macs: int | None) 
             field, words = "weight_sram_words", spec.pe.weight_sram_words
         what = f"is {words}: no mapping of {layer} fits, whose kernel gives a PE {taps} taps"
         return InputError(f"{spec.file}: pe.{field}", what, f"use {taps} or more")
-    smallest = int(buffer_words(operation, nests).min())
+    smallest = int(buffer_words(operation, nests, spec.pe.psum_bits).min())
     depth = -(-smallest * spec.global_buffer.depth // spec.global_buffer.words)
     if depth > spec.global_buffer.depth:
         what = f"is {spec.global_buffer.depth}: no mapping of {layer} fits"

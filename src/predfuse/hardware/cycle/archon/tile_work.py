@@ -120,7 +120,7 @@ def plan_item(
         weight_reads=_weight_reads(plan, spec),
         output_writes=drained,
         residual_reads=drained if work.residual else 0,
-        drain_cycles=0 if _drains_beside(work, plan, spec) else _cycles(drained * (2 if work.residual else 1), spec),
+        drain_cycles=_drain_cycles(work, plan, drained * (2 if work.residual else 1), spec),
         buffer_writes=-(-(fetched + inputs + residual) // width),
         output_reads=-(-results // width),
         input_pixels=tile.input_pixels,
@@ -136,10 +136,15 @@ def _cycles(accesses: int, spec: ArchonSpec) -> int:
     return -(-accesses // spec.global_buffer.banks)
 
 
-def _drains_beside(work: BlockWork, plan: GroupPlan, spec: ArchonSpec) -> bool:
-    """Whether the PEs hold the sums of the next slice or tile beside those that are being written."""
+def _drain_cycles(work: BlockWork, plan: GroupPlan, accesses: int, spec: ArchonSpec) -> int:
+    """Cycles in which no list is worked on because finished sums leave the PEs.
+
+    PEs that hold the sums of the next slice or tile beside them give up one cycle a sum, in which it moves from the
+    only port of its register file to the output register.
+    """
     outputs = -(-work.group_outputs // plan.slices)
-    return 2 * -(-outputs // spec.design.parallel_lists) <= spec.pe.psum_regfile_words
+    sums = -(-outputs // spec.design.parallel_lists)
+    return plan.slices * sums if 2 * sums <= spec.pe.psum_regfile_words else _cycles(accesses, spec)
 
 
 def _input_reads(work: BlockWork, plan: GroupPlan, tile: Tile, plane: int, spec: ArchonSpec) -> int:
