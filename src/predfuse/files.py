@@ -11,6 +11,12 @@ from pathlib import Path
 from predfuse.errors import InputError
 
 
+def user_cache() -> Path:
+    """The folder of what can be made or fetched again, ``~/.cache/predfuse`` (``XDG_CACHE_HOME`` is honoured)."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "predfuse"
+
+
 def require_writable(path: Path) -> None:
     """Fail early, before long work, when ``path`` cannot be written.
 

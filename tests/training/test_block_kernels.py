@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -20,10 +21,12 @@ from predfuse.errors import PredfuseError
 from predfuse.models.layers import BlockKernel, BottleneckUnit, ConvUnit, fold_norms
 from predfuse.predictor.initialise import initial_predictor
 from predfuse.predictor.layerwise import block_loss
+from predfuse.training.fast import choose, native
 from predfuse.training.fast.block_layout import Layout
 from predfuse.training.fast.choose import use_kernels
 from predfuse.training.fast.cpu_block import ChannelwiseBlock
 from predfuse.training.fast.gpu_block import ChannelMajor, fits
+from predfuse.training.fast.native import block_loops
 from predfuse.training.pruning import INNER_NORMS
 
 Norms = Literal["batch", "scale", "partial"]
@@ -112,8 +115,14 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+needs_compiler = pytest.mark.skipif(block_loops() is None, reason="the block loops need a C++ compiler")
 KERNELS = pytest.mark.parametrize(
-    "kernel", [ChannelwiseBlock(), ChannelMajor(), ChannelMajor(part_pixels=8)], ids=["loops", "whole", "parts"]
+    "kernel",
+    [
+        pytest.param(ChannelwiseBlock(), id="loops", marks=needs_compiler),
+        pytest.param(ChannelMajor(), id="whole"),
+        pytest.param(ChannelMajor(part_pixels=8), id="parts"),
+    ],
 )
 
 
@@ -213,22 +222,15 @@ def test_layouts_hold_images_and_what_filters_read(
     x = torch.randn(images, 2, rows, columns, generator=torch.Generator().manual_seed(rows * columns))
     flat = layout.flatten(x)
     assert torch.equal(layout.unflatten(flat), x)
-    assert flat.shape == (2, layout.length) and (flat[:, layout.inside == 0] == 0).all()
-    assert int(layout.inside.sum()) == layout.pixels and int(layout.output_inside.sum()) == layout.outputs
-    weight = torch.randn(kernel * kernel, generator=torch.Generator().manual_seed(kernel))
-    wanted = torch.nn.functional.conv2d(
-        x, weight.view(1, 1, kernel, kernel).repeat(2, 1, 1, 1), None, stride, kernel // 2, groups=2
-    )
-    start, end = layout.margin, layout.length - layout.margin
-    filtered = torch.zeros_like(flat)
-    for factor, tap in zip(weight, layout.taps, strict=True):
-        filtered[:, start:end] += factor * flat[:, start + int(tap) : end + int(tap)]
-    torch.testing.assert_close(layout.unflatten(filtered, stride), wanted)
-    assert torch.equal(
-        layout.flatten(wanted, stride)[:, layout.output_inside == 0], torch.zeros(2, layout.length - layout.outputs)
-    )
+    assert torch.equal(layout.pixels_of(flat), x.permute(1, 2, 3, 0).flatten(1))
+    assert flat.count_nonzero() == x.count_nonzero() and layout.pixels == x[:, 0].numel()
+    assert int(layout.inside.sum()) == images * columns
+    conv = torch.nn.Conv2d(2, 2, kernel, stride, kernel // 2, groups=2)
+    y = conv(x).detach()
+    assert torch.equal(layout.unflatten(layout.flatten(y, stride), stride), y) and layout.outputs == y[:, 0].numel()
 
 
+@needs_compiler
 @pytest.mark.parametrize("threads", [1, 2, 4, 5])
 def test_threads_share_the_groups_of_a_block(threads: int) -> None:
     model = models.build("fusionet-s", num_classes=10, input_shape=(3, 16, 16), groups=4)
@@ -239,6 +241,7 @@ def test_threads_share_the_groups_of_a_block(threads: int) -> None:
     assert all(isinstance(block.kernel, ChannelMajor) for _, block in model.bottlenecks())
 
 
+@needs_compiler
 @pytest.mark.parametrize(("network", "loops"), [("fusionet-n", True), ("fusionet-m", True), ("mobilenetv2-s", False)])
 def test_unpruned_blocks_take_the_loops_where_a_channel_reads_few_inputs(network: str, loops: bool) -> None:
     model = models.build(network)
@@ -247,6 +250,7 @@ def test_unpruned_blocks_take_the_loops_where_a_channel_reads_few_inputs(network
         assert all(isinstance(block.kernel, ChannelwiseBlock) == loops for _, block in model.bottlenecks())
 
 
+@needs_compiler
 def test_a_block_cannot_be_differentiated_twice() -> None:
     unit = BottleneckUnit(4, 8, 4)
     unit.kernel = ChannelwiseBlock()
@@ -268,3 +272,35 @@ def test_folded_norms_change_nothing() -> None:
     fold_norms(model)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
     torch.testing.assert_close(model(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+@needs_compiler
+def test_loops_are_compiled_once_and_named_after_what_makes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "loops.cpp"
+    source.write_text('extern "C" int answer() { return 6 * 7; }')
+    monkeypatch.setattr(native, "SOURCES", [source])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = block_loops.__wrapped__()
+    assert found is not None and found.answer() == 42
+    block_loops.__wrapped__()
+    source.write_text('extern "C" int answer() { return 43; }')
+    other = block_loops.__wrapped__()
+    assert other is not None and other.answer() == 43 and found.answer() == 42
+    assert len(list((tmp_path / "predfuse" / "loops").iterdir())) == 2
+
+
+def test_without_a_compiler_layers_of_pytorch_train_the_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(native, "COMPILERS", ("no-such-compiler",))
+    assert block_loops.__wrapped__() is None
+    broken = tmp_path / "loops.cpp"
+    broken.write_text("not C++")
+    monkeypatch.undo()
+    monkeypatch.setattr(native, "SOURCES", [broken])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert block_loops.__wrapped__() is None and caplog.messages[-1].count("PyTorch") == 1
+    monkeypatch.setattr(choose, "block_loops", lambda: None)
+    assert not use_kernels(models.build("fusionet-n"), torch.device("cpu"))

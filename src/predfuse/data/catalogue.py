@@ -20,6 +20,7 @@ from predfuse.data import cifar, fashion_mnist
 from predfuse.data.dataset import SPLITS, Dataset, Images, Labels, Source, Split
 from predfuse.data.folder import load_folder
 from predfuse.errors import InputError
+from predfuse.files import user_cache
 from predfuse.tensor_file import load_tensor_file, save_tensor_file
 
 logger = logging.getLogger(__name__)
@@ -124,8 +125,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
 
 def default_root() -> Path:
     """``~/.cache/predfuse/data`` (``XDG_CACHE_HOME`` is honoured)."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "predfuse" / "data"
+    return user_cache() / "data"
 
 
 def roots(root: Path | None = None) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""The flat layout of the block kernels: a row per channel, taps of a filter as offsets into it."""
+"""The layout of the block loops: a row per channel, its pixels line by line, images innermost."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from predfuse.graph.nodes import Array
+LANES = 8
+"""Values of a vector; images are padded with images of zeros to whole ones."""
 
-CACHED_VALUES = 4096
-"""About as many values of a channel are worked on at once; some ten arrays of them fit the second-level cache."""
+SKEW = 80
+"""Values between rows, so that those of some channels do not share cache sets."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Images of one size as flat rows.
+    """Images of one size as rows ``[C, pitch]``.
 
     Attributes:
         images: Number of images.
@@ -33,34 +34,18 @@ class Layout:
     stride: int
 
     @property
-    def border(self) -> int:
-        """Zeros after every line, and lines of zeros after every image."""
-        return self.kernel // 2
+    def padded_images(self) -> int:
+        """Images of a row."""
+        return -(-self.images // LANES) * LANES
 
-    @property
-    def pitch(self) -> int:
-        """Values from one line to the next."""
-        return self.width + self.border
+    def size(self, stride: int = 1) -> tuple[int, int]:
+        """Rows and columns of the images; with the filter's stride, of what it puts out."""
+        return (self.height - 1) // stride + 1, (self.width - 1) // stride + 1
 
-    @property
-    def image_length(self) -> int:
-        """Values from one image to the next."""
-        return (self.height + self.border) * self.pitch
-
-    @property
-    def margin(self) -> int:
-        """Zeros before the first image and after the last."""
-        return self.border * (self.pitch + 1)
-
-    @property
-    def length(self) -> int:
-        """Values of a row."""
-        return self.images * self.image_length + 2 * self.margin
-
-    @property
-    def images_at_once(self) -> int:
-        """Images worked on before the next ones."""
-        return max(1, CACHED_VALUES // self.image_length)
+    def length(self, stride: int = 1) -> int:
+        """Values of a row without what lies between rows."""
+        rows, columns = self.size(stride)
+        return rows * columns * self.padded_images
 
     @property
     def pixels(self) -> int:
@@ -68,54 +53,35 @@ class Layout:
         return self.images * self.height * self.width
 
     @property
-    def output_size(self) -> tuple[int, int]:
-        """Rows and columns the filter puts out."""
-        return (self.height - 1) // self.stride + 1, (self.width - 1) // self.stride + 1
-
-    @property
     def outputs(self) -> int:
         """Outputs of the filter over all images."""
-        rows, columns = self.output_size
+        rows, columns = self.size(self.stride)
         return self.images * rows * columns
 
     @cached_property
-    def taps(self) -> Array:
-        """``[k*k]`` offsets of the filter's taps."""
-        steps = torch.arange(self.kernel) - self.border
-        offsets: Array = (steps.view(-1, 1) * self.pitch + steps).flatten().numpy()
-        return offsets
+    def inside(self) -> Tensor:
+        """``[width * padded_images]``, of any line of pixels: 1 where there is an image."""
+        return (torch.arange(self.padded_images) < self.images).float().repeat(self.width)
 
-    @cached_property
-    def inside(self) -> Array:
-        """``[L]``, 1 on pixels."""
-        return self._marked(1)
+    def rows(self, channels: int, stride: int = 1) -> Tensor:
+        """Rows of zeros."""
+        return torch.zeros(channels, self.length(stride) + SKEW)
 
-    @cached_property
-    def output_inside(self) -> Array:
-        """``[L]``, 1 where the filter has an output."""
-        return self._marked(self.stride)
+    def picture(self, rows: Tensor, stride: int = 1) -> Tensor:
+        """View ``[N, C, H, W]`` of the pixels in rows."""
+        line = rows[:, : self.length(stride)].view(len(rows), *self.size(stride), self.padded_images)
+        return line[..., : self.images].permute(3, 0, 1, 2)
 
-    def _marked(self, stride: int) -> Array:
-        marks = torch.zeros(1, self.length)
-        self.picture(marks)[:, :, ::stride, ::stride] = 1
-        result: Array = marks[0].numpy()
-        return result
-
-    def picture(self, rows: Tensor) -> Tensor:
-        """View ``[C, N, H, W]`` of the pixels in rows ``[C, L]``."""
-        channels = rows.shape[0]
-        images = rows[:, self.margin : self.length - self.margin]
-        images = images.view(channels, self.images, self.height + self.border, self.pitch)
-        return images[:, :, : self.height, : self.width]
+    def pixels_of(self, rows: Tensor) -> Tensor:
+        """``[C, pixels]`` of rows, without what pads; a view where nothing does."""
+        return rows[:, : self.length()].view(len(rows), -1, self.padded_images)[..., : self.images].flatten(1)
 
     def flatten(self, x: Tensor, stride: int = 1) -> Tensor:
-        """Rows ``[C, L]`` of ``x [N, C, H, W]``; with a stride, of what the filter puts out, at the places it reads."""
-        rows = x.new_zeros(x.shape[1], self.length)
-        self.picture(rows)[:, :, ::stride, ::stride] = x.transpose(0, 1)
+        """Rows of ``x [N, C, H, W]``; with the filter's stride, of what it puts out."""
+        rows = self.rows(x.shape[1], stride)
+        self.picture(rows, stride).copy_(x)
         return rows
 
     def unflatten(self, rows: Tensor, stride: int = 1) -> Tensor:
         """The reverse of :meth:`flatten`, channels last in memory."""
-        return (
-            self.picture(rows)[:, :, ::stride, ::stride].transpose(0, 1).contiguous(memory_format=torch.channels_last)
-        )
+        return self.picture(rows, stride).contiguous(memory_format=torch.channels_last)

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from predfuse.errors import PredfuseError
-from predfuse.graph.nodes import Array
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.trainable import TrainablePredictor, whole_weights
-from predfuse.training.fast import block_kernels as kernels
-from predfuse.training.fast.block_layout import Layout
-from predfuse.training.fast.block_loops import GATED, LINEAR, RELU, RELU6
+from predfuse.training.fast.block_layout import SKEW, Layout
 from predfuse.training.fast.block_norms import NormStatistics, norm_statistics, update_running
-from predfuse.training.fast.sign_kernels import SignGradients, layerwise
+from predfuse.training.fast.native_block import GATED, GRADIENTS, LINEAR, RELU, RELU6, Values, run
 
-NamedArrays = kernels.Gradients | SignGradients
 _CODES = {"linear": LINEAR, "relu": RELU, "relu6": RELU6}
-
-
-_PREDICTOR_ROWS = ("expand_offset", "hidden_scale", "depthwise_offset", "expand_width", "depthwise_width")
-_PREDICTOR_TABLES = ("xq", "whole_expand", "whole_depthwise")
 
 
 @lru_cache(maxsize=64)
 def _layout(images: int, height: int, width: int, kernel: int, stride: int) -> Layout:
     return Layout(images, height, width, kernel, stride)
-
-
-def _array(tensor: Tensor) -> Array:
-    result: Array = tensor.detach().contiguous().numpy()
-    return result
 
 
 @dataclass
@@ -53,13 +36,14 @@ class _Call:
     predictor: TrainablePredictor | None
     surrogate: bool = True
     moments: tuple[Tensor, Tensor] | None = None
-    block: kernels.Block | None = None
+    block: Values | None = None
 
 
-def _moments(rows: Tensor, inside: Tensor, count: int, groups: int) -> tuple[Tensor, Tensor]:
-    """Mean ``[C]`` of flat inputs and second moments ``[g, C/g, C/g]`` of each group's channels, in 64-bit floats."""
-    mean = rows.sum(1, dtype=torch.float64) / count
-    centred = (rows - mean.float().view(-1, 1)).mul_(inside).view(groups, -1, rows.shape[1])
+def _moments(pixels: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Mean ``[C]`` of pixels ``[C, P]`` and second moments ``[g, C/g, C/g]`` of each group's channels, in 64 bits."""
+    count = pixels.shape[1]
+    mean = pixels.sum(1, dtype=torch.float64) / count
+    centred = (pixels - mean.float().view(-1, 1)).view(groups, -1, count)
     covariance = torch.bmm(centred, centred.transpose(1, 2)).double() / count
     grouped = mean.float().double().view(groups, -1, 1)
     return mean, covariance + grouped * grouped.transpose(1, 2)
@@ -69,7 +53,7 @@ def _of_groups(weight: Tensor, groups: int) -> Tensor:
     return weight.double().view(groups, weight.shape[0] // groups, -1)
 
 
-def _arrays(call: _Call, rows: Tensor, weights: tuple[Tensor, ...], latents: tuple[Tensor, ...]) -> kernels.Block:
+def _arrays(call: _Call, rows: Tensor, weights: tuple[Tensor, ...], latents: tuple[Tensor, ...]) -> Values:
     """A block as the loops read it.
 
     Args:
@@ -79,88 +63,61 @@ def _arrays(call: _Call, rows: Tensor, weights: tuple[Tensor, ...], latents: tup
         latents: Of its predictor.
     """
     layout, groups, second = call.layout, call.groups, call.second
-    expand, shift, depthwise, gamma, beta, project = weights
+    expand, shift, depthwise, gamma, beta, project = (weight.detach() for weight in weights)
     by_middle = project.flatten(1).view(groups, -1, len(expand) // groups).transpose(1, 2).flatten(0, 1)
-    return kernels.Block(
-        x=_array(rows),
-        inside=layout.inside,
-        output_inside=layout.output_inside,
-        margin=layout.margin,
-        step=layout.images_at_once * layout.image_length,
-        groups=groups,
-        codes=np.array(call.codes),
-        gated=call.predictor is not None,
-        surrogate=call.predictor is not None and call.surrogate,
-        expand=_array(expand.float()),
-        expand_shift=_array(shift.float()),
-        taps=layout.taps,
-        depthwise=_array(depthwise.flatten(1)),
-        gamma=_array(gamma.double()),
-        beta=_array(beta.double() * second.shifted),
-        shifted=_array(second.shifted),
-        mean=_array(second.mean),
-        variance=_array(second.variance),
-        eps=second.eps,
-        use_batch=second.from_batch,
-        outputs=float(layout.outputs),
-        project=_array(by_middle),
+    arrays: Values = {
+        "x": rows,
+        "inside": layout.inside,
+        "expand": expand.float(),
+        "expand_shift": shift.float(),
+        "depthwise": depthwise.flatten(1),
+        "gamma": gamma.double(),
+        "beta": beta.double() * second.shifted,
+        "shifted": second.shifted,
+        "mean": second.mean,
+        "variance": second.variance,
+        "project": by_middle,
         **_of_predictor(call.predictor, rows, latents),
-    )
+    }
+    return {name: value.contiguous() for name, value in arrays.items()} | {
+        "images": layout.padded_images,
+        "height": layout.height,
+        "width": layout.width,
+        "kernel": layout.kernel,
+        "stride": layout.stride,
+        "groups": groups,
+        "in_pitch": rows.shape[1],
+        "out_pitch": layout.length(layout.stride) + SKEW,
+        "middle": len(expand),
+        "inputs": expand.shape[1],
+        "outputs": by_middle.shape[1],
+        "first_code": call.codes[0],
+        "second_code": call.codes[1],
+        "predicted": call.predictor is not None,
+        "surrogate": call.predictor is not None and call.surrogate,
+        "use_batch": second.from_batch,
+        "hidden_max": 0 if call.predictor is None else call.predictor.hidden_max,
+        "eps": second.eps,
+        "count": layout.outputs,
+    }
 
 
-def _of_predictor(predictor: TrainablePredictor | None, rows: Tensor, latents: tuple[Tensor, ...]) -> dict[str, Any]:
-    """The predictor's part of :class:`kernels.Block`; empty arrays without one."""
+def _of_predictor(predictor: TrainablePredictor | None, rows: Tensor, latents: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """The predictor's arrays; none without one."""
     if predictor is None:
-        row, table = np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
-        empty: dict[str, Any] = dict.fromkeys(_PREDICTOR_ROWS, row) | dict.fromkeys(_PREDICTOR_TABLES, table)
-        return {**empty, "hidden_max": 0.0}
-    expand, offset, depthwise, tap_offset = latents
+        return {}
+    expand, offset, depthwise, tap_offset = (latent.detach() for latent in latents)
     largest = predictor.format.largest_weight
     return {
-        "xq": _array(predictor.quantised(rows)),
-        "whole_expand": _array(whole_weights(expand, largest).flatten(1)),
-        "expand_offset": _array(offset.round()),
-        "hidden_scale": _array(torch.exp2(-predictor.shift.to(rows.dtype))),
-        "hidden_max": float(predictor.hidden_max),
-        "whole_depthwise": _array(whole_weights(depthwise, largest).flatten(1)),
-        "depthwise_offset": _array(tap_offset.round()),
-        "expand_width": _array(predictor.expand_width.flatten()),
-        "depthwise_width": _array(predictor.depthwise_width.flatten()),
+        "xq": predictor.quantised(rows),
+        "whole_expand": whole_weights(expand, largest).flatten(1),
+        "expand_offset": offset.round(),
+        "hidden_scale": torch.exp2(-predictor.shift.to(rows.dtype)),
+        "whole_depthwise": whole_weights(depthwise, largest).flatten(1),
+        "depthwise_offset": tap_offset.round(),
+        "expand_width": predictor.expand_width.flatten(),
+        "depthwise_width": predictor.depthwise_width.flatten(),
     }
-
-
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "block")
-
-
-def _on_threads(loop: Callable[..., None], block: kernels.Block, y: Array, *gradients: NamedArrays) -> None:
-    """Run a loop on as many threads as PyTorch uses, each with some of the groups, which touch no common array."""
-    threads = min(block.groups, torch.get_num_threads())
-    if threads == 1:
-        loop(block, y, *gradients)
-        return
-    bounds = [block.groups * number // threads for number in range(threads + 1)]
-    parts = [_part(first, last, block, y, *gradients) for first, last in pairwise(bounds)]
-    for done in [_pool(threads).submit(loop, *part) for part in parts]:
-        done.result()
-
-
-def _part(first: int, last: int, block: kernels.Block, y: Array, *gradients: NamedArrays) -> tuple[Any, ...]:
-    """The groups ``first`` to ``last`` of a loop's arguments, as views."""
-
-    def cut(rows: Array) -> Array:
-        size = len(rows) // block.groups
-        return rows[first * size : last * size]
-
-    shared = ("inside", "output_inside", "codes", "taps")
-    views: dict[str, Any] = {
-        name: cut(value)
-        for name, value in block._asdict().items()
-        if isinstance(value, np.ndarray) and name not in shared
-    }
-    own = block._replace(**views, groups=last - first)
-    return own, cut(y), *(type(each)(*map(cut, each)) for each in gradients)
 
 
 class _Block(torch.autograd.Function):
@@ -182,7 +139,7 @@ class _Block(torch.autograd.Function):
         rows = layout.flatten(x)
         weight = expand.flatten(1)
         if first.from_batch:
-            call.moments = _moments(rows, torch.from_numpy(layout.inside), layout.pixels, groups)
+            call.moments = _moments(layout.pixels_of(rows), groups)
             mean, second_moment = call.moments
             by_group = _of_groups(weight, groups)
             first.mean = torch.bmm(by_group, mean.view(groups, -1, 1)).flatten()
@@ -192,8 +149,8 @@ class _Block(torch.autograd.Function):
         factor, shift = first.factor_and_shift(gamma1, beta1)
         weights = (weight.double() * factor.view(-1, 1), shift, depthwise, gamma2, beta2, project)
         block = call.block = _arrays(call, rows, weights, latents)
-        y = x.new_zeros(project.shape[0], layout.length)
-        _on_threads(kernels.forward, block, y.numpy())
+        y = layout.rows(project.shape[0], layout.stride)
+        run("forward", block, y)
         ctx.call = call
         ctx.save_for_backward(expand, gamma1, project)
         return layout.unflatten(y, layout.stride)
@@ -207,16 +164,14 @@ class _Block(torch.autograd.Function):
         block = call.block
         if block is None:
             raise PredfuseError("a block was differentiated twice; run it forward again")
-        rows = torch.from_numpy(block.x)
+        rows = block["x"]
         found = {
-            name: torch.zeros(value.shape, dtype=torch.float32 if name in ("x", "xq") else torch.float64)
-            for name in kernels.Gradients._fields
-            if isinstance(value := getattr(block, name), np.ndarray)
+            name: torch.zeros_like(block[name], dtype=torch.float32 if name in ("x", "xq") else torch.float64)
+            for name in GRADIENTS["backward"]
+            if name in block
         }
-        y = layout.flatten(gradient, layout.stride).numpy()
-        _on_threads(
-            kernels.backward, block, y, kernels.Gradients(**{key: _array(value) for key, value in found.items()})
-        )
+        y = layout.flatten(gradient, layout.stride)
+        run("backward", block, y, found)
         expand_gradient, gamma1_gradient = _through_expand_norm(call, expand, gamma1, rows, found)
         latents: tuple[Tensor | None, ...] = () if predictor is None else (None,) * 4
         if predictor is not None and call.surrogate:
@@ -273,7 +228,7 @@ def _through_expand_norm(
             scaled.view_as(grouped).transpose(1, 2), (weight * (c2 / deviation).view(-1, 1)).view_as(grouped)
         )
         constant = (scaled * (c1 - c2 * first.mean / deviation).view(-1, 1)).view_as(grouped).sum(1).flatten()
-        by_group = rows.view(groups, -1, call.layout.length)
+        by_group = rows.view(groups, -1, rows.shape[1])
         found["x"].view_as(by_group).baddbmm_(slope.float(), by_group, alpha=-1)
         found["x"] -= constant.float().view(-1, 1)
     gradient = gradient * factor.view(-1, 1) * (weight != 0)
@@ -342,8 +297,8 @@ class ChannelwiseBlock:
         middle, inputs = expand.shape
         shapes = ((middle, 2), (middle, 2), (middle, 2, inputs), (middle, 2), (middle, layout.kernel**2), (middle,))
         found = [torch.zeros(shape, dtype=torch.float64) for shape in shapes]
-        y = x.new_zeros(block.project.out_channels, layout.length)
-        _on_threads(layerwise, arrays, y.numpy(), SignGradients(*map(_array, found)))
+        y = layout.rows(block.project.out_channels, layout.stride)
+        run("layerwise", arrays, y, dict(zip(GRADIENTS["layerwise"], found, strict=True)))
         losses, sums, of_expand, of_offset, of_depthwise, of_second_offset = found
         total = sums.sum(0).clamp(min=1e-12)
         gradients = (
