@@ -48,6 +48,9 @@ Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU if PyTorch sees one.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; interrupted work goes on.")]
+OptionalOutputFolder = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Folder to write; interrupted work goes on.")
+]
 Root = Annotated[
     Path | None,
     typer.Option("--root", help="Folder of data sets (default: $PREDFUSE_DATA, ~/.cache/predfuse/data)."),

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from predfuse.cli.options import Csv, Device, Json, OutputFolder, Report
+from predfuse.cli.options import Csv, Device, Json, OptionalOutputFolder, Report
 from predfuse.cli.output import Outputs
+from predfuse.errors import InputError
 from predfuse.report.terminal import console
+from predfuse.training import describe
 from predfuse.training.checkpoint import read_tensors
 from predfuse.training.config import load_config
 from predfuse.training.run import Run
@@ -18,8 +20,8 @@ from predfuse.training.watch import watching
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML configuration of the run.", metavar="CONFIG")],
-    output: OutputFolder,
+    config: Annotated[Path | None, typer.Argument(help="YAML configuration of the run.", metavar="CONFIG")] = None,
+    output: OptionalOutputFolder = None,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option("--seed", help="Instead of the configuration's seed.", min=0)] = None,
     overrides: Annotated[
@@ -28,12 +30,22 @@ def train(
     json_path: Json = None,
     csv_path: Csv = None,
     report: Report = None,
+    template: Annotated[bool, typer.Option("--template", help="Print a commented configuration instead.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of a configuration instead.")] = False,
 ) -> None:
     """Train a network: vanilla, then pruned, then predicted.
 
     Interrupted runs (even by kill -9) go on to the very weights an uninterrupted run gives when the same command is
     given again on the same kind of device. Under torchrun the images of every step are shared by the processes.
     """
+    if template or schema:
+        typer.echo(describe.template() if template else describe.schema(), nl=False)
+        return
+    if config is None or output is None:
+        missing, mend = (
+            ("CONFIG", "predfuse train --template writes one") if config is None else ("-o", "name a folder")
+        )
+        raise InputError(missing, "is missing", mend)
     outputs = Outputs(json_path, csv_path, report)
     seeds = [] if seed is None else [f"seed={seed}"]
     settings = load_config(config, [*(overrides or []), *seeds])

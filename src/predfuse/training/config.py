@@ -9,27 +9,42 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from predfuse.errors import InputError
 from predfuse.predictor.format import LargestWeight, PredictorFormat, Scales
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, values: Any) -> Any:
+        """YAML reads yes and no as truth values, which Python takes for 1 and 0."""
+        for name, value in values.items() if isinstance(values, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field is not None and field.annotation in (int, float, int | None):
+                raise ValueError(f"{name} is {'yes' if value else 'no'}, not a number")
+        return values
 
 
 class NetworkConfig(_Strict):
-    """Which registered network, with which options; input shape and classes default to those of the data."""
+    """Which network. Input shape and number of classes of a registered one are those of the data."""
 
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(description="A registered network (predfuse.models.names()).", examples=["fusionet-s"])
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments of a registered network, e.g. width or stage_middle."
+    )
 
 
 class DataConfig(_Strict):
     """Where the images come from and how they are varied."""
 
-    name: str = Field(description="fashion-mnist, cifar10, cifar100, folder:PATH, ...")
+    name: str = Field(
+        description="fashion-mnist, cifar10, cifar100, or folder:PATH with a sub-folder of pictures per class.",
+        examples=["fashion-mnist"],
+    )
     root: Path | None = Field(None, description="Folder of the data set; default: the usual places.")
     limit: int | None = Field(None, gt=0, description="Use only the first images of each split.")
     size: int | None = Field(None, gt=0, description="Side in pixels the pictures of an image folder are resampled to.")
@@ -44,14 +59,19 @@ class DataConfig(_Strict):
     )
 
 
+EPOCHS = "Of this stage; parts of one are fine."
+RATE = "Of SGD with Nesterov momentum 0.9, at its highest."
+WARMUP = "Part of the stage in which the rate grows from 0; then it falls along half a cosine."
+
+
 class VanillaConfig(_Strict):
     """Stage 1: ordinary training; learning rate with linear warm-up, then half a cosine to zero."""
 
-    epochs: float = Field(10, gt=0)
-    learning_rate: float = Field(0.1, gt=0)
-    warmup_fraction: float = Field(0.15, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    epochs: float = Field(10, gt=0, description=EPOCHS)
+    learning_rate: float = Field(0.1, gt=0, description=RATE)
+    warmup_fraction: float = Field(0.15, ge=0, lt=1, description=WARMUP)
+    weight_decay: float = Field(5e-4, ge=0, description="Of weights; norms and biases have none.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of every label spread over all classes.")
 
 
 class DistilledConfig(VanillaConfig):
@@ -66,7 +86,7 @@ class DistilledConfig(VanillaConfig):
         0.0, ge=0, description="Of the distance of the blocks' outputs from those of the network before."
     )
     seed: int | None = Field(
-        None, ge=0, description="Order and variation of the images; default: that of the stage before."
+        None, ge=0, lt=1 << 62, description="Order and variation of the images; default: that of the stage before."
     )
 
     @property
@@ -83,9 +103,9 @@ class DistilledConfig(VanillaConfig):
 class PruneConfig(DistilledConfig):
     """Stage 2: magnitude pruning with a cubic schedule, then recovery at the final sparsity."""
 
-    epochs: float = Field(6, gt=0)
-    learning_rate: float = Field(0.03, gt=0)
-    warmup_fraction: float = Field(0.0, ge=0, lt=1)
+    epochs: float = Field(6, gt=0, description=EPOCHS)
+    learning_rate: float = Field(0.03, gt=0, description=RATE)
+    warmup_fraction: float = Field(0.0, ge=0, lt=1, description=WARMUP)
     pointwise_sparsity: float = Field(0.8, ge=0, lt=1, description="Of the blocks' 1x1 convolutions.")
     depthwise_sparsity: float = Field(0.7, ge=0, lt=1, description="Of the blocks' depthwise convolutions.")
     shift_sparsity: float = Field(
@@ -95,24 +115,26 @@ class PruneConfig(DistilledConfig):
         0.0, ge=0, lt=1, description="Of the 1x1 convolutions outside the blocks (stem and tail); 0: not pruned."
     )
     ramp_fraction: float = Field(0.5, gt=0, le=1, description="Part of the stage in which sparsity grows.")
-    update_every_steps: int = Field(16, gt=0)
+    update_every_steps: int = Field(16, gt=0, description="While sparsity grows, weights are chosen anew this often.")
 
 
 class PredictConfig(DistilledConfig):
     """Stage 3: the predictor; first layer-wise, then end to end with the main weights frozen or tuned jointly."""
 
-    epochs: float = Field(5, gt=0)
+    epochs: float = Field(5, gt=0, description=EPOCHS)
     learning_rate: float = Field(0.02, gt=0, description="Of the main weights (frozen: of the project batch norms).")
-    warmup_fraction: float = Field(0.05, ge=0, lt=1)
-    tuning: tuple[Literal["joint", "frozen"], ...] = ("joint",)
+    warmup_fraction: float = Field(0.05, ge=0, lt=1, description=WARMUP)
+    tuning: tuple[Literal["joint", "frozen"], ...] = Field(
+        ("joint",), description="joint tunes all weights, frozen predictors and project norms alone (as published)."
+    )
     bits: int = Field(4, ge=2, le=8, description="Of the predictor's activations.")
     scales: Scales = Field("power-of-two", description="float: for comparison in training only.")
     largest_weight: LargestWeight = Field(
         1, description="Of the predictor. 1: ternary weights, as published; else 0 and powers of two up to it, signed."
     )
     ranges: Literal["block", "global"] = Field("block", description="Of the predictor's activations.")
-    calibration_images: int = Field(256, gt=0)
-    layerwise_steps: int = Field(400, ge=0)
+    calibration_images: int = Field(256, gt=0, description="First training images, to make initial predictors on.")
+    layerwise_steps: int = Field(400, ge=0, description="In which predictors learn their own block's signs.")
     layerwise_learning_rate: float = Field(0.005, gt=0, description="Adam, on the predictors' latent weights.")
     predictor_learning_rate: float = Field(0.002, gt=0, description="The same, end to end.")
     offset_rate_factor: float = Field(10, gt=0, description="The offsets, in units of scores, learn faster by this.")
@@ -154,7 +176,7 @@ class TrainConfig(_Strict):
 
     network: NetworkConfig
     data: DataConfig
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=1 << 62, description="Of initial weights, order and variation of the images.")
     batch_size: int = Field(64, gt=0, description="Images per step over all processes.")
     threads: int | None = Field(None, gt=0, description="Torch threads per process; default: torch's.")
     evaluate_every_epochs: int = Field(
