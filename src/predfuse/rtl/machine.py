@@ -1,0 +1,241 @@
+"""Sizes of the gateware: taken from a specification, given to SystemVerilog as parameters, and what widths follow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+from predfuse.errors import InputError
+from predfuse.hardware.cycle.archon.registers import LaneRegisters
+from predfuse.hardware.spec import ArchonSpec
+
+FACTOR_BITS = 24
+"""An expand weight or a bias."""
+
+
+def bits_for(count: int) -> int:
+    """Bits of a number below ``count``: ``$clog2``."""
+    return max(0, (count - 1).bit_length())
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Parameters of ``archon.sv``, in lower case; all memories are given in words of a bank.
+
+    Attributes:
+        tile_rows: Rows of output pixels worked on at once.
+        tile_columns: Columns of them.
+        lanes: Entries of a list sent in a cycle.
+        lane_rows: Members a lane holds in one of its two sets.
+        words: Project weights a member carries.
+        lists: Lists in progress.
+        outputs: Outputs of a group, a multiple of ``lists``.
+        banks: Of the memories beside the lanes and of the gate memory.
+        slots: Channels of a bank.
+        kernel: Largest window, which is the grid of taps.
+        side: Of the square hidden plane.
+        inputs: Terms a unit of the predictor adds in a cycle.
+        held: Input channels of a group a unit holds.
+        columns: Input channels of a group.
+        writes: Gate words handed over in a cycle.
+        queue: Gate words that wait at a bank.
+        channels: Middle channels of a group.
+        parts: Parts a tile may be predicted in.
+        passes: Of a group.
+        codes: Load codes of a bank.
+        gate_words: Of a bank of the gate memory.
+        tap_words: Depthwise weights of a bank.
+        column_words: Expand weights of a bank, all columns.
+        project_rows: Rows of project weights of a bank.
+        accumulator: Bits of a partial sum.
+        sum: Bits of the sum of a list.
+        score: Bits of the scores of the predictor.
+        buffer_banks: Banks of the global buffer, which is no gateware yet; they say how long inputs are read.
+        buffer_words: Words of one of its accesses.
+        fill_cycles: Added to the first reading of inputs.
+    """
+
+    tile_rows: int = 8
+    tile_columns: int = 8
+    lanes: int = 11
+    lane_rows: int = 7
+    words: int = 4
+    lists: int = 2
+    outputs: int = 32
+    banks: int = 12
+    slots: int = 64
+    kernel: int = 3
+    side: int = 10
+    inputs: int = 16
+    held: int = 32
+    columns: int = 32
+    writes: int = 7
+    queue: int = 8
+    channels: int = 768
+    parts: int = 16
+    passes: int = 1024
+    codes: int = 2048
+    gate_words: int = 284
+    tap_words: int = 128
+    column_words: int = 512
+    project_rows: int = 78
+    accumulator: int = 40
+    sum: int = 24
+    score: int = 16
+    buffer_banks: int = 8
+    buffer_words: int = 4
+    fill_cycles: int = 8
+
+    @staticmethod
+    def of(spec: ArchonSpec) -> Machine:
+        """The gateware of a specification.
+
+        Raises:
+            InputError: It is no machine with gates in registers, generated weights and a predictor of its own.
+        """
+        own, design = spec.design.structures, spec.design
+        if own is None or design.gates != "registers" or design.predictor != "dedicated":
+            raise InputError(spec.name, "has no gateware", "use archon or a machine with its structures")
+        banks = spec.mask_buffer.banks
+        return Machine(
+            tile_rows=design.tile_rows,
+            tile_columns=design.tile_columns,
+            lanes=spec.lanes,
+            lane_rows=own.lane_registers,
+            words=own.project_row_words,
+            lists=design.parallel_lists,
+            outputs=design.parallel_lists * spec.pe.psum_regfile_words,
+            banks=banks,
+            kernel=math.isqrt(own.predictor_taps),
+            side=math.isqrt(own.hidden_plane_pixels),
+            inputs=own.predictor_inputs,
+            held=2 * own.predictor_inputs,
+            columns=2 * own.predictor_inputs,
+            writes=own.gate_writes,
+            queue=own.gate_queue_words,
+            gate_words=spec.mask_buffer.depth // banks,
+            tap_words=own.tap_memory_words // banks,
+            project_rows=own.project_memory_words // own.project_row_words // banks,
+            buffer_banks=spec.global_buffer.banks,
+            buffer_words=min(spec.array_words_per_access, spec.global_buffer.width_bits // 16),
+            fill_cycles=design.fill_cycles,
+        )
+
+    @property
+    def taps(self) -> int:
+        return self.kernel**2
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels of a tile."""
+        return self.tile_rows * self.tile_columns
+
+    @property
+    def plane_rows(self) -> int:
+        """Rows of an input plane: a tile at stride 2 with its halo."""
+        return 2 * (self.tile_rows - 1) + self.kernel
+
+    @property
+    def plane_columns(self) -> int:
+        return 2 * (self.tile_columns - 1) + self.kernel
+
+    @property
+    def data(self) -> int:
+        """Bits of the write port: of the widest word."""
+        rows = 16 * max(self.plane_rows * self.plane_columns, self.side**2, self.tile_columns)
+        return max(rows, *(record.bits for record in records(self).values()))
+
+    @property
+    def lane_registers(self) -> LaneRegisters:
+        """The lanes in the terms of the cycle model."""
+        return LaneRegisters(self.lanes, self.lane_rows, self.lists, self.banks, self.banks)
+
+    def parameters(self) -> dict[str, int]:
+        """Parameters of ``archon.sv``."""
+        modelled = ("buffer_banks", "buffer_words", "fill_cycles")
+        sizes = {name.upper(): value for name, value in asdict(self).items() if name not in modelled}
+        return {**sizes, "DATA": self.data}
+
+
+@dataclass(frozen=True)
+class Record:
+    """Bit fields of one kind of word, the first in the lowest bits.
+
+    Attributes:
+        region: What the write port calls it.
+        fields: Name, bits and how many of them follow each other.
+    """
+
+    region: int
+    fields: tuple[tuple[str, int, int], ...]
+
+    @property
+    def bits(self) -> int:
+        return sum(width * count for _, width, count in self.fields)
+
+
+def records(machine: Machine) -> dict[str, Record]:
+    """Every kind of word the gateware is told, but planes of pixels (16 bits each, row by row)."""
+    tap, output, column = bits_for(machine.taps + 1), bits_for(machine.outputs), bits_for(machine.columns)
+    bank, slot, passes = bits_for(machine.banks), bits_for(machine.slots), bits_for(machine.passes)
+    gate, unit = bits_for(machine.gate_words), bits_for(machine.held)
+    at = bits_for(machine.side + 1)
+    rows, lines = bits_for(machine.tile_rows + 1), bits_for(machine.tile_columns + 1)
+    one = 1
+    return {
+        "group": Record(
+            0,
+            (
+                ("stride_2", 1, one), ("expand_gated", 1, one), ("depthwise_gated", 1, one), ("hidden_max", 4, one),
+                ("input_min", 4, one), ("input_max", 4, one), ("input_shift", 6, one), ("residual", 1, one),
+                ("residual_shift", 6, one), ("rounds", bits_for(machine.held // machine.inputs + 1), one),
+                ("channels", unit + 1, one), ("outputs", output + 1, one), ("passes", passes + 1, one),
+                ("predicted", bits_for(machine.channels) + 1, one), ("turns", bank, machine.taps + 1),
+            ),
+        ),
+        "rule": Record(
+            1,
+            (
+                ("weight_shift", 6, one), ("expand_bias_shift", 6, one), ("depthwise_bias_shift", 6, one),
+                ("expand_bias_exponent", 4, one), ("depthwise_bias_exponent", 4, one),
+                ("bias", machine.accumulator, one), ("shift", 6, one), ("place", 16, one),
+            ),
+        ),
+        "pass": Record(2, (("kind", 2, one), ("goes_on", 1, one), ("tap", tap, one), ("column", column, one))),
+        "code": Record(3, (("code", bits_for(machine.lanes + 2), one),)),
+        "map": Record(4, (("slots", 1, machine.slots),)),
+        "column": Record(5, (("slots", 1, machine.slots), ("base", bits_for(machine.column_words), one))),
+        "slot": Record(6, (("base", bits_for(machine.project_rows), one), ("rows", 4, one))),
+        "bases": Record(7, (("gate", gate, one), ("tap", bits_for(machine.tap_words), one))),
+        "depthwise": Record(9, (("value", 16, one),)),
+        "expand": Record(10, (("value", 16, one),)),
+        "biases": Record(11, (("expand", FACTOR_BITS, one), ("depthwise", FACTOR_BITS, one))),
+        "project": Record(
+            12, (("weights", 16, machine.words), ("outputs", output, machine.words), ("valid", 1, machine.words))
+        ),
+        "channel": Record(
+            13,
+            (
+                ("expand", 3, machine.held), ("expand_offset", machine.score, one), ("shift", 5, one),
+                ("depthwise", 3, machine.taps), ("depthwise_offset", machine.score, one),
+                ("wanted", 1, machine.taps + 1), ("bank", bank, one), ("slot", slot, one), ("release", passes + 1, one),
+            ),
+        ),
+        "part": Record(
+            16,
+            (
+                ("reading_cycles", 16, one), ("row_first", at, one), ("row_end", at, one), ("column_first", at, one),
+                ("column_end", at, one), ("out_rows", rows, one), ("out_columns", lines, one),
+                ("place", bits_for(machine.pixels), one),
+            ),
+        ),
+        "item": Record(
+            18,
+            (("read_offset", gate, one), ("write_offset", gate, one), ("rows", rows, one),
+             ("parts", bits_for(machine.parts) + 1, one)),
+        ),
+    }  # fmt: skip
+
+
+INPUT_PLANE, PART_PLANE, RESIDUAL = 14, 15, 17
+"""Regions of the write port that hold pixels."""

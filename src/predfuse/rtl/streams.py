@@ -1,0 +1,352 @@
+"""What the gateware is told of a group of a fused block: its passes, load codes, memories, rules and channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Array, Shape
+from predfuse.hardware.block_work import BlockWork, block_work
+from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
+from predfuse.hardware.cycle.archon.placement import place
+from predfuse.hardware.cycle.archon.registers import (
+    NO_COLUMN,
+    Passes,
+    PassTimes,
+    channel_banks,
+    group_passes,
+    pass_times,
+    release_cycles,
+)
+from predfuse.integer.nodes import FusedBlock
+from predfuse.rtl.limits import require_fit, require_sums
+from predfuse.rtl.machine import Machine
+from predfuse.rtl.words import Packer, Word
+
+WEIGHT, EXPAND_BIAS, DEPTHWISE_BIAS = 0, 1, 2
+"""Kinds of passes."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroupStream:
+    """One group of a fused block, ready for the gateware.
+
+    Attributes:
+        node: The block.
+        work: What it asks of the machine.
+        group: Which group.
+        machine: The gateware.
+        words: For its memories, valid for all tiles.
+        passes: As planned.
+        times: Of them.
+        release: ``[channels of the group]`` when the lists need the gate words of a channel no longer (cycles).
+        order: Channels in the order of prediction.
+        bank: ``[channels of the group]``.
+        gate_words: Of the fullest bank of the gate memory.
+    """
+
+    node: FusedBlock
+    work: BlockWork
+    group: int
+    machine: Machine
+    words: tuple[Word, ...]
+    passes: Passes
+    times: PassTimes
+    release: Array
+    order: Array
+    bank: Array
+    gate_words: int
+
+    @cached_property
+    def traffic(self) -> GateTraffic:
+        """What a tile does to the gate memory, by the cycle model."""
+        gated = _gated(self.work, self.group)
+        words = [np.array([(m, k) for k in np.flatnonzero(gated[m])], np.int64).reshape(-1, 2).T for m in self.order]
+        lanes = self.machine.lane_registers
+        return gate_traffic(self.passes, self.times, lanes, self.bank, words, self.release)
+
+
+def _gated(work: BlockWork, group: int) -> Array:
+    """``[Mg, K + 1]`` bool: gate words of every channel."""
+    span = slice(group * work.group_middle, (group + 1) * work.group_middle)
+    live = work.live_channels[span][:, None]
+    gated: Array = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1) & live
+    return gated
+
+
+def grid_taps(kernel: int, machine: Machine) -> list[int]:
+    """Taps of a window on the machine's grid of taps, and the one that stands for mask 2 alone."""
+    taps = [row * machine.kernel + column for row in range(kernel) for column in range(kernel)]
+    return [*taps, machine.taps]
+
+
+def emit_group(node: FusedBlock, in_shape: Shape, group: int, machine: Machine) -> GroupStream:
+    """Everything the gateware is told of a group.
+
+    Raises:
+        InputError: The block needs something the gateware does not have; the message says what.
+    """
+    work = block_work(node.as_bottleneck(), in_shape)
+    require_fit(node, work, machine)
+    capacity = machine.lanes * machine.lane_rows
+    passes = group_passes(work, group, work.group_outputs, machine.words, capacity)
+    require_sums(node, work, group, passes, machine.sum)
+    times = pass_times(passes, machine.lane_registers)
+    release = release_cycles(passes, times, work.group_middle)
+    live = np.flatnonzero(work.live_channels[group * work.group_middle : (group + 1) * work.group_middle])
+    order = live[np.argsort(release[live], kind="stable")]
+    bank = np.zeros(work.group_middle, np.int64)
+    found = channel_banks(passes, machine.banks)
+    bank[: len(found)] = found
+    emitter = _Emitter(node, work, group, machine, passes, times, bank, live)
+    words = [*emitter.rules(), *emitter.memories(), *emitter.pass_words(), *emitter.channels(order)]
+    words.append(emitter.group_word(len(order)))
+    return GroupStream(
+        node, work, group, machine, tuple(words), passes, times, release, order, bank, emitter.fullest_gate_bank
+    )
+
+
+class _Emitter:
+    """Makes the words of one group."""
+
+    def __init__(
+        self,
+        node: FusedBlock,
+        work: BlockWork,
+        group: int,
+        machine: Machine,
+        passes: Passes,
+        times: PassTimes,
+        bank: Array,
+        live: Array,
+    ) -> None:
+        self.node, self.work, self.machine, self.passes, self.times = node, work, machine, passes, times
+        self.bank, self.pack, self.grid = bank, Packer(machine), grid_taps(node.kernel, machine)
+        self.middle = slice(group * work.group_middle, (group + 1) * work.group_middle)
+        self.outputs = slice(group * work.group_outputs, (group + 1) * work.group_outputs)
+        self.slots = [[int(m) for m in live if bank[m] == b] for b in range(machine.banks)]
+        if max(map(len, self.slots)) > machine.slots:
+            raise InputError(f"layer {node.name}", f"has more than {machine.slots} channels a bank", "enlarge slots")
+        self.slot = {m: slot for own in self.slots for slot, m in enumerate(own)}
+        self.gated = _gated(work, group)
+        self.depthwise = node.depthwise.reshape(-1, work.taps)[self.middle]
+        self.expand, self.project = node.expand[self.middle], node.project[self.outputs]
+        self.kinds = [self._kind(index) for index in range(len(passes.indptr) - 1)]
+        self.gate_bases, self.fullest_gate_bank = self._gate_bases()
+        if self.fullest_gate_bank > machine.gate_words:
+            what = f"has {self.fullest_gate_bank} gate words in a bank, the gate memory holds {machine.gate_words}"
+            raise InputError(f"layer {node.name}", what, "enlarge the mask buffer: words in the DRAM are no gateware")
+
+    def _kind(self, index: int) -> int:
+        if self.passes.column[index] != NO_COLUMN:
+            return WEIGHT
+        return DEPTHWISE_BIAS if self.passes.tap[self.passes.indptr[index]] == self.work.taps else EXPAND_BIAS
+
+    def _key(self, index: int) -> tuple[int, int, int]:
+        """Equal for the parts of a divided pass only."""
+        kind = self.kinds[index]
+        tap = int(self.passes.tap[self.passes.indptr[index]]) if kind == WEIGHT else 0
+        return kind, int(self.passes.column[index]), tap
+
+    def _gate_bases(self) -> tuple[dict[tuple[int, int], int], int]:
+        """Where the words of a bank and tap begin, and the words of the fullest gate bank."""
+        filled = [0] * self.machine.banks
+        bases = {}
+        for b, own in enumerate(self.slots):
+            for k in range(self.work.taps + 1):
+                gate = (b + k) % self.machine.banks
+                bases[b, k] = filled[gate]
+                filled[gate] += int(self.gated[own, k].sum())
+        return bases, max(filled)
+
+    def group_word(self, predicted: int) -> Word:
+        node, predictor, machine = self.node, self.node.predictor, self.machine
+        turns = [0] * (machine.taps + 1)
+        for k, tap in enumerate(self.grid):
+            turns[tap] = k % machine.banks
+        return self.pack.word(
+            "group",
+            0,
+            stride_2=int(node.stride == 2),
+            expand_gated=int(node.expand_gated),
+            depthwise_gated=int(node.depthwise_gated),
+            hidden_max=predictor.hidden_max,
+            input_min=predictor.input_min,
+            input_max=predictor.input_max,
+            input_shift=node.predictor_shift,
+            residual=int(node.residual),
+            residual_shift=node.residual_shift,
+            rounds=-(-self.work.group_channels // machine.inputs),
+            channels=self.work.group_channels,
+            outputs=self.work.group_outputs,
+            passes=len(self.kinds),
+            predicted=predicted,
+            turns=turns,
+        )
+
+    def rules(self) -> list[Word]:
+        node, shuffled = self.node, self.node.out_channels // self.node.shuffle_groups
+        return [
+            self.pack.word(
+                "rule",
+                index,
+                weight_shift=int(node.weight_shift[o]),
+                expand_bias_shift=int(node.expand_bias_shift[o]),
+                depthwise_bias_shift=int(node.depthwise_bias_shift[o]),
+                expand_bias_exponent=int(node.expand_bias_exponent[o]),
+                depthwise_bias_exponent=int(node.depthwise_bias_exponent[o]),
+                bias=int(node.output_bias[o]),
+                shift=int(node.shift[o]),
+                place=o % shuffled * node.shuffle_groups + o // shuffled,
+            )
+            for index, o in enumerate(range(self.outputs.start, self.outputs.stop))
+        ]
+
+    def memories(self) -> list[Word]:
+        """Maps and factors of every bank."""
+        words: list[Word] = []
+        for b, own in enumerate(self.slots):
+            words += self._tap_words(b, own) + self._column_words(b, own) + self._slot_words(b, own)
+        return words
+
+    def _map(self, flags: Array) -> list[int]:
+        return [int(flag) for flag in flags] + [0] * (self.machine.slots - len(flags))
+
+    def _tap_words(self, b: int, own: list[int]) -> list[Word]:
+        machine, words, filled = self.machine, [], 0
+        used = dict(zip(self.grid, range(self.work.taps + 1), strict=True))
+        for tap in range(machine.taps + 1):
+            k = used.get(tap)
+            flags = self.gated[own, k] if k is not None else np.zeros(0, np.bool_)
+            words.append(self.pack.word("map", tap, b, slots=self._map(flags)))
+            gate = self.gate_bases[b, k] if k is not None else 0
+            values = [self.depthwise[m, k] for m, flag in zip(own, flags, strict=False) if flag and tap < machine.taps]
+            # An empty region may begin behind the last word.
+            base = filled if values else 0
+            words.append(self.pack.word("bases", tap, b, gate=gate if flags.any() else 0, tap=base))
+            for value in values:
+                words.append(self.pack.word("depthwise", filled, b, value=int(value)))
+                filled += 1
+        if filled > machine.tap_words:
+            what = f"has {filled} depthwise weights in a bank, the tap memory holds {machine.tap_words}"
+            raise InputError(f"layer {self.node.name}", what, "enlarge design.structures.tap_memory_words")
+        biased = (self.node.expand_bias[self.middle][own] != 0) & self.work.depthwise[self.middle][own].any(axis=1)
+        words.append(self.pack.word("map", machine.taps + 1, b, slots=self._map(biased)))
+        return words
+
+    def _column_words(self, b: int, own: list[int]) -> list[Word]:
+        words, filled = [], 0
+        for column in range(self.work.group_channels):
+            present = self.expand[own, column] != 0
+            base = filled if present.any() else 0
+            words.append(self.pack.word("column", column, b, slots=self._map(present), base=base))
+            for value in self.expand[own, column][present]:
+                words.append(self.pack.word("expand", filled, b, value=int(value)))
+                filled += 1
+        if filled > self.machine.column_words:
+            what = f"has {filled} expand weights in a bank, there is room for {self.machine.column_words}"
+            raise InputError(f"layer {self.node.name}", what, "enlarge column_words")
+        return words
+
+    def _slot_words(self, b: int, own: list[int]) -> list[Word]:
+        machine, words, filled = self.machine, [], 0
+        for slot, m in enumerate(own):
+            read = np.flatnonzero(self.project[:, m])
+            rows = [read[first : first + machine.words] for first in range(0, len(read), machine.words)]
+            words.append(self.pack.word("slot", slot, b, base=filled, rows=len(rows)))
+            expand_bias, depthwise_bias = (
+                int(part[self.middle.start + m]) for part in (self.node.expand_bias, self.node.depthwise_bias)
+            )
+            words.append(self.pack.word("biases", slot, b, expand=expand_bias, depthwise=depthwise_bias))
+            for row in rows:
+                spare = [0] * (machine.words - len(row))
+                weights = [int(self.project[o, m]) for o in row] + spare
+                outputs, valid = [int(o) for o in row] + spare, [1] * len(row) + spare
+                words.append(self.pack.word("project", filled, b, weights=weights, outputs=outputs, valid=valid))
+                filled += 1
+        if filled > machine.project_rows:
+            what = f"has {filled} rows of project weights in a bank, the memory holds {machine.project_rows}"
+            raise InputError(f"layer {self.node.name}", what, "enlarge design.structures.project_memory_words")
+        return words
+
+    def pass_words(self) -> list[Word]:
+        """Passes, and the codes of every bank: the lane a member goes to, a cycle of waiting, the end of a part."""
+        machine, passes = self.machine, self.passes
+        wait, end = machine.lanes, machine.lanes + 1
+        codes: list[list[int]] = [[] for _ in range(machine.banks)]
+        words: list[Word] = []
+        owner = self.bank[passes.channel]
+        left = np.zeros(machine.banks, np.int64)  # members of later parts
+        parts = [np.bincount(owner[self._span(i)], minlength=machine.banks) for i in range(len(self.kinds))]
+        for index, kind in enumerate(self.kinds):
+            key, span = self._key(index), self._span(index)
+            goes_on = index > 0 and self._key(index - 1) == key
+            if not goes_on:
+                later = index
+                left = np.zeros(machine.banks, np.int64)
+                while later < len(self.kinds) and self._key(later) == key:
+                    left += parts[later]
+                    later += 1
+            left = left - parts[index]
+            tap = self.grid[key[2]] if kind == WEIGHT else 0
+            column = max(key[1], 0)
+            words.append(self.pack.word("pass", index, kind=kind, goes_on=int(goes_on), tap=tap, column=column))
+            lane = place(passes.outputs[span], machine.lanes, machine.lane_rows)
+            clock = [0] * machine.banks
+            for b, to, cycle in zip(owner[span], lane, self.times.read_cycles[span], strict=True):
+                codes[b] += [wait] * int(cycle - clock[b]) + [int(to)]
+                clock[b] = int(cycle) + 1
+            for b in range(machine.banks):
+                codes[b] += [end] * int(left[b] > 0)
+        if len(words) > machine.passes or max(map(len, codes)) >= machine.codes:
+            what = f"has {len(words)} passes and {max(map(len, codes))} codes in a bank"
+            raise InputError(f"layer {self.node.name}", what, f"enlarge {machine.passes} passes, {machine.codes} codes")
+        for b, own in enumerate(codes):
+            # Behind the last stands a code that ends no part.
+            words += [self.pack.word("code", at, b, code=code) for at, code in enumerate([*own, wait])]
+        return words
+
+    def _span(self, index: int) -> slice:
+        return slice(int(self.passes.indptr[index]), int(self.passes.indptr[index + 1]))
+
+    def channels(self, order: Array) -> list[Word]:
+        """What the predictor needs, in its order."""
+        machine, predictor = self.machine, self.node.predictor
+        release = np.zeros(self.work.group_middle, np.int64)
+        owner = np.repeat(np.arange(len(self.kinds)), np.diff(self.passes.indptr))
+        np.maximum.at(release, self.passes.channel, owner)
+        most = (1 << (machine.score - 1)) - 1 - 60 * machine.taps
+        words = []
+        for index, m in enumerate(order):
+            row = self.middle.start + int(m)
+            depthwise, wanted = [0] * machine.taps, [0] * (machine.taps + 1)
+            for k, tap in enumerate(self.grid):
+                wanted[tap] = int(self.gated[m, k])
+                if k < self.work.taps:
+                    depthwise[tap] = _power(int(predictor.depthwise[row].reshape(-1)[k]))
+            expand = [_power(int(weight)) for weight in predictor.expand[row]]
+            words.append(
+                self.pack.word(
+                    "channel",
+                    index,
+                    expand=expand + [0] * (machine.held - len(expand)),
+                    expand_offset=int(predictor.expand_offset[row]),
+                    shift=int(predictor.shift[row]),
+                    depthwise=depthwise,
+                    # Only the sign of the score counts.
+                    depthwise_offset=int(np.clip(predictor.depthwise_offset[row], -most, most)),
+                    wanted=wanted,
+                    bank=int(self.bank[m]),
+                    slot=self.slot[int(m)],
+                    release=int(release[m]),
+                )
+            )
+        return words
+
+
+def _power(weight: int) -> int:
+    """A predictor's weight in three bits: 0 for none or 1 more than the exponent of two, and its sign."""
+    return abs(weight).bit_length() | (4 if weight < 0 else 0)

@@ -1,0 +1,188 @@
+// One bank beside the lanes: maps of its channels, their factors and project rows, and the codes that say when each
+// member of a pass goes to which lane.
+module bank #(
+    parameter LANES = 11,
+    parameter WORDS = 4,
+    parameter OUTPUT = 5,
+    parameter SLOTS = 64,
+    parameter TAPS = 9,
+    parameter COLUMNS = 32,
+    parameter TAP_WORDS = 128,
+    parameter COLUMN_WORDS = 256,
+    parameter PROJECT_ROWS = 78,
+    parameter CODES = 2048,
+    parameter GATE_ADDRESS = 9,
+    parameter DATA = 128,
+    parameter TAP = $clog2(TAPS + 1),
+    parameter SLOT = $clog2(SLOTS),
+    parameter COLUMN = $clog2(COLUMNS),
+    parameter LANE = $clog2(LANES + 2),
+    parameter ROW = 4,
+    parameter PROJECT = WORDS * (16 + OUTPUT + 1)
+) (
+    input clk,
+    input write,
+    input [4:0] write_region,
+    input [15:0] write_at,
+    /* verilator lint_off UNUSED */
+    input [DATA-1:0] write_data,
+    /* verilator lint_on UNUSED */
+    input rewind,  // the first pass begins with the next cycle
+    input loading,
+    input first,
+    input goes_on,
+    input [1:0] kind,
+    input [TAP-1:0] tap,
+    input [COLUMN-1:0] column,
+    output done,
+    output issue,
+    output [LANE-1:0] lane,
+    output [TAP-1:0] member_tap,
+    output [GATE_ADDRESS-1:0] gate_at,
+    output [23:0] factor,
+    output [15:0] depthwise,
+    output [PROJECT-1:0] project,
+    // The predictor writes by the same maps.
+    output [(TAPS+1)*SLOTS-1:0] maps_out,
+    output [(TAPS+1)*GATE_ADDRESS-1:0] gate_bases_out
+);
+  localparam WEIGHT = 2'd0, EXPAND_BIAS = 2'd1, DEPTHWISE_BIAS = 2'd2;
+  localparam CODE_AT = $clog2(CODES);
+  localparam TAP_AT = $clog2(TAP_WORDS), COLUMN_AT = $clog2(COLUMN_WORDS), PROJECT_AT = $clog2(PROJECT_ROWS);
+  localparam LANE_END = LANES + 1;  // LANES stands for a cycle of waiting
+  localparam MAP = $clog2(TAPS + 2);
+  reg [SLOTS-1:0] maps[0:TAPS+1];  // taps; depthwise biases; expand biases
+  reg [GATE_ADDRESS-1:0] gate_bases[0:TAPS];
+  reg [TAP_AT-1:0] tap_bases[0:TAPS-1];
+  reg [PROJECT_AT-1:0] slot_bases[0:SLOTS-1];
+  reg [SLOTS*ROW-1:0] slot_rows;
+  always @(posedge clk)
+    if (write)
+      case (write_region)
+        5'd4: maps[write_at[MAP-1:0]] <= write_data[SLOTS-1:0];
+        5'd6: begin
+          slot_bases[write_at[SLOT-1:0]] <= write_data[PROJECT_AT-1:0];
+          slot_rows[ROW*write_at[SLOT-1:0]+:ROW] <= write_data[PROJECT_AT+:ROW];
+        end
+        5'd7: begin
+          gate_bases[write_at[TAP-1:0]] <= write_data[GATE_ADDRESS-1:0];
+          if (write_at < 16'(TAPS)) tap_bases[write_at[TAP-1:0]] <= write_data[GATE_ADDRESS+:TAP_AT];
+        end
+        default: ;
+      endcase
+  wire [TAPS*SLOTS-1:0] tap_maps;
+  genvar k;
+  generate
+    for (k = 0; k < TAPS; k = k + 1) begin : g_tap
+      assign tap_maps[k*SLOTS+:SLOTS] = maps[k];
+    end
+    for (k = 0; k <= TAPS; k = k + 1) begin : g_out
+      assign maps_out[k*SLOTS+:SLOTS] = maps[k];
+      assign gate_bases_out[k*GATE_ADDRESS+:GATE_ADDRESS] = gate_bases[k];
+    end
+  endgenerate
+
+  // Which member is next.
+  wire [SLOTS-1:0] column_map;
+  wire [COLUMN_AT-1:0] column_base;
+  memory #(COLUMN_AT + SLOTS, COLUMNS) u_columns (
+      .clk(clk),
+      .write(write && write_region == 5'd5),
+      .write_at(write_at[COLUMN-1:0]),
+      .write_data(write_data[COLUMN_AT+SLOTS-1:0]),
+      .read_at(column),
+      .read_data({column_base, column_map})
+  );
+  wire [SLOTS-1:0] map = kind == WEIGHT ? maps[MAP'(tap)] & column_map : kind == EXPAND_BIAS ? maps[TAPS+1] : maps[TAPS];
+  wire any, last;
+  wire [SLOT-1:0] slot;
+  wire [ROW-1:0] row;
+  member_search #(
+      .SLOTS(SLOTS),
+      .TAPS(TAPS),
+      .ROW(ROW)
+  ) u_search (
+      .clk(clk),
+      .fresh(first & ~goes_on),
+      .step(issue),
+      .every_tap(kind == EXPAND_BIAS),
+      .tap(kind == DEPTHWISE_BIAS ? TAP'(TAPS) : tap),
+      .map(map),
+      .tap_maps(tap_maps),
+      .slot_rows(slot_rows),
+      .any(any),
+      .last(last),
+      .slot(slot),
+      .member_tap(member_tap),
+      .row(row)
+  );
+
+  // Whether it goes now: one code a cycle, and an end code together with the code before it.
+  reg [LANE-1:0] codes[0:CODES-1];
+  always @(posedge clk) if (write && write_region == 5'd3) codes[write_at[CODE_AT-1:0]] <= write_data[LANE-1:0];
+  reg [CODE_AT-1:0] at;
+  reg ended;
+  wire [LANE-1:0] code = codes[at];
+  wire part_ends = codes[at+1'b1] == LANE'(LANE_END);
+  wire waits = loading & (first | ~ended) & any;
+  assign lane = code;
+  assign issue = waits & (code < LANE'(LANES));
+  wire skips = issue & ~last & part_ends;
+  assign done = ~any | (~first & ended) | (code == LANE'(LANE_END)) | (issue & (last | part_ends));
+  always @(posedge clk) begin
+    if (rewind) at <= 0;
+    else if (waits) at <= at + CODE_AT'(1) + CODE_AT'(skips);
+    ended <= loading & done;
+  end
+
+  // Its words. Those of a tap, and of a column, lie in the order of the slots.
+  wire [SLOTS-1:0] below = (SLOTS'(1) << slot) - 1;
+  wire [SLOTS-1:0] tap_below = maps[MAP'(member_tap)] & below;
+  wire [SLOTS-1:0] column_below = column_map & below;
+  reg [SLOT:0] tap_rank, column_rank;
+  integer i;
+  always @* begin
+    tap_rank = 0;
+    column_rank = 0;
+    for (i = 0; i < SLOTS; i = i + 1) begin
+      tap_rank = tap_rank + (SLOT + 1)'(tap_below[i]);
+      column_rank = column_rank + (SLOT + 1)'(column_below[i]);
+    end
+  end
+  wire [15:0] expand;
+  wire [23:0] expand_bias, depthwise_bias;
+  assign gate_at = gate_bases[member_tap] + GATE_ADDRESS'(tap_rank);
+  assign factor = kind == WEIGHT ? 24'($signed(expand)) : kind == EXPAND_BIAS ? expand_bias : depthwise_bias;
+  memory #(16, TAP_WORDS) u_taps (
+      .clk(clk),
+      .write(write && write_region == 5'd9),
+      .write_at(write_at[TAP_AT-1:0]),
+      .write_data(write_data[15:0]),
+      .read_at(tap_bases[member_tap==TAP'(TAPS)?0 : member_tap] + TAP_AT'(tap_rank)),
+      .read_data(depthwise)
+  );
+  memory #(16, COLUMN_WORDS) u_expand (
+      .clk(clk),
+      .write(write && write_region == 5'd10),
+      .write_at(write_at[COLUMN_AT-1:0]),
+      .write_data(write_data[15:0]),
+      .read_at(column_base + COLUMN_AT'(column_rank)),
+      .read_data(expand)
+  );
+  memory #(48, SLOTS) u_biases (
+      .clk(clk),
+      .write(write && write_region == 5'd11),
+      .write_at(write_at[SLOT-1:0]),
+      .write_data(write_data[47:0]),
+      .read_at(slot),
+      .read_data({depthwise_bias, expand_bias})
+  );
+  memory #(PROJECT, PROJECT_ROWS) u_project (
+      .clk(clk),
+      .write(write && write_region == 5'd12),
+      .write_at(write_at[PROJECT_AT-1:0]),
+      .write_data(write_data[PROJECT-1:0]),
+      .read_at(slot_bases[slot] + PROJECT_AT'(row)),
+      .read_data(project)
+  );
+endmodule

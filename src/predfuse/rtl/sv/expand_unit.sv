@@ -1,0 +1,50 @@
+// One pixel of the predictor's first stage: INPUTS terms a cycle, then mask 1 and the hidden activation.
+module expand_unit #(
+    parameter INPUTS = 16,
+    parameter HELD = 32,
+    parameter SCORE = 16,
+    parameter ROUNDS = HELD / INPUTS,
+    parameter ROUND = $clog2(ROUNDS + 1),
+    parameter CHANNEL = $clog2(HELD)
+) (
+    input clk,
+    input load,
+    input [CHANNEL-1:0] load_at,
+    input [15:0] load_x,
+    input [5:0] input_shift,
+    input signed [3:0] input_min,
+    input signed [3:0] input_max,
+    input present,  // inside the image
+    input step,
+    input [ROUND-1:0] round,
+    input [3*HELD-1:0] weights,  // 0 none, 1 to 3: 1, 2, 4; and the sign
+    input signed [SCORE-1:0] offset,
+    input [4:0] shift,
+    input [3:0] hidden_max,
+    input gated,
+    output mask,
+    output [3:0] hidden
+);
+  reg [3:0] x[0:HELD-1];
+  wire signed [15:0] moved_x = $signed(load_x) >>> input_shift;
+  wire [3:0] clamped = moved_x < 16'(input_min) ? input_min : moved_x > 16'(input_max) ? input_max : moved_x[3:0];
+  always @(posedge clk) if (load) x[load_at] <= clamped;
+  reg signed [SCORE-1:0] score, so_far;
+  reg signed [SCORE-1:0] term;
+  integer i, r;
+  always @* begin
+    score = round == 0 ? offset : so_far;
+    term = 0;
+    for (r = 0; r < ROUNDS; r = r + 1)
+      if (round == ROUND'(r))
+        for (i = r * INPUTS; i < (r + 1) * INPUTS; i = i + 1)
+          if (weights[3*i+:2] != 0) begin
+            term = SCORE'($signed(x[i])) <<< (weights[3*i+:2] - 2'd1);
+            score = weights[3*i+2] ? score - term : score + term;
+          end
+  end
+  always @(posedge clk) if (step) so_far <= score;
+  wire signed [SCORE-1:0] moved = score >>> shift;
+  assign mask = present & ((score > 0) | ~gated);
+  assign hidden = (~present | moved < 0) ? 4'd0 : moved > SCORE'(hidden_max) ? hidden_max : moved[3:0];
+endmodule

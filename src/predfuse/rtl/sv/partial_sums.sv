@@ -1,0 +1,24 @@
+// Multiplies the sum of a list by an activation and adds the product to the partial sum of its output.
+module partial_sums #(
+    parameter SUM = 24,
+    parameter ACCUMULATOR = 40,
+    parameter WORDS = 16,
+    parameter ADDRESS = $clog2(WORDS)
+) (
+    input clk,
+    input clear,
+    input add,
+    input [ADDRESS-1:0] word,
+    input signed [SUM-1:0] sum,
+    input signed [15:0] x,
+    input [ADDRESS-1:0] read_at,
+    output [ACCUMULATOR-1:0] read_data
+);
+  reg signed [ACCUMULATOR-1:0] sums[0:WORDS-1];
+  wire signed [SUM+15:0] product = (SUM + 16)'(sum) * (SUM + 16)'(x);
+  integer index;
+  always @(posedge clk)
+    if (clear) for (index = 0; index < WORDS; index = index + 1) sums[index] <= 0;
+    else if (add) sums[word] <= sums[word] + ACCUMULATOR'(product);
+  assign read_data = sums[read_at];
+endmodule

@@ -1,0 +1,318 @@
+// Predicts a tile channel by channel: inputs into registers, the first stage into one of two hidden planes, the second
+// stage from the other into gate words, these through queues into the gate memory.
+module predictor #(
+    parameter TILE_ROWS = 8,
+    parameter TILE_COLUMNS = 8,
+    parameter KERNEL = 3,
+    parameter SIDE = 10,
+    parameter INPUTS = 16,
+    parameter HELD = 32,
+    parameter WRITES = 7,
+    parameter QUEUE = 8,
+    parameter BANKS = 12,
+    parameter SLOTS = 64,
+    parameter CHANNELS = 768,
+    parameter PARTS = 16,
+    parameter PASSES = 1024,
+    parameter GATE_ADDRESS = 9,
+    parameter DATA = 128,
+    parameter SCORE = 16,
+    parameter PIXELS = TILE_ROWS * TILE_COLUMNS,
+    parameter TAPS = KERNEL * KERNEL,
+    parameter SLOT = $clog2(SLOTS),
+    parameter BANK = $clog2(BANKS),
+    parameter PASS = $clog2(PASSES),
+    parameter CHANNEL = $clog2(CHANNELS),
+    parameter ROUND = $clog2(HELD / INPUTS + 1),
+    parameter AT = $clog2(SIDE + 1),
+    parameter ROWS = $clog2(TILE_ROWS + 1),
+    parameter LINES = $clog2(TILE_COLUMNS + 1),
+    parameter PLACE = $clog2(PIXELS),
+    parameter PART = $clog2(PARTS),
+    parameter UNIT = $clog2(HELD)
+) (
+    input clk,
+    input rst,
+    input write,
+    input [4:0] write_region,
+    /* verilator lint_off UNUSED */
+    input [15:0] write_at,
+    input [DATA-1:0] write_data,
+    /* verilator lint_on UNUSED */
+    // of the group
+    input stride_2,
+    input expand_gated,
+    input depthwise_gated,
+    input [3:0] hidden_max,
+    input [3:0] input_min,
+    input [3:0] input_max,
+    input [5:0] input_shift,
+    input [ROUND-1:0] rounds,
+    input [UNIT:0] channels,
+    input [CHANNEL:0] count,
+    input [(TAPS+1)*BANK-1:0] turns,
+    input [BANKS*(TAPS+1)*SLOTS-1:0] maps,
+    input [BANKS*(TAPS+1)*GATE_ADDRESS-1:0] gate_bases,
+    // of the item
+    input start,
+    input [PART:0] parts,
+    input behind,
+    input [PASS:0] passes_done,
+    input [BANKS-1:0] gate_reads,
+    output [BANKS-1:0] gate_writes,
+    output [BANKS*GATE_ADDRESS-1:0] gate_write_at,
+    output [BANKS*PIXELS-1:0] gate_words,
+    output [PIXELS-1:0] gate_mask,
+    output busy
+);
+  localparam PLANE = SIDE * SIDE;
+  localparam RECORD = 3 * HELD + 2 * SCORE + 5 + 3 * TAPS + TAPS + 1 + BANK + SLOT + PASS + 1;
+  localparam PART_RECORD = 16 + 4 * AT + ROWS + LINES + PLACE;
+
+  // What to do.
+  reg reading, running, following;
+  reg [15:0] tick;
+  reg [PART:0] part;
+  wire [PLACE-1:0] place;
+  wire [LINES-1:0] out_columns;
+  wire [ROWS-1:0] out_rows;
+  wire [AT-1:0] row_first, row_end, column_first, column_end;
+  wire [15:0] reading_cycles;
+  memory #(PART_RECORD, PARTS) u_parts (
+      .clk(clk),
+      .write(write && write_region == 5'd16),
+      .write_at(write_at[PART-1:0]),
+      .write_data(write_data[PART_RECORD-1:0]),
+      .read_at(part[PART-1:0]),
+      .read_data({place, out_columns, out_rows, column_end, column_first, row_end, row_first, reading_cycles})
+  );
+  assign busy = reading | running;
+
+  // Inputs, a plane a cycle.
+  reg [16*PLANE-1:0] planes[0:PARTS*HELD-1];
+  reg [16*PLANE-1:0] plane;
+  reg load;
+  reg [UNIT-1:0] load_at;
+  localparam PLANE_AT = $clog2(PARTS * HELD);
+  always @(posedge clk) begin
+    if (write && write_region == 5'd15) planes[write_at[PLANE_AT-1:0]] <= write_data[16*PLANE-1:0];
+    plane <= planes[PLANE_AT'(part)*PLANE_AT'(HELD)+PLANE_AT'(tick)];
+    load <= reading && tick < 16'(channels);
+    load_at <= tick[UNIT-1:0];
+  end
+
+  // Channels of both stages.
+  reg [CHANNEL:0] first_at, second_at;
+  reg [1:0] full;
+  reg fill, drain, begun;
+  reg [ROUND-1:0] round;
+  reg [TAPS:0] left;
+  /* verilator lint_off UNUSED */
+  wire [RECORD-1:0] record1, record2;  // each stage reads its part
+  /* verilator lint_on UNUSED */
+  memory #(RECORD, CHANNELS) u_first (
+      .clk(clk),
+      .write(write && write_region == 5'd13),
+      .write_at(write_at[CHANNEL-1:0]),
+      .write_data(write_data[RECORD-1:0]),
+      .read_at(first_at[CHANNEL-1:0]),
+      .read_data(record1)
+  );
+  memory #(RECORD, CHANNELS) u_second (
+      .clk(clk),
+      .write(write && write_region == 5'd13),
+      .write_at(write_at[CHANNEL-1:0]),
+      .write_data(write_data[RECORD-1:0]),
+      .read_at(second_at[CHANNEL-1:0]),
+      .read_data(record2)
+  );
+  localparam AT_OFFSET = 3 * HELD, AT_SHIFT = AT_OFFSET + SCORE, AT_TAPS = AT_SHIFT + 5, AT_OFFSET2 = AT_TAPS + 3 * TAPS;
+  localparam AT_WANTED = AT_OFFSET2 + SCORE, AT_BANK = AT_WANTED + TAPS + 1, AT_SLOT = AT_BANK + BANK;
+  localparam AT_RELEASE = AT_SLOT + SLOT;
+  wire expanding = running & (first_at < count) & (full < 2);
+  wire expanded = expanding & (round + 1 == rounds);
+  reg [PLANE-1:0] masks[0:1];
+  reg [4*PLANE-1:0] hiddens[0:1];
+  wire [PLANE-1:0] mask_next;
+  wire [4*PLANE-1:0] hidden_next;
+  wire [PLANE-1:0] mask_full = masks[drain];
+  wire [4*PLANE-1:0] hidden_full = hiddens[drain];
+  always @(posedge clk)
+    if (expanded) begin
+      masks[fill] <= mask_next;
+      hiddens[fill] <= hidden_next;
+    end
+  wire [PIXELS-1:0] word[0:TAPS];
+  genvar p, i, j, k, b;
+  generate
+    for (p = 0; p < PLANE; p = p + 1) begin : g_expand
+      wire in_image = AT'(p / SIDE) >= row_first && AT'(p / SIDE) < row_end && AT'(p % SIDE) >= column_first && AT'(p % SIDE) < column_end;
+      expand_unit #(
+          .INPUTS(INPUTS),
+          .HELD(HELD),
+          .SCORE(SCORE)
+      ) u (
+          .clk(clk),
+          .load(load),
+          .load_at(load_at),
+          .load_x(plane[16*p+:16]),
+          .input_shift(input_shift),
+          .input_min(input_min),
+          .input_max(input_max),
+          .present(in_image),
+          .step(expanding),
+          .round(round),
+          .weights(record1[0+:3*HELD]),
+          .offset(record1[AT_OFFSET+:SCORE]),
+          .shift(record1[AT_SHIFT+:5]),
+          .hidden_max(hidden_max),
+          .gated(expand_gated),
+          .mask(mask_next[p]),
+          .hidden(hidden_next[4*p+:4])
+      );
+    end
+    for (i = 0; i < TILE_ROWS; i = i + 1) begin : g_row
+      for (j = 0; j < TILE_COLUMNS; j = j + 1) begin : g_column
+        wire [TAPS-1:0] mask1;
+        wire [4*TAPS-1:0] hidden;
+        wire [TAPS:0] gates;
+        for (k = 0; k < TAPS; k = k + 1) begin : g_tap
+          // Units beyond the hidden plane have nothing to do.
+          localparam R1 = i + k / KERNEL, C1 = j + k % KERNEL, R2 = 2 * i + k / KERNEL, C2 = 2 * j + k % KERNEL;
+          localparam FIT1 = R1 < SIDE && C1 < SIDE, FIT2 = R2 < SIDE && C2 < SIDE;
+          localparam Q1 = FIT1 ? R1 * SIDE + C1 : 0, Q2 = FIT2 ? R2 * SIDE + C2 : 0;
+          assign mask1[k] = stride_2 ? mask_full[Q2] : mask_full[Q1];
+          assign hidden[4*k+:4] = stride_2 ? hidden_full[4*Q2+:4] : hidden_full[4*Q1+:4];
+        end
+        depthwise_unit #(
+            .TAPS(TAPS),
+            .SCORE(SCORE)
+        ) u (
+            .hidden(hidden),
+            .mask1(mask1),
+            .weights(record2[AT_TAPS+:3*TAPS]),
+            .offset(record2[AT_OFFSET2+:SCORE]),
+            .gated(depthwise_gated),
+            .present(ROWS'(i) < out_rows && LINES'(j) < out_columns),
+            .gates(gates)
+        );
+        for (k = 0; k <= TAPS; k = k + 1) begin : g_bit
+          assign word[k][i*TILE_COLUMNS+j] = gates[k];
+        end
+      end
+    end
+  endgenerate
+
+  // Hand the words over: in the order of the taps, one a bank and WRITES a cycle, to queues that have room.
+  wire [BANK-1:0] bank = record2[AT_BANK+:BANK];
+  wire [SLOT-1:0] slot = record2[AT_SLOT+:SLOT];
+  wire active = running & (full != 0) & (begun | ~following | (passes_done > record2[AT_RELEASE+:PASS+1]));
+  wire [TAPS:0] waiting = begun ? left : record2[AT_WANTED+:TAPS+1];
+  wire [BANKS-1:0] fulls, drained;
+  reg [TAPS:0] sent;
+  reg [BANKS-1:0] push;
+  reg [GATE_ADDRESS+PIXELS-1:0] data[0:BANKS-1];
+  reg [7:0] moved;
+  reg [BANK:0] to;
+  reg [GATE_ADDRESS-1:0] address;
+  integer t, s, q;
+  always @* begin
+    sent = 0;
+    push = 0;
+    moved = 0;
+    to = 0;
+    address = 0;
+    for (q = 0; q < BANKS; q = q + 1) data[q] = 0;
+    for (t = 0; t <= TAPS; t = t + 1) begin
+      to = (BANK + 1)'(bank) + (BANK + 1)'(turns[BANK*t+:BANK]);
+      if (to >= (BANK + 1)'(BANKS)) to = to - (BANK + 1)'(BANKS);
+      if (active && waiting[t] && !fulls[to[BANK-1:0]] && !push[to[BANK-1:0]] && moved < 8'(WRITES)) begin
+        address = gate_bases[GATE_ADDRESS*(bank*(TAPS+1)+t)+:GATE_ADDRESS];
+        for (s = 0; s < SLOTS; s = s + 1)
+          if (s < 32'(slot)) address = address + GATE_ADDRESS'(maps[SLOTS*(bank*(TAPS+1)+t)+s]);
+        sent[t] = 1;
+        moved = moved + 1;
+        push[to[BANK-1:0]] = 1;
+        data[to[BANK-1:0]] = {address, word[t]};
+      end
+    end
+  end
+  wire [TAPS:0] rest = waiting & ~sent;
+  wire handed = active & (rest == 0);
+  reg [PIXELS-1:0] rectangle;
+  integer r, c;
+  always @*
+    for (r = 0; r < TILE_ROWS; r = r + 1)
+      for (c = 0; c < TILE_COLUMNS; c = c + 1)
+        rectangle[r*TILE_COLUMNS+c] = ROWS'(r) < out_rows && LINES'(c) < out_columns;
+  assign gate_mask = rectangle << place;
+  generate
+    for (b = 0; b < BANKS; b = b + 1) begin : g_queue
+      wire [PIXELS-1:0] unplaced;
+      write_queue #(GATE_ADDRESS + PIXELS, QUEUE) u (
+          .clk(clk),
+          .rst(rst),
+          .push(push[b]),
+          .data(data[b]),
+          .blocked(gate_reads[b]),
+          .full(fulls[b]),
+          .write(gate_writes[b]),
+          .out({gate_write_at[GATE_ADDRESS*b+:GATE_ADDRESS], unplaced}),
+          .drained(drained[b])
+      );
+      assign gate_words[PIXELS*b+:PIXELS] = unplaced << place;
+    end
+  endgenerate
+
+  wire [CHANNEL:0] second_next = second_at + (CHANNEL + 1)'(handed);
+  wire finished = running & (second_next == count) & (&drained);
+  wire read = reading & (tick + 1 == reading_cycles);
+  always @(posedge clk)
+    if (rst) begin
+      reading <= 0;
+      running <= 0;
+      full <= 0;
+      begun <= 0;
+      fill <= 0;
+      drain <= 0;
+      first_at <= 0;
+      second_at <= 0;
+      round <= 0;
+      tick <= 0;
+      part <= 0;
+      following <= 0;
+      left <= 0;
+    end else begin
+      if (start) begin
+        reading <= count != 0;
+        following <= behind;
+        part <= 0;
+        tick <= 0;
+      end else if (reading) begin
+        tick <= tick + 1;
+        if (read) begin
+          reading <= 0;
+          running <= 1;
+          first_at <= 0;
+          second_at <= 0;
+        end
+      end else if (running) begin
+        first_at <= first_at + (CHANNEL + 1)'(expanded);
+        second_at <= second_next;
+        if (expanding) round <= expanded ? 0 : round + 1;
+        if (expanded) fill <= ~fill;
+        if (handed) drain <= ~drain;
+        if (active) begin
+          begun <= ~handed;
+          left <= rest;
+        end
+        full <= full + 2'(expanded) - 2'(handed);
+        if (finished) begin
+          running <= 0;
+          reading <= part + 1 < parts;
+          part <= part + 1;
+          tick <= 0;
+        end
+      end
+    end
+endmodule

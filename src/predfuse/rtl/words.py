@@ -1,0 +1,52 @@
+"""Words of the gateware's write port: bit fields packed into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from predfuse.errors import InputError
+from predfuse.rtl.machine import Machine, records
+
+
+@dataclass(frozen=True)
+class Word:
+    """One write.
+
+    Attributes:
+        region: Which memories or registers (:func:`predfuse.rtl.machine.records`).
+        bank: Of the memories beside the lanes, 0 elsewhere.
+        index: Address.
+        bits: The data.
+    """
+
+    region: int
+    bank: int
+    index: int
+    bits: int
+
+
+class Packer:
+    """Packs fields into the words of a machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._records = records(machine)
+
+    def word(self, record: str, index: int, bank: int = 0, /, **fields: int | list[int]) -> Word:
+        """One word; every field has to be given and to fit.
+
+        Raises:
+            InputError: A value needs more bits than its field has.
+        """
+        known, bits, at = self._records[record], 0, 0
+        assert set(fields) == {name for name, _, _ in known.fields}, record
+        for name, width, count in known.fields:
+            value = fields[name]
+            values = value if isinstance(value, list) else [value]
+            assert len(values) == count, (record, name)
+            for number in values:
+                if not -(1 << (width - 1)) <= number < 1 << width:
+                    what = f"{number} does not fit the {width} bits of {record}.{name}"
+                    raise InputError("gateware", what, "enlarge the machine or use a smaller network")
+                bits |= (number & ((1 << width) - 1)) << at
+                at += width
+        return Word(known.region, bank, index, bits)

@@ -1,0 +1,26 @@
+"""Small machines for the tests of the gateware, and the simulator that runs them."""
+
+from __future__ import annotations
+
+import pytest
+
+from predfuse.errors import InputError
+from predfuse.rtl.build import find_tools
+from predfuse.rtl.machine import Machine
+from predfuse.rtl.simulator import Simulator
+
+SMALL = Machine(
+    tile_rows=4, tile_columns=4, lanes=4, lane_rows=3, words=2, outputs=8, banks=10, slots=8, side=6, inputs=2, held=4,
+    columns=4, writes=3, queue=2, channels=32, passes=64, codes=256, gate_words=16, tap_words=64, column_words=32,
+    project_rows=32, accumulator=48,
+)  # fmt: skip
+"""So small that tiles are predicted in parts, passes divided, and queues full; as many banks as a channel has words."""
+
+
+def simulator_of(machine: Machine) -> Simulator:
+    """Built; the test is skipped where no compiler or no Verilator is."""
+    try:
+        find_tools()
+    except InputError as error:
+        pytest.skip(str(error))
+    return Simulator(machine)

@@ -1,0 +1,47 @@
+"""Random fused blocks on small machines: every output bit and every planned cycle of passes and predictions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given, settings
+from integer.test_blocks import compiled, integer_input
+from rtl.machines import SMALL, simulator_of
+from strategies import BlockCase, bottlenecks
+
+from predfuse.errors import InputError
+from predfuse.hardware.spec import load_spec
+from predfuse.integer.options import CompileOptions
+from predfuse.integer.reference import _fused, predict_masks
+from predfuse.rtl.machine import Machine
+from predfuse.rtl.run_block import run_block
+from predfuse.rtl.simulator import Simulator
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Simulator:
+    return simulator_of(SMALL)
+
+
+@settings(max_examples=200)
+@given(bottlenecks(with_predictor=True))
+def test_outputs_are_exact_and_cycles_as_planned(simulator: Simulator, case: BlockCase) -> None:
+    assume(case.block.depthwise_weight.shape[1] <= simulator.machine.kernel and case.block.stride <= 2)
+    node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
+    run = run_block(node, x, simulator)
+    exact, _ = _fused(node, x, *predict_masks(node, x))
+    assert (run.output == exact).all()
+    assert all(one.planned == one.measured for one in (*run.lists, *run.predictions)), (run.lists, run.predictions)
+    assert run.passes == 0
+
+
+@settings(max_examples=5)
+@given(bottlenecks(with_predictor=True).filter(lambda case: case.block.depthwise_weight.shape[1] == 7))
+def test_a_block_too_large_is_refused(simulator: Simulator, case: BlockCase) -> None:
+    node = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48))
+    with pytest.raises(InputError, match="a kernel of 7, the gateware holds 3"):
+        run_block(node, integer_input(case), simulator)
+
+
+def test_unknown_machines_are_refused() -> None:
+    with pytest.raises(InputError, match="has no gateware"):
+        Machine.of(load_spec("archon-ics21"))
