@@ -11,21 +11,27 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from predfuse.arrays import Array
 from predfuse.errors import InputError
 from predfuse.files import write_atomically
+from predfuse.readers.arrays import read_metadata, read_safetensors
+from predfuse.readers.boundary import reading
+from predfuse.readers.documents import parse_json
 
 METADATA_KEY = "predfuse"
 """The only safetensors metadata key (several would be written in random order)."""
 
 _MENDS = {"predfuse-program": "make a program of it with predfuse compile"}
 """What to do when a file of another kind is given, by the kind wanted."""
+
+_OLDER = {"predfuse-checkpoint": "convert an older one with tools/convert_checkpoints.py"}
+_CORRUPT, _AGAIN = "its metadata is corrupt", "make or fetch it again"
 
 _STORABLE = frozenset(
     (
@@ -74,7 +80,14 @@ def save_tensor_file(
     except (TypeError, ValueError) as error:
         raise InputError(str(path), f"facts cannot be stored as JSON ({error})", "use plain values only") from error
     metadata = {METADATA_KEY: _canonical({**header, "sha256": _digest(canonical, arrays)})}
-    write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata))
+    write_atomically(path, lambda temporary: _save(arrays, temporary, metadata))
+
+
+def _save(arrays: Mapping[str, Array], path: Path, metadata: dict[str, str]) -> None:
+    try:
+        save_file(dict(arrays), path, metadata)
+    except SafetensorError as error:  # what it makes of a full disk
+        raise OSError(f"{error}") from error
 
 
 def load_tensor_file(path: Path, format_name: str, version: int) -> TensorFile:
@@ -83,47 +96,43 @@ def load_tensor_file(path: Path, format_name: str, version: int) -> TensorFile:
     Raises:
         InputError: The file is missing, unreadable, truncated, altered, or of another format or version.
     """
-    if not path.exists():
-        raise InputError(str(path), "does not exist", "check the path")
-    if path.is_dir():
-        raise InputError(str(path), "is a folder, not a file", "name a file in it")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read ({error.strerror})", "check its permissions") from error
-    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
-        what = "is no intact safetensors file (truncated or corrupt)"
-        raise InputError(str(path), what, "make or fetch it again") from error
-    if METADATA_KEY not in metadata:
-        raise InputError(str(path), f"is no {format_name} file", f"give a file with format {format_name}")
-    kind = stored_format(path)
+    where = str(path)
+    metadata, arrays = read_safetensors(path)
+    kind = _format(metadata)
+    if kind is None and METADATA_KEY not in metadata:
+        raise InputError(where, f"is no {format_name} file", f"give a file with format {format_name}")
     if kind is not None and kind != format_name:
         mend = _MENDS.get(format_name, "give a file of the right kind")
-        raise InputError(str(path), f"holds format {kind!r}, not {format_name!r}", mend)
-    try:
-        header = json.loads(metadata[METADATA_KEY], parse_constant=_refuse_constant)
-        found_version, digest = header["version"], header.pop("sha256")
-        document = header["document"]
-        if not isinstance(document, dict) or set(header) != {"format", "version", "document"}:
-            raise ValueError("unexpected fields")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(str(path), "its metadata is corrupt", "make or fetch it again") from error
-    if found_version != version:
-        what = f"has version {found_version!r} of {format_name}, this program reads {version}"
-        raise InputError(str(path), what, "make it again with this version of predfuse")
-    if digest != _digest(_canonical(header), arrays):
-        raise InputError(str(path), "its content does not match its checksum (corrupt)", "make or fetch it again")
+        raise InputError(where, f"holds format {kind!r}, not {format_name!r}", mend)
+    header = parse_json(where, metadata[METADATA_KEY], _CORRUPT, _AGAIN)
+    if not isinstance(header, dict) or not isinstance(header.get("version"), (int, str)):
+        raise InputError(where, _CORRUPT, _AGAIN)
+    if header["version"] != version:
+        found = repr(header["version"])[:20]
+        what = f"has version {found} of {format_name}, this program reads {version}"
+        raise InputError(where, what, _OLDER.get(format_name, "make it again with this version of predfuse"))
+    digest, document = header.pop("sha256", None), header.get("document")
+    if digest is None or not isinstance(document, dict) or set(header) != {"format", "version", "document"}:
+        raise InputError(where, _CORRUPT, _AGAIN)
+    with reading(where, _CORRUPT):
+        intact = digest == _digest(_canonical(header), arrays)
+    if not intact:
+        raise InputError(where, "its content does not match its checksum (corrupt)", _AGAIN)
     return TensorFile(document, arrays)
 
 
 def stored_format(path: Path) -> str | None:
     """Format name in the metadata of a safetensors file; None where there is none or the file is no such file."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get(METADATA_KEY, "null"))
-    except (SafetensorError, OSError, ValueError):
+        return _format(read_metadata(path))
+    except InputError:
+        return None
+
+
+def _format(metadata: Mapping[str, str]) -> str | None:
+    try:
+        header = parse_json("metadata", metadata.get(METADATA_KEY, "null"))
+    except InputError:
         return None
     name = header.get("format") if isinstance(header, dict) else None
     return name if isinstance(name, str) else None
@@ -133,14 +142,10 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
 def _digest(canonical: str, arrays: Mapping[str, Array]) -> str:
     digest = hashlib.sha256(canonical.encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"\n{name} {array.dtype.name} {array.shape}\n".encode())
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

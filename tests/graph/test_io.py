@@ -18,10 +18,10 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from strategies import networks
 
-from predfuse import tensor_file
 from predfuse.errors import InputError
 from predfuse.graph.io import FORMAT, VERSION, load_network, save_network
 from predfuse.graph.nodes import Bottleneck, Linear, Network, Predictor, Unsupported
+from predfuse.readers import arrays
 from predfuse.tensor_file import METADATA_KEY, load_tensor_file, save_tensor_file
 
 
@@ -173,7 +173,7 @@ def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tensor_file, "safe_open", refuse)
+    monkeypatch.setattr(arrays, "safe_open", refuse)
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
         load_network(tmp_path / "n")
 

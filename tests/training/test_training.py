@@ -27,8 +27,9 @@ from predfuse.models import to_network
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.layerwise import block_loss
 from predfuse.pruning.choose import cubic_sparsity, keep_largest
+from predfuse.tensor_file import save_tensor_file
 from predfuse.training.augment import generator, vary
-from predfuse.training.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
+from predfuse.training.checkpoint import FORMAT, load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from predfuse.training.config import PredictConfig, TrainConfig, load_config, parse_config, stored_config
 from predfuse.training.fast.choose import use_kernels
 from predfuse.training.loop import Stage, Trainer, cosine_rate
@@ -313,10 +314,10 @@ def test_damaged_checkpoints_are_named(finished: dict[str, Path], tmp_path: Path
     refused("does not exist")
     for damaged in (whole[: len(whole) // 2], b"", b"\x00" * 64, whole[:4] + b"\xff" * 4 + whole[8:]):
         broken.write_bytes(damaged)
-        refused("truncated or corrupt")
+        refused("is no intact safetensors file")
     broken.write_bytes(whole)
     refused("holds fusionet, not mobilenetv2", "mobilenetv2")
-    facts = {key: value for key, value in metadata.items() if key not in ("format", "version")}
+    facts = dict(metadata)
     first = next(iter(tensors))
     for changed, message in (
         ({**tensors, first: tensors[first] * float("nan")}, "NaN"),
@@ -326,7 +327,7 @@ def test_damaged_checkpoints_are_named(finished: dict[str, Path], tmp_path: Path
     ):
         write_tensors(broken, changed, facts)
         refused(message)
-    write_tensors(broken, tensors, {**facts, "version": 99})
+    save_tensor_file(broken, FORMAT, 99, facts, {name: tensor.numpy() for name, tensor in tensors.items()})
     refused("has version 99")
     write_tensors(broken, tensors, {**facts, "architecture": "resnet"})
     refused("unknown network 'resnet'")

@@ -17,6 +17,7 @@ import numpy as np
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import NODE_TYPES, Array, Network, Node, Predictor
+from predfuse.readers.boundary import located, reading
 from predfuse.tensor_file import load_tensor_file, save_tensor_file
 
 FORMAT = "predfuse-network"
@@ -25,7 +26,7 @@ VERSION = 1
 _TYPES_BY_NAME: dict[str, type[Node]] = {cls.__name__: cls for cls in NODE_TYPES}
 
 
-def save_network(network: Network, path: Path) -> None:
+def save_network(network: Network, path: str | Path) -> None:
     """Write ``network`` into one file, all of it or nothing; the same network gives the same bytes.
 
     Raises:
@@ -41,10 +42,10 @@ def save_network(network: Network, path: Path) -> None:
         "metadata": network.metadata,
         "nodes": [encode_fields(node, node.name, tensors) for node in network.nodes],
     }
-    save_tensor_file(path, FORMAT, VERSION, document, tensors)
+    save_tensor_file(Path(path), FORMAT, VERSION, document, tensors)
 
 
-def load_network(path: Path, name: str | None = None) -> Network:
+def load_network(path: str | Path, name: str | None = None) -> Network:
     """Read a network written by :func:`save_network`.
 
     Args:
@@ -56,11 +57,9 @@ def load_network(path: Path, name: str | None = None) -> Network:
             ``name``, lacks or has surplus fields or tensors, or describes an impossible network (NaN weights, shapes
             that do not fit).
     """
-    file = load_tensor_file(path, FORMAT, VERSION)
-    try:
+    file = load_tensor_file(Path(path), FORMAT, VERSION)
+    with reading(str(path), "describes something impossible"), located(path):
         network = _decode_network(file.document, dict(file.tensors))
-    except InputError as error:
-        raise InputError(f"{path}: {error.where}", error.what, error.mend) from error
     if name is not None and network.name != name:
         raise InputError(str(path), f"holds network {network.name!r}, not {name!r}", f"give a file of {name}")
     return network

@@ -13,6 +13,7 @@ from predfuse.errors import InputError
 from predfuse.graph.io import decode_fields, encode_fields, require_fields, typed
 from predfuse.graph.nodes import Array
 from predfuse.integer.program import NODE_TYPES, IntegerNode, Layout, Program, ProgramNode
+from predfuse.readers.boundary import located, reading
 from predfuse.tensor_file import load_tensor_file, save_tensor_file, stored_format
 
 FORMAT = "predfuse-program"
@@ -55,10 +56,8 @@ def load_program(path: str | Path) -> Program:
             or tensors, or describes an impossible program.
     """
     file = load_tensor_file(Path(path), FORMAT, VERSION)
-    try:
+    with reading(str(path), "describes something impossible"), located(path):
         return _decode(file.document, dict(file.tensors))
-    except InputError as error:
-        raise InputError(f"{path}: {error.where}", error.what, error.mend) from error
 
 
 def _decode(document: dict[str, Any], tensors: dict[str, Array]) -> Program:

@@ -25,6 +25,7 @@ from predfuse.models.inverted import (
 )
 from predfuse.models.layers import Cnn, initialise
 from predfuse.models.lower import to_network
+from predfuse.readers.boundary import reading
 
 # few channels a group and a middle 12 to 72 times the outside: the shape for which fusion pays
 _wide_inside = partial(
@@ -67,6 +68,9 @@ _REGISTRY: dict[str, Callable[..., Cnn]] = {
     "shufflenet-fused": shufflenet_fused,
 }
 
+MAX_PARAMETERS, MAX_SIZE, MAX_BLOCKS = 2**28, 2**16, 1000
+"""Most parameters of a network, and the largest values of its options: of sizes, and of what counts blocks."""
+
 
 def names() -> list[str]:
     """The registered names."""
@@ -91,13 +95,28 @@ def build(name: str, seed: int = 0, **options: Any) -> Cnn:
     for key in options:
         if key not in known:
             raise InputError(f"network {name!r}", f"has no option {key!r}", f"use some of {', '.join(known)}")
-    try:
-        with torch.random.fork_rng(devices=[]):  # torch initialises every layer from the global state first
-            model = factory(**{key: _tuples(value) for key, value in options.items()})
-    except TypeError as error:
-        raise InputError(f"network {name!r}", f"cannot use these options ({error})", "correct their types") from error
+    for key, value in options.items():
+        _require_possible(name, key, value)
+    plain = {key: _tuples(value) for key, value in options.items()}
+    # torch initialises every layer from the global state first
+    with reading(f"network {name!r}", "cannot use these options", "correct them"), torch.random.fork_rng(devices=[]):
+        with torch.device("meta"):  # no memory yet
+            size = sum(parameter.numel() for parameter in factory(**plain).parameters())
+        if size > MAX_PARAMETERS:
+            what = f"would have {size:,} parameters, more than {MAX_PARAMETERS:,}"
+            raise InputError(f"network {name!r}", what, "use fewer channels")
+        model = factory(**plain)
     initialise(model, seed)
     return model
+
+
+def _require_possible(name: str, key: str, value: Any) -> None:
+    """Refuse sizes that would take for ever to build."""
+    numbers = value if isinstance(value, (list, tuple)) else [value]
+    largest = MAX_BLOCKS if key in ("depth", "stage_blocks") else MAX_SIZE
+    for number in numbers:
+        if isinstance(number, (int, float)) and not abs(number) <= largest:
+            raise InputError(f"network {name!r}", f"option {key} is {number}", f"use at most {largest:,}")
 
 
 def _tuples(value: Any) -> Any:

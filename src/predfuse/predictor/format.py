@@ -33,6 +33,8 @@ class PredictorFormat:
     def __post_init__(self) -> None:
         if type(self.bits) is not int or not 2 <= self.bits <= 8:
             raise InputError("bits", f"is {self.bits!r}", "use a whole number from 2 to 8")
+        if self.scales not in get_args(Scales):
+            raise InputError("scales", f"is {self.scales!r}", f"use {' or '.join(get_args(Scales))}")
         if type(self.largest_weight) is not int or self.largest_weight not in get_args(LargestWeight):
             raise InputError("largest_weight", f"is {self.largest_weight!r}", "use 1, 2 or 4")
 

@@ -50,6 +50,15 @@ def reading(where: str, what: str, mend: str = AGAIN) -> Iterator[None]:
         raise InputError(where, what + _reason(error), mend) from error
 
 
+@contextmanager
+def located(path: str | Path) -> Iterator[None]:
+    """Put the file in front of the place an :class:`InputError` inside names."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error.where}", error.what, error.mend) from error
+
+
 def _reason(error: Exception) -> str:
     text = re.sub(r" ?<[^>]* at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
     return f" ({text if len(text) <= _SHOWN else text[:_SHOWN] + '...'})" if text else f" ({type(error).__name__})"

@@ -6,31 +6,35 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from predfuse import models
+from predfuse.data.dataset import LEAST_STD
 from predfuse.errors import InputError
-from predfuse.files import write_atomically
 from predfuse.models.layers import Cnn
 from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.initialise import attach_empty_predictors
+from predfuse.readers.boundary import located
+from predfuse.readers.documents import validated
+from predfuse.tensor_file import load_tensor_file, save_tensor_file
 from predfuse.training.pruning import make_shifts_prunable, prunable_shifts
 
 FORMAT = "predfuse-checkpoint"
-VERSION = 1
+VERSION = 2
+"""2: in the one form of all files, with a checksum (1 had none)."""
 RETRAIN = "check the path or train it again"
+LARGEST = 1e18
+"""Largest value of a weight, statistic or state; squares of larger ones overflow."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata to one file, atomically."""
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {"predfuse": json.dumps({"format": FORMAT, "version": VERSION, **metadata}, sort_keys=True)}
-    write_atomically(path, lambda temporary: save_file(plain, temporary, metadata=header))
+    """Write tensors and JSON metadata to one file with a checksum, atomically (see :mod:`predfuse.tensor_file`)."""
+    plain = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    save_tensor_file(path, FORMAT, VERSION, json.loads(json.dumps(metadata)), plain)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -39,24 +43,26 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: Missing, truncated or corrupt file, or one of another format or version.
     """
-    where = str(path)
-    if not path.is_file():
-        raise InputError(where, "does not exist", RETRAIN)
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get("predfuse")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise InputError(where, f"is truncated or corrupt ({error})", RETRAIN) from error
-    try:
-        metadata = json.loads(header) if header else {}
-    except ValueError as error:
-        raise InputError(where, "has corrupt metadata", RETRAIN) from error
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise InputError(where, "is not a predfuse checkpoint", "name a file written by predfuse train")
-    if metadata.get("version") != VERSION:
-        raise InputError(where, f"has version {metadata.get('version')}, not {VERSION}", "use a matching predfuse")
-    return tensors, metadata
+    file = load_tensor_file(path, FORMAT, VERSION)
+    return {name: torch.from_numpy(array) for name, array in file.tensors.items()}, file.document
+
+
+class _Facts(BaseModel):
+    """What a checkpoint has to say for a network to be built from it, where it says it at all."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+    architecture: str
+    options: dict[str, Any] = {}
+    bits: int | None = None
+    shifts: Literal["pruned"] | None = None
+    stage: str = ""
+    data: str = ""
+    test_accuracy: float = Field(0.0, ge=0, le=1)
+    mean: list[Annotated[float, Field(ge=0, le=1)]] = []
+    std: list[Annotated[float, Field(ge=LEAST_STD, le=1)]] = []
+    labels: list[str] = []
+    config: dict[str, Any] = {}
 
 
 def save_checkpoint(path: Path, model: Cnn, metadata: Mapping[str, Any]) -> None:
@@ -84,17 +90,26 @@ def load_checkpoint(path: Path, architecture: str | None = None) -> tuple[Cnn, d
             surplus, of another shape, or not finite.
     """
     tensors, metadata = read_tensors(path)
-    name = metadata.get("architecture")
-    if not isinstance(name, str) or name not in models.names():
+    facts = validated(_Facts, metadata, str(path), RETRAIN)
+    name = facts.architecture
+    if name not in models.names():
         raise InputError(str(path), f"holds the unknown network {name!r}", "use a matching predfuse")
     if architecture is not None and name != architecture:
         raise InputError(str(path), f"holds {name}, not {architecture}", f"name a checkpoint of {architecture}")
-    model = models.build(name, **metadata.get("options", {}))
+    with located(path):
+        model = models.build(name, **facts.options)
+    channels = model.input_shape[0]
+    for label, values in (("mean", facts.mean), ("std", facts.std)):
+        if len(values) not in (0, channels):
+            raise InputError(str(path), f"has {len(values)} values of {label} for {channels} channels", RETRAIN)
+    if facts.labels and len(facts.labels) != model.options.get("num_classes"):
+        raise InputError(str(path), f"has {len(facts.labels)} labels, another number than classes", RETRAIN)
     if metadata.get("shifts") == "pruned":
         make_shifts_prunable(model)
     if metadata.get("bits"):
         known = {field.name: metadata[field.name] for field in fields(PredictorFormat) if field.name in metadata}
-        attach_empty_predictors(model, PredictorFormat(**known))
+        with located(path):
+            attach_empty_predictors(model, PredictorFormat(**known))
     fill(model, tensors, str(path))
     model.eval()
     return model, metadata
@@ -113,8 +128,15 @@ def fill(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> N
         if tensors[name].shape != tensor.shape:
             shapes = f"{tuple(tensors[name].shape)} instead of {tuple(tensor.shape)}"
             raise InputError(where, f"{name} has shape {shapes}", "use a checkpoint of this very network")
+        if tensors[name].dtype != tensor.dtype:
+            types = f"{tensors[name].dtype}, not {tensor.dtype}".replace("torch.", "")
+            raise InputError(where, f"{name} holds {types}", "use a checkpoint of this very network")
         if tensors[name].is_floating_point() and not tensors[name].isfinite().all():
             raise InputError(where, f"{name} holds NaN or infinite values", RETRAIN)
+        if tensors[name].is_floating_point() and bool((tensors[name].abs() > LARGEST).any()):
+            raise InputError(where, f"{name} holds values above {LARGEST:.0e}", RETRAIN)
+        if name.endswith(("running_var", "num_batches_tracked")) and bool((tensors[name] < 0).any()):
+            raise InputError(where, f"{name} is negative", RETRAIN)
     for name in tensors:
         if name not in wanted:
             raise InputError(where, f"holds the unknown tensor {name}", "use a checkpoint of this very network")

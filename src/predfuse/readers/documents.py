@@ -1,0 +1,208 @@
+"""Reading YAML and JSON: the only place that parses either, strict about what plain parsers pass over in silence.
+
+Doubled keys, numbers that are not finite, whole numbers of more than 64 bits, aliases that refer to themselves or
+multiply, and endless nesting are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from predfuse.errors import InputError
+from predfuse.readers.boundary import AGAIN, DOCUMENT_BYTES, JSON_BYTES, read_bytes, read_text, reading
+
+MAX_NODES = 100_000
+"""Most values a YAML document may hold, with every alias written out."""
+MAX_WHOLE = 2**64
+_MERGE = "tag:yaml.org,2002:merge"
+_CORRECT = "correct the file"
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, refusing a key given twice (plain YAML would keep the last and drop the first)."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.YAMLError(f"a key that is no plain word, line {key.start_mark.line + 1}")
+            plain = key.value if key.tag == _MERGE else self.construct_object(key)
+            if plain in seen:
+                raise yaml.YAMLError(f"the key {key.value!r} is given twice, line {key.start_mark.line + 1}")
+            seen.add(plain)
+        return node
+
+
+def parse_yaml(where: str, text: str) -> Any:
+    """The plain values of a YAML document; None of an empty one.
+
+    Args:
+        where: The file, for messages.
+        text: Its text.
+
+    Raises:
+        InputError: It is no YAML, too large, or holds anything this module refuses.
+    """
+    if len(text.encode(errors="replace")) > DOCUMENT_BYTES:
+        raise InputError(where, f"holds more than {DOCUMENT_BYTES:,} bytes", "give a smaller file")
+    with reading(where, "is not valid YAML", _CORRECT):
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _require_small(where, node)
+            value = loader.construct_document(node)
+        finally:
+            loader.dispose()
+        _require_plain(where, value)
+    return value
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain values of a YAML file.
+
+    Raises:
+        InputError: As :func:`parse_yaml`, or the file cannot be read.
+    """
+    return parse_yaml(str(path), read_text(path, mend=_CORRECT))
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The fields of a YAML file.
+
+    Raises:
+        InputError: As :func:`read_yaml`, or it holds something else than fields.
+    """
+    return require_mapping(str(path), read_yaml(path))
+
+
+def require_mapping(where: str, value: Any) -> dict[str, Any]:
+    """``value`` as fields.
+
+    Raises:
+        InputError: It is none, or a key is no text.
+    """
+    if not isinstance(value, dict):
+        raise InputError(where, f"holds a {type(value).__name__}, not fields", "write `field: value` lines")
+    for key in value:
+        if not isinstance(key, str):
+            raise InputError(where, f"has the key {key!r}, which is no text", "quote or correct it")
+    return value
+
+
+def _require_small(where: str, root: yaml.Node) -> None:
+    """Refuse aliases that refer to themselves, or make more than :data:`MAX_NODES` values of a small file."""
+    sizes: dict[int, int | None] = {}
+
+    def size(node: yaml.Node) -> int:
+        known = sizes.get(id(node), 0)
+        if known is None:
+            raise InputError(where, "has an alias that refers to itself", _CORRECT)
+        if known:
+            return known
+        sizes[id(node)] = None
+        children = node.value if isinstance(node, yaml.CollectionNode) else ()
+        parts = (part for child in children for part in (child if isinstance(child, tuple) else (child,)))
+        total = 1 + sum(size(part) for part in parts)
+        if total > MAX_NODES:
+            raise InputError(where, f"has more than {MAX_NODES:,} values, aliases written out", "write less")
+        sizes[id(node)] = total
+        return total
+
+    size(root)
+
+
+def _require_plain(where: str, value: Any) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _require_plain(where, key)
+            _require_plain(where, item)
+    elif isinstance(value, (list, tuple, set)):
+        for item in value:
+            _require_plain(where, item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(where, f"holds {value}, which is no finite number", _CORRECT)
+    elif isinstance(value, int) and abs(value) >= MAX_WHOLE:
+        raise InputError(where, "holds a whole number of more than 64 bits", _CORRECT)
+
+
+def parse_json(where: str, text: str | bytes, what: str = "is no intact JSON", mend: str = AGAIN) -> Any:
+    """The plain values of a JSON document.
+
+    Args:
+        where: The file, for messages.
+        text: Its text.
+        what: What is said of a malformed one.
+        mend: What the user can do.
+
+    Raises:
+        InputError: It is no JSON, or holds anything this module refuses.
+    """
+    with reading(where, what, mend):
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+
+
+def read_json(path: Path, what: str = "is no intact JSON", mend: str = AGAIN) -> Any:
+    """The plain values of a JSON file.
+
+    Raises:
+        InputError: As :func:`parse_json`, or the file cannot be read.
+    """
+    return parse_json(str(path), read_bytes(path, JSON_BYTES, mend), what, mend)
+
+
+def read_json_lines(path: Path, what: str = "is no JSON-lines log", mend: str = AGAIN) -> list[dict[str, Any]]:
+    """The objects of a file that holds one a line; blank lines are passed over.
+
+    Raises:
+        InputError: As :func:`read_json`, or a line holds something else than an object.
+    """
+    lines = read_text(path, JSON_BYTES, mend).splitlines()
+    found = [parse_json(str(path), line, what, mend) for line in lines if line.strip()]
+    if not all(isinstance(entry, dict) for entry in found):
+        raise InputError(str(path), what, mend)
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        _refuse(text[:20])
+    return value
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no finite number")
+
+
+def validated(model: type[Model], raw: Any, where: str, mend: str = "correct the value") -> Model:
+    """Plain values as a checked object; the first complaint becomes one line.
+
+    Raises:
+        InputError: An unknown key, a missing one, or a value that does not fit.
+    """
+    with reading(where, "holds values that cannot be checked", _CORRECT):
+        try:
+            return model.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(step)[:60] for step in first["loc"]) or "document"
+            if first["type"] == "extra_forbidden":
+                raise InputError(where, f"{key} is not a known key", "remove or rename it") from error
+            raise InputError(where, f"{key} {first['msg'][:1].lower()}{first['msg'][1:]}", mend) from error
