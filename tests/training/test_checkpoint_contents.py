@@ -24,7 +24,8 @@ FACTS = {"stage": "vanilla", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "l
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "vanilla.safetensors"
-    save_checkpoint(path, models.build("mobilenetv2", channels=(4, 4), strided=(), stem_channels=4, tail_channels=8), FACTS)
+    small = models.build("mobilenetv2", channels=(4, 4), strided=(), stem_channels=4, tail_channels=8)
+    save_checkpoint(path, small, FACTS)
     return path
 
 
