@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,9 +11,11 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from predfuse.cli.options import Csv, Json, Report
-from predfuse.cli.output import Outputs
+from predfuse.cli.output import STDOUT, Outputs, write
+from predfuse.errors import InputError
 from predfuse.hardware.area import area_items, total_area_um2
 from predfuse.hardware.spec import load_spec, names
+from predfuse.hardware.template import commented_yaml
 from predfuse.report.terminal import table, text_columns
 
 commands = typer.Typer()
@@ -55,7 +58,8 @@ def list_accelerators(
         headings = ["name", "kind", "PEs", "MHz", "mm2", "description"]
         console.print(text_columns(table("Accelerators", headings, rows), 1, 5))
         console.print(
-            "predfuse accelerators show NAME prints all fields; a YAML file of the same form works wherever NAME does.",
+            "predfuse accelerators show NAME              # all fields; a YAML file works wherever NAME does\n"
+            "predfuse accelerators new --from NAME -o my.yaml  # a commented file to begin with",
             soft_wrap=True,
         )
 
@@ -101,6 +105,20 @@ def show_accelerator(
     }
     table_rows = [dict(zip(("field", "value", "what_it_is"), row, strict=True)) for row in fields]
     outputs.emit(spec.name, figures, table_rows, show)
+
+
+@commands.command("new")
+def new_accelerator(
+    output: Annotated[Path, typer.Option("--output", "-o", help="YAML file to write; - is standard output.")],
+    start: Annotated[str, typer.Option("--from", help="Shipped accelerator or YAML file to begin with.")] = "archon",
+) -> None:
+    """Write a machine of your own to begin with: every field with what it is, and which hang together."""
+    if output != STDOUT and output.exists():
+        raise InputError(str(output), "exists", "name another file, or remove it")
+    outputs = Outputs(text=output)
+    write(output, commented_yaml(load_spec(start), "mine" if outputs.to_stdout else output.stem))
+    if not outputs.to_stdout:
+        typer.echo(f"wrote {output}", err=True)
 
 
 def _fields(part: BaseModel, prefix: str = "") -> list[list[str]]:
