@@ -111,6 +111,7 @@ def compile(
 
     How close the integers are to the model on the first calibration images stands in the program's
     ``metadata["agreement"]`` (:class:`predfuse.integer.agreement.Agreement`); where they are not, a warning is logged.
+    So is the price of every block whose weights are not pruned.
 
     Args:
         model: Any PyTorch model :func:`predfuse.predictor.prepare.prepare` took (or one without predictors), a
@@ -140,7 +141,11 @@ def compile(
         if name or mean or std or labels:
             raise InputError("compile", "a network has its own name, mean, std and labels", "set them in the network")
         network = _network(model, "compile")
-    return compile_and_compare(network, pixels, options)[0]
+    from predfuse.hardware.cycle.warn_unpruned import warn_unpruned
+
+    program = compile_and_compare(network, pixels, options)[0]
+    warn_unpruned(program, pixels)
+    return program
 
 
 @overload

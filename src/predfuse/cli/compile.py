@@ -28,6 +28,7 @@ from predfuse.cli.options import (
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.files import sha256_of_file
+from predfuse.hardware.cycle.warn_unpruned import warn_unpruned
 from predfuse.integer import MachineResult, run_program
 from predfuse.integer.agreement import Agreement, compile_and_compare
 from predfuse.integer.calibration_images import calibration_images
@@ -87,6 +88,7 @@ def compile_command(
         task = progress.add_task("check", total=len(calibration.images))
         result = run_program(program, calibration.images, progress=lambda done: progress.advance(task, done))
     save_program(program, output)
+    unpruned = warn_unpruned(program, calibration.images)
     layers = [describe(node, result.saturations[node.name]) for node in program.nodes]
     saturations = sum(result.saturations.values())
     summary = {
@@ -98,6 +100,7 @@ def compile_command(
         "layers": layers,
         "saturations": saturations,
         "agreement": agreement.facts(),
+        "unpruned": list(unpruned),
     }
 
     def show(shown: Console) -> None:

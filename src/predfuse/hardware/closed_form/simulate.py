@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
@@ -12,6 +13,7 @@ from predfuse.hardware.closed_form.sparse import sparse_stage
 from predfuse.hardware.fusable import why_not_fused
 from predfuse.hardware.result import LedgerEntry, SimulationResult, StageResult, Status
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
+from predfuse.hardware.unpruned import is_unpruned
 from predfuse.hardware.workload import EXPAND_OR_LAYER, MAIN, Operation, WorkItem, Workload, workload
 from predfuse.integer.program import Program
 
@@ -48,7 +50,13 @@ def simulate(
     """
     if fidelity != PAPER:
         raise InputError("fidelity", f"is {fidelity!r}", f"use {PAPER}, or simulate_cycles for cycle fidelity")
-    return simulate_workload(workload(what), spec, allow_unsupported=allow_unsupported, tiles=tiles)
+    work = workload(what)
+    result = simulate_workload(work, spec, allow_unsupported=allow_unsupported, tiles=tiles)
+    unpruned = [item.node for item in work.items if is_unpruned(item)] if isinstance(spec, ArchonSpec) else []
+    if not unpruned:
+        return result
+    note = f"not pruned: {', '.join(unpruned)}; what that costs, closed forms do not say: see cycle fidelity"
+    return replace(result, notes=(*result.notes, note))
 
 
 def simulate_workload(

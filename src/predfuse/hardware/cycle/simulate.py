@@ -13,7 +13,8 @@ from predfuse.graph.nodes import Array, Network, Unsupported
 from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
-from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec
+from predfuse.hardware.unpruned import price_notes
 from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.program import Program
 from predfuse.integer.run import to_integers
@@ -39,7 +40,13 @@ def simulate_cycles(
     for name, reason in () if allow_unsupported else unsupported.items():
         raise InputError(f"layer {name}", reason, "replace it, or list it with allow_unsupported")
     runs = _runs(what, spec, images)
-    return [replace(run, result=run.result.with_unsupported(unsupported)) for run in runs]
+    notes: tuple[str, ...] = ()
+    if isinstance(spec, ArchonSpec) and not unsupported:
+        notes = price_notes(what, spec.name, runs[0].result.layer_cycles())
+    results = (replace(run.result, notes=(*run.result.notes, *notes)) for run in runs)
+    return [
+        replace(run, result=result.with_unsupported(unsupported)) for run, result in zip(runs, results, strict=True)
+    ]
 
 
 def _runs(what: Network | Program, spec: AcceleratorSpec, images: Array | None) -> list[CycleRun]:
