@@ -193,7 +193,7 @@ class Conv2dSame(nn.Conv2d):
     """timm."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = pad_same(x, self.weight.shape[-2:], self.stride, self.dilation)
+        x = pad_same(x, list(self.weight.shape[-2:]), list(self.stride), list(self.dilation))
         return F.conv2d(x, self.weight, self.bias, self.stride, (0, 0), self.dilation, self.groups)
 
 
@@ -543,6 +543,10 @@ class FrozenBatchNorm(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.weight: Tensor
+        self.bias: Tensor
+        self.running_mean: Tensor
+        self.running_var: Tensor
         for name, value in (("weight", 1.5), ("bias", 0.25), ("running_mean", 0.5), ("running_var", 2.0)):
             self.register_buffer(name, torch.full((channels,), value) + torch.arange(channels) / 10)
 

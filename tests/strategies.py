@@ -6,13 +6,14 @@ Shapes are drawn by hypothesis (so that it can shrink them), contents by NumPy f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import strategies as st
 
 from predfuse.graph.nodes import (
     INPUT,
+    Activation,
     Add,
     Array,
     Bottleneck,
@@ -29,7 +30,7 @@ from predfuse.graph.nodes import (
 from predfuse.predictor.format import PredictorFormat
 
 PREDICTOR_FORMATS = st.builds(PredictorFormat, bits=st.sampled_from((2, 4)), largest_weight=st.sampled_from((1, 2, 4)))
-ACTIVATIONS = st.sampled_from(("relu", "relu6", "linear"))
+ACTIVATIONS: st.SearchStrategy[Activation] = st.sampled_from(("relu", "relu6", "linear"))
 SEEDS = st.integers(0, 2**32 - 1)
 DENSITIES = st.sampled_from((0.0, 0.2, 0.6, 1.0))
 
@@ -134,7 +135,7 @@ def bottlenecks(
 
 def random_masks(rng: np.random.Generator, case: BlockCase) -> tuple[Array, Array]:
     """Masks of random states for a block and its input; only ReLU6 stages are ever saturated."""
-    _, rows, columns = case.block.output_shape([case.x.shape])  # type: ignore[list-item]
+    _, rows, columns = case.block.output_shape([case.x.shape])
     middle = case.block.middle_channels
     states = [3 if a == "relu6" else 2 for a in (case.block.expand_activation, case.block.depthwise_activation)]
     mask1 = rng.integers(0, states[0], (middle, *case.x.shape[1:])).astype(np.int8)
@@ -169,7 +170,7 @@ def convolutions(draw: st.DrawFn, name: str, source: str, in_shape: Shape) -> Co
 @st.composite
 def pools(draw: st.DrawFn, name: str, source: str, in_shape: Shape) -> Pool:
     """Average and maximum pooling, windowed or global."""
-    kind = draw(st.sampled_from(("average", "max")))
+    kind: Literal["average", "max"] = draw(st.sampled_from(("average", "max")))
     kernel = draw(st.integers(0, min(3, *in_shape[1:])))
     if kernel == 0:
         return Pool(name, (source,), kind)

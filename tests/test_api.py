@@ -22,7 +22,7 @@ from predfuse.errors import InputError
 from predfuse.fusion.results import ExecutionResult
 from predfuse.graph.io import save_network
 from predfuse.graph.nodes import Network
-from predfuse.hardware import load_spec
+from predfuse.hardware import ArchonSpec, load_spec
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.workload import workload
 from predfuse.integer import MachineResult, reference
@@ -81,6 +81,7 @@ def test_cycles_of_a_program_come_from_the_masks_of_the_integer_machine() -> Non
     program = predfuse.compile(graph, np.random.default_rng(0).normal(size=(4, *graph.input_shape)))
     images = np.random.default_rng(1).normal(size=(2, *graph.input_shape)).astype(np.float32)
     spec = load_spec("archon-ics21")
+    assert isinstance(spec, ArchonSpec)
     integers, _ = to_integers(program, images[:1])
     masks = reference.run_image(program, integers[0]).masks
     expected = run_archon(prepare(program, spec), masks).result

@@ -16,6 +16,7 @@ import explore_evaluations
 import psutil
 
 from predfuse.explore.evaluation import Cache
+from predfuse.explore.networks import make_subject
 from predfuse.explore.result import pareto_front
 from predfuse.explore.search import Progress, explore
 from predfuse.explore.space import parse_space
@@ -49,8 +50,9 @@ def main(folder: Path, killed: bool) -> None:
     result = explore(space, folder, workers=2, progress=progress, evaluation=explore_evaluations.cheap)
     seconds = time.monotonic() - began
     vectors = {}
+    subject = make_subject(space.split(result.rows[0].point)[1])
     for row in result.rows:
-        found = explore_evaluations.cheap(space.split(row.point)[0], None).metrics
+        found = explore_evaluations.cheap(space.split(row.point)[0], subject).metrics
         assert found == row.outcome.metrics
         vectors[row.number] = (found["total_cycles"], found["energy_uj"])
     assert [row.number for row in result.rows] == list(range(POINTS)) and space.size == POINTS

@@ -24,7 +24,9 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "tools"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/bin:/usr/bin")
-    monkeypatch.setattr(fetch.shutil, "which", lambda tool: str(folder / tool) if (folder / tool).exists() else None)
+    monkeypatch.setattr(
+        "predfuse.data.fetch.shutil.which", lambda tool: str(folder / tool) if (folder / tool).exists() else None
+    )
     return folder
 
 

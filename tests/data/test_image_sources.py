@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_unusable_images_are_refused(tmp_path: Path) -> None:
         ({"images": np.zeros((2, *SHAPE), np.uint8), "labels": np.zeros(3, np.int64)}, "its labels are int64 (3,)"),
         ({"images": np.zeros((1, *SHAPE), np.uint8), "labels": np.zeros(1, np.float32)}, "its labels are float32"),
     ):
-        save_file(tensors, path)
+        save_file(dict[str, Any](tensors), path)
         refused(path, message)
     np.save(tmp_path / "a.npy", np.zeros((1, *SHAPE), np.int32))
     refused(tmp_path / "a.npy", "its images are int32")

@@ -133,7 +133,7 @@ def test_the_plan_counts_shared_stages_once(variants: Path, tmp_path: Path) -> N
     left, hours = plan_ablation(variants, tmp_path)
     vanilla, whole = tasks(config)[0].work, sum(task.work for task in tasks(config)) / by_name["base"]
     assert hours == pytest.approx((whole - vanilla) / vanilla * 0.01)
-    assert plan_ablation(variants, tmp_path, jobs=2)[1] == pytest.approx(hours / 2)
+    assert hours is not None and plan_ablation(variants, tmp_path, jobs=2)[1] == pytest.approx(hours / 2)
     assert dict(left)["base"] == pytest.approx((whole * by_name["base"] - vanilla) / (whole - vanilla))
     shown = CliRunner().invoke(app, ["ablate", str(variants), "-o", str(tmp_path), "--plan"], env={"COLUMNS": "90"})
     assert shown.exit_code == 0 and "no shifts" in shown.output and "hours" in shown.output

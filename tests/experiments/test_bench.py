@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,12 @@ from predfuse.training.pruning import Pruner
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny untrained FusioNet as training would leave it: vanilla, pruned, with predictors."""
     folder = tmp_path_factory.mktemp("run")
-    options = {"stage_channels": [8, 8], "stage_middle": [32, 32], "stage_blocks": [1, 1], "last_channels": 8}
+    options: dict[str, Any] = {
+        "stage_channels": [8, 8],
+        "stage_middle": [32, 32],
+        "stage_blocks": [1, 1],
+        "last_channels": 8,
+    }
     model = models.build("fusionet", input_shape=[1, 28, 28], stem_stride=2, tail_channels=16, **options)
     facts = {"data": "fashion-mnist", "mean": [0.3], "std": [0.3]}
     save_checkpoint(folder / "vanilla.safetensors", model, {**facts, "stage": "vanilla"})
@@ -77,7 +83,7 @@ def test_limits_are_judged() -> None:
 
 def test_rounds_take_the_best_of_each_job(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 3.0, 3.0, 4.0, 4.0, 6.0, 6.0, 9.0])
-    monkeypatch.setattr(bench.time, "process_time", lambda: next(clock))
+    monkeypatch.setattr("predfuse.experiments.bench.time.process_time", lambda: next(clock))
     assert bench._best_seconds([lambda: None, lambda: None], 2) == [2.0, 1.0]
 
 

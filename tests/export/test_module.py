@@ -40,7 +40,7 @@ def test_modules_give_what_the_reference_gives(data: st.DataObject, form: Form) 
 @settings(max_examples=25)
 def test_blocks_give_what_the_reference_gives(data: st.DataObject, form: Form) -> None:
     case: BlockCase = data.draw(bottlenecks(with_predictor=True))
-    network = Network("block", case.x.shape, (case.block,))  # type: ignore[arg-type]
+    network = Network("block", case.x.shape, (case.block,))
     with torch.no_grad():
         got = to_module(network, form).double()(torch.from_numpy(case.x)[None])[0].numpy()
     wanted = run_block(form, case.block, case.x)

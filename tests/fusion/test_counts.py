@@ -63,6 +63,7 @@ def test_formulas_of_a_block_by_enumeration(case: BlockCase) -> None:
     layer = count_network(network).layers[0]
     _, height, width = case.x.shape
     outputs, rows, columns = network.shapes()["b1"]
+    assert block.predictor is not None
     dense = pruned = fused = predictor = 0
     for weights, ternary, pixels in (
         (block.expand_weight, block.predictor.expand, height * width),

@@ -95,7 +95,7 @@ def _slow_block_counts(block: Bottleneck, x: Array, mask1: Array, mask2: Array) 
 def test_block_statistics_equal_their_definitions(data: st.DataObject, mode: Any) -> None:
     case = data.draw(bottlenecks(with_predictor=True))
     block = case.block
-    network = Network("one", case.x.shape, (block,))  # type: ignore[arg-type]
+    network = Network("one", case.x.shape, (block,))
     images = np.stack([case.x, case.x * -1.5])
     result = run_network(network, images, mode, keep=["b1"])
     statistics = result.block("b1")

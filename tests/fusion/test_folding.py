@@ -31,7 +31,8 @@ def test_dtype_and_zeros_are_kept() -> None:
     rng = np.random.default_rng(2)
     weight = rng.normal(size=(4, 3, 3)).astype(np.float32)
     weight[1] = 0
-    folded, shift = fold_batch_norm(weight, *_statistics(4, rng), 1e-5)
+    gamma, beta, mean, var = _statistics(4, rng)
+    folded, shift = fold_batch_norm(weight, gamma, beta, mean, var, 1e-5)
     assert folded.dtype == shift.dtype == np.float32
     assert not folded[1].any() and folded[0].all()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def test_large_offsets_stay_exact(case: BlockCase) -> None:
 @pytest.mark.parametrize("shift", [-70, -33, -1, 0, 3, 64, 100])
 def test_extreme_scales_saturate_instead_of_overflowing(shift: int) -> None:
     rng = np.random.default_rng(0)
-    predictor = Predictor(0, *(rng.integers(0, 1, shape) for shape in ((1, 1), (1,), (1,), (1, 1, 1), (1,))))
+    parts: list[Any] = [rng.integers(0, 1, shape) for shape in ((1, 1), (1,), (1,), (1, 1, 1), (1,))]
+    predictor = Predictor(0, *parts)
     values = np.array([-(2**40), -1, 0, 1, 2**40])
     wanted = [max(-8, min(7, (v << -shift) if shift < 0 else v >> shift)) for v in values.tolist()]
     assert quantise_input(predictor, values, shift).tolist() == wanted
@@ -70,9 +72,10 @@ def test_states_of_the_three_activations() -> None:
 
 def test_unusable_inputs_are_refused() -> None:
     rng = np.random.default_rng(0)
-    predictor = Predictor(0, *(rng.integers(0, 1, shape) for shape in ((2, 2), (2,), (2,), (2, 1, 1), (2,))))
-    arrays = [rng.normal(size=shape) for shape in ((2, 2), (2,), (2, 1, 1), (2,), (2, 2), (2,))]
-    block = Bottleneck("b1", ("input",), *arrays, padding=(0, 0, 0, 0), predictor=predictor)
+    parts: list[Any] = [rng.integers(0, 1, shape) for shape in ((2, 2), (2,), (2,), (2, 1, 1), (2,))]
+    predictor = Predictor(0, *parts)
+    arrays: list[Any] = [rng.normal(size=shape) for shape in ((2, 2), (2,), (2, 1, 1), (2,), (2, 2), (2,))]
+    block = Bottleneck("b1", ("input",), *arrays, padding=(0, 0, 0, 0), predictor=predictor)  # type: ignore[misc]
     with pytest.raises(InputError, match="NaN"):
         predict_masks(block, np.full((2, 3, 3), np.nan))
     with pytest.raises(InputError, match="fraction_bits"):

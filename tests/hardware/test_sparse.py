@@ -26,7 +26,8 @@ def spec() -> EyerissSpec:
 def counted_one_by_one(op: Operation, mapping: Mapping) -> dict[tuple[int, ...], int]:
     """Non-zero weights by (group, output block, input block, PE): every weight is given to its PE by its indices."""
     assert op.weight is not None
-    side, counts = mapping.spatial, {}
+    side = mapping.spatial
+    counts: dict[tuple[int, ...], int] = {}
     groups = 1 if op.is_depthwise else op.groups
     outputs = op.outputs // groups
     m_pes = side.m_columns * side.m_rows
@@ -60,6 +61,7 @@ def test_skipping_zeros_never_costs_more_and_nothing_is_skipped_without_zeros(op
     sparse, dense = sparse_stage(op, spec()), dense_stage(op, spec())
     assert sparse.total_cycles <= dense.total_cycles
     assert sparse.total_energy_uj <= dense.total_energy_uj * (1 + 1e-12)
+    assert op.weight is not None
     assert sparse.actions.multiplications == np.count_nonzero(op.weight) * op.out_pixels
     full = sparse_stage(replace(op, weight=np.ones(np.shape(op.weight))), spec())
     assert full.total_cycles == dense.total_cycles

@@ -34,7 +34,8 @@ def compiled(case: BlockCase, options: CompileOptions = EXACT, output_bits: int 
 
 
 def integer_input(case: BlockCase) -> Array:
-    return np.clip(np.rint(case.x * 2**INPUT_BITS), -32768, 32767).astype(np.int16)
+    integers: Array = np.clip(np.rint(case.x * 2**INPUT_BITS), -32768, 32767).astype(np.int16)
+    return integers
 
 
 def worst_case(case: BlockCase) -> Array:
@@ -44,7 +45,7 @@ def worst_case(case: BlockCase) -> Array:
     magnitudes = dataclasses.replace(block, **{name: np.abs(getattr(block, name)) for name in names})
     x = np.full(case.x.shape, np.abs(case.x).max())
     on1 = np.ones((block.middle_channels, *case.x.shape[1:]), np.int8)
-    on2 = np.ones((block.middle_channels, *block.output_shape([case.x.shape])[1:]), np.int8)  # type: ignore[list-item]
+    on2 = np.ones((block.middle_channels, *block.output_shape([case.x.shape])[1:]), np.int8)
     return reference.masked_block(magnitudes, x, on1, on2)
 
 
@@ -56,7 +57,7 @@ def test_integers_stand_for_the_float_block(case: BlockCase) -> None:
     layer = compiled(case)
     image = integer_input(case)
     table = np.zeros((image.shape[0], 256), np.int16)
-    record = run_image(Program("p", image.shape, INPUT_BITS, table, (layer,)), image)  # type: ignore[arg-type]
+    record = run_image(Program("p", image.shape, INPUT_BITS, table, (layer,)), image)
     assert record.saturations[layer.name] == 0
     expected = reference.masked_block(case.block, image / 2.0**INPUT_BITS, *record.masks[layer.name])
     step = 2.0**-layer.fraction_bits
@@ -123,7 +124,7 @@ def test_lists_serve_the_fused_convolution(case: BlockCase) -> None:
     layer = compiled(case)
     image = integer_input(case)
     table = np.zeros((image.shape[0], 256), np.int16)
-    record = run_image(Program("p", image.shape, INPUT_BITS, table, (layer,)), image)  # type: ignore[arg-type]
+    record = run_image(Program("p", image.shape, INPUT_BITS, table, (layer,)), image)
     lists = fused_lists(layer)
     aligned = dataclasses.replace(
         lists,
@@ -153,7 +154,7 @@ def test_residual_is_aligned_in_both_directions(case: BlockCase, finer: int) -> 
     table = np.zeros((image.shape[0], 256), np.int16)
 
     def values(block: FusedBlock) -> tuple[Array, int]:
-        record = run_image(Program("p", image.shape, INPUT_BITS, table, (block,)), image)  # type: ignore[arg-type]
+        record = run_image(Program("p", image.shape, INPUT_BITS, table, (block,)), image)
         return record.values[block.name].astype(float) * 2.0**-block.fraction_bits, record.saturations[block.name]
 
     total, saturated = values(layer)
@@ -222,7 +223,7 @@ def test_channels_of_very_different_size_keep_their_precision() -> None:
     image = integer_input(case)
     table = np.zeros((4, 256), np.int16)
     values = [
-        run_image(Program("p", image.shape, INPUT_BITS, table, (layer,)), image).values["b1"]  # type: ignore[arg-type]
+        run_image(Program("p", image.shape, INPUT_BITS, table, (layer,)), image).values["b1"]
         for layer in (plain, skewed)
     ]
     np.testing.assert_array_equal(values[0], values[1])

@@ -132,4 +132,4 @@ def test_averages_divide_by_the_pixels_they_count(kernel: int, pad: int, count_p
 def test_options_are_checked() -> None:
     for options in ({"weight_bits": 17}, {"sum_bits": 32}, {"sum_bits": 8}, {"margin": 0.5}, {"margin": math.nan}):
         with pytest.raises(InputError):
-            CompileOptions(**options)  # type: ignore[arg-type]
+            CompileOptions(**options)

@@ -78,7 +78,7 @@ def test_averages_and_maxima_by_hand() -> None:
             accumulator_bits=40,
         )
         program = Program("p", (1, 2, 3), 8, table, (node,))
-        results = [run_program(program, image[None], machine=m).scores[0].tolist() for m in ("fast", "reference")]  # type: ignore[arg-type]
+        results = [run_program(program, image[None], machine=m).scores[0].tolist() for m in ("fast", "reference")]
         assert results[0] == results[1]
         return list(results[0])
 

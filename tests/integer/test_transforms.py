@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -125,9 +126,9 @@ def test_dead_channels_are_gone_from_the_program() -> None:
         np.ones((4, 1, 1), np.int8),
         np.full(4, 5, np.int32),
     )
-    weights = [rng.normal(size=shape) for shape in ((4, 2), (4,), (4, 1, 1), (4,), (2, 4), (2,))]
+    weights: list[Any] = [rng.normal(size=shape) for shape in ((4, 2), (4,), (4, 1, 1), (4,), (2, 4), (2,))]
     weights[0][1] = 1e6
-    block = Bottleneck("b", (INPUT,), *weights, padding=(0, 0, 0, 0), predictor=predictor)
+    block = Bottleneck("b", (INPUT,), *weights, padding=(0, 0, 0, 0), predictor=predictor)  # type: ignore[misc]
     program = compile_network(Network("n", (2, 3, 3), (block,)), rng.normal(size=(2, 2, 3, 3)))
     (fused,) = program.fused_blocks()
     assert not fused.expand[1].any() and fused.depthwise_bias[1] != 0 and fused.expand[0].any()
@@ -164,10 +165,10 @@ def _predicted_chain(residual: bool, size: float = 1.0) -> Network:
             np.full(8, 9, np.int32),
         )
         shapes = ((8, 2), (8,), (8, 3, 3), (8,), (2, 8), (2,))
-        weights = [rng.normal(size=shape) * 0.5 for shape in shapes]
+        weights: list[Any] = [rng.normal(size=shape) * 0.5 for shape in shapes]
         weights[4] *= size
         weights[5] *= size
-        return Bottleneck(name, (source,), *weights, residual=add, predictor=predictor)
+        return Bottleneck(name, (source,), *weights, residual=add, predictor=predictor)  # type: ignore[misc]
 
     conv = Conv("c", (INPUT,), rng.integers(-64, 65, (2, 2, 1, 1)) / 64, np.zeros(2))
     return Network("n", (2, 12, 12), (conv, block("b1", "c", residual), block("b2", "b1", False)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -88,7 +90,7 @@ def small(name: str) -> models.Cnn:
     if name == "fusionet":
         return models.build(name, width=0.25, middle_width=0.01, depth=0.5, input_shape=(3, 9, 11), stem_stride=2)
     if name == "mobilenetv2":
-        options = {"channels": (8, 8, 12), "strided": (2,), "tail_channels": 16, "stem_channels": 8}
+        options: dict[str, Any] = {"channels": (8, 8, 12), "strided": (2,), "tail_channels": 16, "stem_channels": 8}
         return models.build(name, input_shape=(2, 9, 9), num_classes=3, **options)
     return models.build(name, input_shape=(3, 8, 8))
 
@@ -172,6 +174,8 @@ def test_partial_norm_shifts_the_channels_it_is_told_to(seed: int, mask: torch.T
         norm.weight.data.copy_(weight)
         if norm is not scale:
             norm.bias.data.copy_(bias)
+    assert partial.running_mean is not None and partial.running_var is not None
+    assert whole.running_mean is not None and whole.running_var is not None
     keep = mask.view(1, -1, 1, 1)
     for step in range(4):
         if step == 3:
@@ -231,7 +235,7 @@ def test_building_is_deterministic_and_leaves_the_global_state_alone() -> None:
         ("fusionet", {"width": "wide"}, "cannot use these options"),
     ],
 )
-def test_bad_options_are_named(name: str, options: dict[str, object], place: str) -> None:
+def test_bad_options_are_named(name: str, options: dict[str, Any], place: str) -> None:
     with pytest.raises(InputError, match=place) as caught:
         models.build(name, **options)
     assert "\n" not in str(caught.value)

@@ -81,7 +81,8 @@ def test_damage_is_that_of_the_gated_block() -> None:
     with torch.no_grad():
         for name, layer in model.layers.named_children():
             if isinstance(layer, BottleneckUnit):
-                layer.project_norm, layer.shuffle_groups, layer.residual = torch.nn.Identity(), 1, False
+                layer.project_norm = torch.nn.Identity()  # type: ignore[assignment]
+                layer.shuffle_groups, layer.residual = 1, False
                 found, predictor = layer(x), layer.predictor
                 layer.predictor = None
                 wanted = layer(x)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,12 @@ from predfuse.predictor.initialise import insert_predictors
 from predfuse.predictor.network import prepare_network
 from predfuse.predictor.prepare import PrepareConfig
 
-OPTIONS = {"stage_blocks": (1, 1), "stage_middle": (32, 48), "stage_channels": (8, 8), "input_shape": (1, 14, 14)}
+OPTIONS: dict[str, Any] = {
+    "stage_blocks": (1, 1),
+    "stage_middle": (32, 48),
+    "stage_channels": (8, 8),
+    "input_shape": (1, 14, 14),
+}
 
 
 def small() -> Network:

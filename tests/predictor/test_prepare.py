@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,8 @@ class Functional(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.na(self.a(x)), inplace=True)
         y = F.relu_(self.nd(self.d(y)))
-        return x + self.np(self.p(y))
+        out: Tensor = x + self.np(self.p(y))
+        return out
 
 
 class Shared(Functional):
@@ -157,7 +159,7 @@ def images(count: int = 6) -> Tensor:
     return torch.randn(count, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
 
 
-def trained(*blocks: nn.Module) -> Model:
+def trained(*blocks: nn.Module) -> Any:
     """Running statistics that are not those of a fresh batch norm; evaluation mode."""
     model = Model(*blocks)
     generator = torch.Generator().manual_seed(4)
@@ -236,7 +238,7 @@ def test_state_dicts_and_copies_carry_the_predictors() -> None:
     model = trained(Functional())
     predfuse.prepare(model, PrepareConfig(bits=3), images())
     _perturb(model)
-    twin = copy.deepcopy(model)
+    twin: Any = copy.deepcopy(model)
     fresh = trained(Functional())
     predfuse.prepare(fresh, PrepareConfig(bits=3), images(1))
     fresh.load_state_dict(model.state_dict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,7 +214,8 @@ def test_an_initial_predictor_knows_most_signs_and_layerwise_training_improves_i
     predictors = [block.predictor for _, block in model.bottlenecks()]
     assert all(isinstance(predictor, TrainablePredictor) for predictor in predictors)
     (_, block), *_ = model.bottlenecks()
-    x = model.layers.DW1(model.layers.PW1(model.layers.conv1(images)))
+    layers: Any = model.layers
+    x = layers.DW1(layers.PW1(layers.conv1(images)))
     a, _ = block.pre_activations(x)
     assert block.predictor is not None
     agreement = ((block.predictor(x)[0] > 0) == (a > 0)).float().mean()
@@ -223,7 +225,7 @@ def test_an_initial_predictor_knows_most_signs_and_layerwise_training_improves_i
     optimizer = torch.optim.Adam([{"params": offsets, "lr": 0.1}, {"params": latents, "lr": 0.005}])
     with torch.no_grad():
         for offset in offsets:
-            offset += 3 * torch.randn(offset.shape, generator=generator)
+            offset.add_(3 * torch.randn(offset.shape, generator=generator))
     first = float(layerwise_loss(model, images).detach())
     for _ in range(30):
         optimizer.zero_grad()
@@ -282,7 +284,8 @@ def test_global_ranges_are_the_widest() -> None:
     own, common = (models.build("fusionet-s", input_shape=(3, 8, 8), stage_middle=(32, 64)).eval() for _ in range(2))
     insert_predictors(own, images)
     insert_predictors(common, images, ranges="global")
-    of_own, of_common = ([block.predictor for _, block in model.bottlenecks()] for model in (own, common))
+    predictors = ([block.predictor for _, block in model.bottlenecks()] for model in (own, common))
+    of_own, of_common = ([p for p in found if p is not None] for found in predictors)
     assert {int(p.input_exponent) for p in of_common} == {max(int(p.input_exponent) for p in of_own)}
     assert {int(s) for p in of_common for s in p.shift} == {max(int(p.shift.max()) for p in of_own)}
     assert all(p.to_integers() for p in of_common)

@@ -441,6 +441,7 @@ def test_predictors_learn_signs_of_what_their_blocks_get(finished: dict[str, Pat
         assert (other is None) == (".predictor." in name)
         if other is not None:
             kept = other if parameter.dim() == 1 or not kernels else other * (parameter != 0)
+            assert parameter.grad is not None
             ours = parameter.grad if parameter.dim() == 1 or not kernels else parameter.grad * (parameter != 0)
             torch.testing.assert_close(ours, kept, rtol=1e-3, atol=1e-5)
     assert model.training and all(block.training for _, block in model.bottlenecks())

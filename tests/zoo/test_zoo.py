@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -169,7 +170,7 @@ def test_stages_that_another_run_has_shipped_are_left_out(elsewhere: Path, tmp_p
 
 
 def test_hours_of_a_tuning_do_not_count_for_the_other() -> None:
-    facts = dict.fromkeys(Stage.__dataclass_fields__)
+    facts: dict[str, Any] = dict.fromkeys(Stage.__dataclass_fields__)
     facts |= {"data": "d", "network": "n", "test_accuracy": 0.5, "training_hours": 1.0, "epochs": 1.0}
     entries = [
         Stage(**{**facts, "stage": stage}) for stage in ("vanilla", "pruned", "predicted-joint", "predicted-frozen")
@@ -178,7 +179,7 @@ def test_hours_of_a_tuning_do_not_count_for_the_other() -> None:
 
 
 def test_only_runs_of_one_recipe_are_averaged() -> None:
-    facts = dict.fromkeys(Stage.__dataclass_fields__)
+    facts: dict[str, Any] = dict.fromkeys(Stage.__dataclass_fields__)
     facts |= {"data": "d", "network": "n", "stage": "vanilla", "training_hours": 1.0}
     runs = [(0.9, "a", None), (0.5, "b", "vanilla.safetensors"), (0.25, "b", None), (0.9, "a", None), (0.1, "c", "x")]
     entries = [

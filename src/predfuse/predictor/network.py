@@ -140,7 +140,7 @@ def _tune(
         for block, plain, x in _walk(module, blocks, batch):
             with torch.enable_grad():
                 loss = block_loss(predictors[block.name], x, *(t.detach() for t in plain.pre_activations(x)))
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
             total += float(loss.detach())
         optimizer.step()
         schedule.step()

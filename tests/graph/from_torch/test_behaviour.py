@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -96,7 +97,7 @@ def test_tracing_refuses_what_one_image_does_not_show(mixer: str) -> None:
 class Stateful(nn.Module):
     """A convolution, and whatever a step of its own does to its state."""
 
-    def __init__(self, step: Callable[[Stateful, Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, step: Callable[[Any, Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         self.conv, self.step = nn.Conv2d(3, 4, 1), step
         self.calls, self.grid = 0, None
@@ -109,44 +110,44 @@ class Stateful(nn.Module):
         return self.step(self, x, self.conv(x))
 
 
-def _count(module: Stateful, x: Tensor, y: Tensor) -> Tensor:
+def _count(module: Any, x: Tensor, y: Tensor) -> Tensor:
     module.calls += 1
     return y * module.calls
 
 
-def _count_only(module: Stateful, x: Tensor, y: Tensor) -> Tensor:
+def _count_only(module: Any, x: Tensor, y: Tensor) -> Tensor:
     module.calls += 1
     return y
 
 
-def _accumulate(module: Stateful, x: Tensor, y: Tensor) -> Tensor:
+def _accumulate(module: Any, x: Tensor, y: Tensor) -> Tensor:
     module.sum += 1
     return y + module.sum
 
 
-def _keep(module: Stateful, x: Tensor, y: Tensor) -> Tensor:
+def _keep(module: Any, x: Tensor, y: Tensor) -> Tensor:
     module.seen.append(x)
     return y
 
 
-def _track(module: Stateful, x: Tensor, y: Tensor) -> Tensor:
+def _track(module: Any, x: Tensor, y: Tensor) -> Tensor:
     module.norm.train()
     module.norm(x)
     return y
 
 
-def _remember(module: Stateful, x: Tensor, y: Tensor) -> Tensor:
+def _remember(module: Any, x: Tensor, y: Tensor) -> Tensor:
     before = module.last.mean((1, 2), keepdim=True)
     module.last.copy_(y[0])
     return y + before
 
 
-def _alter_input(module: Stateful, x: Tensor, y: Tensor) -> Tensor:
+def _alter_input(module: Any, x: Tensor, y: Tensor) -> Tensor:
     x.mul_(2)
     return module.conv(x)
 
 
-def _make_once(module: Stateful, x: Tensor, y: Tensor) -> Tensor:
+def _make_once(module: Any, x: Tensor, y: Tensor) -> Tensor:
     if module.grid is None:
         module.grid = torch.full((4, 1, 1), 0.5)
     return y + module.grid

@@ -158,7 +158,7 @@ def test_a_module_wrapped_for_torch_compile_is_traced_without_compiling_it() -> 
 SPELLINGS: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
     "difference": (lambda x: x - F.relu(x), ["conv", "activation", "scale", "add"]),
     "weighted sum": (lambda x: torch.add(x, F.relu(x), alpha=0.5), ["conv", "activation", "scale", "add"]),
-    "sum of a list": (lambda x: sum([x, F.relu(x)]), ["conv", "activation", "add"]),  # type: ignore[arg-type,return-value]
+    "sum of a list": (lambda x: sum([x, F.relu(x)]), ["conv", "activation", "add"]),  # type: ignore[dict-item, return-value]
     "sum over the image": (lambda x: x.sum((-1, -2)), ["conv", "global pool", "scale"]),
     "sum divided by the pixels": (lambda x: x.sum([2, 3]) / 1024, ["conv", "global pool", "scale"]),
     "maximum with zeros": (lambda x: torch.maximum(x, torch.zeros_like(x)), ["conv"]),

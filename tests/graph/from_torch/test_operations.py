@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from predfuse.graph.nodes import Add, Conv, Linear, Pool, Shuffle
 class Call(nn.Module):
     """A function as a module, with a convolution before it so that there is always a layer."""
 
-    def __init__(self, function: object, channels: int = 4) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], channels: int = 4) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 1)
         self.function = function
@@ -45,7 +47,7 @@ def convolutions(draw: st.DrawFn) -> tuple[nn.Module, tuple[int, int, int]]:
     padding = "same" if same else (draw(st.integers(0, 2)), draw(st.integers(0, 2)))
     inside = (0, 0) if same else padding
     for axis in (0, 1):
-        padded = size[axis] + border[2 - 2 * axis] + border[3 - 2 * axis] + 2 * inside[axis]  # type: ignore[operator]
+        padded = size[axis] + border[2 - 2 * axis] + border[3 - 2 * axis] + 2 * inside[axis]
         assume(same or padded >= dilation * (kernel[axis] - 1) + 1)
     torch.manual_seed(draw(st.integers(0, 2**16)))
     conv = nn.Conv2d(channels, outputs, kernel, stride, padding, dilation, groups, bias=draw(st.booleans()))
@@ -76,7 +78,7 @@ def test_convolutions_with_any_border_are_one_node(case: tuple[nn.Module, tuple[
         lambda x: F.relu(F.relu6(x)),
     ],
 )
-def test_relu6_in_every_spelling(spelling: object) -> None:
+def test_relu6_in_every_spelling(spelling: Callable[[Tensor], Tensor]) -> None:
     (node,) = traced(Call(spelling)).network.nodes
     assert isinstance(node, Conv)
     assert node.activation == "relu6"
@@ -92,7 +94,7 @@ def test_relu6_in_every_spelling(spelling: object) -> None:
         lambda x: F.threshold(x, 0, 0),
     ],
 )
-def test_relu_in_every_spelling(spelling: object) -> None:
+def test_relu_in_every_spelling(spelling: Callable[[Tensor], Tensor]) -> None:
     (node,) = traced(Call(spelling)).network.nodes
     assert isinstance(node, Conv)
     assert node.activation == "relu"
@@ -127,7 +129,7 @@ def test_an_activation_two_layers_read_stands_alone() -> None:
         (nn.Sequential(nn.ZeroPad2d((0, 1, 1, 0)), nn.AvgPool2d(3, 2)), 3, (1, 0, 0, 1)),
     ],
 )
-def test_poolings(spelling: object, kernel: int, padding: tuple[int, ...]) -> None:
+def test_poolings(spelling: Callable[[Tensor], Tensor], kernel: int, padding: tuple[int, ...]) -> None:
     nodes = traced(Call(spelling)).network.nodes
     assert len(nodes) == 2
     assert isinstance(nodes[1], Pool)
@@ -178,7 +180,7 @@ def test_channel_shuffles_in_every_spelling(groups: int, size: int, spelling: st
         lambda x: torch.flatten(x, start_dim=1).unsqueeze(0).squeeze(0),
     ],
 )
-def test_flattening_before_a_linear_layer(classifier: object) -> None:
+def test_flattening_before_a_linear_layer(classifier: Callable[[Tensor], Tensor]) -> None:
     result = traced(nn.Sequential(Call(classifier), nn.Dropout(), nn.Linear(144, 5), nn.BatchNorm1d(5), nn.ReLU()))
     assert [type(node) for node in result.network.nodes] == [Conv, Linear]
 
@@ -219,7 +221,7 @@ def test_constants_fold_into_the_layer_before_them() -> None:
         (lambda x: F.dropout(x, 0.5, training=True), "dropout that stays on"),
     ],
 )
-def test_what_cannot_be_expressed_is_refused_with_the_reason(spelling: object, reason: str) -> None:
+def test_what_cannot_be_expressed_is_refused_with_the_reason(spelling: Callable[[Tensor], Tensor], reason: str) -> None:
     with pytest.raises(UnsupportedError) as caught:
         traced(Call(spelling))
     assert any(reason in entry.reason for entry in caught.value.entries), str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_compiled_modules_are_refused() -> None:
 
 
 def test_weights_that_are_no_numbers_are_refused_by_layer() -> None:
-    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
+    module: Any = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
     with torch.no_grad():
         module[1].weight[0, 0] = torch.nan
     with pytest.raises(InputError, match="layer 1: weight holds NaN"):
@@ -76,7 +77,7 @@ def test_weights_that_are_no_numbers_are_refused_by_layer() -> None:
 
 
 def test_the_module_is_left_as_it_was() -> None:
-    module = styles.liven(styles.TensorFlowStyle())
+    module: Any = styles.liven(styles.TensorFlowStyle())
     module.train()
     module.expand_norm.eval()  # as when fine-tuning with frozen statistics
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
@@ -109,7 +110,7 @@ def test_half_precision_modules_are_judged_by_their_own_rounding() -> None:
 
 
 def test_a_wrong_network_is_found_and_the_layer_named() -> None:
-    module = styles.liven(styles.InvertedResidual(4, 12, 4))
+    module: Any = styles.liven(styles.InvertedResidual(4, 12, 4))
     module = nn.Sequential(nn.Conv2d(3, 4, 1), module, nn.Conv2d(4, 2, 1))
     images = torch.randn(1, 3, 6, 6)
     network = trace(module, images).network

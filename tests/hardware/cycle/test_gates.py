@@ -17,7 +17,7 @@ from predfuse.hardware.cycle.archon.gates import gates
 @given(bottlenecks(), SEEDS)
 def test_equals_masks_under_the_taps(case: BlockCase, seed: int) -> None:
     block = case.block
-    work = block_work(block, case.x.shape)  # type: ignore[arg-type]
+    work = block_work(block, case.x.shape)
     mask1, mask2 = random_masks(np.random.default_rng(seed), case)
     found = gates(work, mask1, mask2)
     height, width = mask1.shape[1:]

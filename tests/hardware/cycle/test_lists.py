@@ -14,7 +14,7 @@ from predfuse.hardware.cycle.archon.lists import broadcast_cycles, list_lengths
 
 @given(bottlenecks())
 def test_lengths_are_those_of_the_fused_weights(case: BlockCase) -> None:
-    work = block_work(case.block, case.x.shape)  # type: ignore[arg-type]
+    work = block_work(case.block, case.x.shape)
     fused = fuse(case.block)
     weights = np.diff(fused.weights.indptr).reshape(len(work.project), work.group_channels, work.taps)
     expand_biases = np.diff(fused.expand_bias.indptr).reshape(len(work.project), work.taps)

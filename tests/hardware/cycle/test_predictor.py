@@ -143,6 +143,7 @@ def test_predictions_run_beside_lists_where_gate_words_have_places() -> None:
     assert roomy.beside and not roomy.behind and roomy.cycles >= alone.cycles
     tight = plans["same group", 36]
     assert not tight.beside and tight.cycles == roomy.cycles
+    assert plan.traffic is not None
     assert tight.behind > plan.traffic.release.max() + 5
 
 

@@ -138,7 +138,7 @@ def test_search_is_better_than_greedy() -> None:
 
 @given(bottlenecks(), st.integers(1, 4))
 def test_passes_have_the_entries_of_the_lists(case: BlockCase, slice_outputs: int) -> None:
-    work = block_work(case.block, case.x.shape)  # type: ignore[arg-type]
+    work = block_work(case.block, case.x.shape)
     weights, biases = list_entries(work), bias_entries(work)
     for group in range(work.groups):
         span = slice(group * work.group_middle, (group + 1) * work.group_middle)

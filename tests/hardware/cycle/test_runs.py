@@ -140,7 +140,7 @@ def test_bias_sums_are_charged(small: Network) -> None:
         small,
         nodes=tuple(
             replace(node, expand_bias=node.expand_bias + 1, depthwise_bias=node.depthwise_bias + 1)
-            if node.name.startswith("b")
+            if isinstance(node, Bottleneck)
             else node
             for node in small.nodes
         ),

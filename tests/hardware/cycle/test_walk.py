@@ -281,15 +281,15 @@ class Walk:
         m = self.group * (node.middle_channels // node.groups) + member.channel
         project = int(node.project[o, member.channel])
         if member.tap == taps:
-            entry = round_half_up(np.int64(project * int(node.depthwise_bias[m])), node.depthwise_bias_shift[o])
+            entry = round_half_up(np.asarray(project * int(node.depthwise_bias[m])), node.depthwise_bias_shift[o])
             return int(entry) << int(node.depthwise_bias_exponent[o])
         depthwise = int(node.depthwise.reshape(-1, taps)[m, member.tap])
         factor = int(node.expand_bias[m] if column == NO_COLUMN else node.expand[m, column])
-        inner = int(round_half_up(np.int64(project * factor), PRODUCT_SHIFT))
+        inner = int(round_half_up(np.asarray(project * factor), PRODUCT_SHIFT))
         if column == NO_COLUMN:
-            entry = round_half_up(np.int64(inner * depthwise), node.expand_bias_shift[o])
+            entry = round_half_up(np.asarray(inner * depthwise), node.expand_bias_shift[o])
             return int(entry) << int(node.expand_bias_exponent[o])
-        return int(round_half_up(np.int64(inner * depthwise), node.weight_shift[o]))
+        return int(round_half_up(np.asarray(inner * depthwise), node.weight_shift[o]))
 
     def _input(self, column: int, tap: int) -> Array:
         return shifted(self.node, self.x[column], tap, self.tile)
@@ -326,7 +326,7 @@ def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
     predictor: tuple[int, int, int],
 ) -> None:
     node, x = compiled(case), integer_input(case)
-    work = block_work(node.as_bottleneck(), case.x.shape)  # type: ignore[arg-type]
+    work = block_work(node.as_bottleneck(), case.x.shape)
     tiles = work.tiles(*tiling[:2])
     tile = tiles[tiling[2] % len(tiles)]
     assume(tile.input_pixels > 0)
@@ -384,13 +384,13 @@ def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
         for reads, places in (({}, {}), (later, {}), (later, late)):
             beside = predictor_of(depth=depth, reads=reads, release=places)
             beside.run()
-            planned = written_cycles(
+            expected = written_cycles(
                 traffic,
                 PredictorRate(time.parts, time.tap_cycles, spec.design.structures.gate_writes, depth),  # type: ignore[union-attr]
                 traffic.reads if reads else traffic.reads[:0],
                 traffic.release if places else None,
             )
-            assert planned == reading + beside.clock
+            assert expected == reading + beside.clock
             assert all((beside.gates[key] == gate).all() for key, gate in ahead.gates.items())
 
 

@@ -23,7 +23,7 @@ def differentiate(model: Cnn, loss: Loss, images: Tensor, labels: Tensor) -> Ten
     """The loss of images and labels; the model's parameters have its gradients, new ones, afterwards."""
     model.zero_grad(set_to_none=True)
     found = loss(model, images, labels)
-    found.backward()  # type: ignore[no-untyped-call]
+    found.backward()
     return found.detach()
 
 
@@ -56,7 +56,7 @@ class CapturedLoss:
         model = self._model
         self._images, self._labels = images.clone(), labels.clone()
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UP_STEPS):
