@@ -9,7 +9,7 @@ from rtl.machines import SMALL, simulator_of
 from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
-from predfuse.hardware.spec import load_spec
+from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
 from predfuse.rtl.machine import Machine
@@ -43,5 +43,7 @@ def test_a_block_too_large_is_refused(simulator: Simulator, case: BlockCase) -> 
 
 
 def test_unknown_machines_are_refused() -> None:
+    published = load_spec("archon-ics21")
+    assert isinstance(published, ArchonSpec)
     with pytest.raises(InputError, match="has no gateware"):
-        Machine.of(load_spec("archon-ics21"))
+        Machine.of(published)

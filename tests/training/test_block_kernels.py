@@ -18,6 +18,7 @@ from torch.nn import Conv2d
 
 from predfuse import models
 from predfuse.errors import PredfuseError
+from predfuse.graph.nodes import Activation
 from predfuse.models.layers import BlockKernel, BottleneckUnit, ConvUnit, fold_norms
 from predfuse.predictor.initialise import initial_predictor
 from predfuse.predictor.layerwise import block_loss
@@ -38,7 +39,7 @@ def blocks(draw: st.DrawFn) -> tuple[BottleneckUnit, Tensor]:
     groups = draw(st.sampled_from((1, 2, 4)))
     into, middle, out = (groups * draw(st.integers(1, 6)) for _ in range(3))
     norms: Norms = draw(st.sampled_from(("batch", "scale", "partial")))
-    activations = [draw(st.sampled_from(("relu", "relu6", "linear"))) for _ in range(2)]
+    activations: list[Activation] = [draw(st.sampled_from(("relu", "relu6", "linear"))) for _ in range(2)]
     unit = BottleneckUnit(
         into,
         middle,

@@ -72,7 +72,7 @@ def hold_zeros(module: nn.Module, name: str) -> Mask:
     if found is None:
         found = Mask(getattr(module, name))
         parametrize.register_parametrization(module, name, found)
-        module.register_load_state_dict_pre_hook(_load_plain)  # type: ignore[no-untyped-call]
+        module.register_load_state_dict_pre_hook(_load_plain)
     return found
 
 
@@ -91,7 +91,7 @@ def hold_shifts(norm: nn.BatchNorm2d) -> ShiftNorm:
         assert norm.running_var is not None
         norm.register_buffer("shift_mask", torch.ones_like(norm.running_var))
         _become(norm, ShiftNorm)
-        norm.register_load_state_dict_pre_hook(_load_plain_norm)  # type: ignore[no-untyped-call]
+        norm.register_load_state_dict_pre_hook(_load_plain_norm)
     assert isinstance(norm, ShiftNorm)
     return norm
 
