@@ -74,6 +74,12 @@ def test_every_structure_has_an_area() -> None:
         assert total_area_um2(larger, True) > total_area_um2(archon(), True), field
 
 
+def test_pes_of_a_pixel_with_input_planes_of_their_own_cost_them() -> None:
+    shared = structure_areas_um2(archon())["input planes"]
+    own = with_fields(archon(), {"design.plain_layers": "mapped_groups", "design.parallel_lists": 3})
+    assert structure_areas_um2(own)["input planes"] == pytest.approx(3 * shared)
+
+
 def test_larger_predictor_weights_cost_two_ways_and_bits_of_every_term() -> None:
     shipped, ternary = archon("archon-shift"), archon()
     design = ternary.design.model_copy(update={"largest_predictor_weight": 4})

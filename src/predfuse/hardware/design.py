@@ -86,8 +86,14 @@ class ArchonDesign(Part):
     halos computed again."""
     predictor_packing: Literal["full", "channels"]
     """All adders always full, over a layer (an idealisation); or as many whole channels at once as there is room."""
-    plain_layers: Literal["even", "mapped"]
-    """Multiplications spread evenly over all PEs (an idealisation); or one pixel or one output a PE."""
+    plain_layers: Literal["even", "mapped", "mapped_groups"]
+    """Multiplications spread evenly over all PEs (an idealisation); or one pixel or one output a PE. Then the PEs of a
+    pixel take outputs of one group of channels, as they share its input plane; or of any, every one of them with input
+    planes of its own."""
+    weight_fill: Literal["alone", "beside"] = "alone"
+    """When the factors of the next group move from the global buffer into the memories beside the lanes: between the
+    work of two groups, or beside the lists of the first where the memories hold both, in cycles of a bank in which the
+    lists read nothing."""
     fill_cycles: Share
     """Cycles to fill the pipelines at the start of every prediction and of every tile (cycles)."""
     structures: Structures | None = None

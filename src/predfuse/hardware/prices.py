@@ -117,7 +117,7 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         points = min(banks * lanes, own.channel_loads * (banks + lanes))
         areas["load network"] = points * load_bits * area.mux_bit
         areas["lane selectors"] = lanes * parallel * own.lane_registers * chosen * area.mux_bit
-        plane_bits = own.input_plane_pixels * WORD_BITS
+        plane_bits = own.input_plane_pixels * WORD_BITS * (parallel if design.plain_layers == "mapped_groups" else 1)
         areas["input planes"] = plane_bits * (2 * area.flip_flop + PLANE_WAYS * area.mux_bit)
         # A finished sum waits here for the buffer while the next are made: the register file has one port.
         areas["output registers"] = spec.array.pes * WORD_BITS * area.flip_flop

@@ -41,6 +41,7 @@ class SlowMachine:
         left = {(kind, index): cycles for kind, index, cycles in self.transfers}
         predicting = [step.predict_cycles for step in steps]
         working = [step.main_cycles for step in steps]
+        filling = [step.fill_cycles for step in steps]
         done: list[int | None] = [None] * len(steps)
         predicted: list[int | None] = [None] * len(steps)
         started: list[int | None] = [None] * len(steps)
@@ -58,9 +59,10 @@ class SlowMachine:
                     ):
                         predicted[index], moved = clock, True
                     before = index == 0 or done[index - 1] is not None
-                    if before and predicted[index] is not None and started[index] is None:
-                        started[index] = clock
-                    if done[index] is None and predicted[index] is not None and before and working[index] == 0:
+                    ready = before and predicted[index] is not None and filling[index] == 0
+                    if ready and started[index] is None:
+                        started[index], moved = clock, True
+                    if done[index] is None and ready and working[index] == 0:
                         done[index], moved = clock, True
             if all(end is not None for end in done) and not left:
                 return [end for end in done if end is not None], clock
@@ -72,11 +74,8 @@ class SlowMachine:
                 for i in range(len(steps))
                 if predicted[i] is None and predicting[i] and self._may_predict(i, left, done, predicted)
             ]
-            active_work = [
-                i
-                for i in range(len(steps))
-                if done[i] is None and predicted[i] is not None and (i == 0 or done[i - 1] is not None) and working[i]
-            ]
+            active_work = [i for i in range(len(steps)) if done[i] is None and started[i] is not None and working[i]]
+            active_fill = [i for i in range(len(steps)) if filling[i] and self._may_fill(i, left, started)]
             clock += 1
             if may and transfer is not None:
                 left[transfer] -= 1
@@ -86,6 +85,8 @@ class SlowMachine:
                 predicting[index] -= 1
                 if predicting[index] == 0 and self._places_are_free(index, clock, started):
                     predicted[index] = clock
+            for index in active_fill:
+                filling[index] -= 1
             for index in active_work[:1]:
                 working[index] -= 1
                 if working[index] == 0:
@@ -103,6 +104,11 @@ class SlowMachine:
             return done[index] is not None
         lag = self.steps[index].load_lag if kind == "load" else 1
         return index < lag or done[index - lag] is not None
+
+    def _may_fill(self, index: int, left: dict[tuple[str, int], int], started: list[int | None]) -> bool:
+        before = index - self.steps[index].fill_lag
+        loaded = ("load", index) not in left and ("late", index) not in left
+        return loaded and (before < 0 or started[before] is not None)
 
     def _may_predict(
         self, index: int, left: dict[tuple[str, int], int], done: list[int | None], predicted: list[int | None]
@@ -127,6 +133,8 @@ STEPS = st.lists(
         store_bits=st.integers(0, 9),
         predict_cycles=st.integers(0, 4),
         main_cycles=st.integers(0, 6),
+        fill_cycles=st.sampled_from((0, 0, 3)),
+        fill_lag=st.integers(1, 3),
         load_lag=st.integers(1, 4),
         predict_lag=st.integers(1, 4),
         predict_behind=st.integers(0, 8),

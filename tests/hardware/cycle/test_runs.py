@@ -18,7 +18,10 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import Bottleneck, Network
 from predfuse.hardware.block_work import block_work
 from predfuse.hardware.closed_form.simulate import simulate
+from predfuse.hardware.closed_form.windows import Window
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
+from predfuse.hardware.cycle.archon.plain import plain_cycles
+from predfuse.hardware.cycle.archon.registers import channel_banks, group_passes
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
 from predfuse.hardware.cycle.simulate import simulate_cycles
@@ -28,12 +31,13 @@ from predfuse.hardware.pruning import prune_blocks
 from predfuse.hardware.result import Simulation
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, archon_for
 from predfuse.hardware.vary import with_fields
-from predfuse.hardware.workload import workload
+from predfuse.hardware.workload import Operation, workload
 
 MACHINES: dict[str, AcceleratorSpec] = {
     "archon": archon(),
     "archon-shift": archon("archon-shift"),
     "archon-ics21": archon("archon-ics21"),
+    "beside": with_fields(archon(), {"design.weight_fill": "beside", "design.plain_layers": "mapped_groups"}),
     "shared": with_fields(archon(), {"design.predictor": "shared", "global_buffer.banks": 2}),
 }
 
@@ -149,6 +153,51 @@ def test_bias_sums_are_charged(small: Network) -> None:
     without = run_archon(prepare(shifted, free), masks).result
     assert with_sums.total_cycles > 1.05 * without.total_cycles
     assert with_sums.actions_total("additions") > without.actions_total("additions")
+
+
+def test_filling_beside_the_lists_takes_less_time_and_does_the_same(small: Network) -> None:
+    masks = random_masks(small, 2)
+    alone, beside = (
+        run_archon(prepare(small, with_fields(archon(), {"design.weight_fill": fill})), masks).result
+        for fill in ("alone", "beside")
+    )
+    assert beside.total_cycles < alone.total_cycles
+    assert [row.actions for row in beside.rows] == [row.actions for row in alone.rows]
+
+
+def test_no_two_members_of_a_cycle_read_one_bank_of_the_project_memory(small: Network) -> None:
+    """So that every other cycle of a bank is free to fill it for the next group."""
+    spec = archon()
+    assert spec.design.structures is not None
+    for block in prepare(small, spec).blocks.values():
+        for group, plan in enumerate(block.groups):
+            lane = (spec.design.structures.project_row_words, spec.lanes * spec.design.structures.lane_registers)
+            passes = group_passes(block.work, group, -(-block.work.group_outputs // plan.slices), *lane)
+            assert plan.times is not None and plan.held is not None
+            owner = np.repeat(np.arange(len(plan.times.load_cycles)), np.diff(passes.indptr))
+            cycle = plan.times.load_begins[owner] + plan.times.read_cycles
+            bank = channel_banks(passes, spec.mask_buffer.banks)[passes.channel]
+            assert len(set(zip(cycle.tolist(), bank.tolist(), strict=True))) == len(bank)
+            reads = np.bincount(bank, minlength=spec.mask_buffer.banks)
+            assert (plan.held.project_reads == reads).all() and reads.max() <= plan.times.cycles
+
+
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(1, 20))
+def test_plain_layers_on_the_pes_of_a_pixel(groups: int, channels: int, outputs: int, lists: int, size: int) -> None:
+    """Outputs dealt to the PEs one after the other, of one group or of all; each takes a cycle a channel and tap."""
+    window = Window(size, size, 3, 1, 1)
+    operation = Operation("l", "main", groups * channels, groups * outputs, groups, window, window)
+    tiles = (-(-size // 8)) ** 2
+    for layers, dealt in (("mapped", [outputs] * groups), ("mapped_groups", [groups * outputs])):
+        spec = with_fields(archon(), {"design.parallel_lists": lists, "design.plain_layers": layers})
+        expected = 0
+        for count in dealt:
+            work = [0] * lists
+            for output in range(count):
+                work[output % lists] += channels * 9
+            expected += tiles * max(work)
+        by_output = size * size * groups * channels * 9
+        assert plain_cycles(operation, spec)[0] == min(expected, by_output)
 
 
 def test_bandwidth_only_stalls(small: Network) -> None:

@@ -103,6 +103,7 @@ def split_step(step: Step, most_bits: int) -> list[Step]:
             load_bits=loads[part],
             main_cycles=works[part],
             store_bits=stores[part],
+            fill_cycles=step.fill_cycles if part == 0 else 0,
             predict_cycles=step.predict_cycles if part == 0 else 0,
             predict_lag=step.predict_lag if part == 0 else 1,
             predict_behind=step.predict_behind if part == 0 else 0,

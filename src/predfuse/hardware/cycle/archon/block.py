@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.block_actions import block_actions, ternary_additions
 from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, written_cycles
@@ -43,36 +45,49 @@ def plan_block(
         [plan_item(work, plan, tile, index == 0, len(tiles), spec, place) for index, tile in enumerate(tiles)]
         for plan in groups
     ]
+    kept = [keeps_weights(plan, len(tiles), spec, place) for plan in groups]
+    fills = [_fills(groups, kept, len(tiles), number, spec) for number in range(len(groups) * len(tiles))]
     steps: list[Step] = []
     main_cycles = before = delay = 0  # sub-steps of the item before, and how late its lists may be
     last: GroupPlan | None = None
     double = _double_buffered(work, groups, items, spec, place)
-    for plan, row in zip(groups, items, strict=True):
+    for number, fill in enumerate(fills):
+        group, index = divmod(number, len(tiles))
+        plan, item = groups[group], items[group][index]
         assert plan.times is not None  # gates are in registers
-        sent, kept = plan.times.cycles, keeps_weights(plan, len(tiles), spec, place)
-        for index, item in enumerate(row):
-            beside = max(sent, -(-item.accesses // spec.global_buffer.banks))
-            main = beside + item.drain_cycles + spec.design.fill_cycles
-            fill = _fill_cycles(plan, index == 0 or not kept, spec)
-            main_cycles += fill + main
-            predict = _predictions(plan, last, item, index > 0 and kept, delay, spec)
-            step = Step(
-                layer=work.name,
-                load_bits=item.load_bits,
-                store_bits=item.store_bits,
-                predict_cycles=predict.cycles,
-                main_cycles=fill + main,
-                load_lag=2 if (double[0] if index == 0 else double[1]) else 1,
-                predict_lag=before + 1 if predict.beside else 2 if predict.behind else 1,
-                predict_behind=predict.behind,
-                waits=not steps,
-                reads_stores=not steps and not place.input_on_chip,
-            )
-            last = plan
-            delay = fill + spec.design.fill_cycles + beside - sent
-            parts = [step] if kept else _streamed(step, plan, fill, before, place)
-            before = len(parts)
-            steps += parts
+        sent, accesses = plan.times.cycles, item.accesses
+        if number + 1 < len(fills) and fills[number + 1].beside:
+            accesses += fills[number + 1].accesses
+        beside = max(sent, -(-accesses // spec.global_buffer.banks))
+        alone = 0 if fill.beside else fill.cycles
+        main = beside + item.drain_cycles + spec.design.fill_cycles
+        main_cycles += alone + main
+        predict = _predictions(plan, last, item, index > 0 and kept[group], delay, spec)
+        step = Step(
+            layer=work.name,
+            load_bits=item.load_bits,
+            store_bits=item.store_bits,
+            predict_cycles=predict.cycles,
+            main_cycles=alone + main,
+            fill_cycles=fill.cycles - alone,
+            # Of a streamed item before, the first two steps are its predictions and its own fill.
+            fill_lag=max(1, before - 2),
+            load_lag=2 if (double[0] if index == 0 else double[1]) else 1,
+            predict_lag=before + 1 if predict.beside else 2 if predict.behind else 1,
+            predict_behind=predict.behind,
+            waits=not steps,
+            reads_stores=not steps and not place.input_on_chip,
+        )
+        last = plan
+        delay = alone + spec.design.fill_cycles + beside - sent
+        if kept[group]:
+            parts = [step]
+        elif fill.beside and 2 * item.load_bits <= place.free_words * WORD_BITS:
+            parts = [replace(step, load_lag=before + 1)]  # the buffer takes all of it while the item before works
+        else:
+            parts = _streamed(step, plan, alone, before, place)
+        before = len(parts)
+        steps += parts
     return LayerPlan(work.name, tuple(steps), _stages(work, groups, items, gates, spec, main_cycles))
 
 
@@ -132,11 +147,17 @@ def _streamed(step: Step, plan: GroupPlan, fill_cycles: int, before: int, place:
     first_bits = step.load_bits - plan.weight_bits
     room = first_bits + fill_bits + 2 * part_bits <= place.free_words * WORD_BITS
     early = max(1, before) if room else 1
-    first = replace(step, load_bits=first_bits, main_cycles=0, store_bits=0, load_lag=early)
+    first = replace(step, load_bits=first_bits, main_cycles=0, fill_cycles=0, store_bits=0, load_lag=early)
     after = replace(step, predict_cycles=0, predict_lag=1, waits=False, reads_stores=False)
-    fill = replace(after, load_bits=fill_bits, main_cycles=fill_cycles, store_bits=0, load_lag=early)
+    fill = replace(
+        after, load_bits=fill_bits, main_cycles=fill_cycles, fill_lag=step.fill_lag + 1, store_bits=0, load_lag=early
+    )
     rest = replace(
-        after, load_bits=plan.weight_bits - fill_bits, main_cycles=step.main_cycles - fill_cycles, load_lag=2
+        after,
+        load_bits=plan.weight_bits - fill_bits,
+        main_cycles=step.main_cycles - fill_cycles,
+        fill_cycles=0,
+        load_lag=2,
     )
     return [first, fill, *split_step(rest, part_bits)]
 
@@ -171,10 +192,49 @@ def _double_buffered(
     return 2 * (most + tile_bits) <= free, most + 2 * tile_bits <= free
 
 
-def _fill_cycles(plan: GroupPlan, first: bool, spec: ArchonSpec) -> int:
-    """Cycles to move factors into the memories beside the lanes, all banks of the global buffer at once."""
+@dataclass(frozen=True)
+class _Fill:
+    """Moving the factors of an item into the memories beside the lanes.
+
+    Attributes:
+        accesses: Of the global buffer.
+        cycles: All its banks at once.
+        beside: Whether it runs beside the lists of the item before.
+    """
+
+    accesses: int
+    cycles: int
+    beside: bool
+
+
+def _fills(groups: Sequence[GroupPlan], kept: Sequence[bool], tiles: int, number: int, spec: ArchonSpec) -> _Fill:
+    """How the memories are filled for an item: for the first of a group, for every slice, and where nothing is kept."""
+    group, index = divmod(number, tiles)
+    plan, first = groups[group], index == 0 or not kept[group]
     words = plan.fill_words * first + plan.refill_words * (plan.slices - 1)
-    return -(-words // (spec.global_buffer.banks * spec.global_buffer.width_bits // WORD_BITS))
+    accesses = -(-words * WORD_BITS // spec.global_buffer.width_bits)
+    last = groups[(number - 1) // tiles]
+    beside = number > 0 and accesses > 0 and spec.design.weight_fill == "beside" and _both_fit(last, plan, spec)
+    return _Fill(accesses, -(-accesses // spec.global_buffer.banks), beside)
+
+
+def _both_fit(last: GroupPlan, plan: GroupPlan, spec: ArchonSpec) -> bool:
+    """Whether the memories beside the lanes hold two groups, and the second can be written while the first is read.
+
+    Every bank of the project memory reads or writes one row a cycle, and one word of the tap memory with it.
+    """
+    own, banks = spec.design.structures, spec.mask_buffer.banks
+    first, second = last.held, plan.held
+    assert own is not None and first is not None and second is not None and last.times is not None  # as gates are
+    rows = int((first.project_rows + second.project_rows).max())
+    busy = int((first.project_reads + np.maximum(second.project_rows, -(-second.tap_words // banks))).max())
+    return (
+        max(last.slices, plan.slices) == 1
+        and rows * banks * own.project_row_words <= own.project_memory_words
+        and first.tap_words + second.tap_words <= own.tap_memory_words
+        and first.map_bits + second.map_bits <= own.map_bits
+        and busy <= last.times.cycles
+    )
 
 
 def _stages(

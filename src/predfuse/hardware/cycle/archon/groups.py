@@ -33,6 +33,23 @@ SLICE_LIMIT = 64
 
 
 @dataclass(frozen=True, eq=False)
+class HeldFactors:
+    """What one group takes of the memories beside the lanes.
+
+    Attributes:
+        project_rows: ``[banks]`` int64: rows of the project memory in every bank (count).
+        project_reads: ``[banks]`` int64: rows read for a tile (count).
+        tap_words: Of the tap memory (16-bit words).
+        map_bits: Of the weight maps (bits).
+    """
+
+    project_rows: Array
+    project_reads: Array
+    tap_words: int
+    map_bits: int
+
+
+@dataclass(frozen=True, eq=False)
 class GroupPlan:
     """What one group of a block needs for every tile.
 
@@ -54,6 +71,7 @@ class GroupPlan:
         members: Loads for a tile (count), where gates are in registers: a channel with a row of project weights each.
         far_reads: Factors and maps that a tile reads from the global buffer because the memories beside the lanes are
             too small for all of them (count).
+        held: What it takes of the memories beside the lanes, where gates are in registers.
         list_cycles: Of sending all lists to all PEs once, where fused weights are fetched.
     """
 
@@ -72,6 +90,7 @@ class GroupPlan:
     traffic: GateTraffic | None = None
     members: int = 0
     far_reads: int = 0
+    held: HeldFactors | None = None
     list_cycles: int = 0
 
     @property
@@ -157,8 +176,8 @@ def _with_registers(
         passes = group_passes(work, group, size, own.project_row_words, spec.lanes * own.lane_registers)
         bank = channel_banks(passes, banks)
         rows = project_rows(outputs[:, : len(bank)], size, own.project_row_words)
-        fullest = max((int(np.bincount(bank, part).max(initial=0)) for part in rows), default=0)
-        if size == 1 or fullest * banks * own.project_row_words <= own.project_memory_words:
+        filled = np.array([np.bincount(bank, part, banks) for part in rows], np.int64)
+        if size == 1 or filled.max(initial=0) * banks * own.project_row_words <= own.project_memory_words:
             break
         slices += 1
     lanes = LaneRegisters(
@@ -197,6 +216,12 @@ def _with_registers(
         traffic=gate_traffic(passes, times, lanes, bank, words, release) if words else None,
         members=len(passes.channel),
         far_reads=math.ceil(far * len(passes.channel)),
+        held=HeldFactors(
+            project_rows=filled.max(axis=0),
+            project_reads=np.bincount(bank[passes.channel], minlength=banks),
+            tap_words=int(work.depthwise[span][live].sum()),
+            map_bits=maps,
+        ),
     )
 
 

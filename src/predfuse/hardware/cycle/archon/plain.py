@@ -17,15 +17,17 @@ from predfuse.hardware.workload import MAIN, Operation
 def plain_cycles(operation: Operation, spec: ArchonSpec) -> tuple[int, str]:
     """Cycles of the array and how the layer lies on it.
 
-    With one output pixel a PE, the PEs of a pixel share its outputs; with one output a PE, the activations are
-    broadcast and each PE gets weights of its own. The better of the two is taken.
+    With one output pixel a PE, the PEs of a pixel share its outputs, of one group or of all at once; with one output
+    a PE, the activations are broadcast and each PE gets weights of its own. The better of the two is taken.
     """
     design = spec.design
     if design.plain_layers == "even":
         return operation.macs // spec.array.pes, "multiplications spread evenly"
     tiles = -(-operation.rows.out // design.tile_rows) * -(-operation.columns.out // design.tile_columns)
     terms = operation.groups * operation.group_channels * operation.taps
-    by_pixel = tiles * terms * -(-operation.group_outputs // design.parallel_lists)
+    shared = operation.groups if design.plain_layers == "mapped_groups" else 1
+    rounds = operation.groups // shared * -(-operation.group_outputs * shared // design.parallel_lists)
+    by_pixel = tiles * operation.group_channels * operation.taps * rounds
     positions = design.tile_rows * design.tile_columns
     by_output = operation.out_pixels * terms * -(-operation.group_outputs // positions)
     if by_output < by_pixel:

@@ -33,6 +33,8 @@ class Step:
         store_bits: Written to the DRAM after it.
         predict_cycles: Of a predictor of its own, before the main work.
         main_cycles: Of the array.
+        fill_cycles: To fill memories of the array before its main work, beside that of steps before: once it has
+            loaded, and the main work ``fill_lag`` steps before has begun.
         load_lag: It may load once the main work so many steps before is done; 2 where two buffers take turns.
         predict_lag: It may predict once the main work so many steps before is done, and the prediction before.
         predict_behind: Its prediction ends at the earliest so many cycles after the main work of the step before begins
@@ -48,6 +50,8 @@ class Step:
     store_bits: int = 0
     predict_cycles: int = 0
     main_cycles: int = 0
+    fill_cycles: int = 0
+    fill_lag: int = 1
     load_lag: int = 1
     predict_lag: int = 1
     predict_behind: int = 0
@@ -110,11 +114,14 @@ def schedule(steps: Sequence[Step], dram_bits_per_cycle: int | None) -> Timeline
     if dram_bits_per_cycle is not None and dram_bits_per_cycle < 1:
         raise InputError("dram_bits_per_cycle", f"is {dram_bits_per_cycle}", "use 1 or more")
     amounts = np.array(
-        [(s.load_bits, s.late_bits, s.store_bits, s.predict_cycles, s.main_cycles, s.predict_behind) for s in steps],
+        [
+            (s.load_bits, s.late_bits, s.store_bits, s.predict_cycles, s.main_cycles, s.predict_behind, s.fill_cycles)
+            for s in steps
+        ],
         np.int64,
     )
-    rules = np.array([(s.load_lag, s.predict_lag, s.waits, s.reads_stores) for s in steps], np.int64)
-    amounts, rules = amounts.reshape(len(steps), 6), rules.reshape(len(steps), 4)
+    rules = np.array([(s.load_lag, s.predict_lag, s.waits, s.reads_stores, s.fill_lag) for s in steps], np.int64)
+    amounts, rules = amounts.reshape(len(steps), 7), rules.reshape(len(steps), 5)
     if dram_bits_per_cycle is None:
         amounts[:, :3] = 0
     else:
@@ -150,8 +157,8 @@ def _schedule(amounts: Array, rules: Array, load: Array, predict: Array, main: A
     stored = -1  # last step whose store is on the channel
     steps = len(amounts)
     for step in range(steps):
-        ahead, late, _, predict_cycles, main_cycles, behind = amounts[step]
-        load_lag, predict_lag, waits, reads_stores = rules[step]
+        ahead, late, _, predict_cycles, main_cycles, behind, fill_cycles = amounts[step]
+        load_lag, predict_lag, waits, reads_stores, fill_lag = rules[step]
         done = main[step - 1, 1] if step >= 1 else 0
         free = main[step - load_lag, 1] if step >= load_lag else 0
         while stored < step - (1 if reads_stores else max(load_lag, 2)):
@@ -162,7 +169,7 @@ def _schedule(amounts: Array, rules: Array, load: Array, predict: Array, main: A
             load[step, 1] = max(channel, done, load[step, 1]) + late
             channel = load[step, 1]
         # A step that loads nothing waits for no buffer.
-        ready = load[step, 1] if ahead + late > 0 else 0
+        ready = loaded = load[step, 1] if ahead + late > 0 else 0
         if predict_lag == 1 or waits:
             ready = max(ready, done)
         elif step >= 1:
@@ -172,6 +179,9 @@ def _schedule(amounts: Array, rules: Array, load: Array, predict: Array, main: A
         if behind > 0 and step >= 1 and not waits:
             predict[step, 1] = max(predict[step, 1], main[step - 1, 0] + behind)
         main[step, 0] = max(predict[step, 1], done)
+        if fill_cycles > 0:
+            begun = main[step - fill_lag, 0] if step >= fill_lag else 0
+            main[step, 0] = max(main[step, 0], max(loaded, begun) + fill_cycles)
         main[step, 1] = main[step, 0] + main_cycles
     while stored < steps - 1:
         stored += 1
