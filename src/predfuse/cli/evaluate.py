@@ -36,6 +36,7 @@ from predfuse.training.augment import Normaliser
 from predfuse.training.checkpoint import FORMAT, load_checkpoint
 from predfuse.training.loop import accuracy
 from predfuse.training.memory import keep_freed_memory
+from predfuse.training.runs import trained_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,7 @@ class Candidate:
         std: Per-channel divisor after that.
         classes: How many it tells apart.
         data: What it was trained on; may be empty.
+        size: Side in pixels its pictures were resampled to, if they were.
     """
 
     module: nn.Module
@@ -61,6 +63,7 @@ class Candidate:
     std: tuple[float, ...]
     classes: int
     data: str
+    size: int | None
 
 
 def evaluate(
@@ -90,7 +93,8 @@ def evaluate(
         name = images or candidate.data
         if not name:
             raise InputError(source, "does not say what data it was trained on", "name a data set (--images)")
-        test = datasets.load(name, "test", root=root, limit=count, size=size)
+        side = candidate.size if size is None and not images else size
+        test = datasets.load(name, "test", root=root, limit=count, size=side)
         if test.images.shape[1:] != candidate.input_shape or len(test.classes) != candidate.classes:
             mend = "name data of the same channels, size and classes"
             raise InputError(source, f"does not fit the data {name}", mend)
@@ -124,6 +128,7 @@ def _candidate(source: str, options: ModuleOptions) -> Candidate:
             std=tuple(facts["std"]),
             classes=len(facts["labels"]),
             data=str(facts.get("data", "")),
+            size=trained_size(facts),
         )
     network = load_source(source, options)
     form: Form = "predicted" if any(block.predictor is not None for block in network.bottlenecks()) else "plain"
@@ -136,4 +141,5 @@ def _candidate(source: str, options: ModuleOptions) -> Candidate:
         std=network.std,
         classes=network.shapes()[network.output][0],
         data=str(network.metadata.get("data", "")),
+        size=network.metadata.get("size"),
     )

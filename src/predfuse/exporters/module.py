@@ -63,7 +63,7 @@ class NetworkModule(nn.Module):
         self.form = form
         self.names = [node.name for node in network.nodes]
         self.sources = [node.inputs for node in network.nodes]
-        self.nodes = nn.ModuleList(_node_module(node, form) for node in network.nodes)
+        self.nodes = nn.ModuleList(node_module(node, form) for node in network.nodes)
         self.flat = isinstance(network.nodes[-1], Linear)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,7 +76,8 @@ class NetworkModule(nn.Module):
         return output.flatten(1) if self.flat else output
 
 
-def _node_module(node: Node, form: Form) -> nn.Module:
+def node_module(node: Node, form: Form) -> nn.Module:
+    """What a node computes, as a module of its inputs."""
     if isinstance(node, Conv):
         return _Conv(node)
     if isinstance(node, Bottleneck):

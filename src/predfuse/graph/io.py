@@ -32,6 +32,12 @@ def save_network(network: Network, path: str | Path) -> None:
     Raises:
         InputError: The path cannot be written or the network's metadata is not plain JSON.
     """
+    document, tensors = encode_network(network)
+    save_tensor_file(Path(path), FORMAT, VERSION, document, tensors)
+
+
+def encode_network(network: Network) -> tuple[dict[str, Any], dict[str, Array]]:
+    """A network as JSON values and arrays by name."""
     tensors: dict[str, Array] = {}
     document = {
         "name": network.name,
@@ -42,7 +48,7 @@ def save_network(network: Network, path: str | Path) -> None:
         "metadata": network.metadata,
         "nodes": [encode_fields(node, node.name, tensors) for node in network.nodes],
     }
-    save_tensor_file(Path(path), FORMAT, VERSION, document, tensors)
+    return document, tensors
 
 
 def load_network(path: str | Path, name: str | None = None) -> Network:
@@ -59,7 +65,7 @@ def load_network(path: str | Path, name: str | None = None) -> Network:
     """
     file = load_tensor_file(Path(path), FORMAT, VERSION)
     with reading(str(path), "describes something impossible"), located(path):
-        network = _decode_network(file.document, dict(file.tensors))
+        network = decode_network(file.document, dict(file.tensors))
     if name is not None and network.name != name:
         raise InputError(str(path), f"holds network {network.name!r}, not {name!r}", f"give a file of {name}")
     return network
@@ -81,8 +87,12 @@ def encode_fields(value: Any, prefix: str, tensors: dict[str, Array]) -> dict[st
     return encoded
 
 
-def _decode_network(document: dict[str, Any], tensors: dict[str, Array]) -> Network:
-    """Build the network; every tensor must be used."""
+def decode_network(document: dict[str, Any], tensors: dict[str, Array]) -> Network:
+    """The network of :func:`encode_network`; every tensor must be used, and is taken out.
+
+    Raises:
+        InputError: Missing, surplus or impossible fields or tensors.
+    """
     hints = {
         "name": str,
         "input_shape": tuple[int, int, int],

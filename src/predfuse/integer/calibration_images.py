@@ -40,7 +40,8 @@ def calibration_images(network: Network, source: str | None, count: int, resize:
     if source == RANDOM:
         generator = np.random.default_rng(_SEED)
         return ImageSet(RANDOM, generator.normal(size=(count, *shape)))
-    source = source or _trained_on(network)
+    if source is None:  # images as it was trained on them
+        source, resize = _trained_on(network), resize or "size" in network.metadata
     entry = data.CATALOGUE.get(source)
     training = source.startswith(FOLDER_PREFIX) or Path(source).is_dir() or (entry and "train" in entry.images)
     found = load_images(source, shape, count, resize, "train" if training else "test")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Activation, Shape
+from predfuse.graph.nodes import Activation, Node, Shape
 from predfuse.predictor.trainable import TrainablePredictor, gate
 
 BATCH_NORM_EPS = 1e-5
@@ -316,8 +316,17 @@ class Cnn(nn.Module):
         self.layers = nn.Sequential(OrderedDict(layers))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x)
-        return y
+        return self.through(x, lambda layer, *inputs: layer(*inputs))
+
+    def through(self, x: Tensor, call: Callable[..., Tensor]) -> Tensor:
+        """The scores of images ``x``, every layer's output being what ``call`` gives for it and its inputs."""
+        for layer in self.layers:
+            x = call(layer, x)
+        return x
+
+    def lowered(self) -> tuple[Node, ...] | None:
+        """Its nodes, where the model knows them; None: they follow from the layers."""
+        return None
 
     def bottlenecks(self) -> Iterator[tuple[str, BottleneckUnit]]:
         """The fusable blocks with their names."""

@@ -17,18 +17,20 @@ from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, No
 Array = npt.NDArray[Any]
 
 
-def _array(tensor: torch.Tensor) -> Array:
+def array_of(tensor: torch.Tensor) -> Array:
+    """A tensor as 64-bit floats."""
     return tensor.detach().cpu().numpy().astype(np.float64)
 
 
-def _folded(conv: nn.Conv2d, norm: Norm) -> tuple[Array, Array]:
+def folded(conv: nn.Conv2d, norm: Norm) -> tuple[Array, Array]:
+    """Weight and bias of a convolution with the norm after it folded in."""
     assert norm.running_mean is not None and norm.running_var is not None
     return fold_batch_norm(
-        _array(conv.weight),
-        _array(norm.weight),
-        _array(norm.bias),
-        _array(norm.running_mean),
-        _array(norm.running_var),
+        array_of(conv.weight),
+        array_of(norm.weight),
+        array_of(norm.bias),
+        array_of(norm.running_mean),
+        array_of(norm.running_var),
         norm.eps,
     )
 
@@ -39,7 +41,7 @@ def _padding(conv: nn.Conv2d) -> Padding:
 
 
 def _lower_conv(name: str, source: str, unit: ConvUnit) -> list[Node]:
-    weight, bias = _folded(unit.conv, unit.norm)
+    weight, bias = folded(unit.conv, unit.norm)
     conv = Conv(
         name=name,
         inputs=(source,),
@@ -55,10 +57,11 @@ def _lower_conv(name: str, source: str, unit: ConvUnit) -> list[Node]:
     return [conv, Shuffle(f"{name}.shuffle", (name,), groups=unit.shuffle_groups)]
 
 
-def _lower_bottleneck(name: str, source: str, unit: BottleneckUnit) -> Bottleneck:
-    expand, expand_bias = _folded(unit.expand, unit.expand_norm)
-    depthwise, depthwise_bias = _folded(unit.depthwise, unit.depthwise_norm)
-    project, project_bias = _folded(unit.project, unit.project_norm)
+def lower_bottleneck(name: str, source: str, unit: BottleneckUnit) -> Bottleneck:
+    """A block as a node that reads ``source``."""
+    expand, expand_bias = folded(unit.expand, unit.expand_norm)
+    depthwise, depthwise_bias = folded(unit.depthwise, unit.depthwise_norm)
+    project, project_bias = folded(unit.project, unit.project_norm)
     return Bottleneck(
         name=name,
         inputs=(source,),
@@ -83,7 +86,7 @@ def _lower_layer(name: str, source: str, layer: nn.Module) -> list[Node]:
     if isinstance(layer, ConvUnit):
         return _lower_conv(name, source, layer)
     if isinstance(layer, BottleneckUnit):
-        return [_lower_bottleneck(name, source, layer)]
+        return [lower_bottleneck(name, source, layer)]
     if isinstance(layer, ShuffleUnit):
         nodes: list[Node] = []
         for stage, unit in (("expand", layer.expand), ("depthwise", layer.depthwise), ("project", layer.project)):
@@ -92,7 +95,7 @@ def _lower_layer(name: str, source: str, layer: nn.Module) -> list[Node]:
     if isinstance(layer, GlobalPool):
         return [Pool(name, (source,))]
     if isinstance(layer, nn.Linear):
-        return [Linear(name, (source,), weight=_array(layer.weight), bias=_array(layer.bias))]
+        return [Linear(name, (source,), weight=array_of(layer.weight), bias=array_of(layer.bias))]
     raise InputError(f"layer {name}", f"{type(layer).__name__} has no lowering", "use the layers of predfuse.models")
 
 
@@ -105,8 +108,8 @@ def to_network(
     metadata: dict[str, Any] | None = None,
 ) -> Network:
     """Lower a registered network in its evaluation form (running statistics) to float64 arrays."""
-    nodes: list[Node] = []
-    for layer_name, layer in model.layers.named_children():
+    nodes: list[Node] = list(model.lowered() or ())
+    for layer_name, layer in () if nodes else model.layers.named_children():
         nodes += _lower_layer(layer_name, nodes[-1].name if nodes else INPUT, layer)
     shape = model.input_shape
     return Network(

@@ -44,17 +44,21 @@ def predictor_errors(model: Cnn, images: Tensor, format: PredictorFormat = PUBLI
         format: Of the predictors made of its weights.
     """
     found = []
-    x = images
-    for name, layer in model.eval().layers.named_children():
+    names = {block: name for name, block in model.bottlenecks()}
+
+    def call(layer: nn.Module, *inputs: Tensor) -> Tensor:
         if not isinstance(layer, BottleneckUnit):
-            x = layer(x)
-            continue
-        found.append(_block_errors(name, layer, x, format))
+            result: Tensor = layer(*inputs)
+            return result
+        found.append(_block_errors(names[layer], layer, inputs[0], format))
         own, layer.predictor = layer.predictor, None
         try:
-            x = layer(x)
+            result = layer(*inputs)
         finally:
             layer.predictor = own
+        return result
+
+    model.eval().through(images, call)
     return found
 
 

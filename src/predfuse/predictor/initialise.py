@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from predfuse.models.layers import BottleneckUnit, Cnn, Norm
 from predfuse.predictor.format import PUBLISHED_FORMAT, PredictorFormat
@@ -271,12 +271,15 @@ def insert_predictors(
 def _initial_predictors(
     model: Cnn, images: Tensor, format: PredictorFormat, ranges: Ranges | None
 ) -> list[tuple[BottleneckUnit, TrainablePredictor]]:
-    x = images
     found = []
-    for layer in model.layers:
+
+    def call(layer: nn.Module, *inputs: Tensor) -> Tensor:
         if isinstance(layer, BottleneckUnit):
-            found.append((layer, initial_predictor(layer, x, format, ranges)))
-        x = layer(x)
+            found.append((layer, initial_predictor(layer, inputs[0], format, ranges)))
+        result: Tensor = layer(*inputs)
+        return result
+
+    model.through(images, call)
     return found
 
 

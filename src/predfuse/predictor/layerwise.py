@@ -66,12 +66,16 @@ def layerwise_loss(model: nn.Module, images: Tensor) -> Tensor:
 
 def _registered_loss(model: Cnn, images: Tensor) -> Tensor:
     total = images.new_zeros(())
-    x = images
-    for layer in model.layers:
+
+    def call(layer: nn.Module, *inputs: Tensor) -> Tensor:
+        nonlocal total
         if isinstance(layer, BottleneckUnit) and layer.predictor is not None:
-            loss, x = layer.layerwise(x, block_loss)
+            loss, y = layer.layerwise(inputs[0], block_loss)
             total = total + loss
-        else:
-            with torch.no_grad():
-                x = layer(x)
+            return y
+        with torch.no_grad():
+            result: Tensor = layer(*inputs)
+        return result
+
+    model.through(images, call)
     return total

@@ -15,6 +15,7 @@ from torch import Tensor
 from predfuse import models
 from predfuse.data.dataset import LEAST_STD
 from predfuse.errors import InputError
+from predfuse.models.from_graph import rebuilt
 from predfuse.models.layers import Cnn
 from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.initialise import attach_empty_predictors
@@ -92,12 +93,13 @@ def load_checkpoint(path: Path, architecture: str | None = None) -> tuple[Cnn, d
     tensors, metadata = read_tensors(path)
     facts = validated(_Facts, metadata, str(path), RETRAIN)
     name = facts.architecture
-    if name not in models.names():
+    of_graph = "graph" in facts.options
+    if name not in models.names() and not of_graph:
         raise InputError(str(path), f"holds the unknown network {name!r}", "use a matching predfuse")
     if architecture is not None and name != architecture:
         raise InputError(str(path), f"holds {name}, not {architecture}", f"name a checkpoint of {architecture}")
     with located(path):
-        model = models.build(name, **facts.options)
+        model = rebuilt(name, facts.options) if of_graph else models.build(name, **facts.options)
     channels = model.input_shape[0]
     for label, values in (("mean", facts.mean), ("std", facts.std)):
         if len(values) not in (0, channels):

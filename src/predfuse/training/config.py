@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from predfuse.errors import InputError
 from predfuse.predictor.format import LargestWeight, PredictorFormat, Scales
+from predfuse.readers.documents import parse_yaml, read_mapping, validated
 
 
 class _Strict(BaseModel):
@@ -32,9 +32,16 @@ class _Strict(BaseModel):
 class NetworkConfig(_Strict):
     """Which network. Input shape and number of classes of a registered one are those of the data."""
 
-    name: str = Field(description="A registered network (predfuse.models.names()).", examples=["fusionet-s"])
+    name: str = Field(
+        description="A registered network (predfuse.models.names()), a network file (predfuse trace), or "
+        "package.module:function that returns a torch.nn.Module (its code is run).",
+        examples=["fusionet-s"],
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="Keyword arguments of a registered network, e.g. width or stage_middle."
+    )
+    new_weights: bool = Field(
+        True, description="Whether a file or function starts from new weights by the seed, or goes on from its own."
     )
 
 
@@ -239,28 +246,10 @@ def load_config(path: Path | None, overrides: list[str] | None = None) -> TrainC
     Raises:
         InputError: Missing or malformed file, unknown key, value out of range.
     """
-    raw = {} if path is None else read_yaml(path)
+    raw = {} if path is None else read_mapping(path)
     for override in overrides or []:
         _override(raw, override)
     return parse_config(raw, str(path) if path else "command line")
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping a YAML file holds.
-
-    Raises:
-        InputError: Missing or malformed file.
-    """
-    where = str(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(where, f"cannot be read ({error.strerror})", "name a YAML configuration") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(where, f"is not YAML ({' '.join(str(error).split())})", "correct the file") from error
-    if not isinstance(raw, dict):
-        raise InputError(where, "does not hold a mapping", "write keys such as network:, data:, vanilla:")
-    return raw
 
 
 def parse_config(raw: Any, where: str) -> TrainConfig:
@@ -269,14 +258,7 @@ def parse_config(raw: Any, where: str) -> TrainConfig:
     Raises:
         InputError: Unknown key, or a value out of range.
     """
-    try:
-        return TrainConfig.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        mend = "remove or rename it" if first["type"] == "extra_forbidden" else "correct the value"
-        what = "is not a known key" if first["type"] == "extra_forbidden" else first["msg"].lower()
-        raise InputError(where, f"{key} {what}", mend) from error
+    return validated(TrainConfig, raw, where)
 
 
 _RETIRED: dict[str, Any] = {
@@ -323,10 +305,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise InputError(f"override {override!r}", "is not KEY=VALUE", "write e.g. vanilla.epochs=3")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"override {override!r}", "has no YAML value", "quote it or correct it") from error
+    value = parse_yaml(f"override {override!r}", text)
     *parents, last = key.split(".")
     place = raw
     for parent in parents:

@@ -104,12 +104,15 @@ def with_signs(loss: Loss, share: float, model: Cnn) -> Loss:
 
 def block_outputs(model: Cnn, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Scores ``[N, classes]`` of a model, and what each of its blocks puts out, ``[N, O, P, Q]``."""
-    x, found = images, []
-    for layer in model.layers:
-        x = layer(x)
+    found = []
+
+    def call(layer: nn.Module, *inputs: Tensor) -> Tensor:
+        y: Tensor = layer(*inputs)
         if isinstance(layer, BottleneckUnit):
-            found.append(x)
-    return x, found
+            found.append(y)
+        return y
+
+    return model.through(images, call), found
 
 
 def feature_distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:

@@ -28,6 +28,7 @@ from predfuse.training.log import Log
 from predfuse.training.loop import Stage, Trainer
 from predfuse.training.losses import Loss, cross_entropy, distillation
 from predfuse.training.memory import keep_freed_memory
+from predfuse.training.own_network import own_model
 from predfuse.training.parallel import Processes
 from predfuse.training.pruning import make_shifts_prunable
 from predfuse.training.stages import layerwise_stage, predict_stage, prune_stage, vanilla_stage
@@ -40,7 +41,13 @@ LOCK = ".lock"
 
 
 def build_model(config: TrainConfig, train: Dataset) -> Cnn:
-    """The configured network for the data's image shape and classes."""
+    """The configured network for the data's image shape and classes.
+
+    Raises:
+        InputError: No such network, or it does not fit the data or the stages.
+    """
+    if config.network.name not in models.names():
+        return own_model(config, train)
     channels, height, width = train.images.shape[1:]
     options: dict[str, Any] = {"input_shape": (channels, height, width), "num_classes": len(train.classes)}
     model = models.build(config.network.name, seed=config.seed, **{**options, **config.network.options})

@@ -133,14 +133,22 @@ def _checkpoint(path: Path, architecture: str | None = None) -> Checkpoint:
     return Checkpoint(path, str(metadata.get("stage", path.stem)), _lowered(model, metadata), metadata)
 
 
+def trained_size(metadata: Mapping[str, Any]) -> int | None:
+    """Side in pixels that the pictures of an image folder were resampled to for training; None: they were not."""
+    size = metadata.get("config", {}).get("data", {}).get("size")
+    return size if isinstance(size, int) else None
+
+
 def _lowered(model: Cnn, metadata: Mapping[str, Any]) -> Network:
+    known = {key: metadata[key] for key in ("stage", "data", "test_accuracy") if key in metadata}
+    size = trained_size(metadata)
     return models.to_network(
         model,
         name=model.architecture,
         mean=tuple(metadata.get("mean", ())),
         std=tuple(metadata.get("std", ())),
         labels=tuple(metadata.get("labels", ())),
-        metadata={key: metadata[key] for key in ("stage", "data", "test_accuracy") if key in metadata},
+        metadata=known if size is None else {**known, "size": size},
     )
 
 

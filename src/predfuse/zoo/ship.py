@@ -13,6 +13,7 @@ import yaml
 
 from predfuse.errors import InputError
 from predfuse.files import sha256_of_file, write_text_atomically
+from predfuse.readers.documents import read_mapping
 from predfuse.zoo.catalogue import CARD, RESULTS, STAGES, Stage, card_text, results_text, root, stages
 
 if TYPE_CHECKING:  # would load torch for a list of files
@@ -37,12 +38,12 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
     Raises:
         InputError: No such run, a stage of another configuration than the run's, or a log that lacks a stage.
     """
-    from predfuse.training.config import parse_config, read_yaml, stored_config, without_retired
+    from predfuse.training.config import parse_config, stored_config, without_retired
 
     base = where or root()
     if not name or Path(name).name != name:
         raise InputError(f"name {name!r}", "is no folder name", "use something like cifar10-fusionet-s")
-    written = without_retired(read_yaml(run / "config.yaml"), str(run / "config.yaml"))
+    written = without_retired(read_mapping(run / "config.yaml"), str(run / "config.yaml"))
     written["data"]["root"] = None
     config = parse_config(written, str(run / "config.yaml"))
     paths = [path for stage in STAGES if (path := run / f"{stage}.safetensors").is_file()]
