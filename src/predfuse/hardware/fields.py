@@ -230,6 +230,9 @@ class EyerissSpec(CommonSpec):
     """One PE."""
     edges: Literal["idle", "perfect"] = "idle"
     """At ``cycle`` fidelity: sizes that do not divide leave PEs idle at the edge, or only dividing factors are used."""
+    schedule: Literal["layers", "depth-first"] = "layers"
+    """At ``cycle`` fidelity: layer by layer; or expand, depthwise and project of a block band by band, where that is
+    better, so that what lies between them stays on chip."""
     weight_index_bits: Annotated[int, Field(ge=0, le=32)] = 0
     """Position stored with each non-zero weight of a compressed layer (bits); sparse machines only."""
     energy_pj: EyerissEnergy

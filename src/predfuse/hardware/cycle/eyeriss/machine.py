@@ -7,8 +7,10 @@ Maps that fit stay in the global buffer.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
@@ -16,6 +18,7 @@ from predfuse.hardware.closed_form.mapping import Mapping, best_mapping
 from predfuse.hardware.closed_form.windows import Window
 from predfuse.hardware.cycle.elementwise import plan_elementwise
 from predfuse.hardware.cycle.eyeriss.dense import dense_cycles
+from predfuse.hardware.cycle.eyeriss.depth_first import plan_depth_first
 from predfuse.hardware.cycle.eyeriss.padding import padded
 from predfuse.hardware.cycle.eyeriss.sparse import sparse_cycles
 from predfuse.hardware.cycle.memory.places import Place, Places, part
@@ -27,11 +30,13 @@ from predfuse.hardware.energy import Actions, energy_by_component_pj
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.result import LedgerEntry
 from predfuse.hardware.spec import EyerissSpec
-from predfuse.hardware.workload import EXPAND_OR_LAYER, Operation, stage_of, workload
+from predfuse.hardware.workload import EXPAND_OR_LAYER, Operation, Workload, stage_of, workload
 from predfuse.integer.program import Program
 
 TILE_SHARE = 4
 """One part in this many of the global buffer is kept free of resident maps, for tiles."""
+BAND_SHARE = 2
+"""The same while a block runs depth-first."""
 MOST_STEPS = 64
 """Steps a layer is scheduled in, at most; its passes are alike."""
 
@@ -48,19 +53,70 @@ def run_eyeriss(what: Network | Program, spec: EyerissSpec) -> CycleRun:
     """
     work = workload(what)
     blocks = [item.node for item in work.items if item.is_block]
-    reserved = {item.node: spec.global_buffer.words // TILE_SHARE for item in work.items}
-    places = Places.plan(work, spec, blocks, reserved)
-    plans: list[LayerPlan] = []
-    ledger: list[LedgerEntry] = []
-    for item in work.items:
-        ledger.append(LedgerEntry(item.node, "plain"))
-        for index, operation in enumerate(item.operations):
-            name = part(item.node, index) if item.is_block else item.node
-            added = item.residual and index == len(item.operations) - 1
-            plans.append(plan_operation(operation, spec, places.of(name), residual=added))
-        if item.is_elementwise and spec.elementwise == "charged":
-            plans.append(plan_elementwise(item, stage_of(item.node), spec, places))
-    return run_plans(work.network, spec, plans, tuple(ledger))
+    layers = _plans(work, spec, ())
+    if spec.schedule == "layers" or not blocks:
+        return layers.run(spec)
+    # Depth-first: no block, every block, or those that gain by themselves; what stays on chip differs.
+    whole = _plans(work, spec, blocks)
+    gaining = [name for name in blocks if whole.prices[name] < layers.prices[name]]
+    runs = [plans.run(spec) for plans in (layers, whole, *([_plans(work, spec, gaining)] if gaining else []))]
+    return min(runs, key=lambda run: run.result.total_cycles * run.result.total_energy_uj)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plans:
+    """All layers of a network planned, and the cycles times energy of every block by itself."""
+
+    work: Workload
+    plans: list[LayerPlan]
+    prices: dict[str, float]
+
+    def run(self, spec: EyerissSpec) -> CycleRun:
+        """Schedule them."""
+        ledger = tuple(LedgerEntry(item.node, "plain") for item in self.work.items)
+        return run_plans(self.work.network, spec, self.plans, ledger)
+
+
+def _plans(work: Workload, spec: EyerissSpec, depth_first: Collection[str]) -> _Plans:
+    """Plan every layer, some blocks depth-first; a block for which no band fits is refused that way."""
+    blocks = [item.node for item in work.items if item.is_block]
+    reserved = {
+        item.node: spec.global_buffer.words // (BAND_SHARE if item.node in depth_first else TILE_SHARE)
+        for item in work.items
+    }
+    while True:
+        places = Places.plan(work, spec, [name for name in blocks if name not in depth_first], reserved)
+        found = _Plans(work, [], {})
+        for item in work.items:
+            plans: list[LayerPlan] = []
+            if item.node in depth_first:
+                plan = plan_depth_first(item.operations, spec, places.of(item.node), item.residual, partial(_fit, spec))
+                if plan is None:  # no band fits: layer by layer
+                    depth_first = [name for name in depth_first if name != item.node]
+                    break
+                plans.append(plan)
+            else:
+                for index, operation in enumerate(item.operations):
+                    name = part(item.node, index) if item.is_block else item.node
+                    added = item.residual and index == len(item.operations) - 1
+                    plans.append(plan_operation(operation, spec, places.of(name), residual=added))
+            if item.is_elementwise and spec.elementwise == "charged":
+                plans.append(plan_elementwise(item, stage_of(item.node), spec, places))
+            if item.is_block:
+                energy = sum(
+                    sum(energy_by_component_pj(r.actions, spec).values()) for plan in plans for r in plan.stages
+                )
+                cycles = sum(schedule(plan.steps, spec.dram_bits_per_cycle).end for plan in plans)
+                found.prices[item.node] = cycles * energy
+            found.plans.extend(plans)
+        else:
+            return found
+
+
+def _fit(spec: EyerissSpec, operation: Operation, place: Place) -> tuple[StagePlan, float, bool]:
+    """One convolution of a band."""
+    best = _best(operation, spec, place, residual=False)
+    return best.row, best.weight_bits, best.doubled.weights
 
 
 def plan_operation(operation: Operation, spec: EyerissSpec, place: Place, residual: bool = False) -> LayerPlan:
@@ -75,24 +131,67 @@ def plan_operation(operation: Operation, spec: EyerissSpec, place: Place, residu
     Raises:
         InputError: A memory of the machine is too small for the layer.
     """
+    return _best(operation, spec, place, residual).plan
+
+
+def _best(operation: Operation, spec: EyerissSpec, place: Place, residual: bool) -> _Candidate:
+    """Of all ways to run a convolution the one with the least product of cycles and energy."""
     if spec.edges == "perfect":
-        return _plan(operation, operation, best_mapping(operation, spec), _Doubled(True, True), spec, place, residual)
-    best: tuple[float, LayerPlan] | None = None
-    for candidate in padded(operation, spec.array.rows, spec.array.columns):
-        for doubled in (_Doubled(True, True), _Doubled(True, False), _Doubled(False, True), _Doubled(False, False)):
-            shape = _shape(candidate.channels, candidate.outputs, candidate.groups, candidate.rows, candidate.columns)
-            mapping = _mapping(shape, spec, place.free_words, doubled)
-            if mapping is None:
-                continue
-            plan = _plan(candidate, operation, mapping, doubled, spec, place, residual)
-            energy = sum(energy_by_component_pj(plan.stages[0].actions, spec).values())
-            product = schedule(plan.steps, spec.dram_bits_per_cycle).end * energy
-            if best is None or product < best[0]:
-                best = product, plan
-    if best is None:
+        mapping = best_mapping(operation, spec)
+        return _candidate(operation, operation, mapping, _Doubled(True, True), spec, place, residual)
+    shortlist = sorted(_candidates(operation, spec, place, residual), key=lambda ranked: ranked[0])
+    if not shortlist:
         best_mapping(operation, _with_memories(spec, place.free_words, _Doubled(False, False)))  # says what is missing
         raise AssertionError
-    return best[1]
+    best, least = shortlist[0][1], math.inf
+    for bound, candidate, energy in shortlist:
+        if bound >= least:
+            break
+        product = schedule(candidate.steps, spec.dram_bits_per_cycle).end * energy
+        if product < least:
+            best, least = candidate, product
+    return best
+
+
+def _candidates(
+    operation: Operation, spec: EyerissSpec, place: Place, residual: bool
+) -> Iterator[tuple[float, _Candidate, float]]:
+    """Least product of cycles and energy (pJ), how the layer runs, and its energy, for every promising mapping."""
+    bandwidth = spec.dram_bits_per_cycle or math.inf
+    for candidate in padded(operation, spec.array.rows, spec.array.columns):
+        shape = _shape(candidate.channels, candidate.outputs, candidate.groups, candidate.rows, candidate.columns)
+        found: list[tuple[Mapping, _Doubled]] = []
+        for doubled in (_Doubled(True, True), _Doubled(True, False), _Doubled(False, True), _Doubled(False, False)):
+            mapping = _mapping(shape, spec, place.free_words, doubled)
+            # The same mapping beside a second set of data is no worse.
+            if mapping is not None and all(mapping != other for other, _ in found):
+                found.append((mapping, doubled))
+                run = _candidate(candidate, operation, mapping, doubled, spec, place, residual)
+                moved = run.row.actions.dram_read_bits + run.row.actions.dram_written_bits
+                energy = sum(energy_by_component_pj(run.row.actions, spec).values())
+                yield max(run.row.own_cycles, moved // bandwidth) * energy, run, energy
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One way to run a layer; its steps are made only where they are needed."""
+
+    operation: Operation
+    row: StagePlan
+    count: int
+    weight_bits: float
+    doubled: _Doubled
+    place: Place
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """In order."""
+        return _steps(self.operation, self.count, self.row, self.weight_bits, self.doubled, self.place)
+
+    @property
+    def plan(self) -> LayerPlan:
+        """Steps and actions."""
+        return LayerPlan(self.operation.layer, self.steps, (self.row,))
 
 
 @dataclass(frozen=True)
@@ -126,7 +225,7 @@ def _shape(channels: int, outputs: int, groups: int, rows: Window, columns: Wind
     return Operation("layer", EXPAND_OR_LAYER, channels, outputs, groups, rows, columns)
 
 
-def _plan(
+def _candidate(
     candidate: Operation,
     operation: Operation,
     mapping: Mapping,
@@ -134,7 +233,7 @@ def _plan(
     spec: EyerissSpec,
     place: Place,
     residual: bool,
-) -> LayerPlan:
+) -> _Candidate:
     if spec.kind == "sparse":
         cycles, actions = sparse_cycles(candidate, operation, mapping, spec)
     else:
@@ -151,8 +250,7 @@ def _plan(
     row = StagePlan(
         operation.stage, operation.macs, spec.array.pes, actions, mapping.describe(), mapping.spatial.pes, cycles
     )
-    steps = _steps(operation, min(mapping.passes, MOST_STEPS), row, weight_bits, doubled, place)
-    return LayerPlan(operation.layer, steps, (row,))
+    return _Candidate(operation, row, min(mapping.passes, MOST_STEPS), weight_bits, doubled, place)
 
 
 def _steps(

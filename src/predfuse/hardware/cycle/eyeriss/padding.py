@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from predfuse.graph.nodes import Array
+from predfuse.hardware.closed_form.loopnest import Ints
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.spec import EyerissSpec
@@ -69,32 +70,34 @@ def _resized(operation: Operation, m: int, c: int, q: int) -> Operation:
 @lru_cache(maxsize=4096)
 def _promising(m: int, c: int, q: int, s: int, rows: int, columns: int) -> tuple[tuple[int, int, int], ...]:
     """Sizes ``(outputs, input channels, output columns)`` of few cycles, fewest first."""
-    found: dict[tuple[int, int, int], int] = {}
-    for turns, size in _sizes(m, c, q, s, rows, columns):
-        found[size] = min(turns, found.get(size, turns))
-    least = min(found.values())
-    ranked = sorted((turns, size) for size, turns in found.items() if turns <= SLACK * least)
-    return tuple(size for _, size in ranked[:MOST_SIZES])
+    table = np.array(list(_spreads(m, c, q, s, rows, columns)), np.int64)
+    multiples = np.array(MULTIPLES)
+    at_once, c_rows, q_columns = (table[:, i, None, None] for i in range(3))
+    m_turns = _ceil(_ceil(m, at_once), multiples[:, None]) * multiples[:, None]
+    c_turns = _ceil(_ceil(c, c_rows), multiples) * multiples
+    q_turns = -(-q // q_columns)
+    sizes = np.broadcast_arrays(m_turns * c_turns * q_turns, m_turns * at_once, c_turns * c_rows, q_turns * q_columns)
+    ranked = np.stack([part.ravel() for part in sizes], axis=1)
+    ranked = ranked[ranked[:, 0] <= SLACK * ranked[:, 0].min()]
+    found: dict[tuple[int, int, int], None] = {}
+    for row in ranked[np.lexsort(ranked.T[::-1])].tolist():
+        found.setdefault((row[1], row[2], row[3]))
+    return tuple(list(found)[:MOST_SIZES])
 
 
-def _sizes(m: int, c: int, q: int, s: int, rows: int, columns: int) -> Iterator[tuple[int, tuple[int, int, int]]]:
+def _ceil(number: int | Ints, parts: Ints) -> Ints:
+    return -(-number // parts)
+
+
+def _spreads(m: int, c: int, q: int, s: int, rows: int, columns: int) -> Iterator[tuple[int, int, int]]:
+    """Outputs, input channels and output columns the array may take at once."""
     s_rows = max(d for d in range(1, min(s, rows) + 1) if s % d == 0)
     for q_columns in range(1, min(q, columns) + 1):
-        q_turns = -(-q // q_columns)
         for m_columns in range(1, min(m, columns // q_columns) + 1):
             for m_rows in range(1, min(m, rows // s_rows) + 1):
                 at_once = m_columns * m_rows
                 for c_rows in range(1, min(c, rows // s_rows // m_rows) + 1):
-                    for m_turns in _rounded(-(-m // at_once)):
-                        for c_turns in _rounded(-(-c // c_rows)):
-                            yield (
-                                m_turns * c_turns * q_turns,
-                                (m_turns * at_once, c_turns * c_rows, q_turns * q_columns),
-                            )
-
-
-def _rounded(turns: int) -> set[int]:
-    return {-(-turns // multiple) * multiple for multiple in MULTIPLES}
+                    yield at_once, c_rows, q_columns
 
 
 def _pad_weight(operation: Operation, m: int, c: int) -> Array | None:
