@@ -30,6 +30,9 @@ def explore(
         bool, typer.Option("--keep-going", help="Record and skip evaluations that fail again and again.")
     ] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of outcomes that searches share.")] = None,
+    area: Annotated[
+        float | None, typer.Option(help="Largest area (mm2), in place of the file's limit.", metavar="MM2")
+    ] = None,
     root: Root = None,
 ) -> None:
     """Search over fields of a machine and options of a network: Pareto front, hypervolume, what each field matters."""
@@ -42,7 +45,7 @@ def explore(
     except ModuleNotFoundError as error:
         raise InputError("explore", f"needs {error.name}", "install predfuse[explore]") from error
 
-    described = load_space(space)
+    described = load_space(space, area)
     result = run_search(
         described,
         out,

@@ -169,8 +169,12 @@ class Space:
         }
 
 
-def load_space(path: Path) -> Space:
+def load_space(path: Path, area_mm2: float | None = None) -> Space:
     """Read a search file.
+
+    Args:
+        path: The file.
+        area_mm2: Largest area, in place of the limit the file states.
 
     Raises:
         InputError: The file cannot be read, or says something impossible.
@@ -179,7 +183,13 @@ def load_space(path: Path) -> Space:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"cannot be read ({error})", "name a YAML file") from error
-    return parse_space(text, str(path))
+    space = parse_space(text, str(path))
+    if area_mm2 is not None:
+        if not area_mm2 > 0:
+            raise InputError("--area", f"is {area_mm2:g}", "use an area above 0 mm2")
+        at_most: dict[Metric, float] = {**space.limits.at_most, "area_mm2": area_mm2}
+        space.limits = space.limits.model_copy(update={"at_most": at_most})
+    return space
 
 
 def parse_space(text: str, file: str) -> Space:

@@ -23,7 +23,7 @@ from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
 
 MOST_STEPS = 64
-PARTS = (1, 2, 4, 8, 16, 32)
+PARTS = (1, 4, 16)
 """Parts the middle channels of a group are worked through in."""
 
 Fit = Callable[[Operation, Place], tuple[StagePlan, float, bool]]
