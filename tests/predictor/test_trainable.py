@@ -277,15 +277,3 @@ def test_float_scales_fit_closer_and_have_no_integers() -> None:
     assert torch.equal(masks[0], (z1 > 0).float()) and torch.equal(masks[1], (z2 > 0).float())
     with pytest.raises(InputError, match="no powers of two"):
         predictor.to_integers()
-
-
-def test_global_ranges_are_the_widest() -> None:
-    images = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(3))
-    own, common = (models.build("fusionet-s", input_shape=(3, 8, 8), stage_middle=(32, 64)).eval() for _ in range(2))
-    insert_predictors(own, images)
-    insert_predictors(common, images, ranges="global")
-    predictors = ([block.predictor for _, block in model.bottlenecks()] for model in (own, common))
-    of_own, of_common = ([p for p in found if p is not None] for found in predictors)
-    assert {int(p.input_exponent) for p in of_common} == {max(int(p.input_exponent) for p in of_own)}
-    assert {int(s) for p in of_common for s in p.shift} == {max(int(p.shift.max()) for p in of_own)}
-    assert all(p.to_integers() for p in of_common)

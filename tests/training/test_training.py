@@ -247,7 +247,6 @@ def test_networks_without_shifts_have_none_to_prune(config_path: Path, tmp_path:
 def test_two_processes_share_the_images(config_path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "shared"
     arguments = ["train", str(config_path), "-o", str(folder), "-s", "vanilla.epochs=10", "-s", "predict=null"]
-    arguments += ["-s", "threads=5"]  # more than groups: PyTorch's layers, for neither process to compile loops
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "predfuse"]
     done = subprocess.run([*launcher, *arguments], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -155,19 +152,6 @@ def empty_predictor(block: BottleneckUnit, format: PredictorFormat = PUBLISHED_F
     )
 
 
-@dataclass(frozen=True)
-class Ranges:
-    """Ranges of a predictor's activations, where they are not its own.
-
-    Attributes:
-        input_exponent: Of the input quantiser.
-        shift: Of every channel of the first stage.
-    """
-
-    input_exponent: float
-    shift: float
-
-
 @torch.no_grad()
 def fit_predictor(
     predictor: TrainablePredictor,
@@ -176,7 +160,6 @@ def fit_predictor(
     x: Tensor,
     a: Tensor,
     d: Tensor,
-    ranges: Ranges | None = None,
 ) -> None:
     """Fill a predictor from a trained block and what the block does on some images.
 
@@ -191,16 +174,12 @@ def fit_predictor(
         x: Inputs of the block, ``[N, C, H, W]``.
         a: What its first activation sees under the true masks, ``[N, M, H, W]``.
         d: What its second activation sees, ``[N, M, P, Q]``.
-        ranges: Given ones instead of those of these images.
     """
     whole = predictor.format.scales == "power-of-two"
     weight = predictor.format.largest_weight
     predictor.expand_weight.copy_(_latent(expand_weight, weight))
     predictor.depthwise_weight.copy_(_latent(depthwise_weight, weight))
-    if ranges is None:
-        predictor.input_exponent.fill_(input_exponent(x, *predictor.input_range, 1 if whole else FRACTIONS))
-    else:
-        predictor.input_exponent.fill_(ranges.input_exponent)
+    predictor.input_exponent.fill_(input_exponent(x, *predictor.input_range, 1 if whole else FRACTIONS))
     predictor.expand_offset.zero_()
     predictor.depthwise_offset.zero_()
 
@@ -209,8 +188,6 @@ def fit_predictor(
     z1 = predictor.expand_score(x)
     shift = (hidden_top(z1) + 1).div(predictor.hidden_max + 1).clamp(min=1).log2()
     predictor.shift.copy_(shift.ceil() if whole else shift)
-    if ranges is not None:
-        predictor.shift.fill_(ranges.shift)
     predictor.expand_width.copy_(_width(z1, a, weight))
 
     largest = float(weight * predictor.hidden_max * predictor.depthwise_weight[0].numel())
@@ -221,11 +198,11 @@ def fit_predictor(
 
 @torch.no_grad()
 def initial_predictor(
-    block: BottleneckUnit, x: Tensor, format: PredictorFormat = PUBLISHED_FORMAT, ranges: Ranges | None = None
+    block: BottleneckUnit, x: Tensor, format: PredictorFormat = PUBLISHED_FORMAT
 ) -> TrainablePredictor:
     """A predictor for ``block`` (in evaluation mode) from its trained weights and inputs ``x [N, C, H, W]``."""
     predictor = empty_predictor(block, format).to(block.expand.weight)
-    fit_predictor(predictor, *folded_weights(block), x, *block.pre_activations(x), ranges)
+    fit_predictor(predictor, *folded_weights(block), x, *block.pre_activations(x))
     return predictor
 
 
@@ -236,12 +213,7 @@ def folded_weights(block: BottleneckUnit) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def insert_predictors(
-    model: Cnn,
-    images: Tensor,
-    format: PredictorFormat = PUBLISHED_FORMAT,
-    ranges: Literal["block", "global"] = "block",
-) -> None:
+def insert_predictors(model: Cnn, images: Tensor, format: PredictorFormat = PUBLISHED_FORMAT) -> None:
     """Give every block of ``model`` an initial predictor, calibrated on normalised ``images [N, C, H, W]``.
 
     Every block is calibrated on the inputs it gets while all blocks before it use their true masks.
@@ -250,37 +222,20 @@ def insert_predictors(
         model: The network.
         images: ``[N, C, H, W]``, normalised.
         format: Of the predictors.
-        ranges: One range of inputs per block and one shift per channel; or one of each for the whole network, the
-            widest any of them would have.
     """
     training = model.training
-    model.eval()
-    found = _initial_predictors(model, images, format, None)
-    if ranges == "global" and found:
-        predictors = [predictor for _, predictor in found]
-        widest = Ranges(
-            max(float(predictor.input_exponent) for predictor in predictors),
-            max(float(predictor.shift.max()) for predictor in predictors),
-        )
-        found = _initial_predictors(model, images, format, widest)
-    for block, predictor in found:
-        block.predictor = predictor
-    model.train(training)
-
-
-def _initial_predictors(
-    model: Cnn, images: Tensor, format: PredictorFormat, ranges: Ranges | None
-) -> list[tuple[BottleneckUnit, TrainablePredictor]]:
     found = []
 
     def call(layer: nn.Module, *inputs: Tensor) -> Tensor:
         if isinstance(layer, BottleneckUnit):
-            found.append((layer, initial_predictor(layer, inputs[0], format, ranges)))
+            found.append((layer, initial_predictor(layer, inputs[0], format)))
         result: Tensor = layer(*inputs)
         return result
 
-    model.through(images, call)
-    return found
+    model.eval().through(images, call)
+    for block, predictor in found:
+        block.predictor = predictor
+    model.train(training)
 
 
 def attach_empty_predictors(model: Cnn, format: PredictorFormat = PUBLISHED_FORMAT) -> None:

@@ -139,7 +139,6 @@ class PredictConfig(DistilledConfig):
     largest_weight: LargestWeight = Field(
         1, description="Of the predictor. 1: ternary weights, as published; else 0 and powers of two up to it, signed."
     )
-    ranges: Literal["block", "global"] = Field("block", description="Of the predictor's activations.")
     calibration_images: int = Field(256, gt=0, description="First training images, to make initial predictors on.")
     layerwise_steps: int = Field(400, ge=0, description="In which predictors learn their own block's signs.")
     layerwise_learning_rate: float = Field(0.005, gt=0, description="Adam, on the predictors' latent weights.")
@@ -271,6 +270,7 @@ _RETIRED: dict[str, Any] = {
     "ternary_decay": 0.0,
     "ternary_distance": 0.0,
     "momentum": 0.9,
+    "ranges": "block",
 }
 """Settings that earlier versions wrote into checkpoints, and the values at which they did nothing (docs/zoo.md)."""
 

@@ -167,7 +167,7 @@ class Run:
         def fitted() -> Cnn:
             model = self._load(before)
             images = self.trainer.normalise(torch.from_numpy(self.trainer.train.images[: predict.calibration_images]))
-            insert_predictors(model, images, predict.format, predict.ranges)
+            insert_predictors(model, images, predict.format)
             return model
 
         return self._stage(fitted, "layerwise", lambda model: layerwise_stage(self.trainer, model, predict))
