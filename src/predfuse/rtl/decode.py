@@ -1,0 +1,255 @@
+"""Reads the words of a group back as the gateware does: which member goes where and when, what it multiplies.
+
+Written from the tables of docs/rtl.md and the SystemVerilog, and shares no code with what makes the words: a field in
+the wrong place, a wrong rank or a code too few shows as a load that was never planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Written(Protocol):
+    """One write, as the write port sees it."""
+
+    @property
+    def region(self) -> int: ...
+    @property
+    def bank(self) -> int: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def bits(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Load:
+    """A member of a pass on its way to a lane.
+
+    Attributes:
+        cycle: After the loads of its pass have begun.
+        bank: Beside the lanes.
+        slot: Of the channel there.
+        tap: On the machine's grid; the last stands for mask 2 alone.
+        lane: To which it goes.
+        gate_bank: Where its gate word is.
+        gate_at: Address there.
+        factor: Expand weight or bias.
+        depthwise: Weight of the tap; 0 where there is none.
+        project: Weight by output of the group.
+    """
+
+    cycle: int
+    bank: int
+    slot: int
+    tap: int
+    lane: int
+    gate_bank: int
+    gate_at: int
+    factor: int
+    depthwise: int
+    project: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is done to an output: shifts of its entries, exponents of bias sums, and the finish."""
+
+    weight_shift: int
+    expand_bias_shift: int
+    depthwise_bias_shift: int
+    expand_bias_exponent: int
+    depthwise_bias_exponent: int
+    bias: int
+    shift: int
+    place: int
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel of the predictor.
+
+    Attributes:
+        bank: Of the channel.
+        slot: There.
+        release: Its words may be overwritten when more than this many passes are done.
+        expand: Weights, 0 or a signed power of two.
+        expand_offset: Of the first score.
+        shift: Of the hidden activation.
+        depthwise: Weights on the grid of taps.
+        depthwise_offset: Of the second score.
+        writes: ``(tap, bank, address)`` of its gate words.
+    """
+
+    bank: int
+    slot: int
+    release: int
+    expand: tuple[int, ...]
+    expand_offset: int
+    shift: int
+    depthwise: tuple[int, ...]
+    depthwise_offset: int
+    writes: tuple[tuple[int, int, int], ...]
+
+
+class _Bits:
+    """Takes fields from the low end."""
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+
+    def take(self, width: int) -> int:
+        value = self.bits & ((1 << width) - 1)
+        self.bits >>= width
+        return value
+
+    def signed(self, width: int) -> int:
+        value = self.take(width)
+        return value - (value >> (width - 1) << width)
+
+
+def _clog2(value: int) -> int:
+    return (value - 1).bit_length()
+
+
+class Decoder:
+    """The words of a group in the memories of the gateware.
+
+    Args:
+        written: All writes of the group.
+        sizes: Parameters of ``archon.sv``.
+    """
+
+    def __init__(self, written: Sequence[Written], sizes: Mapping[str, int]) -> None:
+        self._sizes = sizes
+        self._taps = sizes["KERNEL"] ** 2
+        self._memory = {(word.region, word.bank, word.index): word.bits for word in written}
+        self._at = [0] * sizes["BANKS"]
+        self._left: list[list[tuple[int, int, int]]] = [[] for _ in range(sizes["BANKS"])]
+        group = _Bits(self._memory[0, 0, 0])
+        for width in (1, 1, 1, 4, 4, 4, 6, 1, 6, _clog2(sizes["HELD"] // sizes["INPUTS"] + 1)):
+            group.take(width)
+        group.take(_clog2(sizes["HELD"]) + 1)
+        self._outputs = group.take(_clog2(sizes["OUTPUTS"]) + 1)
+        self._passes = group.take(_clog2(sizes["PASSES"]) + 1)
+        self._predicted = group.take(_clog2(sizes["CHANNELS"]) + 1)
+        self._turns = [group.take(_clog2(sizes["BANKS"])) for _ in range(self._taps + 1)]
+
+    def rules(self) -> list[Rule]:
+        """Of every output of the group."""
+        rules = []
+        for output in range(self._outputs):
+            bits = _Bits(self._memory[1, 0, output])
+            shifts = bits.signed(6), bits.signed(6), bits.signed(6), bits.take(4), bits.take(4)
+            rules.append(Rule(*shifts, bits.signed(self._sizes["ACCUMULATOR"]), bits.signed(6), bits.take(16)))
+        return rules
+
+    def channels(self) -> list[Channel]:
+        """In the order of prediction."""
+        sizes, found = self._sizes, []
+        for index in range(self._predicted):
+            bits = _Bits(self._memory[13, 0, index])
+            expand = tuple(_weight(bits.take(3)) for _ in range(sizes["HELD"]))
+            expand_offset, shift = bits.signed(sizes["SCORE"]), bits.take(5)
+            depthwise = tuple(_weight(bits.take(3)) for _ in range(self._taps))
+            depthwise_offset, wanted = bits.signed(sizes["SCORE"]), bits.take(self._taps + 1)
+            bank, slot = bits.take(_clog2(sizes["BANKS"])), bits.take(_clog2(sizes["SLOTS"]))
+            release = bits.take(_clog2(sizes["PASSES"]) + 1)
+            writes = tuple((k, *self._gate(bank, slot, k)) for k in range(self._taps + 1) if wanted >> k & 1)
+            first = (bank, slot, release, expand, expand_offset, shift)
+            found.append(Channel(*first, depthwise, depthwise_offset, writes))
+        return found
+
+    def passes(self) -> list[tuple[Load, ...]]:
+        """The loads of every pass, in order; call it once."""
+        return [tuple(self._pass(index)) for index in range(self._passes)]
+
+    def _pass(self, index: int) -> Iterator[Load]:
+        bits, sizes = _Bits(self._memory[2, 0, index]), self._sizes
+        kind, goes_on = bits.take(2), bits.take(1)
+        tap, column = bits.take(_clog2(self._taps + 1)), bits.take(_clog2(sizes["COLUMNS"]))
+        for bank in range(sizes["BANKS"]):
+            if not goes_on:
+                self._left[bank] = list(self._members(bank, kind, tap, column))
+            members, cycle = self._left[bank], 0
+            while members:
+                code = self._code(bank)
+                self._at[bank] += 1
+                if code == sizes["LANES"] + 1:
+                    break
+                if code < sizes["LANES"]:
+                    yield self._load(cycle, bank, kind, column, code, members.pop(0))
+                    if members and self._code(bank) == sizes["LANES"] + 1:
+                        self._at[bank] += 1
+                        break
+                cycle += 1
+
+    def _code(self, bank: int) -> int:
+        return self._memory[3, bank, self._at[bank]]
+
+    def _members(self, bank: int, kind: int, tap: int, column: int) -> Iterator[tuple[int, int, int]]:
+        """Slot, tap and row of project weights."""
+        taps = self._taps
+        if kind == 0:
+            chosen = self._map(bank, tap) & self._column(bank, column)[0]
+        else:
+            chosen = self._map(bank, taps + 1 if kind == 1 else taps)
+        for slot in range(self._sizes["SLOTS"]):
+            if not chosen >> slot & 1:
+                continue
+            mixed = [k for k in range(taps) if self._map(bank, k) >> slot & 1]
+            for k in [tap] if kind == 0 else mixed if kind == 1 else [taps]:
+                for row in range(self._slot(bank, slot)[1]):
+                    yield slot, k, row
+
+    def _load(self, cycle: int, bank: int, kind: int, column: int, lane: int, member: tuple[int, int, int]) -> Load:
+        slot, tap, row = member
+        gate_bank, gate_at = self._gate(bank, slot, tap)
+        depthwise = 0
+        if tap < self._taps:
+            rank = (self._map(bank, tap) & ((1 << slot) - 1)).bit_count()
+            depthwise = _Bits(self._memory[9, bank, self._bases(bank, tap)[1] + rank]).signed(16)
+        if kind == 0:
+            map_, base = self._column(bank, column)
+            at = base + (map_ & ((1 << slot) - 1)).bit_count()
+            factor = _Bits(self._memory[10, bank, at]).signed(16)
+        else:
+            biases = _Bits(self._memory[11, bank, slot])
+            factor = [biases.signed(24), biases.signed(24)][kind - 1]
+        return Load(cycle, bank, slot, tap, lane, gate_bank, gate_at, factor, depthwise, self._row(bank, slot, row))
+
+    def _row(self, bank: int, slot: int, row: int) -> dict[int, int]:
+        words, width = self._sizes["WORDS"], _clog2(self._sizes["OUTPUTS"])
+        bits = _Bits(self._memory[12, bank, self._slot(bank, slot)[0] + row])
+        weights = [bits.signed(16) for _ in range(words)]
+        outputs = [bits.take(width) for _ in range(words)]
+        return {outputs[word]: weights[word] for word in range(words) if bits.bits >> word & 1}
+
+    def _gate(self, bank: int, slot: int, tap: int) -> tuple[int, int]:
+        rank = (self._map(bank, tap) & ((1 << slot) - 1)).bit_count()
+        return (bank + self._turns[tap]) % self._sizes["BANKS"], self._bases(bank, tap)[0] + rank
+
+    def _map(self, bank: int, tap: int) -> int:
+        return self._memory[4, bank, tap]
+
+    def _column(self, bank: int, column: int) -> tuple[int, int]:
+        """Map and base."""
+        bits = _Bits(self._memory[5, bank, column])
+        return bits.take(self._sizes["SLOTS"]), bits.bits
+
+    def _slot(self, bank: int, slot: int) -> tuple[int, int]:
+        """Base of its project rows, and how many."""
+        bits = _Bits(self._memory[6, bank, slot])
+        return bits.take(_clog2(self._sizes["PROJECT_ROWS"])), bits.take(4)
+
+    def _bases(self, bank: int, tap: int) -> tuple[int, int]:
+        """Of gate words and of depthwise weights."""
+        bits = _Bits(self._memory[7, bank, tap])
+        return bits.take(_clog2(self._sizes["GATE_WORDS"])), bits.bits
+
+
+def _weight(code: int) -> int:
+    size = (0, 1, 2, 4)[code & 3]
+    return -size if code & 4 else size
