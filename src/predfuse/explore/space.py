@@ -25,6 +25,8 @@ METRICS: tuple[str, ...] = get_args(Metric)
 MORE_IS_BETTER = frozenset(("accuracy_percent",))
 
 
+FILLED = 0.9
+"""Share of a given area that machines of a search fill at least."""
 _MISSING = object()
 
 
@@ -174,7 +176,8 @@ def load_space(path: Path, area_mm2: float | None = None) -> Space:
 
     Args:
         path: The file.
-        area_mm2: Largest area, in place of the limit the file states.
+        area_mm2: Area in place of the limits the file states: at most this, and no less than nine tenths of it, which
+            smaller machines would waste.
 
     Raises:
         InputError: The file cannot be read, or says something impossible.
@@ -188,7 +191,8 @@ def load_space(path: Path, area_mm2: float | None = None) -> Space:
         if not area_mm2 > 0:
             raise InputError("--area", f"is {area_mm2:g}", "use an area above 0 mm2")
         at_most: dict[Metric, float] = {**space.limits.at_most, "area_mm2": area_mm2}
-        space.limits = space.limits.model_copy(update={"at_most": at_most})
+        at_least: dict[Metric, float] = {**space.limits.at_least, "area_mm2": FILLED * area_mm2}
+        space.limits = Limits(at_most=at_most, at_least=at_least)
     return space
 
 
