@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,9 +18,14 @@ from predfuse.cli import app
 from predfuse.errors import InputError
 from predfuse.experiments.analyze import BlockShape, advise, analyze
 from predfuse.fusion.counts import count_network
+from predfuse.fusion.weights import too_large
 from predfuse.graph.from_torch import UnsupportedError
 from predfuse.graph.nodes import Network
-from predfuse.report.analyze import page, summary
+from predfuse.hardware import load_spec, prune_blocks
+from predfuse.hardware.cycle.simulate import simulate_cycles
+from predfuse.predictor.network import prepare_network
+from predfuse.predictor.prepare import PrepareConfig
+from predfuse.report.analyze import at_cycle_fidelity, page, summary
 from predfuse.report.page import render
 
 
@@ -107,6 +113,41 @@ def test_cycles_are_those_of_three_machines(network: Network) -> None:
     assert sparse.total_cycles < dense.total_cycles
 
 
+def test_it_leads_with_cycle_fidelity_of_a_pruned_copy_and_says_what_to_change(network: Network) -> None:
+    analysis = analyze(network)
+    results = analysis.cycle.results
+    pruned = prune_blocks(network, 0.2, 0.3, 0.2)
+    for form, machine, what in (("dense", "eyeriss-dense", network), ("sparse", "eyeriss-sparse", pruned)):
+        alone = simulate_cycles(what, load_spec(machine))[0].result
+        assert results[form].layer_cycles() == alone.layer_cycles()
+    fused_nodes = {entry.node for entry in results["fused"].ledger if entry.status == "fused"}
+    assert fused_nodes == {block.name for block in network.bottlenecks()}
+    assert f"{results['fused'].total_cycles:,} cycles" in at_cycle_fidelity(analysis)
+    sparse, fused = results["sparse"].layer_cycles(), results["fused"].layer_cycles()
+    for block in network.bottlenecks():
+        remedy = analysis.cycle.remedies[block.name]
+        assert remedy.startswith("prune it")
+        assert ("fused it is slower" in remedy) == (fused[block.name] > sparse[block.name])
+    again = analyze(pruned)
+    assert not any(remedy.startswith("prune it") for remedy in again.cycle.remedies.values())
+    assert again.cycle.results["fused"].total_cycles == results["fused"].total_cycles
+
+
+def test_blocks_too_large_to_be_compiled_are_said_from_shapes(
+    network: Network, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    block = next(network.bottlenecks())
+    whole = block.out_channels * block.group_channels * block.kernel**2 * block.middle_channels // block.groups
+    monkeypatch.setattr("predfuse.fusion.weights.MAX_ENTRIES", whole - 1)
+    assert too_large(block).startswith(f"has {whole:,} fused weights, more than the {whole - 1:,} a program can hold")
+    assert f"there would be {round(whole * 0.012):,}" in too_large(block)
+    remedy = analyze(network).cycle.remedies[block.name]
+    assert remedy.startswith("prune it before it is compiled: it has")
+    images = np.zeros((1, *network.input_shape))
+    prepare_network(network, images, PrepareConfig(blocks=(block.name,)), steps=0)
+    assert f"block {block.name} has {whole:,} fused weights" in caplog.text
+
+
 def test_a_network_without_blocks_says_so() -> None:
     analysis = analyze(models.network("shufflenet"))
     assert not analysis.blocks
@@ -129,7 +170,8 @@ def test_command_writes_table_json_and_page(tmp_path: Path) -> None:
     json_path, report = tmp_path / "a.json", tmp_path / "a.html"
     source = ("traced_modules:Shared", "--input", "1,3,16,16")
     stdout, _ = run("analyze", *source, "--json", str(json_path), "--report", str(report))
-    assert ":Shared: 2 of 2 blocks gain" in stdout
+    assert ":Shared: Cycle by cycle, pruned by magnitude and fused on archon" in stdout
+    assert "2 of 2 blocks gain" in " ".join(stdout.split())
     document = json.loads(json_path.read_text())
     assert [block["name"] for block in document["blocks"]] == ["block", "block@1"]
     block = document["blocks"][0]

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from predfuse.experiments.analyze_cycles import CycleForms, cycle_forms
 from predfuse.fusion.counts import LayerCounts, NetworkCounts, Survivors, count_network
 from predfuse.graph.from_torch.ledger import Ledger
 from predfuse.graph.nodes import Bottleneck, Network, Node, Shape, Unsupported
@@ -199,6 +200,7 @@ class Analysis:
         blocks: Every expand-depthwise-project block.
         results: Simulations at ``paper`` fidelity by form: ``dense`` as it is, ``sparse`` pruned, ``fused`` pruned and
             fused.
+        cycle: The same forms at ``cycle`` fidelity, and what to change in each block.
     """
 
     network: Network
@@ -208,6 +210,7 @@ class Analysis:
     depthwise: float
     blocks: tuple[BlockAnalysis, ...]
     results: dict[str, SimulationResult]
+    cycle: CycleForms
 
     @property
     def unsupported(self) -> tuple[str, ...]:
@@ -233,6 +236,7 @@ class Analysis:
         return {
             "network": self.network.name,
             "input_shape": list(self.network.input_shape),
+            "cycle_fidelity": self.cycle.as_json(),
             "densities": {"pointwise": self.pointwise, "depthwise": self.depthwise},
             "assumed_survivors": dataclasses.asdict(SURVIVORS),
             "total": {
@@ -308,9 +312,9 @@ def analyze(
         for form, machine in MACHINES.items()
     }
     counts = _combined(count_network(network), count_network(pruned, survivors=SURVIVORS))
-    return Analysis(
-        network, ledger, counts, pointwise, depthwise, _blocks(network, counts, results, pointwise, depthwise), results
-    )
+    blocks = _blocks(network, counts, results, pointwise, depthwise)
+    cycle = cycle_forms(network, pointwise, depthwise, SURVIVORS)
+    return Analysis(network, ledger, counts, pointwise, depthwise, blocks, results, cycle)
 
 
 def _gated(node: Node) -> Node:

@@ -14,7 +14,7 @@ from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network
 from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.initialise import fit_predictor
 from predfuse.predictor.layerwise import block_loss
-from predfuse.predictor.prepare import PrepareConfig
+from predfuse.predictor.prepare import PrepareConfig, warn_too_large
 from predfuse.predictor.trainable import TrainablePredictor
 
 LARGEST_TENSOR = 1 << 24
@@ -51,6 +51,7 @@ def prepare_network(
     """
     config = config or PrepareConfig()
     chosen = _chosen(network, config)
+    warn_too_large(chosen)
     module = to_module(network, "plain").requires_grad_(False)
     tensors = _tensors(network, images)
     predictors = {block.name: _empty(block, config.format) for block in chosen}

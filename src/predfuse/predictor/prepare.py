@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from predfuse import models
 from predfuse.errors import InputError
+from predfuse.fusion.weights import too_large
 from predfuse.graph.from_torch import TraceResult, trace
 from predfuse.graph.nodes import Bottleneck, Network, Node
 from predfuse.models.layers import Cnn
@@ -19,6 +22,8 @@ from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.gates import CHILD, Gate, Observation, gate_mode, gates_of, observe
 from predfuse.predictor.initialise import fit_predictor, insert_predictors
 from predfuse.predictor.trainable import TrainablePredictor
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Pre
     with torch.no_grad():
         traced = trace(model, calibration[:1], allow_unsupported=config.allow_unsupported)
     chosen = _chosen_blocks(traced, config, where)
+    warn_too_large(chosen.values())
     refused: dict[str, str] = {}
     attached: list[tuple[Site, Gate, list[torch.utils.hooks.RemovableHandle]]] = []
     for name, block in chosen.items():
@@ -146,6 +152,14 @@ def _detach(model: nn.Module, attached: list[tuple[Site, Gate, list[torch.utils.
         for handle in handles:
             handle.remove()
         model.get_submodule(site.expand)._modules.pop(CHILD, None)
+
+
+def warn_too_large(blocks: Iterable[Bottleneck]) -> None:
+    """Log every block that cannot be compiled as it is, before anybody trains it."""
+    for block in blocks:
+        problem = too_large(block)
+        if problem:
+            log.warning("block %s %s: prune it (predfuse prune), or leave it out", block.name, problem)
 
 
 def predictor_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -15,11 +15,13 @@ from predfuse.fusion.counts import Operations
 from predfuse.graph.from_torch.ledger import Ledger, short_source
 from predfuse.report import charts
 from predfuse.report.page import Chart, Page, Part, Section, Table, Tile, Tiles
-from predfuse.report.terminal import count, narrow, percent, ratio, table
+from predfuse.report.terminal import count, narrow, percent, ratio, table, text_columns
 
 SHAPE_HEADINGS = ("block", "channels", "image", "window", "groups", "exp.", "needs", "pruned", "gains")
 OPERATION_HEADINGS = ("block", "dense", "pruned", "fused", "dense", "pruned", "fused")
 CYCLE_HEADINGS = ("block", "dense", "sparse", "Archon", "of dense", "of sparse")
+CYCLE_TITLE = "Cycles per image at cycle fidelity: dense as it is, sparse pruned, archon pruned and fused"
+REMEDY_HEADINGS = ("block", "what to change")
 MACHINE_HEADINGS = ("machine", "network", "cycles", "ms", "uJ")
 ADVICE_HEADINGS = ("block", "wider inside", "more groups", "narrower ends")
 LEDGER_HEADINGS = ("node", "kind", "status", "why", "source")
@@ -116,20 +118,44 @@ def summary(analysis: Analysis) -> str:
     every = f"Fusing all of them takes {count(total.fused.multiplications)} multiplications per image"
     best = f"fusing just those that gain takes {count(analysis.best_multiplications)}"
     return (
-        f"{gaining} of {blocks} blocks gain from fusion. {every}, {best}, fusing none {count(dense)} "
-        f"({count(total.pruned.multiplications)} with pruned blocks). {_on_the_machines(analysis)}"
+        f"Counting multiplications alone, {gaining} of {blocks} blocks gain from fusion. {every}, {best}, fusing none "
+        f"{count(dense)} ({count(total.pruned.multiplications)} with pruned blocks)."
     )
 
 
-def _on_the_machines(analysis: Analysis) -> str:
-    """What the cycles come to, in a sentence."""
-    fused = analysis.results["fused"].total_cycles
+def at_cycle_fidelity(analysis: Analysis) -> str:
+    """The lead: what the network takes once it is pruned, fused or not, with everything that is real."""
+    results = analysis.cycle.results
+    if not analysis.blocks or not results:
+        return ""
+    fused = results["fused"].total_cycles
+    sparse, own = results["sparse"].layer_cycles(), results["fused"].layer_cycles()
+    faster = sum(own.get(block.name, 0) < sparse.get(block.name, 0) for block in analysis.blocks)
     parts = []
-    for form, network in (("dense", "the unpruned network"), ("sparse", "the pruned one")):
-        factor = analysis.results[form].total_cycles / fused
+    for form, network in (("sparse", "pruned and unfused on a sparse machine"), ("dense", "as it is on a dense one")):
+        factor = results[form].total_cycles / fused
         word = f"{factor:.2f} times faster than" if factor >= 1 else f"{1 / factor:.2f} times slower than"
-        parts.append(f"{word} {network} on the {form} machine")
-    return f"Fused on Archon, an image is {' and '.join(parts)}."
+        parts.append(f"{word} {network}")
+    return (
+        f"Cycle by cycle, pruned by magnitude and fused on {results['fused'].accelerator}, an image takes {fused:,} "
+        f"cycles: {' and '.join(parts)}. {faster} of {len(analysis.blocks)} blocks are faster fused."
+    )
+
+
+def cycle_rows(analysis: Analysis) -> list[list[str]]:
+    """Cycles of every block, and of the network, at cycle fidelity."""
+    results = analysis.cycle.results
+    layers = {form: result.layer_cycles() for form, result in results.items()}
+    rows = [
+        _cycles(block.name, {form: layers[form].get(block.name, 0) for form in results}, "")
+        for block in analysis.blocks
+    ]
+    return [*rows, _cycles(WHOLE, {form: result.total_cycles for form, result in results.items()}, "")]
+
+
+def remedy_rows(analysis: Analysis) -> list[list[str]]:
+    """What to change, by block."""
+    return [[name, remedy] for name, remedy in analysis.cycle.remedies.items()]
 
 
 def notes(analysis: Analysis) -> list[str]:
@@ -140,8 +166,10 @@ def notes(analysis: Analysis) -> list[str]:
         f"Fused additions assume that {percent(SURVIVORS.expand, 0)} of the gates of either stage are open; they "
         "include biases and the predictor's additions of few bits.",
         "Fused multiplications depend neither on pruning nor on the channels inside.",
-        "Cycles are the published closed forms (fidelity paper): no stalls, no list lengths, no halos. "
-        "predfuse simulate --fidelity cycle says what real weights and masks take.",
+        "Cycle fidelity: real lists, edges and stalls of a copy pruned by magnitude, with stand-in predictors where "
+        "there are none; which gates are open is drawn.",
+        "Cycles of the closed forms (fidelity paper) know no stalls, no list lengths and no halos.",
+        *analysis.cycle.notes,
     ]
     if any(
         "relu6" in (block.expand_activation, block.depthwise_activation) for block in analysis.network.bottlenecks()
@@ -187,9 +215,14 @@ def ledger_summary(ledger: Ledger) -> str:
 
 def terminal(analysis: Analysis) -> Group:
     """Everything for the terminal."""
-    parts: list[RenderableType] = [Text(f"{analysis.network.name}: {summary(analysis)}"), Text("")]
+    lead = " ".join(filter(None, (at_cycle_fidelity(analysis), summary(analysis))))
+    parts: list[RenderableType] = [Text(f"{analysis.network.name}: {lead}"), Text("")]
     if analysis.blocks:
         last = (len(analysis.blocks),)
+        if analysis.cycle.results:
+            parts.append(table(CYCLE_TITLE, CYCLE_HEADINGS, cycle_rows(analysis), last))
+        if analysis.cycle.remedies:
+            parts.append(text_columns(table("What to change", REMEDY_HEADINGS, remedy_rows(analysis)), 1, 1))
         parts += [
             narrow(table("Blocks", SHAPE_HEADINGS, shape_rows(analysis))),
             Text(BLOCK_CAPTION, style="dim"),
@@ -200,7 +233,7 @@ def terminal(analysis: Analysis) -> Group:
                 operation_rows(analysis),
                 strong_rows=last,
             ),
-            table("Cycles per image, and how much faster Archon is", CYCLE_HEADINGS, block_cycle_rows(analysis), last),
+            table("Cycles per image in closed forms", CYCLE_HEADINGS, block_cycle_rows(analysis), last),
         ]
     parts.append(table("Machines", MACHINE_HEADINGS, machine_rows(analysis)))
     advice = advice_rows(analysis)
@@ -240,7 +273,16 @@ def page(analysis: Analysis) -> Page:
 
 
 def _sections(analysis: Analysis) -> Iterator[Section]:
-    yield Section("At a glance", [_tiles(analysis), summary(analysis)])
+    lead = at_cycle_fidelity(analysis)
+    yield Section("At a glance", [*([lead] if lead else []), _tiles(analysis), summary(analysis)])
+    if lead:
+        last = frozenset((len(analysis.blocks),))
+        yield Section(
+            "Cycles at cycle fidelity", [Table(CYCLE_HEADINGS, cycle_rows(analysis), CYCLE_TITLE, strong_rows=last)]
+        )
+    if analysis.cycle.remedies:
+        remedies = Table(REMEDY_HEADINGS, remedy_rows(analysis), text_columns=frozenset((0, 1)))
+        yield Section("What to change in each block", [remedies])
     if analysis.blocks:
         yield Section("Blocks", _block_parts(analysis))
         last = frozenset((len(analysis.blocks),))
@@ -248,7 +290,7 @@ def _sections(analysis: Analysis) -> Iterator[Section]:
         operations = Table(("block", *headings), operation_rows(analysis), "Per image.", strong_rows=last)
         yield Section("Operations", [operations])
         cycles = Table(CYCLE_HEADINGS, block_cycle_rows(analysis), "Per image, and Archon's speedup.", strong_rows=last)
-        yield Section("Cycles", [Chart(_cost_chart(analysis)), cycles])
+        yield Section("Cycles in closed forms", [Chart(_cost_chart(analysis)), cycles])
     machines = Table(MACHINE_HEADINGS, machine_rows(analysis), text_columns=frozenset((0, 1)))
     yield Section("Machines", [machines])
     advice = advice_rows(analysis)
@@ -267,9 +309,10 @@ def _tiles(analysis: Analysis) -> Tiles:
         Tile(count(total.dense.multiplications), "multiplications", "per image, unfused"),
         Tile(count(analysis.best_multiplications), "with the gaining blocks fused", "multiplications per image"),
     ]
-    if "fused" in analysis.results:
-        speedup = analysis.results["dense"].total_cycles / max(analysis.results["fused"].total_cycles, 1)
-        tiles.append(Tile(ratio(speedup), "Archon against the dense machine", "cycles, all blocks fused"))
+    results = analysis.cycle.results
+    if results:
+        speedup = results["sparse"].total_cycles / max(results["fused"].total_cycles, 1)
+        tiles.append(Tile(ratio(speedup), "archon against the sparse machine", "cycle fidelity, pruned, fused"))
     return Tiles(tiles)
 
 

@@ -1,0 +1,140 @@
+"""A network at cycle fidelity before anybody prunes or trains it: a pruned copy, stand-in predictors, drawn gates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from predfuse.errors import InputError
+from predfuse.fusion.counts import Survivors
+from predfuse.fusion.weights import entry_counts, too_large
+from predfuse.graph.nodes import Array, Bottleneck, Network, Predictor
+from predfuse.hardware import SimulationResult, load_spec, prune_blocks
+from predfuse.hardware.cycle.archon.machine import prepare, run_archon
+from predfuse.hardware.cycle.simulate import simulate_cycles
+from predfuse.hardware.spec import ArchonSpec
+
+CYCLE_MACHINES = {"dense": "eyeriss-dense", "sparse": "eyeriss-sparse", "fused": "archon"}
+"""The machine each form of the network runs on."""
+SHIFTS_KEPT = 0.2
+"""Share of the blocks' biases after expand and depthwise that the pruned copy keeps."""
+MOST_ENTRIES = 40_000_000
+"""Fused weights of all blocks together up to which an analysis goes through their lists."""
+
+
+@dataclass(frozen=True)
+class CycleForms:
+    """Three forms of a network at cycle fidelity.
+
+    Attributes:
+        results: By form: ``dense`` as it is, ``sparse`` pruned, ``fused`` pruned and fused; empty where one cannot run.
+        notes: What the figures leave out, and which blocks are too large to be fused.
+        remedies: What to change, by block; blocks that are well have none.
+    """
+
+    results: Mapping[str, SimulationResult]
+    notes: tuple[str, ...]
+    remedies: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "forms": {
+                form: {
+                    "accelerator": result.accelerator,
+                    "total_cycles": result.total_cycles,
+                    "energy_uj": result.total_energy_uj,
+                    "layer_cycles": result.layer_cycles(),
+                }
+                for form, result in self.results.items()
+            },
+            "notes": list(self.notes),
+            "remedies": dict(self.remedies),
+        }
+
+
+def cycle_forms(network: Network, pointwise: float, depthwise: float, survivors: Survivors) -> CycleForms:
+    """Simulate the network as it is on a dense machine, and pruned copies on a sparse machine and, fused, on Archon.
+
+    Args:
+        network: The network, pruned or not; blocks without a predictor get one that costs what every ternary one does.
+        pointwise: Share of the blocks' 1x1 weights the copies keep.
+        depthwise: Share of their depthwise weights.
+        survivors: Share of open gates; which ones is drawn, the same on every call.
+    """
+    copies = prune_blocks(network, pointwise, depthwise, SHIFTS_KEPT)
+    remedies = {}
+    for block in network.bottlenecks():
+        if np.count_nonzero(block.expand_weight) > 1.05 * pointwise * block.expand_weight.size:
+            remedies[block.name] = "prune it (these cycles are of a pruned copy)"
+        if too_large(block):
+            remedies[block.name] = f"prune it before it is compiled: it {too_large(block)}"
+    small = {block.name for block in copies.bottlenecks() if not too_large(block)}
+    notes = tuple(
+        f"{block.name} is not fused: even pruned it {too_large(block)}"
+        for block in copies.bottlenecks()
+        if block.name not in small
+    )
+    gated = dataclasses.replace(
+        copies,
+        nodes=tuple(_gated(node) if node.name in small else node for node in copies.nodes),  # type: ignore[arg-type]
+    )
+    entries = sum(int(entry_counts(block).weights.sum()) for block in copies.bottlenecks() if block.name in small)
+    if entries > MOST_ENTRIES:
+        what = f"cycle fidelity is left out: {entries:,} fused weights are too many to go through here"
+        return CycleForms({}, (*notes, f"{what}; predfuse simulate --fidelity cycle does it"), remedies)
+    archon = load_spec(CYCLE_MACHINES["fused"])
+    assert isinstance(archon, ArchonSpec)
+    try:
+        results = {
+            form: simulate_cycles(what, load_spec(CYCLE_MACHINES[form]), allow_unsupported=True)[0].result
+            for form, what in (("dense", network), ("sparse", copies))
+        }
+        results["fused"] = run_archon(prepare(gated, archon), _gates(gated, survivors)).result
+    except InputError as error:
+        return CycleForms({}, (*notes, f"cycle fidelity is left out: {error}"), remedies)
+    sparse, fused = results["sparse"].layer_cycles(), results["fused"].layer_cycles()
+    for block in network.bottlenecks():
+        if block.name in small and fused.get(block.name, 0) > sparse.get(block.name, 0):
+            slower = (
+                f"fused it is slower ({fused[block.name]:,} cycles) than pruned on a sparse machine "
+                f"({sparse[block.name]:,}): leave it without a predictor, or give it fewer channels a group outside "
+                "and more inside"
+            )
+            remedies[block.name] = "; ".join(filter(None, (remedies.get(block.name, ""), slower)))
+    return CycleForms(results, notes, remedies)
+
+
+def _gated(block: Bottleneck) -> Bottleneck:
+    """A block with a predictor, its own or one that costs the same as any other ternary one."""
+    if not isinstance(block, Bottleneck) or block.predictor is not None:
+        return block
+    middle, offsets = block.middle_channels, np.zeros(block.middle_channels, np.int32)
+    expand = np.zeros((middle, block.group_channels), np.int8)
+    depthwise = np.zeros((middle, block.kernel, block.kernel), np.int8)
+    predictor = Predictor(0, expand, offsets, np.zeros(middle, np.int8), depthwise, offsets)
+    return dataclasses.replace(block, predictor=predictor)
+
+
+def _gates(network: Network, survivors: Survivors) -> dict[str, tuple[Array, Array]]:
+    """Drawn masks of every fused block: ``[M, H, W]`` and ``[M, P, Q]`` bool."""
+    generator = np.random.default_rng(0)
+    shapes = network.shapes()
+    masks = {}
+    for block in network.bottlenecks():
+        if block.predictor is None:
+            continue
+        pair = []
+        stages = (
+            (block.inputs[0], block.expand_activation, survivors.expand),
+            (block.name, block.depthwise_activation, survivors.depthwise),
+        )
+        for source, activation, share in stages:
+            drawn = generator.random((block.middle_channels, *shapes[source][1:])) < share
+            pair.append(drawn | (activation == "linear"))
+        masks[block.name] = (pair[0], pair[1])
+    return masks
