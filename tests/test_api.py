@@ -86,7 +86,9 @@ def test_cycles_of_a_program_come_from_the_masks_of_the_integer_machine() -> Non
     masks = reference.run_image(program, integers[0]).masks
     expected = run_archon(prepare(program, spec), masks).result
     for given in (images, torch.from_numpy(images)):
-        assert predfuse.simulate(program, spec, "cycle", given[:1]).first.as_json() == expected.as_json()
+        found = predfuse.simulate(program, spec, "cycle", given[:1]).first.as_json()
+        assert [note for note in found.pop("notes") if "not pruned" not in note] == list(expected.notes)
+        assert found == {key: value for key, value in expected.as_json().items() if key != "notes"}
     assert expected.total_cycles == expected.compute_cycles + expected.stall_cycles > 0
     fused = [entry.node for entry in expected.ledger if entry.status == "fused"]
     assert fused == ["b1", "b2"]
