@@ -70,6 +70,12 @@ def test_values_that_only_look_like_numbers_are_refused(tmp_path: Path, override
         load_config(tmp_path / "my.yaml", [override])
 
 
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(template() + "seed: 7\n")
+    with pytest.raises(InputError, match="'seed' is given twice"):
+        load_config(tmp_path / "my.yaml")
+
+
 def test_what_is_missing_is_named() -> None:
     result = CliRunner().invoke(app, ["train"])
     assert isinstance(result.exception, InputError) and "--template" in str(result.exception)

@@ -259,8 +259,10 @@ def test_two_processes_share_the_images(config_path: Path, tmp_path: Path) -> No
 
 def test_finished_stages_of_another_configuration_are_refused(config_path: Path, finished: dict[str, Path]) -> None:
     folder = finished["vanilla"].parent
+    before = (folder / "config.yaml").read_bytes()
     with pytest.raises(InputError, match="another configuration"):
         train(config_path, folder, "vanilla.epochs=5")
+    assert (folder / "config.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -272,6 +274,9 @@ def test_finished_stages_of_another_configuration_are_refused(config_path: Path,
         ("seed", "is not KEY=VALUE"),
         ("vanilla.epochs.x=1", "epochs is no section"),
         ("network.options.groups=3", "not divisible by 3 groups"),
+        ("network.options.groups=yes", "groups is True, not a whole number"),
+        ("network.options.tail_channels=16.5", "tail_channels is 16.5, not a whole number"),
+        ("network.options.stage_middle=32", "stage_middle is 32, not a list of whole numbers"),
         ("network.name=resnet", "is neither a registered network nor a file"),
         ("batch_size=1000", "fewer than batch_size"),
         ("data.name=mnist", "mnist"),
@@ -290,6 +295,7 @@ def test_bad_configurations_end_in_one_line_and_code_2(
     error = capsys.readouterr().err.strip()
     assert caught.value.code == 2
     assert message in error and len(error.splitlines()) == 1
+    assert not (tmp_path / "bad" / "config.yaml").exists()
 
 
 def test_missing_and_malformed_config_files(tmp_path: Path) -> None:

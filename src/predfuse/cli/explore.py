@@ -31,7 +31,10 @@ def explore(
     ] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of outcomes that searches share.")] = None,
     area: Annotated[
-        float | None, typer.Option(help="Area (mm2) machines fill to nine tenths or more, in place of the file's limit.", metavar="MM2")
+        float | None,
+        typer.Option(
+            help="Area (mm2) machines fill to nine tenths or more, in place of the file's limit.", metavar="MM2"
+        ),
     ] = None,
     root: Root = None,
 ) -> None:

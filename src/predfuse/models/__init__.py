@@ -96,7 +96,7 @@ def build(name: str, seed: int = 0, **options: Any) -> Cnn:
         if key not in known:
             raise InputError(f"network {name!r}", f"has no option {key!r}", f"use some of {', '.join(known)}")
     for key, value in options.items():
-        _require_possible(name, key, value)
+        _require_possible(name, key, value, inspect.signature(factory).parameters[key].default)
     plain = {key: _tuples(value) for key, value in options.items()}
     # torch initialises every layer from the global state first
     with reading(f"network {name!r}", "cannot use these options", "correct them"), torch.random.fork_rng(devices=[]):
@@ -110,8 +110,14 @@ def build(name: str, seed: int = 0, **options: Any) -> Cnn:
     return model
 
 
-def _require_possible(name: str, key: str, value: Any) -> None:
-    """Refuse sizes that would take for ever to build."""
+def _require_possible(name: str, key: str, value: Any, default: Any) -> None:
+    """Refuse sizes that would take for ever to build, and what is of another kind than the default."""
+    kinds = {bool: (bool,), int: (int,), float: (int, float), tuple: (list, tuple)}.get(type(default), (type(default),))
+    inner = value if isinstance(value, (list, tuple)) else ()
+    if type(value) not in kinds or any(type(number) is not int for number in inner):
+        kind = {bool: "true or false", int: "a whole number", float: "a number", tuple: "a list of whole numbers"}
+        what = f"cannot use these options ({key} is {value!r}, not {kind.get(type(default), 'of its kind')})"
+        raise InputError(f"network {name!r}", what, "correct its value")
     numbers = value if isinstance(value, (list, tuple)) else [value]
     largest = MAX_BLOCKS if key in ("depth", "stage_blocks") else MAX_SIZE
     for number in numbers:

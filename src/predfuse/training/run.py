@@ -79,6 +79,8 @@ def _locked(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
+        for abandoned in folder.glob(".*.tmp"):  # what a process killed while it wrote has left
+            abandoned.unlink(missing_ok=True)
         yield
 
 
@@ -92,7 +94,7 @@ class Run:
         watchers: Told how the run goes.
 
     Raises:
-        InputError: No such device, or unusable data.
+        InputError: No such device, unusable data, or a network that cannot be made or does not fit.
     """
 
     def __init__(
@@ -113,6 +115,9 @@ class Run:
         train, held_out = train.without_every(source.held_out) if source.held_out else (train, None)
         self.trainer = Trainer(config, train, test, folder, self.processes, log_file, self.device, held_out)
         self.trainer.watchers = tuple(watchers) if self.processes.first else ()
+        self._fresh = None if self._path("vanilla").exists() else build_model(config, train)
+        if config.prune is not None and config.prune.shift_sparsity:
+            make_shifts_prunable(build_model(config, train))  # refuse what has none before training it
 
     def train(self) -> dict[str, Path]:
         """Run every stage that is not finished yet; checkpoint paths by stage name.
@@ -124,6 +129,9 @@ class Run:
             self.processes.wait()  # until the folder is there
             return self._train()
         with _locked(self.folder):
+            for stage in self._stages():
+                if self._path(stage).exists():
+                    self._require_made_by_this_config(self._path(stage), stage)
             write_text_atomically(
                 self.folder / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
             )
@@ -132,10 +140,8 @@ class Run:
 
     def _train(self) -> dict[str, Path]:
         config, trainer = self.config, self.trainer
-        if config.prune is not None and config.prune.shift_sparsity:
-            make_shifts_prunable(build_model(config, trainer.train))  # refuse what has none before training it
         vanilla = self._stage(
-            lambda: self._placed(build_model(config, trainer.train)),
+            lambda: self._placed(self._fresh or build_model(config, trainer.train)),
             "vanilla",
             lambda model: vanilla_stage(trainer, model, config.vanilla),
         )
@@ -150,7 +156,7 @@ class Run:
         )
         if predict is None or not predict.tuning:
             return paths
-        names = [f"predicted-{tuning}" for tuning in predict.tuning]
+        names = self._stages()[3:]
         if not all(self._path(name).exists() for name in names):  # the layer-wise stage is needed by them alone
             paths["layerwise"] = self._layerwise(pruned, predict)
         for name, tuning in zip(names, predict.tuning, strict=True):
@@ -191,6 +197,12 @@ class Run:
     def _placed(self, model: Cnn) -> Cnn:
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
+    def _stages(self) -> list[str]:
+        """The names of its stages, in order."""
+        prune, predict = self.config.prune, self.config.predict
+        tunings = [] if prune is None or predict is None else [f"predicted-{tuning}" for tuning in predict.tuning]
+        return ["vanilla", *(["pruned"] if prune else []), *(["layerwise"] if tunings else []), *tunings]
+
     def _path(self, stage: str) -> Path:
         return self.folder / f"{stage}.safetensors"
 
@@ -198,7 +210,6 @@ class Run:
         """Train one stage from the model ``load`` gives, unless it is finished; its checkpoint."""
         path = self._path(name)
         if path.exists():
-            self._require_made_by_this_config(path, name)
             log.info("stage %s is finished: %s", name, path)
             return path
         model = load()

@@ -95,12 +95,16 @@ class Bar(Watcher):
 class TensorBoard(Watcher):
     """The numbers of the log as TensorBoard's events in the run's folder, by stage and step."""
 
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    _writer: Any
 
-        self._writer = SummaryWriter(str(folder))
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._writer = folder, None
 
     def logged(self, entry: Mapping[str, Any]) -> None:
+        if self._writer is None:  # not before the run holds its folder
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._folder))
         for name, value in entry.items():
             if isinstance(value, int | float) and name != "step":
                 self._writer.add_scalar(f"{entry['stage']}/{name}", value, entry["step"])
