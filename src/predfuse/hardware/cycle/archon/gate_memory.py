@@ -69,12 +69,11 @@ def gate_traffic(
     reads = np.zeros((times.cycles, lanes.banks), np.bool_)
     owner = np.repeat(np.arange(len(times.load_cycles)), np.diff(passes.indptr))
     reads[times.load_begins[owner] + times.read_cycles, (bank[passes.channel] + passes.tap) % lanes.banks] = True
-    return GateTraffic(
-        reads=reads,
-        banks=np.concatenate([(bank[m] + k) % lanes.banks for m, k in words]),
-        ends=np.cumsum([part.shape[1] for part in words]),
-        release=np.array([release[part[0]].max(initial=0) for part in words]),
-    )
+    channel, tap = np.concatenate(words, axis=1)
+    sizes = [part.shape[1] for part in words]
+    released = np.zeros(len(words), np.int64)
+    np.maximum.at(released, np.repeat(np.arange(len(words)), sizes), release[channel])
+    return GateTraffic(reads=reads, banks=(bank[channel] + tap) % lanes.banks, ends=np.cumsum(sizes), release=released)
 
 
 def written_cycles(traffic: GateTraffic, rate: PredictorRate, reads: Array, release: Array | None = None) -> int:

@@ -198,10 +198,9 @@ def _with_registers(
     order = np.argsort(release[live], kind="stable")
     gated = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1)
     channels, at_once = np.flatnonzero(live)[order], channels_at_once(work, own)
-    rounds = [channels[first : first + at_once] for first in range(0, len(channels), at_once)]
-    words = [
-        np.array([(m, k) for m in part for k in np.flatnonzero(gated[m])], np.int64).reshape(-1, 2).T for part in rounds
-    ]
+    position, tap = np.nonzero(gated[channels])
+    cuts = np.searchsorted(position, np.arange(at_once, len(channels), at_once))
+    words = np.split(np.stack((channels[position], tap)), cuts, axis=1) if len(channels) else []
     return replace(
         plan,
         channel_words=plan.channel_words[order],

@@ -137,38 +137,34 @@ def group_passes(work: BlockWork, group: int, slice_outputs: int, row_words: int
     expand, depthwise = work.expand[channels], work.depthwise[channels]
     expand_bias, depthwise_bias = work.expand_bias[channels], work.depthwise_bias[channels]
     project = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
+    firsts = np.arange(0, work.group_outputs, slice_outputs)
     channel: list[Array] = []
     tap: list[Array] = []
     bits: list[Array] = []
-    columns: list[int] = []
-    firsts: list[int] = []
-    for first in range(0, work.group_outputs, slice_outputs):
-        rows = project[first : first + slice_outputs]
-        outputs = np.zeros(work.group_middle, np.uint64)
-        for output, row in enumerate(rows):
-            outputs |= row.astype(np.uint64) << np.uint64(output)
+    lengths: list[Array] = []
+    for first in firsts:
+        rows = project[first : first + slice_outputs].astype(np.uint64)
+        outputs = (rows << np.arange(len(rows), dtype=np.uint64)[:, None]).sum(axis=0)
         read = outputs != 0
         second = np.flatnonzero(depthwise_bias & read)
-        passes = [(second, np.full(len(second), work.taps)), np.nonzero(depthwise & (expand_bias & read)[:, None])]
-        for column in range(work.group_channels):
-            for k in range(work.taps):
-                connected = np.flatnonzero(expand[:, column] & depthwise[:, k] & read)
-                passes.append((connected, np.full(len(connected), k)))
-        channel += [channels for channels, _ in passes]
-        tap += [taps for _, taps in passes]
-        bits += [outputs[channels] for channels, _ in passes]
-        columns += [NO_COLUMN] * 2 + np.repeat(np.arange(work.group_channels), work.taps).tolist()
-        firsts += [first] * len(passes)
-    lengths = np.array([len(part) for part in channel])
+        biased, bias_taps = np.nonzero(depthwise & (expand_bias & read)[:, None])
+        connected = expand.T[:, None] & (depthwise & read[:, None]).T  # [columns, taps, channels]
+        _, taps, members = np.nonzero(connected)
+        channel.append(np.concatenate((second, biased, members)))
+        tap.append(np.concatenate((np.full(len(second), work.taps), bias_taps, taps)))
+        bits.append(outputs[channel[-1]])
+        lengths += [np.array((len(second), len(biased))), connected.sum(axis=2).ravel()]
+    columns = np.concatenate(((NO_COLUMN, NO_COLUMN), np.repeat(np.arange(work.group_channels), work.taps)))
+    members = np.concatenate(lengths)
     # A pass without members is not begun.
-    begun = lengths > 0
+    begun = members > 0
     whole = Passes(
-        indptr=np.concatenate(([0], np.cumsum(lengths[begun]))),
+        indptr=np.concatenate(([0], np.cumsum(members[begun]))),
         channel=np.concatenate(channel),
         outputs=np.concatenate(bits),
         tap=np.concatenate(tap),
-        column=np.array(columns)[begun],
-        first_output=np.array(firsts)[begun],
+        column=np.tile(columns, len(firsts))[begun],
+        first_output=np.repeat(firsts, len(columns))[begun],
     )
     return split_passes(split_rows(whole, row_words), capacity)
 
