@@ -80,17 +80,17 @@ struct Channel {
     V low = splat(low_of(b.first_code)), high = splat(high_of(b.first_code));
     if (!b.predicted) {
       combine(x, expand, b.expand_shift[m], in_line,
-              [=](long i, V v) { store(to + i, at_most(at_least(v, low), high)); });
+              [=](long i, V v) INLINED { store(to + i, at_most(at_least(v, low), high)); });
       return;
     }
     float *q = q1.data() + inner(r), *score = z1.data() + r * in_line, *normed = a.data() + r * in_line;
     V scale = splat(b.hidden_scale[m]), top = splat(float(b.hidden_max)), zero = splat(0);
-    combine(b.xq + r * in_line, whole_expand, b.expand_offset[m], in_line, [=](long i, V v) {
+    combine(b.xq + r * in_line, whole_expand, b.expand_offset[m], in_line, [=](long i, V v) INLINED {
       store(score + i, v);
       store(q + i, __builtin_convertvector(__builtin_convertvector(at_most(at_least(v * scale, zero), top), I), V));
     });
     I open = (I){} - int32_t(b.first_code != GATED);
-    combine(x, expand, b.expand_shift[m], in_line, [=](long i, V v) {
+    combine(x, expand, b.expand_shift[m], in_line, [=](long i, V v) INLINED {
       store(normed + i, v);
       store(to + i, keep(open | (load(score + i) > zero), at_most(at_least(v, low), high)));
     });
@@ -115,14 +115,14 @@ struct Channel {
         float *to = d_of(slot) + q * out_line + lo;
         const float *inside = b.inside + lo;
         long from = q * b.stride * bordered + lo * b.stride;
-        combine(h.data() + from, depthwise, 0, run, [=, &line_sum](long i, V v) {
+        combine(h.data() + from, depthwise, 0, run, [=, &line_sum](long i, V v) INLINED {
           store(to + i, v);
           line_sum += v * load(inside + i);
         });
         if (!b.predicted) continue;
         float *score = z2_of(slot) + q * out_line + lo;
         combine(q1.data() + from, whole_depthwise, b.depthwise_offset[m], run,
-                [=](long i, V v) { store(score + i, v); });
+                [=](long i, V v) INLINED { store(score + i, v); });
       }
       sum += total(line_sum);
       each(q);

@@ -115,7 +115,7 @@ struct Backward {
     if (b.second_code == GATED) {
       float *of_score = b.surrogate ? of_z2.data() + inner(q) : nullptr;
       V inverse = splat(b.surrogate ? float(1 / b.depthwise_width[c.m]) : 0.0f), one = splat(1);
-      exchange(y + q * c.out_line, c.project, c.out_line, sums.data(), [&](long i, V gu) {
+      exchange(y + q * c.out_line, c.project, c.out_line, sums.data(), [&](long i, V gu) INLINED {
         V z = load(score + i), at = load(d + i), value = factor * at + shift;
         I on = z > zero;
         V g = keep(on, gu);
@@ -131,7 +131,7 @@ struct Backward {
       sum_z2 += total(z_part);
     } else {
       V low = splat(low_of(b.second_code)), high = splat(high_of(b.second_code));
-      exchange(y + q * c.out_line, c.project, c.out_line, sums.data(), [&](long i, V gu) {
+      exchange(y + q * c.out_line, c.project, c.out_line, sums.data(), [&](long i, V gu) INLINED {
         V at = load(d + i), value = factor * at + shift;
         V g = keep((value > low) & (value < high), gu);
         store(to + i, g);
@@ -166,7 +166,7 @@ struct Backward {
       if (b.surrogate) {
         fill_taps(taps, b.whole_depthwise + c.m * c.taps, r, phase, true);
         for (long lo = phase * b.images, at = 0; lo < c.in_line; lo += step, at += run)
-          exchange(of_z2.data() + at, taps, run, tap_sums.data(), [&](long i, V gq) {
+          exchange(of_z2.data() + at, taps, run, tap_sums.data(), [&](long i, V gq) INLINED {
             V scaled = load(z1 + lo + i) * hidden;
             store(of_score + lo + i, keep((scaled >= zero) & (scaled < limit), gq * hidden));
             return load(q1 + lo + i);
@@ -176,7 +176,7 @@ struct Backward {
       fill_taps(taps, b.depthwise + c.m * c.taps, r, phase, false);
       for (long lo = phase * b.images, at = 0; lo < c.in_line; lo += step, at += run) {
         if (!b.predicted)
-          exchange(of_d.data() + at, taps, run, tap_sums.data(), [&](long i, V g) {
+          exchange(of_d.data() + at, taps, run, tap_sums.data(), [&](long i, V g) INLINED {
             V value = load(h + lo + i);
             g = keep((value > low) & (value < high), g);
             store(of_line + lo + i, g);
@@ -184,7 +184,7 @@ struct Backward {
             return value;
           });
         else
-          exchange(of_d.data() + at, taps, run, tap_sums.data(), [&](long i, V g) {
+          exchange(of_d.data() + at, taps, run, tap_sums.data(), [&](long i, V g) INLINED {
             V value = load(h + lo + i), z = load(z1 + lo + i);
             if (of_score) {
               V bump = at_least(one - magnitude(z * inverse), zero) * inverse;
@@ -302,7 +302,7 @@ extern "C" void layerwise(const Block *block, float *y, const SignGradients *gra
         long run = b.stride == 1 ? c.in_line : b.images;
         back.fill_taps(back.taps, b.whole_depthwise + m * c.taps, r, phase, true);
         for (long lo = phase * b.images, at = 0; lo < c.in_line; lo += run * b.stride, at += run)
-          exchange(of_z2.data() + at, back.taps, run, back.tap_sums.data(), [&](long i, V g) {
+          exchange(of_z2.data() + at, back.taps, run, back.tap_sums.data(), [&](long i, V g) INLINED {
             V scaled = load(z1 + lo + i) * hidden;
             store(through.data() + lo + i, keep((scaled >= zero) & (scaled < limit), g * hidden));
             return load(q1 + lo + i);

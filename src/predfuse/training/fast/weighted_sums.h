@@ -7,7 +7,8 @@
 #include <cstdint>
 #include <vector>
 
-#define INLINE inline __attribute__((always_inline))
+#define INLINED __attribute__((always_inline))
+#define INLINE inline INLINED
 
 typedef float V __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int32_t I __attribute__((vector_size(32), aligned(4), may_alias));
@@ -76,7 +77,7 @@ static INLINE void combine_some(const float *base, const long *offset, const flo
 static void add_terms(const float *base, const long *offset, const float *weight, int count, float *out, long n) {
   for (int k = 0; k < count; k += MOST) {
 #define CALL(K) \
-  combine_some<K>(base, offset + k, weight + k, splat(0), n, [=](long i, V v) { store(out + i, load(out + i) + v); })
+  combine_some<K>(base, offset + k, weight + k, splat(0), n, [=](long i, V v) INLINED { store(out + i, load(out + i) + v); })
     BY_COUNT(std::min(count - k, MOST), CALL)
 #undef CALL
   }
@@ -152,7 +153,7 @@ static INLINE void exchange(const float *base, const Terms &terms, long n, doubl
   float values[PIECE];
   for (long lo = 0; lo < n; lo += PIECE) {
     long size = std::min(PIECE, n - lo);
-    combine(base + lo, terms, 0, size, [&](long i, V value) { store(values + i, f(lo + i, value)); });
+    combine(base + lo, terms, 0, size, [&](long i, V value) INLINED { store(values + i, f(lo + i, value)); });
     correlate(base + lo, terms, values, size, sums);
   }
 }
