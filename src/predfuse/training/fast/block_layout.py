@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from predfuse.training.fast.native import call, pointer
 
 LANES = 8
 """Values of a vector; images are padded with images of zeros to whole ones."""
@@ -67,11 +70,6 @@ class Layout:
         """Rows of zeros."""
         return torch.zeros(channels, self.length(stride) + SKEW)
 
-    def picture(self, rows: Tensor, stride: int = 1) -> Tensor:
-        """View ``[N, C, H, W]`` of the pixels in rows."""
-        line = rows[:, : self.length(stride)].view(len(rows), *self.size(stride), self.padded_images)
-        return line[..., : self.images].permute(3, 0, 1, 2)
-
     def pixels_of(self, rows: Tensor) -> Tensor:
         """``[C, pixels]`` of rows, without what pads; a view where nothing does."""
         return rows[:, : self.length()].view(len(rows), -1, self.padded_images)[..., : self.images].flatten(1)
@@ -79,9 +77,16 @@ class Layout:
     def flatten(self, x: Tensor, stride: int = 1) -> Tensor:
         """Rows of ``x [N, C, H, W]``; with the filter's stride, of what it puts out."""
         rows = self.rows(x.shape[1], stride)
-        self.picture(rows, stride).copy_(x)
+        self._copy("flatten", x.contiguous(memory_format=torch.channels_last), rows, rows, stride)
         return rows
 
     def unflatten(self, rows: Tensor, stride: int = 1) -> Tensor:
         """The reverse of :meth:`flatten`, channels last in memory."""
-        return self.picture(rows, stride).contiguous(memory_format=torch.channels_last)
+        x = torch.empty(self.images, len(rows), *self.size(stride), memory_format=torch.channels_last)
+        self._copy("unflatten", rows, x, rows, stride)
+        return x
+
+    def _copy(self, loop: str, source: Tensor, target: Tensor, rows: Tensor, stride: int) -> None:
+        height, width = self.size(stride)
+        numbers = (self.images, self.padded_images, height * width, *rows.shape)
+        call(loop, pointer(source), pointer(target), *map(ctypes.c_int64, numbers))

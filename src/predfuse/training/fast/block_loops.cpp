@@ -10,6 +10,26 @@
 
 #include "block_channel.h"
 
+// rows[c][p][n] = x[n][p][c]: images channels last, of so many pixels, to rows; padding is left as it is.
+extern "C" void flatten(const float *x, float *rows, int64_t images, int64_t padded, int64_t pixels, int64_t channels,
+                        int64_t pitch) {
+  for (long p = 0; p < pixels; p++)
+    for (long first = 0; first < channels; first += 16)
+      for (long n = 0; n < images; n++)
+        for (long c = first; c < std::min<long>(first + 16, channels); c++)
+          rows[c * pitch + p * padded + n] = x[(n * pixels + p) * channels + c];
+}
+
+// The reverse.
+extern "C" void unflatten(const float *rows, float *x, int64_t images, int64_t padded, int64_t pixels, int64_t channels,
+                          int64_t pitch) {
+  for (long p = 0; p < pixels; p++)
+    for (long first = 0; first < channels; first += 16)
+      for (long n = 0; n < images; n++)
+        for (long c = first; c < std::min<long>(first + 16, channels); c++)
+          x[(n * pixels + p) * channels + c] = rows[c * pitch + p * padded + n];
+}
+
 // Some middle channels that share a group.
 template <class F>
 static void for_slots(const Block &b, long first_group, long last_group, F f) {
@@ -49,7 +69,7 @@ struct Backward {
   Row of_normed, of_d, of_z2;  // of the normalised depthwise output; of that output and the second score, bordered
   Row of_a, of_z1;             // of the normalised expand and the first score, a row a channel
   std::vector<double> sums, tap_sums;
-  Terms taps;
+  std::vector<Terms> taps, whole_taps;  // by phases of the stride
 
   Backward(const Block &block, const Gradients &gradients, const float *outputs)
       : b(block),
@@ -64,7 +84,8 @@ struct Backward {
         of_z1(b.surrogate ? TOGETHER * pitch : 0),
         sums(std::max(b.inputs, b.outputs)),
         tap_sums(c.taps),
-        taps(c.taps) {}
+        taps(b.stride * b.stride, Terms(c.taps)),
+        whole_taps(taps) {}
 
   long inner(long row) const { return (row + c.border) * c.out_bordered + c.border * b.images; }
 
@@ -82,6 +103,8 @@ struct Backward {
       slope = splat(float(scale * c2 / deviation));
       constant = splat(float(scale * (c1 - b.mean[m] * c2 / deviation)));
     }
+    fill_phases(taps, b.depthwise + m * c.taps, false);
+    if (b.surrogate) fill_phases(whole_taps, b.whole_depthwise + m * c.taps, true);
     double sum_a = 0, sum_z1 = 0;
     long ready = 0;
     for (long r = 0; r < c.in_rows; r++) {
@@ -142,64 +165,82 @@ struct Backward {
     sum_g += total(g_part), sum_gd += total(gd_part);
   }
 
-  // The taps that some columns of a line of inputs are read by: all for stride 1, else those of their phase.
-  void fill_taps(Terms &terms, const float *weights, long r, long column, bool all) {
-    terms.count = 0;
-    for (int t = 0; t < c.taps; t++) {
-      long down = r + c.border - t / b.kernel, along = column + c.border - t % b.kernel;
-      if ((!all && weights[t] == 0) || down % b.stride || along % b.stride) continue;
-      terms.add((down / b.stride + c.border) * c.out_bordered + (along / b.stride + c.border) * b.images, weights[t], t);
+  // The taps that read inputs, by the phases of their line and column in the stride; offsets are those of the first.
+  void fill_phases(std::vector<Terms> &phases, const float *weights, bool all) {
+    for (long phase = 0; phase < b.stride * b.stride; phase++) {
+      Terms &terms = phases[phase];
+      terms.count = 0;
+      for (int t = 0; t < c.taps; t++) {
+        long down = phase / b.stride + c.border - t / b.kernel, along = phase % b.stride + c.border - t % b.kernel;
+        if ((!all && weights[t] == 0) || down % b.stride || along % b.stride) continue;
+        long at = (down / b.stride + c.border) * c.out_bordered + (along / b.stride + c.border) * b.images;
+        terms.add(at, weights[t], t);
+      }
     }
+  }
+
+  // f(terms, from, lo, n) for all runs of a line of inputs: theirs lo to lo + n, and from, the outputs that read them.
+  template <class F>
+  INLINE void for_runs(const std::vector<Terms> &phases, const Row &outputs, long r, double *out, F f) {
+    long run = b.stride == 1 ? c.in_line : b.images;
+    const float *line = outputs.data() + r / b.stride * c.out_bordered;
+    for (long phase = 0; phase < std::min<long>(b.stride, b.width); phase++) {
+      const Terms &terms = phases[r % b.stride * b.stride + phase];
+      for (long lo = phase * b.images, at = 0; lo < c.in_line; lo += run * b.stride, at += run)
+        f(terms, line + at, lo, run);
+      scatter(terms, tap_sums, out);
+    }
+  }
+
+  // From the gradient of the second score through its filter and the hidden quantiser: a line of the first score's.
+  void back_hidden(long r, const Row &of_second, float *of_score, double *out) {
+    const float *q1 = c.q1.data() + c.inner(r), *z1 = c.z1.data() + r * c.in_line;
+    V zero = splat(0), hidden = splat(b.hidden_scale[c.m]), limit = splat(float(b.hidden_max + 1));
+    for_runs(whole_taps, of_second, r, out, [&](const Terms &terms, const float *from, long lo, long n) INLINED {
+      exchange(from, terms, n, tap_sums.data(), [&](long i, V gq) INLINED {
+        V scaled = load(z1 + lo + i) * hidden;
+        store(of_score + lo + i, keep((scaled >= zero) & (scaled < limit), gq * hidden));
+        return load(q1 + lo + i);
+      });
+    });
   }
 
   // Through the depthwise filter and the first activation: a line of the normalised expand's gradient and the score's.
   void back_filter(long r, float *of_line, float *of_score, double &sum_a, double &sum_z1) {
-    const float *h = c.h.data() + c.inner(r), *q1 = c.q1.data() + c.inner(r);
+    const float *h = c.h.data() + c.inner(r);
     const float *a = c.a.data() + r * c.in_line, *z1 = c.z1.data() + r * c.in_line;
     V zero = splat(0), one = splat(1), part = zero, z_part = zero;
     V low = splat(low_of(b.first_code)), high = splat(high_of(b.first_code));
     bool gated = b.first_code == GATED;
     V inverse = splat(gated && b.surrogate ? float(1 / b.expand_width[c.m]) : 0.0f);
-    V hidden = splat(b.predicted ? b.hidden_scale[c.m] : 0.0f), limit = splat(float(b.hidden_max + 1));
-    for (long phase = 0; phase < std::min<long>(b.stride, b.width); phase++) {
-      long run = b.stride == 1 ? c.in_line : b.images, step = run * b.stride;
-      if (b.surrogate) {
-        fill_taps(taps, b.whole_depthwise + c.m * c.taps, r, phase, true);
-        for (long lo = phase * b.images, at = 0; lo < c.in_line; lo += step, at += run)
-          exchange(of_z2.data() + at, taps, run, tap_sums.data(), [&](long i, V gq) INLINED {
-            V scaled = load(z1 + lo + i) * hidden;
-            store(of_score + lo + i, keep((scaled >= zero) & (scaled < limit), gq * hidden));
-            return load(q1 + lo + i);
-          });
-        scatter(taps, tap_sums, found.whole_depthwise + c.m * c.taps);
-      }
-      fill_taps(taps, b.depthwise + c.m * c.taps, r, phase, false);
-      for (long lo = phase * b.images, at = 0; lo < c.in_line; lo += step, at += run) {
-        if (!b.predicted)
-          exchange(of_d.data() + at, taps, run, tap_sums.data(), [&](long i, V g) INLINED {
-            V value = load(h + lo + i);
-            g = keep((value > low) & (value < high), g);
-            store(of_line + lo + i, g);
-            part += g;
-            return value;
-          });
-        else
-          exchange(of_d.data() + at, taps, run, tap_sums.data(), [&](long i, V g) INLINED {
-            V value = load(h + lo + i), z = load(z1 + lo + i);
-            if (of_score) {
-              V bump = at_least(one - magnitude(z * inverse), zero) * inverse;
-              V gz = load(of_score + lo + i) + bump * g * load(a + lo + i);
-              store(of_score + lo + i, gz);
-              z_part += gz;
-            }
-            g = gated ? keep(z > zero, g) : keep((value > low) & (value < high), g);
-            store(of_line + lo + i, g);
-            part += g;
-            return value;
-          });
-      }
-      scatter(taps, tap_sums, found.depthwise + c.m * c.taps);
-    }
+    if (b.surrogate) back_hidden(r, of_z2, of_score, found.whole_depthwise + c.m * c.taps);
+    double *out = found.depthwise + c.m * c.taps;
+    if (!b.predicted)
+      for_runs(taps, of_d, r, out, [&](const Terms &terms, const float *from, long lo, long n) INLINED {
+        exchange(from, terms, n, tap_sums.data(), [&](long i, V g) INLINED {
+          V value = load(h + lo + i);
+          g = keep((value > low) & (value < high), g);
+          store(of_line + lo + i, g);
+          part += g;
+          return value;
+        });
+      });
+    else
+      for_runs(taps, of_d, r, out, [&](const Terms &terms, const float *from, long lo, long n) INLINED {
+        exchange(from, terms, n, tap_sums.data(), [&](long i, V g) INLINED {
+          V value = load(h + lo + i), z = load(z1 + lo + i);
+          if (of_score) {
+            V bump = at_least(one - magnitude(z * inverse), zero) * inverse;
+            V gz = load(of_score + lo + i) + bump * g * load(a + lo + i);
+            store(of_score + lo + i, gz);
+            z_part += gz;
+          }
+          g = gated ? keep(z > zero, g) : keep((value > low) & (value < high), g);
+          store(of_line + lo + i, g);
+          part += g;
+          return value;
+        });
+      });
     sum_a += total(part), sum_z1 += total(z_part);
   }
 };
@@ -293,22 +334,11 @@ extern "C" void layerwise(const Block *block, float *y, const SignGradients *gra
       found.depthwise_offset[m] += summed(of_line, c.out_line);
     }
     c.whole_expand.fill(b.whole_expand + m * b.inputs, b.inputs, c.first_input(), b.in_pitch, true);
-    V hidden = splat(b.hidden_scale[m]), limit = splat(float(b.hidden_max + 1)), zero = splat(0);
+    back.fill_phases(back.whole_taps, b.whole_depthwise + m * c.taps, true);
     for (long r = 0; r < c.in_rows; r++) {
-      const float *z1 = c.z1.data() + r * c.in_line, *q1 = c.q1.data() + c.inner(r);
-      sign_loss(z1, c.a.data() + r * c.in_line, b.inside, first_slope, of_z1.data(), c.in_line, found.losses[2 * m],
+      sign_loss(c.z1.data() + r * c.in_line, c.a.data() + r * c.in_line, b.inside, first_slope, of_z1.data(), c.in_line, found.losses[2 * m],
                 found.weights[2 * m]);
-      for (long phase = 0; phase < std::min<long>(b.stride, b.width); phase++) {
-        long run = b.stride == 1 ? c.in_line : b.images;
-        back.fill_taps(back.taps, b.whole_depthwise + m * c.taps, r, phase, true);
-        for (long lo = phase * b.images, at = 0; lo < c.in_line; lo += run * b.stride, at += run)
-          exchange(of_z2.data() + at, back.taps, run, back.tap_sums.data(), [&](long i, V g) INLINED {
-            V scaled = load(z1 + lo + i) * hidden;
-            store(through.data() + lo + i, keep((scaled >= zero) & (scaled < limit), g * hidden));
-            return load(q1 + lo + i);
-          });
-        scatter(back.taps, back.tap_sums, found.depthwise + m * c.taps);
-      }
+      back.back_hidden(r, of_z2, through.data(), found.depthwise + m * c.taps);
       correlate(b.xq + r * c.in_line, c.whole_expand, of_z1.data(), c.in_line, first_sums.data());
       correlate(b.xq + r * c.in_line, c.whole_expand, through.data(), c.in_line, second_sums.data());
       found.expand_offset[2 * m] += summed(of_z1.data(), c.in_line);

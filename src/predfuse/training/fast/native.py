@@ -12,7 +12,11 @@ import tempfile
 import time
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from torch import Tensor
+
+from predfuse.errors import PredfuseError
 from predfuse.files import user_cache
 
 log = logging.getLogger(__name__)
@@ -39,6 +43,19 @@ def block_loops() -> ctypes.CDLL | None:
         reason = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
         log.warning("%s cannot compile the block loops, layers of PyTorch train the blocks: %s", compiler, reason)
         return None
+
+
+def call(loop: str, *arguments: Any) -> None:
+    """One of the loops, on this thread; others run meanwhile."""
+    library = block_loops()
+    if library is None:
+        raise PredfuseError("the block loops need a C++ compiler")
+    getattr(library, loop)(*arguments)
+
+
+def pointer(value: Any) -> Any:
+    """The address of a tensor, which the caller keeps alive; what is none as it is."""
+    return ctypes.c_void_p(value.data_ptr()) if isinstance(value, Tensor) else value
 
 
 def _library(compiler: str) -> Path:

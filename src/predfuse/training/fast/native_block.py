@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from predfuse.training.fast.native import block_loops
+from predfuse.training.fast.native import call, pointer
 
 LINEAR, RELU, RELU6, GATED = range(4)
 """Codes of what follows a norm."""
@@ -101,16 +101,15 @@ def run(loop: str, block: Values, y: Tensor, found: Values | None = None) -> Non
         y: ``[O, out_pitch]``, filled, or for ``backward`` the gradient of the outputs.
         found: Filled, by the names in :data:`GRADIENTS`; what is missing must not be needed.
     """
-    library, groups = block_loops(), block["groups"]
-    assert library is not None
-    form = _Block(**{name: _pointer(value) for name, value in block.items()})
-    given = [ctypes.byref(form), _pointer(y)]
+    groups = block["groups"]
+    form = _Block(**{name: pointer(value) for name, value in block.items()})
+    given = [ctypes.byref(form), pointer(y)]
     if found is not None:
         names = GRADIENTS[loop]
-        given.append((ctypes.c_void_p * len(names))(*(_pointer(found.get(name)) for name in names)))
+        given.append((ctypes.c_void_p * len(names))(*(pointer(found.get(name)) for name in names)))
 
     def part(first: int, last: int) -> None:
-        getattr(library, loop)(*given, ctypes.c_int64(first), ctypes.c_int64(last))
+        call(loop, *given, ctypes.c_int64(first), ctypes.c_int64(last))
 
     threads = min(groups, torch.get_num_threads())
     if threads == 1:
@@ -119,8 +118,3 @@ def run(loop: str, block: Values, y: Tensor, found: Values | None = None) -> Non
     bounds = [groups * number // threads for number in range(threads + 1)]
     for done in [_pool(threads).submit(part, *each) for each in pairwise(bounds)]:
         done.result()
-
-
-def _pointer(value: Any) -> Any:
-    """The address of a tensor, which the caller keeps alive; what is none as it is."""
-    return ctypes.c_void_p(value.data_ptr()) if isinstance(value, Tensor) else value
