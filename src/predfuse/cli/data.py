@@ -57,23 +57,23 @@ def _print_table(states: list[Status], shown: Console) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("data set", "state", "train / test", "pixels"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("where", overflow="fold")
+    lines = []  # whole ones, so that paths and commands in them can be copied
     for state in states:
         known = state.entry
         counts = " / ".join(f"{known.images.get(split, 0):,}" for split in ("train", "test"))
         if state.problem:
-            label, place = "[red]unusable[/red]", escape(state.problem)
+            label, place = "[red]unusable[/red]", state.problem
         elif state.source is not None:
-            label, place = "[green]present[/green]", f"{escape(str(state.source.path))} ({state.source.kind})"
+            label, place = "[green]present[/green]", f"{state.source.path} ({state.source.kind})"
         elif state.present:
             label, place = "[green]present[/green]", "decoded copy"
         else:
-            label, place = "[yellow]missing[/yellow]", "see below"
-        table.add_row(known.name, label, counts, "x".join(map(str, known.shape)), place)
+            label, place = "[yellow]missing[/yellow]", known.get
+        table.add_row(known.name, label, counts, "x".join(map(str, known.shape)))
+        lines.append(f"{known.name}: {escape(place)}")
     shown.print(table)
-    for state in states:  # whole lines, so that commands in them can be copied
-        if not state.present:
-            shown.print(f"{state.entry.name}: {escape(state.entry.get)}", soft_wrap=True, highlight=False)
+    for line in lines:
+        shown.print(line, soft_wrap=True, highlight=False)
     shown.print(
         "Fetch one with [bold]predfuse data fetch NAME[/bold]; image folders load as [bold]folder:PATH[/bold]",
         soft_wrap=True,

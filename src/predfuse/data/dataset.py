@@ -58,6 +58,10 @@ class Dataset:
         if min(self.std) < LEAST_STD:
             raise InputError(where, f"std {self.std}", f"give {LEAST_STD:.1e} or more; 1 for a constant channel")
 
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"Dataset({self.name!r}, {self.split}: {len(self)} images of {size}, {len(self.classes)} classes)"
+
     def __len__(self) -> int:
         return len(self.images)
 

@@ -348,6 +348,10 @@ class Network:
                 raise InputError(f"network {self.name}", what, "give finite values, and divisors above 0")
         self.shapes()
 
+    def __repr__(self) -> str:
+        size, blocks = "x".join(map(str, self.input_shape)), sum(1 for _ in self.bottlenecks())
+        return f"Network({self.name!r}, input {size}, {len(self.nodes)} nodes, {blocks} of them blocks)"
+
     def shapes(self) -> dict[str, Shape]:
         """Output shape of every node (and of ``"input"``).
 

@@ -125,6 +125,10 @@ class Program:
         self.shapes()
         self._check_scales()
 
+    def __repr__(self) -> str:
+        size, fused = "x".join(map(str, self.input_shape)), sum(isinstance(node, FusedBlock) for node in self.nodes)
+        return f"Program({self.name!r}, input {size}, {len(self.nodes)} nodes, {fused} of them fused)"
+
     def shapes(self) -> dict[str, Shape]:
         """Output shape of every node (and of ``"input"``).
 
