@@ -27,7 +27,10 @@ from predfuse.hardware.workload import Operation
 
 
 def nonzeros_per_tile(operation: Operation, mapping: Mapping) -> Array:
-    """Non-zero weights of every PE in every weight pass: ``[passes, PEs with weights of their own]``."""
+    """Non-zero weights of every PE in every weight pass: ``[passes, PEs with weights of their own]``, group by group.
+
+    The operation may have more groups than the mapping is for: the array then works on several at once.
+    """
     if operation.weight is None:
         raise InputError(f"layer {operation.layer}", "has no weights", "give the sparse machine a network with weights")
     nonzero = np.asarray(operation.weight != 0)
@@ -48,7 +51,7 @@ def nonzeros_per_tile(operation: Operation, mapping: Mapping) -> Array:
     )
     # To [group, m block, c block | m PEs, c rows, s rows | m0, c0, r, s0].
     ordered = tiles.transpose(0, 1, 4, 2, 5, 9, 3, 6, 7, 8)
-    counts: Array = ordered.reshape(mapping.weight_passes, -1, mapping.tile_macs).sum(axis=2)
+    counts: Array = ordered.reshape(groups * m_blocks * c_blocks, -1, mapping.tile_macs).sum(axis=2)
     return counts
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
-from predfuse.hardware.closed_form.mapping import Mapping, best_mapping
+from predfuse.hardware.closed_form.mapping import Mapping, best_mapping, divisors
 from predfuse.hardware.closed_form.windows import Window
 from predfuse.hardware.cycle.elementwise import plan_elementwise
 from predfuse.hardware.cycle.eyeriss.dense import dense_cycles
@@ -158,18 +158,33 @@ def _candidates(
 ) -> Iterator[tuple[float, _Candidate, float]]:
     """Least product of cycles and energy (pJ), how the layer runs, and its energy, for every promising mapping."""
     bandwidth = spec.dram_bits_per_cycle or math.inf
-    for candidate in padded(operation, spec.array.rows, spec.array.columns):
-        shape = _shape(candidate.channels, candidate.outputs, candidate.groups, candidate.rows, candidate.columns)
+    for at_once, part_of, candidate in _shares(operation, spec):
+        channels, outputs, groups = (n // at_once for n in (candidate.channels, candidate.outputs, candidate.groups))
+        shape = _shape(channels, outputs, groups, candidate.rows, candidate.columns)
         found: list[tuple[Mapping, _Doubled]] = []
         for doubled in (_Doubled(True, True), _Doubled(True, False), _Doubled(False, True), _Doubled(False, False)):
-            mapping = _mapping(shape, spec, place.free_words, doubled)
+            mapping = _mapping(shape, part_of, place.free_words // at_once, doubled)
             # The same mapping beside a second set of data is no worse.
             if mapping is not None and all(mapping != other for other, _ in found):
                 found.append((mapping, doubled))
-                run = _candidate(candidate, operation, mapping, doubled, spec, place, residual)
+                run = _candidate(candidate, operation, mapping, doubled, spec, place, residual, at_once)
                 moved = run.row.actions.dram_read_bits + run.row.actions.dram_written_bits
                 energy = sum(energy_by_component_pj(run.row.actions, spec).values())
                 yield max(run.row.own_cycles, moved // bandwidth) * energy, run, energy
+
+
+def _shares(operation: Operation, spec: EyerissSpec) -> Iterator[tuple[int, EyerissSpec, Operation]]:
+    """Groups worked on at once, the part of the machine each has, and the layer with sizes that suit that part.
+
+    The array is cut into columns: a group of few channels would leave most of it idle.
+    """
+    counts = (1,) if operation.is_depthwise else divisors(operation.groups)
+    for at_once in counts:
+        columns = spec.array.columns // at_once
+        if columns:
+            array = spec.array.model_copy(update={"columns": columns})
+            for candidate in padded(operation, spec.array.rows, columns):
+                yield at_once, spec.model_copy(update={"array": array}) if at_once > 1 else spec, candidate
 
 
 @dataclass(frozen=True)
@@ -233,9 +248,11 @@ def _candidate(
     spec: EyerissSpec,
     place: Place,
     residual: bool,
+    at_once: int = 1,
 ) -> _Candidate:
+    mapping = replace(mapping, actions=mapping.actions.scaled(at_once)) if at_once > 1 else mapping
     if spec.kind == "sparse":
-        cycles, actions = sparse_cycles(candidate, operation, mapping, spec)
+        cycles, actions = sparse_cycles(candidate, operation, mapping, spec, at_once)
     else:
         cycles, actions = dense_cycles(candidate, operation, mapping, spec)
     # Weights among what is read are what the PEs take in, copies left out; the rest are inputs.
@@ -247,9 +264,9 @@ def _candidate(
         actions += _residual(output_bits, spec, place)
     if spec.edges == "idle":
         cycles = max(cycles, buffer_cycles(actions, spec))
-    row = StagePlan(
-        operation.stage, operation.macs, spec.array.pes, actions, mapping.describe(), mapping.spatial.pes, cycles
-    )
+    described = mapping.describe() if at_once == 1 else f"{at_once} groups at once, each {mapping.describe()}"
+    pes = mapping.spatial.pes * at_once
+    row = StagePlan(operation.stage, operation.macs, spec.array.pes, actions, described, pes, cycles)
     return _Candidate(operation, row, min(mapping.passes, MOST_STEPS), weight_bits, doubled, place)
 
 

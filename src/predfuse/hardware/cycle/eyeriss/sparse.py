@@ -11,7 +11,7 @@ from predfuse.hardware.workload import Operation
 
 
 def sparse_cycles(
-    candidate: Operation, operation: Operation, mapping: Mapping, spec: EyerissSpec
+    candidate: Operation, operation: Operation, mapping: Mapping, spec: EyerissSpec, at_once: int = 1
 ) -> tuple[int, Actions]:
     """Cycles of the array and what it does; a pass without any weight still takes the time to begin it, one cycle.
 
@@ -20,12 +20,13 @@ def sparse_cycles(
         operation: The layer as it is.
         mapping: Of ``candidate``.
         spec: The machine.
+        at_once: Groups worked on at once, each by its share of the array, which takes its groups one after the other.
 
     Raises:
         InputError: The layer has no weights.
     """
     counts = nonzeros_per_tile(candidate, mapping)
     least = 1 if spec.edges == "idle" else 0
-    cycles = int(counts.max(axis=1).clip(min=least).sum()) * mapping.pixel_passes
+    cycles = int(counts.max(axis=1).clip(min=least).reshape(at_once, -1).sum(axis=1).max()) * mapping.pixel_passes
     dense = without_edges(mapping.actions, candidate, operation, spec)
     return cycles, skip_zeros(dense, operation, mapping, int(counts.sum()), spec)
