@@ -337,9 +337,8 @@ class Network:
         if not self.nodes:
             raise InputError(f"network {self.name}", "has no layers", "add at least one")
         if len(self.input_shape) != 3 or not all(is_count(size) and size > 0 for size in self.input_shape):
-            raise InputError(
-                f"network {self.name}", f"input shape {self.input_shape}", "give (channels, height, width)"
-            )
+            what = f"input shape {self.input_shape}"
+            raise InputError(f"network {self.name}", what, "give (channels, height, width)")
         for label, values in (("mean", self.mean), ("std", self.std)):
             if values and len(values) != self.input_shape[0]:
                 raise InputError(f"network {self.name}", f"{label} has {len(values)} values", "give one per channel")
