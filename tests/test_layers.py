@@ -18,8 +18,6 @@ LAYERS = (
     ("fusion", "pruning.choose", "pruning.masks"),
     ("graph.from_torch",),
     ("exporters", "data"),
-    ("predictor.format",),
-    ("predictor.trainable",),
     ("models",),
     ("predictor",),
     ("pruning", "integer"),

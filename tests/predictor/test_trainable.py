@@ -27,7 +27,7 @@ from predfuse.predictor.initialise import (
     insert_predictors,
 )
 from predfuse.predictor.layerwise import layerwise_loss
-from predfuse.predictor.trainable import TrainablePredictor, _quantise, gate, whole_weights
+from predfuse.predictor.trainable import TrainablePredictor, _quantise, whole_weights
 
 
 @st.composite
@@ -177,7 +177,7 @@ def test_quantiser_is_the_obvious_one(values: list[float], exponent: int, bounds
 def test_gate_is_the_obvious_one(pairs: list[tuple[float, int]], half_width: float) -> None:
     a, score = torch.tensor(pairs).T.clone().view(2, -1, 1, 1)
     a, score, width = a.clone().requires_grad_(), score.clone().requires_grad_(), torch.tensor(half_width)
-    result = gate(a, score, width)
+    result = TrainablePredictor.gate(a, score, width)
     on = (score > 0).float()
     torch.testing.assert_close(result, (a * on).detach() + 0.0, rtol=0, atol=0)
     gradient = torch.linspace(-1, 1, len(a)).view_as(a)
@@ -191,7 +191,7 @@ def test_gate_is_the_obvious_one(pairs: list[tuple[float, int]], half_width: flo
 def test_gate_gradients() -> None:
     a = torch.tensor([2.0, 2.0, 3.0], requires_grad=True)
     score = torch.tensor([1.0, -1.0, 9.0], requires_grad=True)
-    result = gate(a, score, torch.tensor(4.0))
+    result = TrainablePredictor.gate(a, score, torch.tensor(4.0))
     assert result.tolist() == [2, 0, 3]
     result.sum().backward()
     assert a.grad is not None and a.grad.tolist() == [1, 0, 1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Activation, Node, Shape
-from predfuse.predictor.trainable import TrainablePredictor, gate
+
+if TYPE_CHECKING:  # a predictor is put into a block from outside
+    from predfuse.predictor.trainable import TrainablePredictor
 
 BATCH_NORM_EPS = 1e-5
 
@@ -234,10 +236,10 @@ class BottleneckUnit(nn.Module):
             expand_score, depthwise_score = predictor(x)
             hidden: Tensor = self.expand_norm(self.expand(x))
             if self.expand_activation != "linear":
-                hidden = gate(hidden, expand_score, predictor.expand_width)
+                hidden = predictor.gate(hidden, expand_score, predictor.expand_width)
             hidden = self.depthwise_norm(self.depthwise(hidden))
             if self.depthwise_activation != "linear":
-                hidden = gate(hidden, depthwise_score, predictor.depthwise_width)
+                hidden = predictor.gate(hidden, depthwise_score, predictor.depthwise_width)
             return hidden
         expand_mask, depthwise_mask = predictor.masks(x)
         hidden = self.expand_norm(self.expand(x))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from predfuse.errors import PredfuseError
 from predfuse.graph.nodes import Activation, Padding
-from predfuse.predictor.trainable import TrainablePredictor, gate
+from predfuse.predictor.trainable import TrainablePredictor
 
 CHILD = "gate"
 """Name of a gate among the children of the expand convolution."""
@@ -144,7 +144,7 @@ class Gate(nn.Module):
             raise PredfuseError(f"block {self.block}: {what}")
         if activation == "linear":
             return self._seen[value]
-        return gate(self._seen[value], self._seen[score], width)
+        return self.predictor.gate(self._seen[value], self._seen[score], width)
 
 
 def gates_of(model: nn.Module) -> list[Gate]:

@@ -108,12 +108,6 @@ def _where_positive(x: Tensor, score: Tensor) -> Tensor:
     return result
 
 
-def gate(a: Tensor, score: Tensor, width: Tensor) -> Tensor:
-    """Let ``a`` through where ``score > 0``; all ``[N, M, H, W]``, ``width`` ``[1, M, 1, 1]``."""
-    result: Tensor = _Gate.apply(a, score, width)  # type: ignore[no-untyped-call]
-    return result
-
-
 def whole_weights(latent: Tensor, largest: int) -> Tensor:
     """A predictor's weights of latent ones ``[M, ...]``, with straight-through gradient.
 
@@ -243,6 +237,15 @@ class TrainablePredictor(nn.Module):
             return nn.functional.conv2d(q1, weight, offset, self.stride, (top, left), groups=q1.shape[1])
         q1 = nn.functional.pad(q1, (left, right, top, bottom))
         return nn.functional.conv2d(q1, weight, offset, self.stride, groups=q1.shape[1])
+
+    @staticmethod
+    def gate(a: Tensor, score: Tensor, width: Tensor) -> Tensor:
+        """Let ``a`` through where ``score > 0``; all ``[N, M, H, W]``, ``width`` ``[1, M, 1, 1]``.
+
+        The gradient of the score is that of a step smoothed to a triangle of half-width ``width``.
+        """
+        result: Tensor = _Gate.apply(a, score, width)  # type: ignore[no-untyped-call]
+        return result
 
     @torch.no_grad()
     def masks(self, x: Tensor) -> tuple[Tensor, Tensor]:
