@@ -77,11 +77,12 @@ def test_lines_come_now_and_then_with_loss_accuracy_and_time_left() -> None:
         now[0] += 1
         watcher.stepped(step, lambda: 0.5)
         if step == 150:
-            watcher.logged({"stage": "pruned", "test_accuracy": 0.881})
+            watcher.logged({"stage": "pruned", "step": 150, "loss": 0.5, "test_accuracy": 0.881})
+    watcher.logged({"stage": "pruned", "step": 400, "loss": 0.25, "held_out_accuracy": 0.9, "test_accuracy": 0.89})
     assert len(lines) == 10
     assert lines[0] == "pruned: step 130 of 400, loss 0.5000, 4 min left in this stage"
     assert lines[1] == "pruned: step 160 of 400, loss 0.5000, accuracy 88.1 %, 4 min left in this stage"
-    assert lines[-1] == "pruned: step 400 of 400, loss 0.5000, accuracy 88.1 %, 0 s left in this stage"
+    assert lines[-1] == "pruned: all 400 steps done, loss 0.2500, accuracy 90.0 %"
 
 
 def test_durations() -> None:

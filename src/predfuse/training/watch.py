@@ -53,7 +53,7 @@ class Lines(Watcher):
 
     def stepped(self, done: int, loss: Callable[[], float]) -> None:
         now = self._clock()
-        if now - self._shown < self._seconds and done < self._steps:
+        if now - self._shown < self._seconds or done == self._steps:
             return
         self._shown = now
         left = (now - self._since) / max(1, done - self._begun) * (self._steps - done)
@@ -62,6 +62,8 @@ class Lines(Watcher):
 
     def logged(self, entry: Mapping[str, Any]) -> None:
         self._accuracy = accuracy_text(entry) or self._accuracy
+        if entry["step"] == self._steps:
+            self._write(f"{self._stage}: all {self._steps} steps done, loss {entry['loss']:.4f}, {self._accuracy}")
 
     def said(self, text: str) -> None:
         self._write(text)
