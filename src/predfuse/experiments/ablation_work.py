@@ -17,6 +17,7 @@ from torch import nn
 
 from predfuse import data, models
 from predfuse.models.layers import Cnn
+from predfuse.readers.documents import parse_json, read_json_lines
 from predfuse.training.config import DataConfig, DistilledConfig, TrainConfig
 
 STAGE_EFFORT = {"vanilla": 1.0, "pruned": 0.7, "layerwise": 1.6}
@@ -98,7 +99,7 @@ def _data(source: DataConfig) -> tuple[int, tuple[int, ...], int]:
 @cache
 def _activations(network: str, options: str) -> int:
     """Values all convolutions of a network write for one image."""
-    return activations_per_image(models.build(network, **json.loads(options)))
+    return activations_per_image(models.build(network, **parse_json("options", options)))
 
 
 @torch.no_grad()
@@ -163,5 +164,5 @@ def _spent(path: Path) -> dict[str, tuple[float, int]]:
     """Seconds and steps of every stage in a log."""
     if not path.is_file():
         return {}
-    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    entries = read_json_lines(path, whole=False)
     return {entry["stage"]: (entry["seconds"], entry["step"]) for entry in entries if "seconds" in entry}

@@ -9,9 +9,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-import yaml
-
 from predfuse.hardware.workload import Operation
+from predfuse.readers.documents import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class Published:
 @cache
 def published() -> Published:
     """The figures of ICS 2021."""
-    document: dict[str, Any] = yaml.safe_load(_text("ics21.yaml"))
+    document: dict[str, Any] = parse_yaml("ics21.yaml", _text("ics21.yaml"))
     stages = tuple(
         PublishedStage(
             row["network"],

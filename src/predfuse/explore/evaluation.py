@@ -10,12 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from predfuse.errors import InputError, PredfuseError
+from predfuse.errors import InputError
 from predfuse.explore.networks import Subject
 from predfuse.files import write_text_atomically
 from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.evaluate import evaluate as hardware_evaluate
 from predfuse.hardware.spec import AcceleratorSpec
+from predfuse.readers.boundary import reading
+from predfuse.readers.documents import read_json
 
 NAMELESS = ("name", "description", "source")
 """Fields of a specification that no cost depends on."""
@@ -96,10 +98,9 @@ class Cache:
         self._folder = folder
         mark = folder / "version.json"
         if mark.is_file():
-            try:
-                held = json.loads(mark.read_text(encoding="utf-8"))["version"]
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise InputError(str(mark), "is not the mark of a cache", "name another folder") from error
+            held = read_json(mark, "is not the mark of a cache", "name another folder")
+            with reading(str(mark), "is not the mark of a cache", "name another folder"):
+                held = held["version"]
             if held != model_version():
                 what = f"holds results of version {held}, this is {model_version()}"
                 raise InputError(str(folder), what, "remove it or name another folder")
@@ -126,10 +127,8 @@ class Cache:
         path = self._path(key)
         if not path.is_file():
             return None
-        try:
-            return Outcome(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise PredfuseError(f"{path}: is damaged ({error}); remove it") from error
+        with reading(str(path), "is damaged", "remove it"):
+            return Outcome(**read_json(path, "is damaged", "remove it"))
 
     def put(self, key: str, outcome: Outcome) -> None:
         """Keep an outcome."""

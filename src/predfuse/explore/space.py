@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from predfuse.errors import InputError
 from predfuse.explore.networks import NetworkChoice
 from predfuse.hardware.spec import PRICES, AcceleratorSpec, load_spec
 from predfuse.hardware.vary import with_fields
+from predfuse.readers.boundary import read_text
+from predfuse.readers.documents import parse_yaml, validated
 
 Value: TypeAlias = bool | int | float | str
 Metric: TypeAlias = Literal[
@@ -28,6 +29,8 @@ MORE_IS_BETTER = frozenset(("accuracy_percent",))
 FILLED = 0.9
 """Share of a given area that machines of a search fill at least."""
 _MISSING = object()
+MAX_VALUES = 10_000
+"""Most values of one range."""
 
 
 class _Strict(BaseModel):
@@ -51,6 +54,8 @@ class Range(_Strict):
         if (self.step is not None and self.step <= 0) or (self.factor is not None and (self.factor <= 1 or value <= 0)):
             return ()
         while value <= self.last * (1 + 1e-12):
+            if len(found) == MAX_VALUES:
+                raise InputError(f"from {self.first} to {self.last}", f"is more than {MAX_VALUES:,} values", "use less")
             found.append(value)
             value = value * self.factor if self.factor is not None else self.first + len(found) * (self.step or 1)
         return tuple(int(one) if float(one).is_integer() else one for one in found)
@@ -182,11 +187,7 @@ def load_space(path: Path, area_mm2: float | None = None) -> Space:
     Raises:
         InputError: The file cannot be read, or says something impossible.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"cannot be read ({error})", "name a YAML file") from error
-    space = parse_space(text, str(path))
+    space = parse_space(read_text(path), str(path))
     if area_mm2 is not None:
         if not area_mm2 > 0:
             raise InputError("--area", f"is {area_mm2:g}", "use an area above 0 mm2")
@@ -202,13 +203,4 @@ def parse_space(text: str, file: str) -> Space:
     Raises:
         InputError: As :func:`load_space`.
     """
-    try:
-        plain = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(file, f"is not valid YAML ({' '.join(str(error).split())})", "correct the syntax") from error
-    try:
-        return Space(_Document.model_validate(plain), file)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"]) or "document"
-        raise InputError(f"{file}: {place}", first["msg"].lower(), "see docs/explore.md for its form") from error
+    return Space(validated(_Document, parse_yaml(file, text), file, "see docs/explore.md for its form"), file)

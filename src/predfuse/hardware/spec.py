@@ -15,7 +15,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from predfuse.errors import InputError
@@ -33,6 +32,8 @@ from predfuse.hardware.fields import (
 )
 from predfuse.hardware.parts import Part
 from predfuse.hardware.prices import sized
+from predfuse.readers.boundary import is_file, read_text
+from predfuse.readers.documents import parse_yaml, require_mapping
 
 __all__ = [
     "AcceleratorSpec",
@@ -69,21 +70,14 @@ def load_spec(source: str | Path) -> AcceleratorSpec:
     if str(source) in names():
         return _shipped(str(source))
     path = Path(source)
-    if not path.is_file():
+    if not is_file(path):
         mend = f"use one of {', '.join(names())} or the path of a YAML file"
         raise InputError(f"accelerator {str(source)!r}", "is neither shipped nor a file", mend)
-    spec, stated = parse_spec(_read(path), str(path)), set(PRICES) & _document(_read(path), str(path)).keys()
+    spec, stated = parse_spec(read_text(path), str(path)), set(PRICES) & _document(read_text(path), str(path)).keys()
     if stated:
         what = "is stated beside sizes it would not follow"
         raise InputError(f"{path}: {min(stated)}", what, "remove it; for another technology state price_rules")
     return spec
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"cannot be read ({error})", "name a readable YAML file") from error
 
 
 def archon_for(network: Network) -> ArchonSpec:
@@ -94,18 +88,6 @@ def archon_for(network: Network) -> ArchonSpec:
     spec = load_spec("archon-shift" if network.largest_predictor_weight > 1 else "archon")
     assert isinstance(spec, ArchonSpec)
     return spec
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """The safe loader, refusing a key given twice (plain YAML would keep the last and drop the first silently)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.YAMLError(f"the key {key.value!r} is given twice, line {key.start_mark.line + 1}")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 @lru_cache(maxsize=16)
@@ -178,10 +160,10 @@ def _base_text(base: str, file: str) -> tuple[str, str]:
     if base in names():
         return f"{base}.yaml", (resources.files(__package__) / "specs" / f"{base}.yaml").read_text(encoding="utf-8")
     path = Path(file).parent / base
-    if not path.is_file():
+    if not is_file(path):
         mend = f"use one of {', '.join(names())} or a file beside {file}"
         raise InputError(f"{file}: extends", f"is {base!r}, neither shipped nor a file", mend)
-    return str(path), _read(path)
+    return str(path), read_text(path)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,13 +175,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def _document(text: str, file: str) -> dict[str, Any]:
-    try:
-        document = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        raise InputError(file, f"is not valid YAML ({' '.join(str(error).split())})", "correct the syntax") from error
-    if not isinstance(document, dict):
-        raise InputError(file, f"holds a {type(document).__name__}, not fields", "write `field: value` lines")
-    return document
+    return require_mapping(file, parse_yaml(file, text))
 
 
 def _one_line(file: str, error: ValidationError) -> InputError:

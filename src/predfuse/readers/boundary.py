@@ -42,6 +42,8 @@ def reading(where: str, what: str, mend: str = AGAIN) -> Iterator[None]:
         raise InputError(where, f"{what} (nested too deeply)", mend) from error
     except FileNotFoundError as error:
         raise InputError(where, "does not exist", "check the path") from error
+    except EOFError as error:
+        raise InputError(where, f"{what} (it is truncated)", mend) from error
     except OSError as error:
         if error.errno is None:  # raised by a parser, about the content
             raise InputError(where, what + _reason(error), mend) from error
@@ -60,7 +62,7 @@ def located(path: str | Path) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    text = re.sub(r" ?<[^>]* at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
+    text = re.sub(r" ?(<[^>]* at 0x[0-9a-f]+>|in \"<unicode string>\",)", "", " ".join(str(error).split()))
     return f" ({text if len(text) <= _SHOWN else text[:_SHOWN] + '...'})" if text else f" ({type(error).__name__})"
 
 

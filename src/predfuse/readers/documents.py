@@ -53,7 +53,7 @@ def parse_yaml(where: str, text: str) -> Any:
     """
     if len(text.encode(errors="replace")) > DOCUMENT_BYTES:
         raise InputError(where, f"holds more than {DOCUMENT_BYTES:,} bytes", "give a smaller file")
-    with reading(where, "is not valid YAML", _CORRECT):
+    with reading(where, "is not valid YAML", "correct the syntax"):
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -63,7 +63,7 @@ def parse_yaml(where: str, text: str) -> Any:
             value = loader.construct_document(node)
         finally:
             loader.dispose()
-        _require_plain(where, value)
+        _require_plain(where, value, ())
     return value
 
 
@@ -121,18 +121,19 @@ def _require_small(where: str, root: yaml.Node) -> None:
     size(root)
 
 
-def _require_plain(where: str, value: Any) -> None:
+def _require_plain(where: str, value: Any, place: tuple[Any, ...]) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
-            _require_plain(where, key)
-            _require_plain(where, item)
+            _require_plain(where, key, place)
+            _require_plain(where, item, (*place, key))
     elif isinstance(value, (list, tuple, set)):
-        for item in value:
-            _require_plain(where, item)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise InputError(where, f"holds {value}, which is no finite number", _CORRECT)
-    elif isinstance(value, int) and abs(value) >= MAX_WHOLE:
-        raise InputError(where, "holds a whole number of more than 64 bits", _CORRECT)
+        for index, item in enumerate(value):
+            _require_plain(where, item, (*place, index))
+    elif (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and abs(value) > MAX_WHOLE):
+        what = (
+            "a whole number of more than 64 bits" if isinstance(value, int) else f"{value}, which is no finite number"
+        )
+        raise InputError(f"{where}: {'.'.join(map(str, place))}" if place else where, f"holds {what}", _CORRECT)
 
 
 def parse_json(where: str, text: str | bytes, what: str = "is no intact JSON", mend: str = AGAIN) -> Any:
@@ -160,13 +161,23 @@ def read_json(path: Path, what: str = "is no intact JSON", mend: str = AGAIN) ->
     return parse_json(str(path), read_bytes(path, JSON_BYTES, mend), what, mend)
 
 
-def read_json_lines(path: Path, what: str = "is no JSON-lines log", mend: str = AGAIN) -> list[dict[str, Any]]:
+def read_json_lines(
+    path: Path, what: str = "is no JSON-lines log", mend: str = AGAIN, *, whole: bool = True
+) -> list[dict[str, Any]]:
     """The objects of a file that holds one a line; blank lines are passed over.
+
+    Args:
+        path: The file.
+        what: What is said of a malformed one.
+        mend: What the user can do.
+        whole: Whether the last line must be; else one that breaks off, being written still, is left out.
 
     Raises:
         InputError: As :func:`read_json`, or a line holds something else than an object.
     """
     lines = read_text(path, JSON_BYTES, mend).splitlines()
+    if not whole and lines and not lines[-1].endswith("}"):
+        lines.pop()
     found = [parse_json(str(path), line, what, mend) for line in lines if line.strip()]
     if not all(isinstance(entry, dict) for entry in found):
         raise InputError(str(path), what, mend)

@@ -7,7 +7,6 @@ and ``log.jsonl``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
 from predfuse.models.layers import Cnn
+from predfuse.readers.boundary import is_file
+from predfuse.readers.documents import read_json_lines
 from predfuse.training.checkpoint import load_checkpoint
 from predfuse.zoo import catalogue
 
@@ -153,10 +154,7 @@ def _lowered(model: Cnn, metadata: Mapping[str, Any]) -> Network:
 
 
 def _history(path: Path) -> tuple[dict[str, Any], ...]:
-    if not path.is_file():
+    if not is_file(path):
         return ()
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), "is no JSON-lines log", "remove it or train again") from error
-    return tuple(line for line in lines if isinstance(line, dict) and "test_accuracy" in line)
+    lines = read_json_lines(path, mend="remove it or train again")
+    return tuple(line for line in lines if "test_accuracy" in line)

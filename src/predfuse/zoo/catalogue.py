@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
 
-from predfuse.errors import InputError
 from predfuse.files import sha256_of_file
+from predfuse.readers.boundary import reading
+from predfuse.readers.documents import read_json
 
 CARD = "card.json"
 RESULTS = "results.csv"
@@ -125,12 +126,9 @@ def stages(where: Path | None = None) -> list[Stage]:
 
 
 def _read_card(path: Path) -> list[Stage]:
-    try:
-        return [Stage(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            str(path), f"is no card of a training run ({error})", "make it with predfuse zoo add"
-        ) from error
+    what, mend = "is no card of a training run", "make it with predfuse zoo add"
+    with reading(str(path), what, mend):
+        return [Stage(**entry) for entry in read_json(path, what, mend)]
 
 
 def card_text(entries: Sequence[Stage]) -> str:

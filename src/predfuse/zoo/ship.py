@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ import yaml
 
 from predfuse.errors import InputError
 from predfuse.files import sha256_of_file, write_text_atomically
-from predfuse.readers.documents import read_mapping
+from predfuse.readers.documents import read_json_lines, read_mapping
 from predfuse.zoo.catalogue import CARD, RESULTS, STAGES, Stage, card_text, results_text, root, stages
 
 if TYPE_CHECKING:  # would load torch for a list of files
@@ -153,9 +152,4 @@ def _seconds(entries: list[dict[str, Any]], batch_size: int) -> float:
 
 
 def _log(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise InputError(
-            str(path), "is no log of a training run", "name the output folder of predfuse train"
-        ) from error
+    return read_json_lines(path, "is no log of a training run", "name the output folder of predfuse train")

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from predfuse.errors import InputError, PredfuseError
 from predfuse.graph.from_torch import TraceResult, trace
 from predfuse.graph.reference_name import is_reference
+from predfuse.readers.arrays import require_header
+from predfuse.readers.boundary import is_file, reading
 
 CONVERSION = (
     "convert it where you trust it: python -c \"import torch, safetensors.torch as s; d = torch.load('IN', "
@@ -83,12 +84,11 @@ def load_weights(model: nn.Module, path: Path) -> None:
     where = str(path)
     if path.suffix in _PICKLES:
         raise InputError(where, "is a pickle, which can run any code when it is read", CONVERSION)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(where, "does not exist", "check the path")
-    try:
+    require_header(path)
+    with reading(where, "is no intact safetensors file", "make it again, or convert it"):
         tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(where, f"is no intact safetensors file ({error})", "make it again, or convert it") from error
     wanted = model.state_dict()
     for name, tensor in wanted.items():
         if name not in tensors:
