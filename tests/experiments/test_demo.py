@@ -241,7 +241,7 @@ def spoil_log(run: Path, rival: Path) -> None:
     [
         (without("vanilla*"), r"vanilla\.safetensors: does not exist"),
         (without("predicted-*"), r"holds no predicted-\*\.safetensors"),
-        (truncate, r"pruned\.safetensors: is truncated or corrupt"),
+        (truncate, r"pruned\.safetensors: is no intact safetensors file"),
         (put_another_network, r"pruned\.safetensors: holds mobilenetv2.*, not fusionet"),
         (drop_predictors, "has a block without a predictor"),
         (change_data, "was trained on cifar10, not fashion-mnist"),

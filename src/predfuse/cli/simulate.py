@@ -92,7 +92,7 @@ def simulate(
     else:
         result = Simulation((simulate_network(what, spec, fidelity, allow_unsupported=allow_unsupported),))
     figures = result.as_json()
-    title = f"{result.first.network} on {result.first.accelerator}"
+    title = f"{result.network} on {result.accelerator}"
     outputs.emit(title, figures, figures["rows"], lambda shown: _print(result, shown))
 
 

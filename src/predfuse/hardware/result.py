@@ -195,6 +195,26 @@ class Simulation:
         return self.results[0]
 
     @property
+    def network(self) -> str:
+        """Name of the network."""
+        return self.first.network
+
+    @property
+    def accelerator(self) -> str:
+        """Name of the specification."""
+        return self.first.accelerator
+
+    @property
+    def fidelity(self) -> str:
+        """``paper`` or ``cycle``."""
+        return self.first.fidelity
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader must know about the figures."""
+        return self.first.notes
+
+    @property
     def rows(self) -> tuple[StageResult, ...]:
         """Stages of the first image, in order."""
         return self.first.rows
