@@ -60,7 +60,8 @@ def blocks(draw: st.DrawFn) -> Network:
 
 def slow_rows(operation: Operation, bands: Bands) -> int:
     """Rows expanded, band by band and tap by tap."""
-    window, expanded, held = operation.rows, 0, set()
+    window, expanded = operation.rows, 0
+    held: set[int] = set()
     for first in range(0, window.out, bands.rows):
         needed = {
             row * window.stride + tap - window.padding
@@ -102,7 +103,8 @@ def test_counts_of_whole_runs(network: Network, name: str, banks: int) -> None:
         assert row.compute_cycles >= 0 and row.stall_cycles >= 0 and 0 <= row.utilisation <= 1
         assert min(row.actions.as_dict().values()) >= 0, row
     work = workload(network).operations
-    weights = sum(np.count_nonzero(op.weight) if name == "eyeriss-sparse" else op.weights for op in work)
+    kept = [op.weights if op.weight is None else int(np.count_nonzero(op.weight)) for op in work]
+    weights = sum(kept) if name == "eyeriss-sparse" else sum(op.weights for op in work)
     if any("bands" in row.mapping for row in result.rows):
         expand, depthwise, project = result.rows
         assert depthwise.macs == work[1].macs and project.macs == work[2].macs
