@@ -109,18 +109,18 @@ def _check_channels(stream: GroupStream, decoder: Decoder, passes: list[tuple[Lo
             last[channel_of[one.bank, one.slot]] = index
     written = {}
     channels = decoder.channels()
-    assert [channel_of[one.bank, one.slot] for one in channels] == stream.order.tolist()
-    for one in channels:
-        m = channel_of[one.bank, one.slot]
+    assert [channel_of[entry.bank, entry.slot] for entry in channels] == stream.order.tolist()
+    for entry in channels:
+        m = channel_of[entry.bank, entry.slot]
         row = stream.group * work.group_middle + m
-        assert one.release == last.get(m, 0)
-        assert list(one.expand[: work.group_channels]) == predictor.expand[row].tolist()
-        assert not any(one.expand[work.group_channels :])
-        assert (one.expand_offset, one.shift) == (predictor.expand_offset[row], predictor.shift[row])
-        assert [one.depthwise[tap] for tap in grid[:-1]] == predictor.depthwise[row].ravel().tolist()
+        assert entry.release == last.get(m, 0)
+        assert list(entry.expand[: work.group_channels]) == predictor.expand[row].tolist()
+        assert not any(entry.expand[work.group_channels :])
+        assert (entry.expand_offset, entry.shift) == (predictor.expand_offset[row], predictor.shift[row])
+        assert [entry.depthwise[tap] for tap in grid[:-1]] == predictor.depthwise[row].ravel().tolist()
         # Clipped only where the sign cannot change any more.
-        assert np.sign(one.depthwise_offset) == np.sign(predictor.depthwise_offset[row])
-        written.update({(one.bank, one.slot, tap): (bank, at) for tap, bank, at in one.writes})
+        assert np.sign(entry.depthwise_offset) == np.sign(predictor.depthwise_offset[row])
+        written.update({(entry.bank, entry.slot, tap): (bank, at) for tap, bank, at in entry.writes})
     # Every gate word has a place of its own, within the words of a tile, and is read where it was written.
     assert len(set(written.values())) == len(written)
     assert max((at for _, at in written.values()), default=-1) < stream.gate_words <= stream.machine.gate_words
