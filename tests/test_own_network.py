@@ -1,27 +1,43 @@
-"""The example of a user's own network runs, is short, and is what the documentation shows."""
+"""The page about a user's own network runs from its first line to its last, and fusion pays on its network."""
 
 from __future__ import annotations
 
 import re
-import subprocess
+import shlex
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-EXAMPLE = ROOT / "examples" / "own_network.py"
+import pytest
+from typer.testing import CliRunner
+
+from predfuse.cli import app
+
+PAGE = Path(__file__).parent.parent / "docs" / "own_network.md"
 
 
-def test_the_example_runs_from_training_to_cycles() -> None:
-    done = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    figures = re.search(r"accuracy ([\d.]+)%, integers agree on ([\d.]+)%\narchon\S+: ([\d,]+) cycles", done.stdout)
-    assert figures is not None and "Preparation(blocks=('2', '3'), refused={}" in done.stdout
-    accuracy, agreement, cycles = (float(text.replace(",", "")) for text in figures.groups())
-    assert accuracy > 60 and agreement >= 95 and cycles > 1000
-
-
-def test_it_is_less_than_40_lines_and_stands_in_the_documentation() -> None:
-    code = EXAMPLE.read_text(encoding="utf-8").split("\n", 2)[2]
-    assert sum(bool(line.strip()) for line in code.splitlines()) < 40
-    shown = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "own_network.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert shown is not None and shown.group(1) == code
+def test_the_whole_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    scope: dict[str, object] = {}
+    blocks = re.findall(r"```(python|sh)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert [kind for kind, _ in blocks] == ["python", "python", "python", "sh"]
+    for code in (code for kind, code in blocks if kind == "python"):
+        exec(compile(code, str(PAGE), "exec"), scope)
+    printed = capsys.readouterr().out
+    cycles = re.search(r"archon, fused: ([\d,]+) cycles; unfused and pruned on eyeriss-sparse: ([\d,]+)", printed)
+    assert cycles is not None
+    fused, unfused = (int(figure.replace(",", "")) for figure in cycles.groups())
+    assert fused < unfused
+    zeros = re.search(r"'pointwise': ([\d.]+), 'depthwise': ([\d.]+)", printed)
+    assert zeros is not None and "refused={}" in printed
+    assert [float(share) for share in zeros.groups()] == pytest.approx([0.8, 0.7], abs=1e-3)
+    assert Path("own.onnx").is_file()
+    for line in blocks[-1][1].splitlines():
+        command, *arguments = shlex.split(line)
+        assert command == "predfuse"
+        ran = CliRunner().invoke(app, arguments)
+        assert ran.exit_code == 0, f"{line}\n{ran.output}\n{ran.exception}"
+    assert Path("fused.onnx").is_file()

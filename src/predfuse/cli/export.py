@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
 from predfuse.cli.options import Images, Input, Mean, Output, Size, Source, Std, Weights, module_options, require_size
 from predfuse.data.image_sources import load_images
+from predfuse.errors import InputError
 from predfuse.exporters.arrays import Form, Precision, require_form_name, require_precision
 from predfuse.exporters.files import export_network, format_of
 from predfuse.files import require_writable
 from predfuse.integer.calibrate import normalise
+from predfuse.integer.memory_files import write_memory_files
+from predfuse.integer.program_io import is_program, load_program
 from predfuse.report.terminal import console
 from predfuse.sources import load_source
 
@@ -24,7 +28,8 @@ def export(
         typer.Option(
             "--form",
             help="plain (activation functions), predicted (the predictors' masks in their place) or fused (predicted "
-            "blocks as sums of their surviving fused weights).",
+            "blocks as sums of their surviving fused weights); memory: a compiled program's integers as $readmemh "
+            "files and a C header, in a new folder.",
         ),
     ] = "plain",
     format_name: Annotated[
@@ -51,6 +56,14 @@ def export(
     ONNX files hold standard operators only (opset 17), take any batch size and are checked in onnxruntime, layer by
     layer and from end to end.
     """
+    if form == "memory":
+        if not is_program(source):
+            raise InputError(
+                source, "is no compiled program, which --form memory takes", "compile it: predfuse compile"
+            )
+        files = write_memory_files(load_program(Path(source)), output)
+        typer.echo(f"{output}: {files} memory files, program.h, manifest.json")
+        return
     chosen = format_of(output, format_name)
     require_form_name(form)
     if precision is not None:
