@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import predfuse
+from predfuse import models
 from predfuse.errors import InputError
 from predfuse.integer.memory_files import bits_of, write_memory_files
 from predfuse.integer.products import fused_lists
 
 
 def test_files_and_header_hold_the_arrays(tmp_path: Path) -> None:
-    network = predfuse.load("fusionet-s")
+    network = models.network("fusionet-s")
     program = predfuse.compile(network, np.random.default_rng(0).normal(size=(2, *network.input_shape)))
     folder = tmp_path / "memory"
     count = write_memory_files(program, folder)

@@ -49,7 +49,7 @@ def simulate(
         InputError: Unknown fidelity, or a layer the machine cannot run.
     """
     if fidelity != PAPER:
-        raise InputError("fidelity", f"is {fidelity!r}", f"use {PAPER}, or simulate_cycles for cycle fidelity")
+        raise InputError("fidelity", f"is {fidelity!r}", f"use {PAPER}, or cycle (predfuse.simulate, --fidelity cycle)")
     work = workload(what)
     result = simulate_workload(work, spec, allow_unsupported=allow_unsupported, tiles=tiles)
     unpruned = [item.node for item in work.items if is_unpruned(item)] if isinstance(spec, ArchonSpec) else []
