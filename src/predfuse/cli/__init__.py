@@ -40,6 +40,7 @@ COMMANDS = {
     "run": Entry("run:run", PROGRAMS, "Run a program on images, bit for bit."),
     "simulate": Entry("simulate:simulate", MACHINES, "Cycles and energy of a network or program on an accelerator."),
     "accelerators": Entry("accelerators:commands", MACHINES, "List the accelerators, or show one."),
+    "rtl": Entry("rtl:commands", MACHINES, "Run or write the gateware of a machine for a program."),
     "explore": Entry("explore:explore", MACHINES, "Search over fields of machines and options of networks."),
     "demo": Entry("demo:demo", EXPERIMENTS, "Classify real images plain, pruned, predicted and fused."),
     "compare": Entry("compare:compare", EXPERIMENTS, "Accuracy, cycles, energy and area: dense, sparse, fused."),

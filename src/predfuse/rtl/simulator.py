@@ -44,6 +44,11 @@ class Measured:
     begins: tuple[int, ...]
     rows: Array
 
+    def words(self) -> Array:
+        """``[words]`` int64, as the bench writes them."""
+        head = [self.list_cycles, self.predict_cycles, len(self.begins), *self.begins, len(self.rows)]
+        return np.concatenate((np.array(head, np.int64), self.rows.ravel().astype(np.int64)))
+
 
 class Simulator:
     """A machine built for simulation.

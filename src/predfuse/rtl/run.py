@@ -1,0 +1,105 @@
+"""Fused blocks of a program on the gateware, image by image, beside the integer machine and the cycle model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Array
+from predfuse.integer.program import Program
+from predfuse.integer.run import run_program
+from predfuse.rtl.machine import Machine
+from predfuse.rtl.simulator import Run, Simulator
+from predfuse.rtl.steps import BlockPlan, Compared, Step, compare
+from predfuse.rtl.words import Word
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """A block on all images.
+
+    Attributes:
+        layer: Its name.
+        steps: Predictions, lists and outputs of all tiles, groups and images.
+    """
+
+    layer: str
+    steps: tuple[Compared, ...]
+
+    @property
+    def list_cycles(self) -> int:
+        return sum(step.list_cycles for step in self.steps)
+
+    @property
+    def predict_cycles(self) -> int:
+        return sum(step.predict_cycles for step in self.steps)
+
+    @property
+    def differences(self) -> tuple[Compared, ...]:
+        """Steps that went otherwise than planned."""
+        return tuple(step for step in self.steps if step.differs)
+
+
+def block_steps(program: Program, images: Array, machine: Machine) -> dict[str, list[Word | Step]]:
+    """Words and steps of every fused block for all images, fed what the integer machine feeds it.
+
+    Args:
+        program: Compiled.
+        images: ``[N, C, H, W]``, as :func:`predfuse.integer.run.run_program` takes them.
+        machine: The gateware.
+
+    Raises:
+        InputError: There is no fused block, or the gateware does not hold one.
+    """
+    blocks = program.fused_blocks()
+    if not blocks:
+        raise InputError(program.name, "has no fused block", "compile a network with predictors")
+    shapes = program.shapes()
+    plans = [BlockPlan(node, shapes[node.inputs[0]], machine) for node in blocks]
+    wanted = {name for node in blocks for name in (node.name, node.inputs[0])}
+    values = run_program(program, images, keep=wanted).values
+    return {
+        plan.node.name: [
+            one
+            for x, y in zip(values[plan.node.inputs[0]], values[plan.node.name], strict=True)
+            for one in plan.steps(x, y)
+        ]
+        for plan in plans
+    }
+
+
+def run_steps(steps: list[Word | Step], simulator: Simulator, waves: Path | None = None) -> tuple[Compared, ...]:
+    """Run words and steps from reset on; what every step did.
+
+    Raises:
+        PredfuseError: The gateware hangs.
+    """
+    measured = simulator.run([Run(one.flags) if isinstance(one, Step) else one for one in steps], waves)
+    started = [one for one in steps if isinstance(one, Step)]
+    return tuple(compare(step, one) for step, one in zip(started, measured, strict=True))
+
+
+def run_on_gateware(
+    program: Program,
+    images: Array,
+    simulator: Simulator,
+    progress: Callable[[int, int], None] | None = None,
+    waves: Path | None = None,
+) -> list[BlockResult]:
+    """Every fused block of a program on images.
+
+    Args:
+        program: Compiled.
+        images: ``[N, C, H, W]``.
+        simulator: Of the gateware; the other layers run on the host.
+        progress: Called with how many blocks are done, and of how many.
+        waves: File for the waveforms of the first block.
+    """
+    steps, results = block_steps(program, images, simulator.machine), []
+    for done, (name, own) in enumerate(steps.items(), 1):
+        results.append(BlockResult(name, run_steps(own, simulator, waves if done == 1 else None)))
+        if progress is not None:
+            progress(done, len(steps))
+    return results

@@ -1,0 +1,99 @@
+"""``predfuse rtl``: a program of one block on a small machine, run, written to a folder, and a lie found out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from integer.test_blocks import INPUT_BITS, _example, compiled
+from rtl.machines import SMALL, simulator_of
+from typer.testing import CliRunner
+
+from predfuse.cli import app
+from predfuse.errors import PredfuseError
+from predfuse.integer.options import CompileOptions
+from predfuse.integer.program import Program
+from predfuse.integer.program_io import save_program
+from predfuse.rtl.build import build, find_tools
+from predfuse.rtl.machine import Machine
+from predfuse.rtl.simulator import Measured
+from predfuse.rtl.steps import Step, compare
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A program and two images; every specification stands for the small machine."""
+    simulator_of(SMALL)
+    monkeypatch.setattr(Machine, "of", staticmethod(lambda spec: SMALL))
+    case = _example()
+    # Every second weight, as in a pruned network.
+    half = np.indices(case.block.expand_weight.shape).sum(axis=0) % 2
+    block = replace(case.block, expand_weight=case.block.expand_weight * half)
+    node = compiled(replace(case, block=block), CompileOptions(sum_bits=20, accumulator_bits=48))
+    shape = (case.x.shape[0], case.x.shape[1], case.x.shape[2])
+    table = np.zeros((shape[0], 256), np.int16)
+    save_program(Program("p", shape, INPUT_BITS, table, (node,)), tmp_path / "p.prog")
+    np.save(tmp_path / "x.npy", np.stack([case.x, -case.x]).astype(np.float32))
+    return str(tmp_path / "p.prog"), str(tmp_path / "x.npy")
+
+
+def test_a_run_is_exact(files: tuple[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    ran = CliRunner().invoke(app, ["rtl", "run", *files, "--count", "2", "--json", str(path)])
+    assert ran.exit_code == 0, ran.output
+    (block,) = json.loads(path.read_text())["blocks"]
+    # Two images of four tiles each, all on the 4x4 pixels.
+    assert block["list_cycles"] == block["planned_list_cycles"] > 0
+    assert block["predict_cycles"] == block["planned_predict_cycles"] > 0
+    assert block["wrong_passes"] == block["wrong_pixels"] == 0
+    assert not json.loads(path.read_text())["differences"]
+
+
+def test_a_difference_is_told_and_is_exit_code_1(files: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def lie(step: Step, measured: object) -> object:
+        return replace(compare(step, step.expected), wrong_pixels=1)
+
+    monkeypatch.setattr("predfuse.rtl.run.compare", lie)
+    ran = CliRunner().invoke(app, ["rtl", "run", *files])
+    assert isinstance(ran.exception, SystemExit) and ran.exit_code == 1
+    assert "wrong_pixels=1" in "".join(ran.output.split())
+
+
+def test_comparing_finds_every_kind_of_difference() -> None:
+    rows = np.array([[0, 0, 5, 6, 7, 8]], np.int64)
+    right = Measured(3, 4, (1, 2), rows)
+    step = Step(1, "a step", right)
+    assert not compare(step, right).differs
+    for wrong in (
+        replace(right, list_cycles=2),
+        replace(right, predict_cycles=5),
+        replace(right, begins=(1, 3)),
+        replace(right, begins=(1,)),
+        replace(right, rows=rows + 1),
+        replace(right, rows=rows[:0]),
+    ):
+        assert compare(step, wrong).differs
+
+
+def test_the_folder_checks_itself(files: tuple[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "gateware"
+    wrote = CliRunner().invoke(app, ["rtl", "generate", *files, "-o", str(out)])
+    assert wrote.exit_code == 0, wrote.output
+    assert {"Makefile", "bench.cpp", "compare.cpp", "sv"} <= {path.name for path in out.iterdir()}
+    # What make does, with the machine that is built already.
+    compiler = str(find_tools().compiler)
+    subprocess.run([compiler, str(out / "compare.cpp"), "-o", str(out / "compare")], check=True)
+    (words,), (expected,) = out.glob("*.words"), out.glob("*.expected")
+    subprocess.run([str(build(SMALL)), str(words), str(out / "results")], check=True)
+    command = [str(out / "compare"), str(expected), str(out / "results")]
+    assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0
+    raw = np.fromfile(expected, np.int64)
+    raw[0] += 1
+    raw.tofile(expected)
+    assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 1
+    again = CliRunner().invoke(app, ["rtl", "generate", *files, "-o", str(out)])
+    assert isinstance(again.exception, PredfuseError) and "exists already" in str(again.exception)
