@@ -104,9 +104,9 @@ def _check_channels(stream: GroupStream, decoder: Decoder, passes: list[tuple[Lo
     read = {}
     last: dict[int, int] = {}
     for index, loads in enumerate(passes):
-        for one in loads:
-            read[one.bank, one.slot, one.tap] = one.gate_bank, one.gate_at
-            last[channel_of[one.bank, one.slot]] = index
+        for load in loads:
+            read[load.bank, load.slot, load.tap] = load.gate_bank, load.gate_at
+            last[channel_of[load.bank, load.slot]] = index
     written = {}
     channels = decoder.channels()
     assert [channel_of[entry.bank, entry.slot] for entry in channels] == stream.order.tolist()
