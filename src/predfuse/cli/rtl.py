@@ -25,7 +25,7 @@ from predfuse.rtl.machine import Machine
 from predfuse.rtl.run import BlockResult, run_on_gateware
 from predfuse.rtl.simulator import Simulator
 
-commands = typer.Typer(no_args_is_help=True)
+commands = typer.Typer(no_args_is_help=True, help="Run or write the gateware of a machine for a program.")
 
 ProgramPath = Annotated[Path, typer.Argument(help="Program written by predfuse compile.", metavar="PROGRAM")]
 ImagesSource = Annotated[str, typer.Argument(help=IMAGES_HELP, metavar="IMAGES")]
