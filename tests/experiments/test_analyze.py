@@ -133,6 +133,16 @@ def test_it_leads_with_cycle_fidelity_of_a_pruned_copy_and_says_what_to_change(n
     assert again.cycle.results["fused"].total_cycles == results["fused"].total_cycles
 
 
+def test_machines_of_ones_own_take_the_place_of_their_kind(network: Network, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nextends: eyeriss-sparse\narray: {rows: 9, columns: 12}\n")
+    usual, own = analyze(network).cycle.results, analyze(network, machines=[str(path)]).cycle.results
+    assert own["sparse"].accelerator == "mine" and own["sparse"].total_cycles < usual["sparse"].total_cycles
+    assert own["dense"].total_cycles == usual["dense"].total_cycles
+    with pytest.raises(InputError, match="two machines of kind sparse, mine and eyeriss-sparse"):
+        analyze(network, machines=[str(path), "eyeriss-sparse"])
+
+
 def test_blocks_too_large_to_be_compiled_are_said_from_shapes(
     network: Network, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from predfuse.cli.options import AllowUnsupported, Csv, Input, Json, Report, Source, Weights, module_options
+from predfuse.cli.options import (
+    Accelerators,
+    AllowUnsupported,
+    Csv,
+    Input,
+    Json,
+    Report,
+    Source,
+    Weights,
+    module_options,
+)
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.experiments.analyze import analyze as analyze_network
@@ -24,6 +34,7 @@ def analyze(
     keep: Annotated[
         str, typer.Option("--keep", help="Shares of 1x1 and of depthwise weights the pruned forms keep.")
     ] = "0.2,0.3",
+    accelerators: Accelerators = None,
     json_path: Json = None,
     csv_path: Csv = None,
     report: Report = None,
@@ -34,7 +45,14 @@ def analyze(
     options = module_options(weights, input_shape)
     with console(stderr=True).status(f"Analyzing {source}"):
         network, ledger = open_source(source, options, allow_unsupported=allow_unsupported)
-        analysis = analyze_network(network, ledger, pointwise, depthwise, allow_unsupported=allow_unsupported)
+        analysis = analyze_network(
+            network,
+            ledger,
+            pointwise,
+            depthwise,
+            allow_unsupported=allow_unsupported,
+            machines=accelerators or (),
+        )
     figures = analysis.as_json()
     outputs.emit(
         f"What fusion buys on {network.name}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -288,6 +289,7 @@ def analyze(
     depthwise: float = DEPTHWISE_DENSITY,
     *,
     allow_unsupported: bool = False,
+    machines: Sequence[str] = (),
 ) -> Analysis:
     """Say what fusion would buy, block by block.
 
@@ -300,9 +302,11 @@ def analyze(
         ledger: Of its tracing, to be shown.
         pointwise: Share of 1x1 weights kept in the blocks of the pruned forms.
         depthwise: Share of depthwise weights kept.
+        allow_unsupported: Whether operations no network can hold are listed instead of refused.
+        machines: Names or files of machines for cycle fidelity, in place of the usual ones of their kind.
 
     Raises:
-        InputError: A share lies outside 0..1, or a machine cannot run a layer.
+        InputError: A share lies outside 0..1, a machine cannot run a layer, or is not there.
     """
     pruned = prune_blocks(network, pointwise, depthwise)
     gated = dataclasses.replace(pruned, nodes=tuple(_gated(node) for node in pruned.nodes))
@@ -313,7 +317,7 @@ def analyze(
     }
     counts = _combined(count_network(network), count_network(pruned, survivors=SURVIVORS))
     blocks = _blocks(network, counts, results, pointwise, depthwise)
-    cycle = cycle_forms(network, pointwise, depthwise, SURVIVORS)
+    cycle = cycle_forms(network, pointwise, depthwise, SURVIVORS, machines)
     return Analysis(network, ledger, counts, pointwise, depthwise, blocks, results, cycle)
 
 

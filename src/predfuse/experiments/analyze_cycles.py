@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,10 @@ from predfuse.graph.nodes import Array, Bottleneck, Network, Predictor
 from predfuse.hardware import SimulationResult, load_spec, prune_blocks
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.simulate import simulate_cycles
-from predfuse.hardware.spec import ArchonSpec
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
 
 CYCLE_MACHINES = {"dense": "eyeriss-dense", "sparse": "eyeriss-sparse", "fused": "archon"}
-"""The machine each form of the network runs on."""
+"""The machine each form of the network runs on, where no other is named."""
 SHIFTS_KEPT = 0.2
 """Share of the blocks' biases after expand and depthwise that the pruned copy keeps."""
 MOST_ENTRIES = 40_000_000
@@ -57,7 +57,26 @@ class CycleForms:
         }
 
 
-def cycle_forms(network: Network, pointwise: float, depthwise: float, survivors: Survivors) -> CycleForms:
+def machines_by_form(given: Sequence[str] = ()) -> dict[str, AcceleratorSpec]:
+    """The machine of each form, those named (by name or file) in place of the usual one of their kind.
+
+    Raises:
+        InputError: A name or file is no accelerator, or two are of one kind.
+    """
+    found: dict[str, AcceleratorSpec] = {}
+    for name in given:
+        spec = load_spec(name)
+        form = "fused" if spec.kind == "archon" else spec.kind
+        if form in found:
+            what = f"gives two machines of kind {spec.kind}, {found[form].name} and {spec.name}"
+            raise InputError("--accelerator", what, "name one of each kind; predfuse compare takes any number")
+        found[form] = spec
+    return {form: found.get(form) or load_spec(usual) for form, usual in CYCLE_MACHINES.items()}
+
+
+def cycle_forms(
+    network: Network, pointwise: float, depthwise: float, survivors: Survivors, machines: Sequence[str] = ()
+) -> CycleForms:
     """Simulate the network as it is on a dense machine, and pruned copies on a sparse machine and, fused, on Archon.
 
     Args:
@@ -65,7 +84,9 @@ def cycle_forms(network: Network, pointwise: float, depthwise: float, survivors:
         pointwise: Share of the blocks' 1x1 weights the copies keep.
         depthwise: Share of their depthwise weights.
         survivors: Share of open gates; which ones is drawn, the same on every call.
+        machines: Names or files of machines to be taken in place of the usual ones of their kind.
     """
+    specs = machines_by_form(machines)
     copies = prune_blocks(network, pointwise, depthwise, SHIFTS_KEPT)
     remedies = {}
     for block in network.bottlenecks():
@@ -87,11 +108,11 @@ def cycle_forms(network: Network, pointwise: float, depthwise: float, survivors:
     if entries > MOST_ENTRIES:
         what = f"cycle fidelity is left out: {entries:,} fused weights are too many to go through here"
         return CycleForms({}, (*notes, f"{what}; predfuse simulate --fidelity cycle does it"), remedies)
-    archon = load_spec(CYCLE_MACHINES["fused"])
+    archon = specs["fused"]
     assert isinstance(archon, ArchonSpec)
     try:
         results = {
-            form: simulate_cycles(what, load_spec(CYCLE_MACHINES[form]), allow_unsupported=True)[0].result
+            form: simulate_cycles(what, specs[form], allow_unsupported=True)[0].result
             for form, what in (("dense", network), ("sparse", copies))
         }
         results["fused"] = run_archon(prepare(gated, archon), _gates(gated, survivors)).result

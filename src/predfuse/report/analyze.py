@@ -132,10 +132,10 @@ def at_cycle_fidelity(analysis: Analysis) -> str:
     sparse, own = results["sparse"].layer_cycles(), results["fused"].layer_cycles()
     faster = sum(own.get(block.name, 0) < sparse.get(block.name, 0) for block in analysis.blocks)
     parts = []
-    for form, network in (("sparse", "pruned and unfused on a sparse machine"), ("dense", "as it is on a dense one")):
+    for form, network in (("sparse", "pruned and unfused"), ("dense", "as it is")):
         factor = results[form].total_cycles / fused
         word = f"{factor:.2f} times faster than" if factor >= 1 else f"{1 / factor:.2f} times slower than"
-        parts.append(f"{word} {network}")
+        parts.append(f"{word} {network} on {results[form].accelerator}")
     return (
         f"Cycle by cycle, pruned by magnitude and fused on {results['fused'].accelerator}, an image takes {fused:,} "
         f"cycles: {' and '.join(parts)}. {faster} of {len(analysis.blocks)} blocks are faster fused."
@@ -312,7 +312,8 @@ def _tiles(analysis: Analysis) -> Tiles:
     results = analysis.cycle.results
     if results:
         speedup = results["sparse"].total_cycles / max(results["fused"].total_cycles, 1)
-        tiles.append(Tile(ratio(speedup), "archon against the sparse machine", "cycle fidelity, pruned, fused"))
+        machines = f"{results['fused'].accelerator} against {results['sparse'].accelerator}"
+        tiles.append(Tile(ratio(speedup), machines, "cycle fidelity, pruned, fused"))
     return Tiles(tiles)
 
 
