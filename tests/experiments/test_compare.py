@@ -89,7 +89,7 @@ def test_larger_predictor_weights_take_the_machine_that_has_them(larger_weights:
     assert found.best.contender.network.largest_predictor_weight == 2
     assert [machine.spec.name for machine in found.machines if machine.role == "fused"] == ["archon-shift"]
     assert found.best.spec.name == "archon-shift" and found.best.area_um2 > ARCHON_UM2
-    assert "has predictor weights up to 2: archon-ics21 cannot run it" in found.notes[-2]
+    assert any("has predictor weights up to 2: archon-ics21 cannot run it" in note for note in found.notes)
     assert "archon-shift" in render_report(found)
 
 

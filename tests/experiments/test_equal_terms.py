@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -142,6 +143,14 @@ def test_tables_fit_eighty_columns_and_the_worst_stands_first(result: CompareRes
     text = captured.get()
     assert "…" not in text and text.index("Same network") < text.index("The published pairs")
     html = render_report(result)
+    shipped = [cost(f"{kind}-1.7", kind, 10**6, 0.91) for kind in ("archon", "sparse-depth-first")]
+    (pair,) = different_networks(shipped[:1], shipped[1:])
+    assert result.equal is not None
+    long = dataclasses.replace(result, equal=dataclasses.replace(result.equal, different_networks=(pair,)))
+    with console.capture() as captured:
+        for shown in terminal_tables(long):
+            console.print(shown)
+    assert "sparse-depth-first-1.7" in captured.get()
     assert html.index("On equal terms") < html.index("As published")
     assert result.equal is not None
     assert report.worst_sentence(result.equal) in html
