@@ -145,12 +145,12 @@ def test_the_plan_counts_shared_stages_once(variants: Path, tmp_path: Path) -> N
     [
         ({"base": {}, "variants": {"a": {"x": 1}}, "more": 1}, "more is not a known key"),
         ({"variants": {"a": {"x": 1}}}, "has no base"),
-        ({"base": "nothing.yaml", "variants": {"a": {"x": 1}}}, "nothing.yaml: cannot be read"),
+        ({"base": "nothing.yaml", "variants": {"a": {"x": 1}}}, "nothing.yaml: does not exist"),
         ({"base": {"seed": 1}}, "has no variants"),
         ({"base": {"seed": 1}, "variants": {"a": {}}}, "variant 'a': changes nothing"),
         ({"base": {"seed": 1}, "variants": {"base": {"seed": 2}}}, "variant 'base': changes nothing, or has the name"),
         ({"base": {"seed": 1}, "variants": {"a": {"seed.x": 2}}}, "seed is no section"),
-        ([1], "does not hold a mapping"),
+        ([1], "holds a list, not fields"),
     ],
 )
 def test_unusable_files(document: object, message: str, tmp_path: Path) -> None:

@@ -110,5 +110,5 @@ def test_mixed_types_and_fractional_ceilings_are_refused() -> None:
 
 def test_too_many_fused_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "MAX_ENTRIES", 10)
-    with pytest.raises(InputError, match="72 fused weights, more than 10"):
+    with pytest.raises(InputError, match="72 fused weights, more than the 10"):
         fuse(_block(1.0, np.float64))
