@@ -258,8 +258,6 @@ def simulate(
     array = None if images is None else _array(images)
     if fidelity != "cycle":
         return hardware.Simulation((hardware.simulate(what, spec, fidelity, allow_unsupported=allow_unsupported),))
-    if isinstance(what, Network) and array is not None:
-        array = normalise(what, array)
     runs = simulate_cycles(what, spec, array, allow_unsupported=allow_unsupported)
     return hardware.Simulation(tuple(run.result for run in runs))
 

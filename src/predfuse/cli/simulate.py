@@ -31,7 +31,6 @@ from predfuse.hardware.closed_form.simulate import simulate as simulate_network
 from predfuse.hardware.cycle.run import CycleRun
 from predfuse.hardware.cycle.simulate import simulate_cycles
 from predfuse.hardware.cycle.trace import chrome_trace
-from predfuse.integer.calibrate import normalise
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import is_program, load_program
 from predfuse.report.terminal import narrow, table, text_columns
@@ -108,8 +107,6 @@ def _run_cycles(
         if len(found.images) <= index:
             raise InputError("--index", f"is {index}, {images} holds {len(found.images)} images", "use a smaller one")
         pixels = found.images[index : index + count]
-    if isinstance(what, Network) and pixels is not None:
-        pixels = normalise(what, pixels)
     return simulate_cycles(what, spec, pixels, allow_unsupported=allow_unsupported)
 
 

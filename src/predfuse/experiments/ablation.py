@@ -218,13 +218,12 @@ def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
     from predfuse.fusion.counts import count_network
     from predfuse.hardware.cycle.simulate import simulate_cycles
     from predfuse.hardware.spec import archon_for
-    from predfuse.integer.calibrate import normalise
     from predfuse.training.runs import network_of
 
     network = network_of(path)
     source = facts["config"]["data"]
     found = data.load(facts["data"], "test", root=source["root"], limit=1, size=source["size"])
-    result = simulate_cycles(network, archon_for(network), normalise(network, found.images[:1]))[0].result
+    result = simulate_cycles(network, archon_for(network), found.images[:1])[0].result
     return count_network(network).total.fused.multiplications, result.total_cycles, result.total_energy_uj
 
 

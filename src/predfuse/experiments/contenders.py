@@ -16,10 +16,9 @@ from predfuse.data import Dataset
 from predfuse.experiments.confidence import Accuracy, tested
 from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import Array, Network
-from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
-from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
+from predfuse.hardware.cycle.archon.machine import Masks
 from predfuse.hardware.cycle.run import CycleRun
-from predfuse.hardware.cycle.simulate import predicted_masks
+from predfuse.hardware.cycle.simulate import predicted_masks, run_with_masks
 from predfuse.hardware.pruning import prune_blocks, with_pruned_rest
 from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
 from predfuse.integer.calibrate import normalise
@@ -67,10 +66,8 @@ class Contender:
         Raises:
             InputError: The machine cannot run it.
         """
-        if isinstance(spec, EyerissSpec):
-            return [run_eyeriss(self.network, spec)]
-        prepared = prepare(self.program or self.network, spec)
-        return [run_archon(prepared, masks) for masks in self.masks[:images]]
+        what = self.network if self.program is None or isinstance(spec, EyerissSpec) else self.program
+        return run_with_masks(what, spec, self.masks[:images])
 
     @property
     def survivors(self) -> tuple[float, float] | None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
 from predfuse.hardware.area import total_area_mm2
-from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
-from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
+from predfuse.hardware.cycle.archon.machine import Masks
+from predfuse.hardware.cycle.simulate import run_with_masks
 from predfuse.hardware.result import Simulation
-from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
+from predfuse.hardware.spec import AcceleratorSpec
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,9 @@ def evaluate(spec: AcceleratorSpec, network: Network, masks: Sequence[Masks] = (
     Raises:
         InputError: Masks are needed and missing or do not fit, or a memory of the machine is too small.
     """
-    if isinstance(spec, EyerissSpec):
-        runs = [run_eyeriss(network, spec)]
-    else:
-        prepared = prepare(network, spec)
-        if prepared.blocks and not masks:
-            raise InputError(f"network {network.name}", "has fused blocks but no masks", "give the masks of an image")
-        runs = [run_archon(prepared, of_image) for of_image in (masks if prepared.blocks else ({},))]
+    runs = run_with_masks(network, spec, masks)
+    if not runs:
+        raise InputError(f"network {network.name}", "has fused blocks but no masks", "give the masks of an image")
     costs = Simulation(tuple(run.result for run in runs))
     return Evaluation(
         cycles=costs.total_cycles,

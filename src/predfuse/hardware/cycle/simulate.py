@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec
 from predfuse.hardware.unpruned import price_notes
+from predfuse.integer.calibrate import normalise
 from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.program import Program
 from predfuse.integer.run import to_integers
@@ -29,7 +30,7 @@ def simulate_cycles(
         what: A network with its real weights, or a compiled program: then its integer weights count, and the masks of
             the integer machine. Blocks with a predictor are fused on Archon.
         spec: The machine.
-        images: ``[N, C, H, W]`` normalised floats, or uint8 pixels for a program; needed where blocks are fused.
+        images: ``[N, C, H, W]`` normalised floats or uint8 pixels, needed where blocks are fused.
         allow_unsupported: List layers the machine cannot run as ``unsupported``, at no cost, instead of failing.
 
     Raises:
@@ -39,7 +40,12 @@ def simulate_cycles(
     unsupported = {node.name: node.reason for node in what.nodes if isinstance(node, Unsupported)}
     for name, reason in () if allow_unsupported else unsupported.items():
         raise InputError(f"layer {name}", reason, "replace it, or list it with allow_unsupported")
-    runs = _runs(what, spec, images)
+    if isinstance(what, Network) and images is not None:
+        images = normalise(what, images)
+    runs = run_with_masks(what, spec, _masks(what, images))
+    if not runs:
+        kind = "network" if isinstance(what, Network) else "program"
+        raise InputError(f"{kind} {what.name}", "has fused blocks, whose masks depend on the image", "give images")
     notes: tuple[str, ...] = ()
     if isinstance(spec, ArchonSpec) and not unsupported:
         notes = price_notes(what, spec.name, runs[0].result.layer_cycles())
@@ -49,23 +55,35 @@ def simulate_cycles(
     ]
 
 
-def _runs(what: Network | Program, spec: AcceleratorSpec, images: Array | None) -> list[CycleRun]:
+def run_with_masks(what: Network | Program, spec: AcceleratorSpec, masks: Iterable[Masks]) -> list[CycleRun]:
+    """Run a network or program once for the masks of every image; once where no block is fused and masks say nothing.
+
+    Args:
+        what: The network or program.
+        spec: The machine.
+        masks: Of the fused blocks, image by image; not looked at where no block is fused.
+
+    Returns:
+        The runs; none where blocks are fused and no masks are given.
+
+    Raises:
+        InputError: Masks that do not fit, or a memory of the machine is too small.
+    """
     if isinstance(spec, EyerissSpec):
         return [run_eyeriss(what, spec)]
     prepared = prepare(what, spec)
-    if not prepared.blocks:
-        return [run_archon(prepared, {})]
+    return [run_archon(prepared, of_image) for of_image in (masks if prepared.blocks else ({},))]
+
+
+def _masks(what: Network | Program, images: Array | None) -> Iterator[Masks]:
+    """The masks of every fused block, image by image: predicted ones, of a program those its integer machine finds."""
     if images is None:
-        kind = "network" if isinstance(what, Network) else "program"
-        raise InputError(f"{kind} {what.name}", "has fused blocks, whose masks depend on the image", "give images")
-    masks = predicted_masks(what, images) if isinstance(what, Network) else _integer_masks(what, images)
-    return [run_archon(prepared, of_image) for of_image in masks]
-
-
-def _integer_masks(program: Program, images: Array) -> Iterator[Masks]:
-    """The masks the integer machine finds for every fused block, image by image."""
-    machine = FastMachine(program)
-    for image in to_integers(program, images)[0]:
+        return
+    if isinstance(what, Network):
+        yield from predicted_masks(what, images)
+        return
+    machine = FastMachine(what)
+    for image in to_integers(what, images)[0]:
         yield machine.run_image(image, keep=(), keep_masks=True).masks
 
 
