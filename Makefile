@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | clean: each makes the environment it needs, .venv in this checkout.
+# make demo | test | lint | docs | bench | clean: each makes the environment it needs, .venv in this checkout.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint docs bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -34,6 +34,14 @@ lint: $(INSTALLED) ## Ruff and mypy
 
 test: lint ## Lint, then all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+docs: $(VENV)/.docs ## Build the site into build/docs: notebooks run, links checked, warnings are errors
+	@OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "open build/docs/index.html"
+
+$(VENV)/.docs: $(INSTALLED)
+	@$(BIN)/pip install --quiet -e ".[docs]"
+	@touch $@
 
 bench: $(INSTALLED) ## Time prediction, the fused network, integers and cycles
 	@$(BIN)/predfuse bench

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from predfuse.cli import app
 
-PAGE = Path(__file__).parent.parent / "docs" / "own_network.md"
+PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "own_network.md"
 
 
 def test_the_whole_page_runs(

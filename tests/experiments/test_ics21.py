@@ -191,7 +191,7 @@ def test_shipped_figures_are_those_of_the_reference_tables(name: str) -> None:
 
 
 def test_the_documentation_states_what_comes_out(result: Reproduction) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "ics21.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "explanation" / "ics21.md").read_text(encoding="utf-8")
     for total in result.totals:
         if total.published_cycles is not None and total.published_energy_uj is not None:
             cells = [f"{cycles:,}" for cycles in (total.published_cycles, total.cycles, total.corrected_cycles)]

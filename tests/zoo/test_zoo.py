@@ -28,7 +28,7 @@ from predfuse.training.runs import load_run
 from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
 
 README = Path(__file__).parents[2] / "README.md"
-PAGE = README.parent / "docs" / "zoo.md"
+PAGE = README.parent / "docs" / "explanation" / "zoo.md"
 RUN = "fashion-mnist-mobilenetv2-s"
 
 
@@ -63,7 +63,7 @@ def test_shipped_files_are_those_the_cards_describe() -> None:
 def test_what_is_claimed_of_fashion_mnist_holds() -> None:
     """Points the shipped network loses to pruning (0.5) and prediction (1.0); the mean of both seeds loses more.
 
-    docs/zoo.md says so: 0.9 and 1.4 points bound the means. Both seeds are of one recipe.
+    docs/explanation/zoo.md says so: 0.9 and 1.4 points bound the means. Both seeds are of one recipe.
     """
     shipped = {s.stage: s.test_accuracy for s in zoo.stages() if s.run == "fashion-mnist-fusionet-s"}
     assert shipped["pruned"] >= shipped["vanilla"] - 0.005

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def explore(
-    space: Annotated[Path, typer.Argument(help="Search file, see docs/explore.md.", metavar="SPACE.yaml")],
+    space: Annotated[Path, typer.Argument(help="Search file, see docs/how-to/explore.md.", metavar="SPACE.yaml")],
     out: OutputFolder,
     workers: Annotated[int, typer.Option("--workers", "-j", help="Processes on this machine.")] = 2,
     scheduler: Annotated[

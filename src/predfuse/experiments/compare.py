@@ -36,7 +36,7 @@ Fidelity = Literal["paper", "cycle"]
 
 NOT_EQUAL_TERMS = (
     "machines as published are not on equal terms with archon, whose sizes were searched; rivals searched as freely "
-    "take back most of this lead (docs/archon.md)"
+    "take back most of this lead (docs/explanation/archon.md)"
 )
 """What a reader of any row of an Archon of this project beside the published machines must know."""
 

@@ -72,7 +72,7 @@ class NetworkChoice(BaseModel):
             return NetworkChoice.model_validate(document)
         except ValidationError as error:
             what = f"{error.errors()[0]['msg'].lower()}"
-            raise InputError(f"network {', '.join(changes)}", what, "see docs/explore.md") from error
+            raise InputError(f"network {', '.join(changes)}", what, "see docs/how-to/explore.md") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -203,4 +203,4 @@ def parse_space(text: str, file: str) -> Space:
     Raises:
         InputError: As :func:`load_space`.
     """
-    return Space(validated(_Document, parse_yaml(file, text), file, "see docs/explore.md for its form"), file)
+    return Space(validated(_Document, parse_yaml(file, text), file, "see docs/how-to/explore.md for its form"), file)

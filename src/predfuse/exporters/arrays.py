@@ -18,7 +18,7 @@ FORMS: tuple[Form, ...] = get_args(Form)
 
 Precision = Literal["float32", "float64"]
 """What values and weights are computed in. Predictors round down: where two runtimes' last bits differ, a value may
-fall on another step and change a mask. In float64 that does not happen in practice (see ``docs/export.md``)."""
+fall on another step and change a mask. In float64 that does not happen in practice (see ``docs/how-to/export.md``)."""
 
 PRECISIONS: dict[Precision, type[np.floating[Any]]] = {"float32": np.float32, "float64": np.float64}
 

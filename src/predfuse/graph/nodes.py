@@ -2,7 +2,7 @@
 
 A :class:`Network` is an ordered list of nodes. Every node has a unique ``name`` and names its ``inputs``, earlier
 nodes or ``"input"``. Feature maps are ``[C, H, W]``; one image at a time. The semantics of :class:`Bottleneck` are
-those of "arithmetic: block" (see ``docs/arithmetic.md``); everything is checked on construction.
+those of "arithmetic: block" (see ``docs/explanation/arithmetic.md``); everything is checked on construction.
 """
 
 from __future__ import annotations

@@ -15,9 +15,6 @@ from pydantic.fields import FieldInfo
 
 from predfuse.training.config import TrainConfig
 
-FIELDS_MARK = "<!-- fields: made from the descriptions in predfuse.training.config -->"
-FIELDS_END = "<!-- fields: end -->"
-
 
 def template() -> str:
     """A configuration with every field at its default, each after a comment that says what it is. It trains."""
@@ -43,13 +40,13 @@ def schema() -> str:
 
 
 def fields_page() -> str:
-    """All fields as Markdown tables, one of the whole run and one for every section."""
+    """All fields as Markdown tables, one of the whole run and one for every section: the site's page of them."""
     tables = [_table("The run", {k: f for k, f in TrainConfig.model_fields.items() if section(f) is None})]
     for name, field in TrainConfig.model_fields.items():
         inner = section(field)
         if inner is not None:
             tables.append(_table(f"`{name}`: {' '.join(_first_line(inner))}", inner.model_fields))
-    return f"{FIELDS_MARK}\n\n" + "\n\n".join(tables) + f"\n\n{FIELDS_END}\n"
+    return "\n\n".join(tables) + "\n"
 
 
 def section(field: FieldInfo) -> type[BaseModel] | None:
@@ -59,7 +56,7 @@ def section(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _table(title: str, fields: dict[str, FieldInfo]) -> str:
-    lines = [f"### {title}", "", "| field | default | values | meaning |", "| --- | --- | --- | --- |"]
+    lines = [f"## {title}", "", "| field | default | values | meaning |", "| --- | --- | --- | --- |"]
     for name, field in fields.items():
         default = "required" if field.is_required() else f"`{_yaml(_value(field))}`"
         lines.append(f"| `{name}` | {default} | {_values(field)} | {field.description} |")
