@@ -9,7 +9,6 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from predfuse import cli
-from predfuse.hardware.design import ArchonDesign
 from predfuse.hardware.parts import Part
 from predfuse.hardware.spec import ArchonSpec, EyerissSpec
 from predfuse.hardware.template import FOLLOW, TOGETHER

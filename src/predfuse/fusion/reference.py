@@ -1,4 +1,4 @@
-"""The slow, obvious reference of every node and of fusion: loops and slices that mirror ``docs/explanation/arithmetic.md``.
+"""The slow, obvious reference of every node and of fusion: loops that mirror ``docs/explanation/arithmetic.md``.
 
 Floats are computed in float64 and integers in int64 (exactly). Fast code is proven equal to this; nothing else uses
 it.

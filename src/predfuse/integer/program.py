@@ -1,4 +1,4 @@
-"""A compiled network as a whole: integer layers, the image's integers, the layout. ``docs/reference/program.md`` defines it."""
+"""A compiled network: integer layers, the image's integers, the layout. ``docs/reference/program.md`` defines it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Reads the words of a group back as the gateware does: which member goes where and when, what it multiplies.
 
-Written from the tables of docs/explanation/rtl.md and the SystemVerilog, and shares no code with what makes the words: a field in
-the wrong place, a wrong rank or a code too few shows as a load that was never planned.
+Written from the tables of docs/explanation/rtl.md and the SystemVerilog, and shares no code with what makes the words:
+a field in the wrong place, a wrong rank or a code too few shows as a load that was never planned.
 """
 
 from __future__ import annotations

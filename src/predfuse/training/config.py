@@ -272,7 +272,7 @@ _RETIRED: dict[str, Any] = {
     "momentum": 0.9,
     "ranges": "block",
 }
-"""Settings that earlier versions wrote into checkpoints, and the values at which they did nothing (docs/explanation/zoo.md)."""
+"""Settings that earlier versions wrote into checkpoints, and the values without effect (docs/explanation/zoo.md)."""
 
 
 def stored_config(raw: Any, where: str) -> TrainConfig:
