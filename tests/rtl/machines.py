@@ -10,11 +10,11 @@ from predfuse.rtl.machine import Machine
 from predfuse.rtl.simulator import Simulator
 
 SMALL = Machine(
-    tile_rows=4, tile_columns=4, lanes=4, lane_rows=3, words=2, outputs=8, banks=10, slots=8, side=6, inputs=2, held=4,
-    columns=4, writes=3, queue=2, channels=32, passes=64, codes=256, gate_words=16, tap_words=64, column_words=32,
+    tile_rows=4, tile_columns=4, lanes=4, lane_rows=3, words=2, outputs=8, banks=5, slots=12, side=6, inputs=2, held=4,
+    columns=4, writes=3, queue=2, channels=32, passes=64, codes=256, gate_words=32, tap_words=64, column_words=32,
     project_rows=32, accumulator=48,
 )  # fmt: skip
-"""So small that tiles are predicted in parts, passes divided, and queues full; as many banks as a channel has words."""
+"""So small that tiles are predicted in parts, passes divided, and queues full; a channel has more words than banks."""
 
 
 def simulator_of(machine: Machine) -> Simulator:

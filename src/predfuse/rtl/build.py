@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,18 +102,46 @@ def build(machine: Machine, folder: Path = SOURCES, traces: bool = False) -> Pat
 
 
 def _compile(tools: Tools, made: Path, bench: Path, machine: Machine, traces: bool) -> None:
-    """One translation unit: the make files of Verilator differ from version to version."""
+    """Units of about 2 MB, on all cores; what runs once is not optimised. The make files of Verilator differ from
+    version to version."""
     include = tools.root / "include"
     library = ["verilated.cpp", "verilated_threads.cpp", *["verilated_vcd_c.cpp"] * traces]
-    units = [*sorted(made.glob("Varchon*.cpp")), *(include / one for one in library), bench]
-    (made / "all.cpp").write_text("".join(f'#include "{unit}"\n' for unit in units))
+    slow = sorted(made.glob("Varchon*Slow.cpp"))
+    fast = sorted(set(made.glob("Varchon*.cpp")) - set(slow))
+    units = [*_units(fast, "-O1"), *_units([*(include / one for one in library), bench], "-O1"), *_units(slow, "-O0")]
     flags = [f"-I{made}", f"-I{include}", f"-I{include / 'vltstd'}", f"-DTILE_COLUMNS={machine.tile_columns}"]
     flags += [f"-DVM_TRACE={int(traces)}", f"-DVM_TRACE_VCD={int(traces)}", "-DVM_COVERAGE=0", "-DVM_SC=0"]
-    flags += ["-DVM_TRACE_FST=0", "-DVM_TIMING=0", "-DVERILATOR=1", "-std=c++17", "-O1", "-w", "-pthread"]
-    command = [str(tools.compiler), *flags, "all.cpp", "-o", "simulation"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=made)
-    if done.returncode:
-        raise PredfuseError(f"the gateware does not build: {done.stderr.strip()[:2000]}")
+    flags += ["-DVM_TRACE_FST=0", "-DVM_TIMING=0", "-DVERILATOR=1", "-std=c++17", "-w", "-pthread"]
+
+    def run(arguments: list[str]) -> None:
+        command = [str(tools.compiler), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=made)
+        if done.returncode:
+            raise PredfuseError(f"the gateware does not build: {done.stderr.strip()[:2000]}")
+
+    def unit(index: int) -> str:
+        level, files = units[index]
+        (made / f"unit{index}.cc").write_text("".join(f'#include "{file}"\n' for file in files))
+        run([*flags, level, "-c", f"unit{index}.cc", "-o", f"unit{index}.o"])
+        return f"unit{index}.o"
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(unit, range(len(units))))
+    run(["-pthread", *objects, "-o", "simulation"])
+
+
+def _units(files: list[Path], level: str) -> list[tuple[str, list[Path]]]:
+    """Files compiled together: every unit reads the headers of the library once."""
+    units: list[tuple[str, list[Path]]] = []
+    room = 0
+    for file in files:
+        size = file.stat().st_size
+        if size > room:
+            units.append((level, []))
+            room = 2_000_000
+        units[-1][1].append(file)
+        room -= size
+    return units
 
 
 def cache_folder() -> Path:

@@ -30,11 +30,11 @@ def slow_cycles(traffic: GateTraffic, rate: PredictorRate, places: list[int]) ->
                 free, expand_left = free - 1, expanding
             if present >= 0:
                 taken += 1
-                moved, kept = 0, deque[int]()
+                moved, kept = set[int](), deque[int]()
                 for bank in rounds[present]:
-                    if moved < rate.writes and queues[bank] < rate.queue_words:
+                    if len(moved) < rate.writes and bank not in moved and queues[bank] < rate.queue_words:
                         queues[bank] += 1
-                        moved += 1
+                        moved.add(bank)
                     else:
                         kept.append(bank)
                 rounds[present] = kept

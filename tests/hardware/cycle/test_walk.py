@@ -121,13 +121,13 @@ class Predictor:
     def _queue(
         self, waiting: list[tuple[int, int, Array]], queues: list[list[tuple[int, int, Array]]]
     ) -> list[tuple[int, int, Array]]:
-        """Hand over the first ``writes`` words whose queues have room; the others go on waiting."""
-        left, moved = [], 0
+        """Hand over the first ``writes`` words whose queues have room and take none yet; the others go on waiting."""
+        left, taken = [], set[int]()
         for word in waiting:
-            queue = queues[(int(self.bank[word[0]]) + word[1]) % self.banks]
-            if moved < self.writes and len(queue) < self.depth:
-                queue.append(word)
-                moved += 1
+            bank = (int(self.bank[word[0]]) + word[1]) % self.banks
+            if len(taken) < self.writes and bank not in taken and len(queues[bank]) < self.depth:
+                queues[bank].append(word)
+                taken.add(bank)
             else:
                 left.append(word)
         return left

@@ -209,13 +209,14 @@ module predictor #(
   wire active = running & (full != 0) & (begun | ~following | (passes_done > record2[AT_RELEASE+:PASS+1]));
   wire [TAPS:0] waiting = begun ? left : record2[AT_WANTED+:TAPS+1];
   wire [BANKS-1:0] fulls, drained;
+  wire [SLOTS-1:0] below = (SLOTS'(1) << slot) - 1;
   reg [TAPS:0] sent;
   reg [BANKS-1:0] push;
   reg [GATE_ADDRESS+PIXELS-1:0] data[0:BANKS-1];
   reg [7:0] moved;
   reg [BANK:0] to;
   reg [GATE_ADDRESS-1:0] address;
-  integer t, s, q;
+  integer t, q;
   always @* begin
     sent = 0;
     push = 0;
@@ -227,9 +228,8 @@ module predictor #(
       to = (BANK + 1)'(bank) + (BANK + 1)'(turns[BANK*t+:BANK]);
       if (to >= (BANK + 1)'(BANKS)) to = to - (BANK + 1)'(BANKS);
       if (active && waiting[t] && !fulls[to[BANK-1:0]] && !push[to[BANK-1:0]] && moved < 8'(WRITES)) begin
-        address = gate_bases[GATE_ADDRESS*(bank*(TAPS+1)+t)+:GATE_ADDRESS];
-        for (s = 0; s < SLOTS; s = s + 1)
-          if (s < 32'(slot)) address = address + GATE_ADDRESS'(maps[SLOTS*(bank*(TAPS+1)+t)+s]);
+        address = gate_bases[GATE_ADDRESS*(bank*(TAPS+1)+t)+:GATE_ADDRESS]
+            + GATE_ADDRESS'($countones(maps[SLOTS*(bank*(TAPS+1)+t)+:SLOTS] & below));
         sent[t] = 1;
         moved = moved + 1;
         push[to[BANK-1:0]] = 1;

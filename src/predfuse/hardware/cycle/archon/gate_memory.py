@@ -2,8 +2,8 @@
 
 The lists of a tile read gate words from the first cycle to the last, at times the compiler knows. The predictor writes
 those of the next tile meanwhile: words wait in a queue before their bank for a cycle in which it is not read, and the
-predictor waits where a queue is full. So the time of a prediction is walked through cycle by cycle, once for every pair
-of a tile and the next that can occur.
+predictor waits where a queue is full; a queue takes one word a cycle. So the time of a prediction is walked through
+cycle by cycle, once for every pair of a tile and the next that can occur.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ def written_cycles(traffic: GateTraffic, rate: PredictorRate, reads: Array, rele
 def _walk(reads: Array, banks: Array, ends: Array, release: Array, start: int, sizes: tuple[int, int, int, int]) -> Any:
     expanding, tap_cycles, writes, queue_words = sizes
     queue = np.zeros(reads.shape[1], np.int64)
+    pushed = np.zeros(reads.shape[1], np.int64)  # the first cycle in which a queue takes a word again
     waiting = np.ones(banks.size, np.bool_)
     clock = expanded = before = done = start
     first = 0
@@ -110,8 +111,10 @@ def _walk(reads: Array, banks: Array, ends: Array, release: Array, start: int, s
         while left > 0 or taken < tap_cycles:
             moved = 0
             for word in range(first, ends[index]):
-                if moved < writes and waiting[word] and queue[banks[word]] < queue_words:
-                    queue[banks[word]] += 1
+                bank = banks[word]
+                if moved < writes and waiting[word] and queue[bank] < queue_words and pushed[bank] <= clock:
+                    queue[bank] += 1
+                    pushed[bank] = clock + 1
                     waiting[word] = False
                     moved += 1
             left -= moved
