@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from snippets import snippets
 from typer.testing import CliRunner
 
 from predfuse.cli import app
 
-PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "own_network.md"
+PAGE = "docs/tutorials/own_network.md"
 
 
 def test_the_whole_page_runs(
@@ -22,10 +23,10 @@ def test_the_whole_page_runs(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     scope: dict[str, object] = {}
-    blocks = re.findall(r"```(python|sh)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert [kind for kind, _ in blocks] == ["python", "python", "python", "sh"]
-    for code in (code for kind, code in blocks if kind == "python"):
-        exec(compile(code, str(PAGE), "exec"), scope)
+    blocks = [snippet.code for snippet in snippets(PAGE)]
+    assert len(blocks) == 4 and blocks[-1].startswith("%%bash\n")
+    for code in blocks[:-1]:
+        exec(compile(code, PAGE, "exec"), scope)
     printed = capsys.readouterr().out
     cycles = re.search(r"archon, fused: ([\d,]+) cycles; unfused and pruned on eyeriss-sparse: ([\d,]+)", printed)
     assert cycles is not None
@@ -35,7 +36,7 @@ def test_the_whole_page_runs(
     assert zeros is not None and "refused={}" in printed
     assert [float(share) for share in zeros.groups()] == pytest.approx([0.8, 0.7], abs=1e-3)
     assert Path("own.onnx").is_file()
-    for line in blocks[-1][1].splitlines():
+    for line in blocks[-1].splitlines()[1:]:
         command, *arguments = shlex.split(line)
         assert command == "predfuse"
         ran = CliRunner().invoke(app, arguments)

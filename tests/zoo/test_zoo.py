@@ -27,8 +27,8 @@ from predfuse.training.config import load_config, stored_config
 from predfuse.training.runs import load_run
 from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
 
-README = Path(__file__).parents[2] / "README.md"
-PAGE = README.parent / "docs" / "explanation" / "zoo.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "explanation" / "zoo.md"
 RUN = "fashion-mnist-mobilenetv2-s"
 
 
@@ -92,9 +92,9 @@ def test_what_is_claimed_of_cifar10_holds() -> None:
     assert predicted.lowest >= found["mobilenetv2-s", "pruned"].highest
 
 
-def test_the_readme_shows_the_zoo() -> None:
+def test_the_page_shows_the_zoo() -> None:
     table = markdown(zoo.summaries(zoo.stages()))
-    assert with_table(README, table) == README.read_text(encoding="utf-8")
+    assert with_table(PAGE, table) == PAGE.read_text(encoding="utf-8")
 
 
 def test_the_page_shows_the_ablations() -> None:
@@ -102,7 +102,7 @@ def test_the_page_shows_the_ablations() -> None:
     assert with_table(PAGE, ablation_table(rows), ABLATIONS) == PAGE.read_text(encoding="utf-8")
     assert CliRunner().invoke(app, ["zoo", "ablations"]).output == ablation_table(rows)
     assert as_csv(rows) == (root() / zoo.ABLATION_RESULTS).read_text(encoding="utf-8")
-    configs = read_ablation(README.parent / "configs" / "cifar10-ablations.yaml")
+    configs = read_ablation(ROOT / "configs" / "cifar10-ablations.yaml")
     assert [row.variant for row in rows] == list(configs)
     for row in rows:
         # float scales have no integers, so no cycles either

@@ -65,7 +65,7 @@ def table(
         Path | None, typer.Option("--write", help="Replace the table between the zoo markers of this Markdown file.")
     ] = None,
 ) -> None:
-    """The accuracies as the README shows them, in Markdown."""
+    """The accuracies as docs/explanation/zoo.md shows them, in Markdown."""
     text = markdown(zoo.summaries(zoo.stages()))
     if write is None:
         typer.echo(text, nl=False)

@@ -1,0 +1,55 @@
+"""What the pages show is true: snippets run verbatim, links lead somewhere, drawings are what the code draws."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from snippets import ROOT, commands, snippets
+from typer.testing import CliRunner
+
+from predfuse.cli import app
+
+PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")] if "made" not in path.parts)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_the_snippets_run_verbatim(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = snippets(page)
+    assert len([snippet for snippet in found if snippet.kind == "python"]) >= 2
+    scope: dict[str, object] = {}
+    for snippet in found:
+        if snippet.kind == "python":
+            exec(compile(snippet.code, page, "exec"), scope)
+    for words in commands(page):
+        ran = CliRunner().invoke(app, words)
+        assert ran.exit_code == 0, f"predfuse {' '.join(words)}\n{ran.output}\n{ran.exception}"
+
+
+def test_the_first_page_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_local_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    for target in targets:
+        path = target.partition("#")[0]
+        if path and "://" not in path and "made/" not in path:
+            assert (page.parent / path).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_the_committed_drawings_are_those_of_the_code() -> None:
+    spec = importlib.util.spec_from_file_location("draw_figures", ROOT / "tools" / "draw_figures.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, drawing in module.drawings().items():
+        committed = (ROOT / "docs" / "figures" / name).read_text(encoding="utf-8")
+        assert committed == drawing.svg(), f"docs/figures/{name} is old: run python tools/draw_figures.py"
+    rows = list(module.headline_rows())
+    assert len(rows) > 3 and rows == sorted(rows, key=lambda row: row[1]), "the worst row of the headline comes first"
