@@ -63,7 +63,8 @@ def test_tuning_needs_no_labels_and_makes_fewer_errors() -> None:
     network = small()
     fitted = prepare_network(network, images(32))
     tuned = prepare_network(network, images(32), steps=40, batch_size=16, progress=losses.append)
-    assert len(losses) == 40 and np.mean(losses[-8:]) < 0.97 * np.mean(losses[:8])
+    by_block = np.reshape(losses, (2, 40))  # blocks are tuned one after the other
+    assert (by_block[:, -8:].mean(1) < 0.97 * by_block[:, :8].mean(1)).all()
     assert np.mean(wrong_shares(tuned)) < 0.9 * np.mean(wrong_shares(fitted)) < 0.25
     assert tuned.metadata["stage"] == "prepared" and tuned.metadata["layerwise_steps"] == 40
     for before, after in zip(network.bottlenecks(), tuned.bottlenecks(), strict=True):
@@ -81,9 +82,9 @@ def test_blocks_can_be_chosen_and_large_ones_take_fewer_images(monkeypatch: pyte
     assert network.largest_predictor_weight == 1
     larger = prepare_network(small(), images(), PrepareConfig(largest_weight=4))
     assert larger.largest_predictor_weight == 4
-    wide = prepare_network(small(), images(4))
-    monkeypatch.setattr("predfuse.predictor.network.LARGEST_TENSOR", 4 * 32 * 7 * 7)
-    narrow = prepare_network(small(), np.concatenate([images(4), 100 * images(4)]))
+    wide = prepare_network(small(), images(1))
+    monkeypatch.setattr("predfuse.predictor.network.LARGEST_TENSOR", 1)
+    narrow = prepare_network(small(), np.concatenate([images(1), 100 * images(4)]))
     for left, right in zip(wide.bottlenecks(), narrow.bottlenecks(), strict=True):
         assert left.predictor is not None and right.predictor is not None
         assert left.predictor.input_exponent == right.predictor.input_exponent

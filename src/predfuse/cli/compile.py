@@ -10,8 +10,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from predfuse.cli.options import (
+    CalibrationCount,
     CalibrationImages,
-    Count,
     Csv,
     Input,
     Json,
@@ -44,7 +44,7 @@ def compile_command(
     source: Source,
     output: Output,
     images: CalibrationImages = None,
-    count: Count = 256,
+    count: CalibrationCount = None,
     size: Size = None,
     weight_bits: Annotated[int, typer.Option(help="Bits of weights and of fused weights, with sign.")] = 16,
     sum_bits: Annotated[int, typer.Option(help="Bits of the adders of fused weights, with sign.")] = 20,

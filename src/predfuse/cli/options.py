@@ -37,6 +37,9 @@ CalibrationImages = Annotated[
     ),
 ]
 Count = Annotated[int, typer.Option("--count", "-n", callback=_count, help="How many images.")]
+CalibrationCount = Annotated[
+    int | None, typer.Option("--count", "-n", callback=_count, help="How many images; default: 256, fewer large ones.")
+]
 AllOrCount = Annotated[
     int | None, typer.Option("--count", "-n", callback=_count, help="Only the first so many images.")
 ]

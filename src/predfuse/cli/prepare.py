@@ -10,8 +10,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from predfuse.cli.options import (
+    CalibrationCount,
     CalibrationImages,
-    Count,
     Csv,
     Input,
     Json,
@@ -41,7 +41,7 @@ def prepare(
     source: Source,
     output: Output,
     images: CalibrationImages = None,
-    count: Count = 256,
+    count: CalibrationCount = None,
     size: Size = None,
     bits: Annotated[int, typer.Option(help="Bits of the predictors' activations, 2 to 8.")] = 4,
     largest_weight: Annotated[
@@ -69,7 +69,7 @@ def prepare(
     found = calibration_images(network, images, count, require_size(size, network.input_shape))
     normalised = normalise(network, found.images)
     with Progress(console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("tune", total=steps)
+        task = progress.add_task("tune", total=steps * (len(blocks or ()) or len(list(network.bottlenecks()))))
         prepared = prepare_network(
             network, normalised, config, steps=steps, progress=lambda loss: progress.advance(task)
         )

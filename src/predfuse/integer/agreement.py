@@ -20,8 +20,8 @@ from predfuse.integer.run import run_program, to_integers
 
 logger = logging.getLogger(__name__)
 
-CHECKED_IMAGES = 32
-"""Calibration images the comparison runs on, at most: the model runs in float64, which takes its time."""
+CHECKED_IMAGES, FEWEST_CHECKED, CHECKED_PIXELS = 32, 8, 1 << 19
+"""Calibration images the comparison runs on: at most 32, of large ones fewer, for the model runs in float64."""
 AGREEING_SHARE = 0.95
 """Where fewer classes than this share are the model's, the compilation warns."""
 
@@ -85,7 +85,9 @@ def compile_and_compare(
     The agreement stands in the program's metadata too, as ``agreement``; a bad one is logged as a warning.
     """
     compiled = compile_layers(network, images, options, facts=facts, progress=progress)
-    agreement = compare(compiled, network, images[:CHECKED_IMAGES])
+    pixels = images.shape[2] * images.shape[3]
+    checked = min(CHECKED_IMAGES, max(FEWEST_CHECKED, CHECKED_PIXELS // pixels))
+    agreement = compare(compiled, network, images[:checked])
     if agreement.warning:
         logger.warning("%s: %s", network.name, agreement.warning)
     program = compiled.program
@@ -115,18 +117,16 @@ def compare(compiled: Compilation, network: Network, images: Array) -> Agreement
 
     layers = {node.name: node for node in compiled.layers.nodes}
     errors, drift = {}, {}
-    # The network run by the program's own units: gains of channels cancel between its layers.
-    given = np.ldexp(integers[INPUT].astype(np.float64), -bits[INPUT])
-    ideal = run_network(compiled.layers, given, "predicted", statistics=False, keep=wanted).outputs if fused else {}
+    kept = [block.name for block in fused]
+    ideal = run_network(network, normalise(network, images), "predicted", statistics=False, keep=kept)
     for block in fused:
         x = real(block.inputs[0])
         alone = dataclasses.replace(layers[block.name], inputs=(INPUT,))
         single = Network(block.name, (x.shape[1], x.shape[2], x.shape[3]), (alone,))
         expected = run_network(single, x, "predicted", statistics=False, keep=(block.name,)).outputs[block.name]
         errors[block.name] = _error(real(block.name), expected)
-        drift[block.name] = _error(real(block.name), ideal[block.name])
-    logits = run_network(network, normalise(network, images), "predicted", statistics=False).logits
-    logits = logits.reshape(len(images), -1)
+        drift[block.name] = _error(real(block.name), ideal.outputs[block.name])
+    logits = ideal.logits.reshape(len(images), -1)
     scores = np.ldexp(result.scores.astype(np.float64), -result.fraction_bits)
     agree = float((scores.argmax(1) == logits.argmax(1)).mean())
     return Agreement(len(images), errors, drift, _error(scores, logits), agree)

@@ -18,9 +18,11 @@ logger = logging.getLogger(__name__)
 RANDOM = "random"
 """Standard normal images (normalised), for networks that no data belongs to."""
 _SEED = 0
+DEFAULT_IMAGES, FEWEST_IMAGES, DEFAULT_PIXELS = 256, 16, 1 << 20
+"""How many images are used where nobody says how many: 256, of large ones as many as have about a million pixels."""
 
 
-def calibration_images(network: Network, source: str | None, count: int, resize: bool = False) -> ImageSet:
+def calibration_images(network: Network, source: str | None, count: int | None, resize: bool = False) -> ImageSet:
     """Images to calibrate a network on.
 
     Args:
@@ -28,12 +30,15 @@ def calibration_images(network: Network, source: str | None, count: int, resize:
         source: See :func:`predfuse.data.image_sources.load_images`, or ``random``; None takes the data set the network
             was trained on, or, if that is missing here, the images of it that are shipped. Training images are used
             where there are any.
-        count: How many.
+        count: How many; None: :data:`DEFAULT_IMAGES`, fewer where they are large.
         resize: Crop and resample pictures.
 
     Raises:
         InputError: No images named and none known, or unusable ones.
     """
+    if count is None:
+        pixels = int(network.input_shape[1]) * int(network.input_shape[2])
+        count = min(DEFAULT_IMAGES, max(FEWEST_IMAGES, DEFAULT_PIXELS // pixels))
     if count < 1:
         raise InputError("count", f"is {count}", "use 1 or more calibration images")
     shape = (int(network.input_shape[0]), int(network.input_shape[1]), int(network.input_shape[2]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import torch
@@ -18,7 +19,11 @@ from predfuse.predictor.prepare import PrepareConfig, warn_too_large
 from predfuse.predictor.trainable import TrainablePredictor
 
 LARGEST_TENSOR = 1 << 24
-"""Values of one pre-activation held at once; fewer images are used where a block needs more."""
+"""Values of one pre-activation that a predictor is fitted on; fewer images are used where a block needs more."""
+TUNED_VALUES, FEWEST_TUNED = 1 << 20, 2
+"""Values of one pre-activation in a step of tuning; a step takes fewer images where a block needs more, but two."""
+AT_ONCE = 8
+"""Images that a layer runs on at once."""
 
 
 def prepare_network(
@@ -40,11 +45,12 @@ def prepare_network(
             loop of your own after :func:`predfuse.predictor.prepare.prepare`).
         images: ``[N, C, H, W]``, normalised floats.
         config: Bits and which blocks; ``allow_unsupported`` does not matter here.
-        steps: Layer-wise tuning: Adam steps in which every predictor learns the true signs of its own block.
+        steps: Layer-wise tuning: Adam steps in which every predictor learns the true signs of its own block. As no
+            weight of the network changes, blocks are tuned one after the other, on inputs computed once.
         learning_rate: Of those steps, falling to 0 along half a cosine.
-        batch_size: Images of one step.
+        batch_size: Images of one step, fewer where they are large (:data:`TUNED_VALUES`).
         seed: Of the order of the images.
-        progress: Called with the loss after every step.
+        progress: Called with the loss after every step of every block.
 
     Raises:
         InputError: A named block does not exist, no block at all, images that do not fit, or an unsupported operation.
@@ -53,14 +59,17 @@ def prepare_network(
     chosen = _chosen(network, config)
     warn_too_large(chosen)
     module = to_module(network, "plain").requires_grad_(False)
-    tensors = _tensors(network, images)
     predictors = {block.name: _empty(block, config.format) for block in chosen}
-    budget = _largest_batch(network, chosen)
-    for block, plain, x in _walk(module, chosen, tensors[:budget]):
-        weights = plain.expand_weight, plain.depthwise_weight
-        fit_predictor(predictors[block.name], *weights, x, *plain.pre_activations(x))
-    if steps:
-        _tune(module, chosen, predictors, tensors, steps, learning_rate, min(batch_size, budget), seed, progress)
+    shapes = network.shapes()
+    generator = torch.Generator().manual_seed(seed)
+    for block, plain, x in _walk(module, chosen, _tensors(network, images)):
+        predictor = predictors[block.name]
+        values = block.middle_channels * shapes[block.inputs[0]][1] * shapes[block.inputs[0]][2]
+        seen = x[: max(1, LARGEST_TENSOR // values)]
+        fit_predictor(predictor, plain.expand_weight, plain.depthwise_weight, seen, *plain.pre_activations(seen))
+        if steps:
+            at_once = min(batch_size, max(FEWEST_TUNED, TUNED_VALUES // values))
+            _tune(predictor, plain, x, steps, learning_rate, at_once, generator, progress)
     replaced = {
         block.name: dataclasses.replace(block, predictor=predictors[block.name].to_integers()) for block in chosen
     }
@@ -95,55 +104,54 @@ def _empty(block: Bottleneck, format: PredictorFormat) -> TrainablePredictor:
     )
 
 
-def _largest_batch(network: Network, blocks: list[Bottleneck]) -> int:
-    shapes = network.shapes()
-    largest = max(block.middle_channels * shapes[block.inputs[0]][1] * shapes[block.inputs[0]][2] for block in blocks)
-    return max(1, LARGEST_TENSOR // largest)
-
-
 def _walk(
-    module: NetworkModule, blocks: list[Bottleneck], x: Tensor
+    module: NetworkModule, blocks: list[Bottleneck], images: Tensor
 ) -> Iterator[tuple[Bottleneck, PlainBlock, Tensor]]:
-    """Every chosen block with its module and its input, while the network runs under the true masks."""
+    """Every chosen block with its module and its input, while the network runs under the true masks, layer by layer."""
     wanted = {block.name: block for block in blocks}
-    values = {INPUT: x}
-    with torch.no_grad():
-        for name, sources, layer in zip(module.names, module.sources, module.nodes, strict=True):
-            inputs = [values[source] for source in sources]
-            if name in wanted:
-                assert isinstance(layer, PlainBlock)
-                yield wanted[name], layer, inputs[0]
-            values[name] = layer(*inputs)
+    values = {INPUT: images}
+    pending = Counter(source for sources in module.sources for source in sources)
+    for name, sources, layer in zip(module.names, module.sources, module.nodes, strict=True):
+        inputs = [values[source] for source in sources]
+        if name in wanted:
+            assert isinstance(layer, PlainBlock)
+            yield wanted[name], layer, inputs[0]
+            wanted.pop(name)
+            if not wanted:
+                return
+        with torch.no_grad():
+            parts = zip(*(torch.split(x, AT_ONCE) for x in inputs), strict=True)
+            values[name] = torch.cat([layer(*part) for part in parts])
+        pending.subtract(sources)
+        for source in sources:
+            if not pending[source]:
+                values.pop(source, None)  # nothing reads it any more
 
 
 def _tune(
-    module: NetworkModule,
-    blocks: list[Bottleneck],
-    predictors: dict[str, TrainablePredictor],
+    predictor: TrainablePredictor,
+    plain: PlainBlock,
     images: Tensor,
     steps: int,
     learning_rate: float,
     batch_size: int,
-    seed: int,
+    generator: torch.Generator,
     progress: Callable[[float], None] | None,
 ) -> None:
-    parameters = [parameter for predictor in predictors.values() for parameter in predictor.parameters()]
-    optimizer = torch.optim.Adam(parameters, learning_rate)
+    """Teach a predictor the signs of its block on the block's inputs ``images [N, C, H, W]``."""
+    optimizer = torch.optim.Adam(predictor.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    generator = torch.Generator().manual_seed(seed)
     order: list[int] = []
     for _ in range(steps):
         while len(order) < batch_size:
             order += torch.randperm(len(images), generator=generator).tolist()
-        batch, order = images[order[:batch_size]], order[batch_size:]
+        x, order = images[order[:batch_size]], order[batch_size:]
+        with torch.no_grad():
+            targets = plain.pre_activations(x)
         optimizer.zero_grad()
-        total = 0.0
-        for block, plain, x in _walk(module, blocks, batch):
-            with torch.enable_grad():
-                loss = block_loss(predictors[block.name], x, *(t.detach() for t in plain.pre_activations(x)))
-                loss.backward()
-            total += float(loss.detach())
+        loss = block_loss(predictor, x, *targets)
+        loss.backward()
         optimizer.step()
         schedule.step()
         if progress is not None:
-            progress(total)
+            progress(float(loss.detach()))
