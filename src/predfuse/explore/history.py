@@ -12,7 +12,9 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import optuna
@@ -23,7 +25,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from predfuse.errors import InputError
 from predfuse.explore.evaluation import Outcome
+from predfuse.explore.moves import key, moved, outside
 from predfuse.explore.space import MORE_IS_BETTER, Space, Value
+from predfuse.hardware.area import total_area_mm2
 
 BATCH = {"grid": 1, "random": 1, "tpe": 10, "nsga2": 20}
 """Points asked for before any of them is told; of ``nsga2`` the population."""
@@ -77,6 +81,7 @@ class History:
         self._next_written = trusted
         self._grid = itertools.islice(_grid(space.values), trusted, None)
         self.counted = sum(bool(trial.user_attrs["evaluated"]) for trial in kept[:trusted])
+        self._seen = {key(trial.user_attrs["point"]) for trial in kept[:trusted]}
 
     def _study(self, journal: Path | None) -> optuna.Study:
         storage: Any = None
@@ -115,7 +120,36 @@ class History:
             field: values[field][choice] if isinstance(self._distributions[field], IntDistribution) else choice
             for field, choice in trial.params.items()
         }
-        return Asked(trial.number, {field: decoded[field] for field in values})
+        point = self._moved({field: decoded[field] for field in values}, trial)
+        self._seen.add(key(point))
+        return Asked(trial.number, point)
+
+    def _moved(self, point: dict[str, Value], trial: optuna.Trial) -> dict[str, Value]:
+        """Where limits on the area are met, if there are any and the sampler is free to choose."""
+        limits = self._space.limits
+        least, most = limits.at_least.get("area_mm2", -math.inf), limits.at_most.get("area_mm2", math.inf)
+        if self._space.sampler == "grid" or (least, most) == (-math.inf, math.inf):
+            return point
+        random = Random(f"{self._space.seed} {trial.number}")
+        excess = lru_cache(maxsize=None)(partial(self._excess, least, most))
+        found = moved(point, self._space.values, lambda one: excess(key(one)), self._seen, random)
+        if found is None:
+            return point
+        for field, distribution in self._distributions.items():
+            inner = distribution.to_internal_repr(
+                self._space.values[field].index(found[field])
+                if isinstance(distribution, IntDistribution)
+                else found[field]
+            )
+            self.memory._storage.set_trial_param(trial._trial_id, field, inner, distribution)
+        return found
+
+    def _excess(self, least: float, most: float, point: tuple[Value, ...]) -> float:
+        try:
+            spec, _ = self._space.split(dict(zip(self._space.values, point, strict=True)))
+        except InputError:
+            return math.inf
+        return outside(total_area_mm2(spec), least, most)
 
     def tell(self, asked: Asked, outcome: Outcome) -> None:
         """Keep what became of a point; on disk in the order of the numbers."""

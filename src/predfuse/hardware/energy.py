@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
 from predfuse.hardware.prices import ADDER_BITS, DRAM_ACCESS_BITS, TERNARY_ADD_BITS, project_row_pj
@@ -73,15 +73,27 @@ class Actions:
     dram_written_bits: float = 0.0
 
     def __add__(self, other: Actions) -> Actions:
-        return Actions(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+        theirs = other.__dict__
+        return _actions({name: count + theirs[name] for name, count in self.__dict__.items()})
 
     def scaled(self, factor: float) -> Actions:
         """Every count times ``factor``."""
-        return Actions(**{name: count * factor for name, count in self.as_dict().items()})
+        return _actions({name: count * factor for name, count in self.__dict__.items()})
+
+    def with_counts(self, **counts: float) -> Actions:
+        """Some counts replaced."""
+        return _actions(self.__dict__ | counts)
 
     def as_dict(self) -> dict[str, float]:
         """Counts by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return dict(self.__dict__)
+
+
+def _actions(counts: dict[str, float]) -> Actions:
+    """All counts by name, in the order of the fields; searches make millions of these, which a constructor slows."""
+    found: Actions = object.__new__(Actions)
+    found.__dict__.update(counts)
+    return found
 
 
 def prices_pj(spec: AcceleratorSpec) -> dict[str, float]:
@@ -131,9 +143,13 @@ def energy_by_component_pj(actions: Actions, spec: AcceleratorSpec) -> dict[str,
     Raises:
         KeyError: An action is counted that the machine cannot do (an error of the model, not of the user).
     """
-    prices = prices_pj(spec)
+    return at_prices(actions, prices_pj(spec))
+
+
+def at_prices(actions: Actions, prices: Mapping[str, float]) -> dict[str, float]:
+    """:func:`energy_by_component_pj` where :func:`prices_pj` of the machine are known."""
     energy = dict.fromkeys(COMPONENTS, 0.0)
-    for name, count in actions.as_dict().items():
+    for name, count in actions.__dict__.items():
         if count:
             energy[COMPONENT_OF[name]] += count * prices[name]
     return energy

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from predfuse.hardware.closed_form.mapping import best_mapping, spatial_mappings
 from predfuse.hardware.closed_form.windows import Window
-from predfuse.hardware.cycle.eyeriss.machine import plan_operation
+from predfuse.hardware.cycle.eyeriss.convolution import Convolutions
 from predfuse.hardware.cycle.eyeriss.padding import padded, without_edges
 from predfuse.hardware.cycle.memory.places import Place
 from predfuse.hardware.workload import Operation
@@ -72,6 +72,6 @@ def test_every_output_is_stored_once_however_sizes_are_rounded(m: int, c: int, q
         actions = without_edges(best_mapping(candidate, spec).actions, candidate, layer, spec)
         assert actions.dram_written_bits == m * q * q * 16
         assert min(actions.as_dict().values()) >= 0
-    plan = plan_operation(layer, spec, off_chip)
+    plan = Convolutions(spec).best(layer, off_chip).plan(spec)
     assert plan.stages[0].actions.dram_written_bits == m * q * q * 16
     assert sum(step.store_bits for step in plan.steps) == m * q * q * 16

@@ -193,7 +193,12 @@ def _search(
     tile_macs: int | None,
 ) -> Mapping | None:
     """:func:`best_mapping` of a shape; layers of the same shape share the answer."""
-    operation = Operation("", "", channels, outputs, groups, rows, columns)
+    return find_mapping(Operation("", "", channels, outputs, groups, rows, columns), spec, tile_macs)
+
+
+def find_mapping(operation: Operation, spec: EyerissSpec, tile_macs: int | None = None) -> Mapping | None:
+    """:func:`best_mapping`, searched anew; None where no mapping fits."""
+    rows = operation.rows
     nests = _tilings(operation, spec, tile_macs)
     for p1 in reversed(divisors(rows.out)):
         if nests is None:
@@ -208,6 +213,15 @@ def _search(
             index = int(cheapest[np.argmax((tiled.m0 * tiled.c0)[cheapest])])
             return _mapping(operation, spec, tiled, accesses, index)
     return None
+
+
+def needed_words(operation: Operation, mapping: Mapping, psum_bits: int) -> tuple[int, int]:
+    """Of the global buffer and of the weight memory of a PE (16-bit words)."""
+    bounds = {name: np.array([getattr(mapping, name)]) for name in ("m0", "c0", "m1", "c1", "m2", "c2")}
+    sides = {name: np.array([getattr(mapping.spatial, name)]) for name in ("m_columns", "m_rows", "c_rows")}
+    spatial = mapping.spatial
+    nests = Nests(spatial.q_columns, spatial.s_rows, mapping.s0, mapping.p1, **sides, **bounds)
+    return int(buffer_words(operation, nests, psum_bits)[0]), mapping.tile_macs
 
 
 def _taps(operation: Operation, spatial: Spatial) -> tuple[int, int]:

@@ -12,8 +12,6 @@ Activations move as on the dense machine. Output-channel blocks, PE rows and PEs
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from predfuse.errors import InputError
@@ -92,8 +90,7 @@ def skip_zeros(dense: Actions, operation: Operation, mapping: Mapping, nonzeros:
     stored = min(1.0, density * (WORD_BITS + spec.weight_index_bits) / WORD_BITS)
     # Every weight fetched is written into the PEs of all columns of outputs.
     weight_bits = dense.weight_sram_writes / mapping.spatial.q_columns * WORD_BITS
-    return replace(
-        dense,
+    return dense.with_counts(
         multiplications=dense.multiplications * density,
         ifmap_regfile_reads=dense.ifmap_regfile_reads * (density if operation.is_depthwise else 1.0),
         psum_regfile_reads=dense.psum_regfile_reads * density,

@@ -8,16 +8,17 @@ the output are finished part by part. Weights are fetched for every band, or kep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from predfuse.errors import InputError
 from predfuse.hardware.closed_form.windows import pixels_touched
+from predfuse.hardware.cycle.eyeriss.convolution import Convolutions, Way
 from predfuse.hardware.cycle.memory.places import Place
 from predfuse.hardware.cycle.memory.schedule import Step, schedule
 from predfuse.hardware.cycle.memory.transfers import buffer_cycles
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide
-from predfuse.hardware.energy import Actions, energy_by_component_pj
+from predfuse.hardware.energy import Actions
 from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
@@ -25,9 +26,6 @@ from predfuse.hardware.workload import Operation
 MOST_STEPS = 64
 PARTS = (1, 4, 16)
 """Parts the middle channels of a group are worked through in."""
-
-Fit = Callable[[Operation, Place], tuple[StagePlan, float, bool]]
-"""Runs one convolution whose maps are on chip: its row, its weights (bits), and whether they are loaded ahead."""
 
 
 @dataclass(frozen=True)
@@ -97,36 +95,31 @@ def _cut(operations: Sequence[Operation], rows: int, parts: int, lines: bool, pl
 
 
 def plan_depth_first(
-    operations: Sequence[Operation], spec: EyerissSpec, place: Place, residual: bool, fit: Fit
+    operations: Sequence[Operation], convolutions: Convolutions, place: Place, residual: bool
 ) -> LayerPlan | None:
     """The cut with the least product of time and energy; None where no band fits the buffer.
 
     Args:
         operations: Expand, depthwise, project.
-        spec: The machine.
+        convolutions: Of the machine.
         place: Where the maps of the block are.
         residual: Whether its input is added to its output.
-        fit: Runs one convolution.
     """
+    spec = convolutions.spec
     best: tuple[float, LayerPlan] | None = None
     for bands in ways(operations, place, spec):
         try:
-            fitted = [fit(*band) for band in _band_operations(operations, bands, place)]
+            fitted = [convolutions.best(*band) for band in _band_operations(operations, bands, place)]
         except InputError:
             continue
         for keeps in (False, True):
             plan = _plan(operations, bands, fitted, keeps, spec, place, residual)
             if plan is not None:
-                product = price(plan, spec)
+                energy = sum(convolutions.energy_pj(row.actions) for row in plan.stages)
+                product = schedule(plan.steps, spec.dram_bits_per_cycle).end * energy
                 if best is None or product < best[0]:
                     best = product, plan
     return best[1] if best else None
-
-
-def price(plan: LayerPlan, spec: EyerissSpec) -> float:
-    """Cycles times energy (pJ) of a plan by itself."""
-    energy = sum(sum(energy_by_component_pj(row.actions, spec).values()) for row in plan.stages)
-    return schedule(plan.steps, spec.dram_bits_per_cycle).end * energy
 
 
 def _band_operations(operations: Sequence[Operation], bands: Bands, place: Place) -> Iterator[tuple[Operation, Place]]:
@@ -152,7 +145,7 @@ def _band_operations(operations: Sequence[Operation], bands: Bands, place: Place
 def _plan(
     operations: Sequence[Operation],
     bands: Bands,
-    fitted: Sequence[tuple[StagePlan, float, bool]],
+    fitted: Sequence[Way],
     keeps: bool,
     spec: EyerissSpec,
     place: Place,
@@ -162,8 +155,9 @@ def _plan(
     expand, depthwise, project = operations
     count = bands.count(depthwise.rows.out)
     near, width = spec.array_words_per_access, spec.global_buffer.width_bits
-    weight_bits = [bits for _, bits, _ in fitted]
-    if keeps and (count == 1 or sum(weight_bits) > (place.free_words - bands.held_words) * WORD_BITS):
+    if keeps and (
+        count == 1 or sum(way.weight_bits for way in fitted) > (place.free_words - bands.held_words) * WORD_BITS
+    ):
         return None
     columns = depthwise.columns.size
     inputs = expand.channels * bands.expanded_rows * columns
@@ -172,9 +166,10 @@ def _plan(
     done = (bands.expanded_rows * columns, depthwise.out_pixels, project.out_pixels)
     rows: list[StagePlan] = []
     loads = {True: 0.0, False: 0.0}
-    for index, ((row, bits, ahead), operation) in enumerate(zip(fitted, operations, strict=True)):
+    for index, (way, operation) in enumerate(zip(fitted, operations, strict=True)):
+        row, bits, ahead = way.row(spec), way.weight_bits, way.doubled.weights
         # The rows of a band do all but the weights, which every band, the last and smaller one too, needs whole.
-        actions = replace(row.actions, dram_read_bits=row.actions.dram_read_bits - bits).scaled(shares[index])
+        actions = row.actions.with_counts(dram_read_bits=row.actions.dram_read_bits - bits).scaled(shares[index])
         loads[ahead] += bits if keeps else bits * count
         actions += Actions(dram_read_bits=bits if keeps else bits * count)
         if keeps:

@@ -60,7 +60,7 @@ def without_edges(actions: Actions, candidate: Operation, operation: Operation, 
 
 def _resized(operation: Operation, m: int, c: int, q: int) -> Operation:
     wider = replace(operation.columns, out=q)
-    weight = _pad_weight(operation, m, c)
+    weight = pad_weight(operation.weight, operation, m, c)
     if operation.is_depthwise:
         return replace(operation, outputs=m, channels=m, groups=m, columns=wider, weight=weight)
     groups = operation.groups
@@ -100,15 +100,23 @@ def _spreads(m: int, c: int, q: int, s: int, rows: int, columns: int) -> Iterato
                     yield at_once, c_rows, q_columns
 
 
-def _pad_weight(operation: Operation, m: int, c: int) -> Array | None:
-    if operation.weight is None:
+def pad_weight(weight: Array | None, operation: Operation, m: int, c: int) -> Array | None:
+    """The weights of a layer rounded up to ``m`` outputs and ``c`` input channels a group, zeros where there are none.
+
+    Args:
+        weight: ``[outputs, channels/groups, kh, kw]``, or what else there is for each; None stays None.
+        operation: The layer as it is.
+        m: Outputs of a group; all, where it is depthwise.
+        c: Input channels of a group.
+    """
+    if weight is None:
         return None
-    kernel = operation.weight.shape[2:]
+    kernel = weight.shape[2:]
     if operation.is_depthwise:
-        result = np.zeros((m, 1, *kernel), operation.weight.dtype)
-        result[: operation.outputs] = operation.weight
+        result = np.zeros((m, 1, *kernel), weight.dtype)
+        result[: operation.outputs] = weight
         return result
-    result = np.zeros((operation.groups, m, c, *kernel), operation.weight.dtype)
-    grouped = operation.weight.reshape(operation.groups, operation.group_outputs, operation.group_channels, *kernel)
+    result = np.zeros((operation.groups, m, c, *kernel), weight.dtype)
+    grouped = weight.reshape(operation.groups, operation.group_outputs, operation.group_channels, *kernel)
     result[:, : operation.group_outputs, : operation.group_channels] = grouped
     return result.reshape(operation.groups * m, c, *kernel)

@@ -121,12 +121,37 @@ def schedule(steps: Sequence[Step], dram_bits_per_cycle: int | None) -> Timeline
         np.int64,
     )
     rules = np.array([(s.load_lag, s.predict_lag, s.waits, s.reads_stores, s.fill_lag) for s in steps], np.int64)
-    amounts, rules = amounts.reshape(len(steps), 7), rules.reshape(len(steps), 5)
+    return timeline(amounts.reshape(len(steps), 7), rules.reshape(len(steps), 5), dram_bits_per_cycle)
+
+
+def even_steps(
+    early_bits: int, late_bits: int, store_bits: int, main_cycles: int, count: int, reads_stores: bool
+) -> tuple[Array, Array]:
+    """Amounts and rules, as :func:`timeline` takes them, of a layer in so many equal steps, two of which the buffers
+    hold: what :func:`schedule` makes of as many :class:`Step`."""
+    totals = np.array([early_bits, late_bits, store_bits, 0, main_cycles, 0, 0], np.int64)
+    amounts = np.diff(np.arange(count + 1)[:, None] * totals // count, axis=0)
+    rules = np.zeros((count, 5), np.int64)
+    rules[:] = (2, 1, 0, 0, 1)
+    rules[0, 2:4] = 1, reads_stores
+    return amounts, rules
+
+
+def timeline(amounts: Array, rules: Array, dram_bits_per_cycle: int | None) -> Timeline:
+    """:func:`schedule` of steps as arrays.
+
+    Args:
+        amounts: ``[steps, 7]`` int64: load, late and store bits, cycles of prediction and main work, cycles
+            that a prediction ends behind, cycles to fill; changed in place.
+        rules: ``[steps, 5]`` int64: lags of loads and predictions, whether it waits and reads stores, lag of
+            the fill.
+        dram_bits_per_cycle: Of the channel; None is endless.
+    """
     if dram_bits_per_cycle is None:
         amounts[:, :3] = 0
     else:
         amounts[:, :3] = -(-amounts[:, :3] // dram_bits_per_cycle)
-    times = [np.zeros((len(steps), 2), np.int64) for _ in range(4)]
+    times = [np.zeros((len(amounts), 2), np.int64) for _ in range(4)]
     _schedule(amounts, rules, *times)
     return Timeline(*times)
 

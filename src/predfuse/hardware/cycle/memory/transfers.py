@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.spec import AcceleratorSpec
@@ -18,8 +17,7 @@ def buffer_cycles(actions: Actions, spec: AcceleratorSpec) -> int:
 def on_chip(actions: Actions, input_bits: float, output_bits: float, spec: AcceleratorSpec) -> Actions:
     """The same layer with maps of so many bits never leaving the global buffer."""
     width = spec.global_buffer.width_bits
-    return replace(
-        actions,
+    return actions.with_counts(
         dram_read_bits=actions.dram_read_bits - input_bits,
         dram_written_bits=actions.dram_written_bits - output_bits,
         global_buffer_writes=actions.global_buffer_writes - input_bits / width,
