@@ -18,7 +18,7 @@ from predfuse.hardware.cycle.trace import chrome_trace
 from predfuse.report.compare import headlines, render_report, terminal_tables
 from predfuse.report.terminal import console
 
-TABLES = ("same_network", "different_networks", "bandwidths", "machines")
+TABLES = ("same_network", "bounds", "different_networks", "bandwidths", "machines")
 """Of the figures, in the order of the CSV."""
 
 

@@ -36,6 +36,7 @@ def explore(
             help="Area (mm2) machines fill to nine tenths or more, in place of the file's limit.", metavar="MM2"
         ),
     ] = None,
+    network: Annotated[str | None, typer.Option(help="Network in place of the file's, its other fields kept.")] = None,
     root: Root = None,
 ) -> None:
     """Search over fields of a machine and options of a network: Pareto front, hypervolume, what each field matters."""
@@ -48,7 +49,7 @@ def explore(
     except ModuleNotFoundError as error:
         raise InputError("explore", f"needs {error.name}", "install predfuse[explore]") from error
 
-    described = load_space(space, area)
+    described = load_space(space, area, network)
     result = run_search(
         described,
         out,

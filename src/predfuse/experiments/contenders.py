@@ -35,6 +35,8 @@ COMPILE_IMAGES = 32
 """Images the scales of the integer program are chosen on."""
 PUBLISHED_IMAGES = 4
 """Images the published networks take at most; they are large."""
+BOUND_IMAGES = 2
+"""Images whose zeros bound what skipping them can gain."""
 
 Say = Callable[[str], None]
 """Told what is being done."""
@@ -93,6 +95,7 @@ class Lineup:
         images: How many images gave masks and accuracies.
         source: What they are, in words.
         notes: What the reader must know.
+        few: ``[N, C, H, W]`` some of the images, as :func:`normalise` takes them.
     """
 
     dense: tuple[Contender, ...]
@@ -102,21 +105,21 @@ class Lineup:
     images: int
     source: str
     notes: tuple[str, ...]
+    few: Array
 
     def with_pruned_tails(self) -> Lineup:
         """The same with every 1x1 layer outside the blocks of what is not fused pruned too.
 
-        Accuracies stay as they were: what such a network would reach after further training is not known, so that the
-        comparison flatters it.
+        They have no accuracy then: what such a network would reach after further training is not known, so that none
+        of them stands beside another network at equal accuracy.
         """
 
         def pruned(contender: Contender) -> Contender:
             network = with_pruned_rest(contender.network)
-            return replace(contender, network=network, label=f"{contender.label}, tail too")
+            label = f"{contender.label}, tail too"
+            return replace(contender, network=network, label=label, accuracy=None, tested=None)
 
-        note = (
-            "1x1 layers outside the blocks of unfused networks are pruned too; their accuracies are those from before"
-        )
+        note = "1x1 layers outside the blocks of unfused networks are pruned too; what they then get right is not known"
         return replace(
             self,
             sparse=tuple(map(pruned, self.sparse)),
@@ -171,6 +174,7 @@ def trained(
         images=len(shown),
         source=f"{shown.name} test images",
         notes=notes,
+        few=shown.images[:BOUND_IMAGES],
     )
 
 
@@ -223,4 +227,5 @@ def published(images: int, root: Path | None, say: Say) -> Lineup:
         images=images,
         source=source,
         notes=notes,
+        few=made.images[:1],
     )

@@ -16,14 +16,21 @@ from typing import Any
 from predfuse.errors import InputError
 from predfuse.experiments.confidence import Accuracy
 from predfuse.experiments.contenders import Contender, Lineup, Say
+from predfuse.fusion.counts import count_network
+from predfuse.fusion.execute import run_network
+from predfuse.graph.nodes import Array, Network
 from predfuse.hardware.area import total_area_mm2
+from predfuse.hardware.energy import prices_pj
+from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.result import Simulation
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, load_spec, names
 from predfuse.hardware.vary import with_fields
+from predfuse.integer.calibrate import normalise
 
 KINDS = ("dense", "sparse", "sparse-depth-first", "archon")
-"""Of the machines that ship for several areas, as ``KIND-AREA``."""
-AREA_MM2 = "1.7"
+"""Of the machines that ship for several areas, as ``KIND-AREA``, or ``KIND-AREA-NETWORK`` where they were searched for
+another network; every network runs on the one of its kind and area that suits it best."""
+AREA_MM2 = 1.7
 """Area of the machines that are taken where none are named and no curves are asked for."""
 EQUAL_AREA = 1.1
 """Machines whose areas differ by no more than this factor stand beside each other."""
@@ -31,6 +38,12 @@ BANDWIDTHS = (64, 128, 256, 512, 1024)
 """DRAM bits a cycle of the curves."""
 IMAGES = 10
 """Images whose masks the cycles are the mean of; they hardly differ. Curves take one."""
+
+BOUND = "bound"
+BOUND_PE_SIZE = 2
+"""Size of a PE that skips zero weights and activations, in PEs that skip neither."""
+BOUND_USE = 0.8
+"""Share of the cycles such a PE multiplies in."""
 
 LESS_ACCURATE = "at least: others less accurate"
 MORE_ACCURATE = "at most: others more accurate"
@@ -113,6 +126,11 @@ class Cost:
     budget_mm2: float
     costs: Simulation
 
+    @property
+    def product(self) -> float:
+        """Energy times cycles."""
+        return self.costs.total_energy_uj * self.costs.total_cycles
+
     def stands_beside(self, other: Cost) -> bool:
         """Whether both machines are of about the same area and have the same bandwidth."""
         near = abs(math.log(self.budget_mm2 / other.budget_mm2)) <= math.log(EQUAL_AREA)
@@ -126,6 +144,7 @@ class EqualTerms:
     Attributes:
         same_network: A network fused on an Archon over itself, unfused and pruned, on every other machine.
         different_networks: Fused networks over others, at equal accuracy.
+        bounds: As ``same_network``, over machines that skip zero weights and activations perfectly, which do not exist.
         bandwidths: As ``same_network``, for every bandwidth of the curves; empty where none are asked for.
         costs: Every network on every machine that these are made of.
         notes: What could not be run, and what the reader must know.
@@ -133,6 +152,7 @@ class EqualTerms:
 
     same_network: tuple[Pair, ...]
     different_networks: tuple[Pair, ...]
+    bounds: tuple[Pair, ...]
     bandwidths: tuple[Pair, ...]
     costs: tuple[Cost, ...]
     notes: tuple[str, ...]
@@ -147,6 +167,7 @@ class EqualTerms:
         return {
             "same_network": [pair.as_json() for pair in self.same_network],
             "different_networks": [pair.as_json() for pair in self.different_networks],
+            "bounds": [pair.as_json() for pair in self.bounds],
             "bandwidths": [pair.as_json() for pair in self.bandwidths],
         }
 
@@ -162,9 +183,8 @@ def machines(given: Sequence[str] = (), all_areas: bool = False) -> list[Acceler
         InputError: A name or file is no accelerator, or two have the same name.
     """
     if not given:
-        areas = r"[0-9.]+" if all_areas else re.escape(AREA_MM2)
-        pattern = re.compile(rf"({'|'.join(KINDS)})-{areas}")
-        return [load_spec(name) for name in names() if pattern.fullmatch(name)]
+        areas = {name: searched_for_mm2(name) for name in names()}
+        return [load_spec(name) for name, area in areas.items() if area and (all_areas or area == AREA_MM2)]
     specs = [load_spec(name) for name in given]
     seen = [spec.name for spec in specs]
     for name in seen:
@@ -203,11 +223,16 @@ def equal_terms(lineup: Lineup, specs: Sequence[AcceleratorSpec], curves: bool, 
                 continue
             area = total_area_mm2(spec)
             found.append(Cost(contender, spec, area, budget or area, costs))
-        return found
+        return best_searched(found)
 
     fused = [run(contender, archons) for contender in lineup.fused]
     unfused = [run(contender, others) for contender in lineup.unfused]
     same = [pair for ours, rivals in zip(fused, unfused, strict=True) for pair in same_network(ours, rivals)]
+    bounds = [
+        pair
+        for ours, rivals, contender in zip(fused, unfused, lineup.unfused, strict=True)
+        for pair in bounded(ours, rivals, contender.network, lineup.few, say)
+    ]
     skipping = [spec for spec in others if spec.kind != "dense"]
     plain = [spec for spec in others if spec.kind == "dense"]
     compact = [cost for contender in lineup.dense for cost in run(contender, plain)]
@@ -220,13 +245,36 @@ def equal_terms(lineup: Lineup, specs: Sequence[AcceleratorSpec], curves: bool, 
         both = [run(contender, _at_bandwidths(on), 1) for contender, on in ((ours, archons), (rivals, others))]
         by_bandwidth += same_network(*both)
     costs = [*(cost for ours in fused for cost in ours), *compact]
-    return EqualTerms(_worst_first(same), _worst_first(different), tuple(by_bandwidth), tuple(costs), tuple(notes))
+    return EqualTerms(
+        _worst_first(same),
+        _worst_first(different),
+        _worst_first(bounds),
+        tuple(by_bandwidth),
+        tuple(costs),
+        tuple(notes),
+    )
 
 
 def searched_for_mm2(name: str) -> float | None:
     """The area that a shipped machine was searched for, from its name; None for any other."""
-    found = re.fullmatch(rf"(?:{'|'.join(KINDS)})-([0-9]+\.[0-9]+)", name)
+    found = re.fullmatch(rf"(?:{'|'.join(KINDS)})-([0-9]+\.[0-9]+)(?:-[a-z0-9-]+)?", name)
     return float(found[1]) if found and name in names() else None
+
+
+def best_searched(costs: Iterable[Cost]) -> list[Cost]:
+    """Of the shipped machines of one kind and area, searched for several networks, the one of least energy times delay.
+
+    Machines of one's own all stay. The costs are those of one network.
+    """
+    best: dict[tuple[object, ...], Cost] = {}
+    for cost in costs:
+        spec = cost.spec
+        searched = searched_for_mm2(spec.name.removesuffix("-shift")) is not None
+        schedule = spec.schedule if isinstance(spec, EyerissSpec) else ""
+        key = (spec.kind, schedule, cost.budget_mm2, spec.dram_bits_per_cycle) if searched else (spec.name, id(cost))
+        if key not in best or cost.product < best[key].product:
+            best[key] = cost
+    return list(best.values())
 
 
 def same_network(fused: Iterable[Cost], unfused: Sequence[Cost]) -> Iterator[Pair]:
@@ -236,6 +284,44 @@ def same_network(fused: Iterable[Cost], unfused: Sequence[Cost]) -> Iterator[Pai
             if ours.stands_beside(rival):
                 pair = _pair(ours, [rival], "same network")
                 yield replace(pair, rival_cycles=rival.costs.total_cycles, rival_energy_uj=rival.costs.total_energy_uj)
+
+
+def bounded(
+    fused: Sequence[Cost], unfused: Sequence[Cost], network: Network, images: Array, say: Say
+) -> Iterator[Pair]:
+    """A fused network over itself on machines that skip every zero, of weights and activations alike.
+
+    No such machine exists: its PEs are :data:`BOUND_PE_SIZE` times those of the sparse machine of equal area, busy
+    :data:`BOUND_USE` of the time, its energy is that of its multiplications and of fetching the weights that are not
+    zero once, and maps never leave the chip.
+
+    Args:
+        fused: On Archons.
+        unfused: On other machines; those that skip zero weights layer by layer give the PEs.
+        network: The unfused one.
+        images: ``[N, C, H, W]`` that give the activations.
+        say: Told what is being done.
+    """
+    pairs = [
+        (ours, rival, spec)
+        for rival in unfused
+        if isinstance(spec := rival.spec, EyerissSpec) and (spec.kind, spec.schedule) == ("sparse", "layers")
+        for ours in fused
+        if ours.stands_beside(rival)
+    ]
+    if not pairs:
+        return
+    say(f"zeros of {network.name}")
+    total = count_network(network, run_network(network, normalise(network, images))).total.nonzero
+    assert total is not None  # counted with an execution
+    for ours, rival, spec in pairs:
+        bits = total.weights * (WORD_BITS + spec.weight_index_bits)
+        cycles = total.multiplications / (spec.array.pes / BOUND_PE_SIZE * BOUND_USE)
+        prices = prices_pj(spec)
+        energy = total.multiplications * prices["multiplications"] + bits * prices["dram_read_bits"]
+        pair = replace(_pair(ours, [rival], BOUND), rival_machine=f"bound at {rival.budget_mm2:g} mm2")
+        moved = bits / (spec.dram_bits_per_cycle or math.inf)
+        yield replace(pair, rival_cycles=max(cycles, moved), rival_energy_uj=energy * 1e-6)
 
 
 def different_networks(fused: Iterable[Cost], compact: Sequence[Cost]) -> Iterator[Pair]:

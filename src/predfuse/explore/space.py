@@ -176,18 +176,21 @@ class Space:
         }
 
 
-def load_space(path: Path, area_mm2: float | None = None) -> Space:
+def load_space(path: Path, area_mm2: float | None = None, network: str | None = None) -> Space:
     """Read a search file.
 
     Args:
         path: The file.
         area_mm2: Area in place of the limits the file states: at most this, and no less than nine tenths of it, which
             smaller machines would waste.
+        network: Name of the network in place of the file's; its other fields stay.
 
     Raises:
         InputError: The file cannot be read, or says something impossible.
     """
     space = parse_space(read_text(path), str(path))
+    if network is not None:
+        space.network = space.network.with_fields({"name": network})
     if area_mm2 is not None:
         if not area_mm2 > 0:
             raise InputError("--area", f"is {area_mm2:g}", "use an area above 0 mm2")

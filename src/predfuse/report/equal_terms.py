@@ -27,6 +27,7 @@ def worst_sentence(equal: EqualTerms) -> str:
 def tables(equal: EqualTerms) -> list[Table]:
     """All tables: same network, different networks, what they reached, and bandwidths."""
     found = [_same_network(name, pairs) for name, pairs in _by_network(equal.same_network)]
+    found += [_bounds(name, pairs) for name, pairs in _by_network(equal.bounds)]
     found += [_different_networks(name, pairs) for name, pairs in _by_network(equal.different_networks)]
     if equal.different_networks:
         found.append(_accuracies(equal.costs))
@@ -76,6 +77,16 @@ def _same_network(name: str, pairs: Sequence[Pair]) -> Table:
     headings = ["fused on", "over unfused on", "mm2", "mm2", "cycles", "unfused", "faster", "energy"]
     caption = f"Same network, {name}: fused over unfused and pruned, equal area"
     return Table(headings, rows, caption, frozenset((0,)), frozenset((0, 1)))
+
+
+def _bounds(name: str, pairs: Sequence[Pair]) -> Table:
+    rows = [
+        [pair.machine, pair.rival_machine, f"{pair.cycles:,.0f}", f"{pair.rival_cycles:,.0f}", *_gains(pair)]
+        for pair in pairs
+    ]
+    headings = ["fused on", "over", "cycles", "bound", "faster", "energy"]
+    caption = f"{name} over itself if every zero weight and activation were skipped (no such machine exists)"
+    return Table(headings, rows, caption, frozenset(), frozenset((0, 1)))
 
 
 def _different_networks(name: str, pairs: Sequence[Pair]) -> Table:
