@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from predfuse.predictor.prepare import PrepareConfig, predictor_parameters, prepare, to_network
     from predfuse.pruning.prune import PruneConfig, prune
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "PrepareConfig",
