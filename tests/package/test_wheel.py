@@ -1,4 +1,4 @@
-"""Wheel and sdist of a clean copy of the checkout, and the newcomer's way: README and start page with the wheel alone."""
+"""Wheel and sdist of a clean copy of the checkout; README and start page run with the wheel alone, as for newcomers."""
 
 from __future__ import annotations
 
