@@ -303,6 +303,12 @@ def test_cache_refuses_other_versions(tmp_path: Path) -> None:
     cache.put("a" * 64, Outcome({"area_mm2": 1.5}))
     assert Cache(tmp_path).get("a" * 64) == Outcome({"area_mm2": 1.5})
     assert cache.get("b" * 64) is None
+    (file,) = tmp_path.glob("aa/*.json")
+    whole = file.read_text()
+    for damaged in (whole.replace("1.5", "1.6"), whole[:-9], "{}"):
+        file.write_text(damaged)
+        with pytest.raises(InputError, match="is damaged"):
+            cache.get("a" * 64)
     (tmp_path / "version.json").write_text(json.dumps({"version": "0.0"}))
     with pytest.raises(InputError, match=f"holds results of version 0.0, this is {model_version()}"):
         Cache(tmp_path)

@@ -84,6 +84,10 @@ def model_version() -> str:
     return f"{__version__}-{found.hexdigest()[:16]}"
 
 
+def _digest(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
 class Cache:
     """Outcomes by content, one JSON file each; written whole or not at all, so that many searches may share it.
 
@@ -122,19 +126,23 @@ class Cache:
         """What is known.
 
         Raises:
-            PredfuseError: The file is damaged.
+            InputError: The file is damaged.
         """
         path = self._path(key)
         if not path.is_file():
             return None
         with reading(str(path), "is damaged", "remove it"):
-            return Outcome(**read_json(path, "is damaged", "remove it"))
+            held = read_json(path, "is damaged", "remove it")
+            if held["sha256"] != _digest(held["outcome"]):
+                raise InputError(str(path), "is damaged (its checksum is another)", "remove it")
+            return Outcome(**held["outcome"])
 
     def put(self, key: str, outcome: Outcome) -> None:
         """Keep an outcome."""
         path = self._path(key)
         path.parent.mkdir(exist_ok=True)
-        write_text_atomically(path, json.dumps(outcome.as_json(), sort_keys=True) + "\n")
+        plain = outcome.as_json()
+        write_text_atomically(path, json.dumps({"outcome": plain, "sha256": _digest(plain)}, sort_keys=True) + "\n")
 
     def __len__(self) -> int:
         return sum(1 for _ in self._folder.glob("??/*.json"))
