@@ -5,6 +5,7 @@ In come arguments of the command line, out go tables, files and exit codes; all 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -51,6 +52,7 @@ COMMANDS = {
     "data": Entry("data:commands", DATA, "List, fetch and check data sets."),
 }
 """All commands in the order in which the help shows them."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def load(name: str) -> Any:
@@ -108,6 +110,22 @@ def options(
     )
 
 
+def in_one_line(error: Exception) -> PredfuseError | None:
+    """What the machine, not the user or the program, is to blame for; None of anything else, which is a fault of ours.
+
+    The last fence: readers and writers name the file and what to do more closely.
+    """
+    if isinstance(error, OSError):
+        where = str(error.filename or "the system")
+        mend = "make room" if error.errno in _FULL else "check the path, its permissions and the space left"
+        return PredfuseError(f"{where}: {error.strerror or error}; {mend}")
+    if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+        return PredfuseError("memory: there is not enough; use a smaller network, or fewer or smaller images")
+    if isinstance(error, RecursionError):
+        return PredfuseError("recursion: something given is nested too deeply; give a simpler one")
+    return None
+
+
 def main() -> None:
     """Run the command line; user mistakes end in one line on standard error and exit code 2, failed work in 1."""
     if os.environ.get("NO_COLOR"):
@@ -115,10 +133,16 @@ def main() -> None:
 
         rich_utils.COLOR_SYSTEM = None  # no bold either
     try:
-        app()
-    except PredfuseError as error:
-        typer.echo(f"predfuse: error: {' '.join(str(error).split())}", err=True)
-        sys.exit(error.exit_code)
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a full disk can still be told
+    except (PredfuseError, OSError, MemoryError, RecursionError, RuntimeError) as error:
+        told = error if isinstance(error, PredfuseError) else in_one_line(error)
+        if told is None:
+            raise
+        typer.echo(f"predfuse: error: {' '.join(str(told).split())}", err=True)
+        sys.exit(told.exit_code)
     except KeyboardInterrupt:
         typer.echo("predfuse: cancelled", err=True)
         sys.exit(130)

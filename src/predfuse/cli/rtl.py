@@ -15,6 +15,7 @@ from predfuse.cli.options import IMAGES_HELP, Count, Csv, Json, Report
 from predfuse.cli.output import Outputs
 from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
+from predfuse.files import require_new_folder
 from predfuse.graph.nodes import Array
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.program import Program
@@ -99,6 +100,7 @@ def generate(
     count: Count = 1,
 ) -> None:
     """Write SystemVerilog, the words of a program, and a test bench: make there needs Verilator only."""
+    require_new_folder(output)
     program, machine, pixels, _ = _load(program_path, images, accelerator, count)
     blocks = write_folder(program, pixels, machine, output)
     typer.echo(f"wrote {output}: {len(blocks)} fused blocks; run make there", err=True)

@@ -17,8 +17,9 @@ from predfuse.cli.output import Outputs
 from predfuse.data.folder import Part
 from predfuse.data.image_sources import ImageSet, load_images
 from predfuse.errors import InputError
+from predfuse.files import require_new_folder
 from predfuse.integer import MachineResult, run_program
-from predfuse.integer.dump import dump_result, require_new_folder
+from predfuse.integer.dump import dump_result
 from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import load_program

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from predfuse.errors import InputError
+from predfuse.files import write_folder_atomically
 from predfuse.graph.nodes import Array
 from predfuse.integer.program import Program
 from predfuse.integer.run import MachineResult
-
-
-def require_new_folder(folder: Path) -> None:
-    """Fail early where a dump cannot be put.
-
-    Raises:
-        InputError: Something is there already, or the folder it would be in is missing.
-    """
-    if folder.exists():
-        raise InputError(str(folder), "exists already", "name a new folder")
-    if not folder.parent.is_dir():
-        raise InputError(str(folder), f"the folder {folder.parent} does not exist", "create it")
 
 
 def dump_result(program: Program, result: MachineResult, folder: Path) -> None:
@@ -39,15 +25,10 @@ def dump_result(program: Program, result: MachineResult, folder: Path) -> None:
     Raises:
         InputError: The folder exists or cannot be written.
     """
-    require_new_folder(folder)
     bits = program.fraction_bits
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    except OSError as error:
-        raise InputError(str(folder), f"cannot be written ({error.strerror})", "choose another path") from error
-    try:
-        entries: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
 
+    def fill(temporary: Path) -> None:
         def write(layer: str, kind: str, array: Array, width: int, fraction_bits: int | None) -> None:
             file = f"{len(entries):03d}.{re.sub(r'[^A-Za-z0-9._-]+', '_', layer)[:80]}.{kind}.npy"
             np.save(temporary / file, array, allow_pickle=False)
@@ -60,9 +41,5 @@ def dump_result(program: Program, result: MachineResult, folder: Path) -> None:
             write(name, "values", result.values[name].astype(np.int16), 16, bits[name])
         document = {"program": program.name, "images": len(result.scores), "files": entries}
         (temporary / "manifest.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except OSError as error:
-        raise InputError(str(folder), f"cannot be written ({error.strerror})", "choose another path") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+    write_folder_atomically(folder, fill)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from predfuse.errors import InputError
+from predfuse.files import write_folder_atomically
 from predfuse.graph.nodes import Array
-from predfuse.integer.dump import require_new_folder
 from predfuse.integer.products import fused_lists
 from predfuse.integer.program import FusedBlock, Program
 
@@ -63,11 +60,9 @@ def write_memory_files(program: Program, folder: Path) -> int:
     Raises:
         InputError: The folder exists or cannot be written.
     """
-    require_new_folder(folder)
-    temporary = None
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-        files: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
+
+    def fill(temporary: Path) -> None:
         header = [f"/* {program.name}: integers of a predfuse program; see manifest.json */", "#include <stdint.h>", ""]
         for layer, name, array in arrays(program):
             words, bits = array.astype(np.int64).ravel(), bits_of(array)
@@ -87,13 +82,8 @@ def write_memory_files(program: Program, folder: Path) -> int:
         document = {"program": program.name, "input_shape": list(program.input_shape), "layers": layers, "files": files}
         (temporary / "manifest.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         (temporary / "program.h").write_text("\n".join(header) + "\n", encoding="utf-8")
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except OSError as error:
-        raise InputError(str(folder), f"cannot be written ({error.strerror})", "choose another path") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+    write_folder_atomically(folder, fill)
     return len(files)
 
 

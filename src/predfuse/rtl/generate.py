@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from predfuse.errors import InputError
+from predfuse.files import require_new_folder, write_folder_atomically
 from predfuse.graph.nodes import Array
-from predfuse.integer.dump import require_new_folder
 from predfuse.integer.program import Program
 from predfuse.rtl.build import SOURCES, VERILATOR_OPTIONS
 from predfuse.rtl.machine import Machine
@@ -58,11 +56,8 @@ def generate(program: Program, images: Array, machine: Machine, folder: Path) ->
     require_new_folder(folder)
     steps = block_steps(program, images, machine)
     files = [f"{index:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:80]}" for index, name in enumerate(steps)]
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    except OSError as error:
-        raise InputError(str(folder), f"cannot be written ({error.strerror})", "choose another path") from error
-    try:
+
+    def fill(temporary: Path) -> None:
         (temporary / "sv").mkdir()
         for source in sorted(SOURCES.glob("*.sv")):
             shutil.copy(source, temporary / "sv")
@@ -80,9 +75,6 @@ def generate(program: Program, images: Array, machine: Machine, folder: Path) ->
             parameters=" ".join(f"-G{name}={value}" for name, value in machine.parameters().items()),
         )
         (temporary / "Makefile").write_text(text)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+
+    write_folder_atomically(folder, fill)
     return files

@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from predfuse.errors import InputError
+
+MAKE_ROOM = "make room; the same command goes on"
+
 
 class Log:
     """Appends entries with the time of writing and what they have in common (values that are None are left out).
@@ -24,5 +28,13 @@ class Log:
         if self._path is None:
             return
         stamped = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **entry, **self._common}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(stamped) + "\n")
+        with self._path.open("ab", buffering=0) as file:
+            whole = file.tell()
+            line = json.dumps(stamped).encode() + b"\n"
+            try:
+                written = file.write(line)
+            except OSError as error:
+                raise InputError(str(self._path), f"cannot be written ({error.strerror})", MAKE_ROOM) from error
+            if written != len(line):  # the disk is full: half a line would make the log unreadable
+                file.truncate(whole)
+                raise InputError(str(self._path), "cannot be written (no space left)", MAKE_ROOM)

@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +77,8 @@ def _locked(folder: Path) -> Iterator[None]:
             what = f"is being trained in{f' by process {by}' if by else ''}"
             raise InputError(str(folder), what, "wait for it, or choose another folder") from error
         file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with suppress(OSError):  # on a full disk only the message above says less
+            os.write(file.fileno(), b"%d\n" % os.getpid())
         for abandoned in folder.glob(".*.tmp"):  # what a process killed while it wrote has left
             abandoned.unlink(missing_ok=True)
         yield
