@@ -136,7 +136,7 @@ def scatter(title: str, points: Sequence[Point], x_title: str, y_title: str) -> 
     """
     if not points or any(not point.x > 0 for point in points):
         raise InputError("figure", "has no points, or an x that is not above 0", "give points")
-    left, right, top, bottom = 64.0, 560.0, 44.0, 300.0
+    left, right, top, bottom = 64.0, 560.0, 60.0, 310.0
     logs = [math.log10(point.x) for point in points]
     first, last = min(logs) - 0.12, max(logs) + 0.12
     low, high = min(p.low for p in points), max(p.high for p in points)
@@ -153,9 +153,9 @@ def scatter(title: str, points: Sequence[Point], x_title: str, y_title: str) -> 
         value = low + (high - low) * number / 4
         y = place(points[0].x, value)[1]
         drawing.line([(left, y), (right, y)], PALE)
-        drawing.text(left - 6, y + 4, f"{value:.3g}", 11, GREY, "end")
+        drawing.text(left - 6, y + 4, f"{value:.4g}", 11, GREY, "end")
     for exponent in range(math.floor(first), math.ceil(last) + 1):
-        for factor in (1, 2, 5):
+        for factor in (1, 1.5, 2, 3, 5, 7):
             value = factor * 10.0**exponent
             if first <= math.log10(value) <= last:
                 x = place(value, low)[0]
