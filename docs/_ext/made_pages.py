@@ -15,19 +15,27 @@ from predfuse.hardware.template import FOLLOW, TOGETHER
 from predfuse.training.describe import fields_page
 
 PAGES = Path(__file__).parents[1] / "reference" / "made"
+HIDDEN = "\ue000"
+"""Stands for a colon while Napoleon reads."""
 
 
 def setup(app: Sphinx) -> Mapping[str, bool]:
     """Called by Sphinx."""
     app.connect("builder-inited", lambda _: write_pages(PAGES))
-    app.connect("autodoc-process-docstring", _keep_colons, priority=400)
+    app.connect("autodoc-process-docstring", _hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", _show_colons, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _keep_colons(_app: Sphinx, what: str, _name: str, _thing: Any, _options: Any, lines: list[str]) -> None:
-    """Napoleon takes the words before a colon in an attribute's first line for its type; so that is an empty one."""
+def _hide_colons(_app: Sphinx, what: str, _name: str, _thing: Any, _options: Any, lines: list[str]) -> None:
+    """Napoleon takes the words before a colon in an attribute's docstring for its type; so it sees none."""
     if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
+        lines[:] = [line.replace(":", HIDDEN) for line in lines]
+
+
+def _show_colons(_app: Sphinx, what: str, _name: str, _thing: Any, _options: Any, lines: list[str]) -> None:
+    if what in ("attribute", "data", "property"):
+        lines[:] = [line.replace(HIDDEN, ":") for line in lines]
 
 
 def write_pages(folder: Path) -> None:
