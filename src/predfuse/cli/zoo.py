@@ -129,6 +129,27 @@ def add(
     typer.echo(f"wrote {zoo.ship(run, name, weights=weights, commit=commit)}")
 
 
+@commands.command("push")
+def push(
+    run: Annotated[str, typer.Argument(help="Name in the zoo, or a folder with a card.json.", metavar="RUN")],
+    destination: Annotated[
+        str, typer.Argument(help="hf://OWNER/NAME on the Hugging Face hub, or a new folder.", metavar="DESTINATION")
+    ],
+) -> None:
+    """Send a run's checkpoints, facts and a model card to a hub repository; a new repository is private."""
+    typer.echo(f"wrote {zoo.push(run, destination)}")
+
+
+@commands.command("pull")
+def pull(
+    source: Annotated[str, typer.Argument(help="hf://OWNER/NAME on the Hugging Face hub, or a folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.")],
+) -> None:
+    """Fetch a run from a hub repository and verify every file; nothing is written if one is not as its card says."""
+    entries = zoo.pull(source, output)
+    typer.echo(f"{output}: {', '.join(entry.stage for entry in entries if entry.file is not None)}")
+
+
 @commands.command("cost")
 def cost(
     network: Annotated[str, typer.Argument(help="Registered name.", metavar="NETWORK")] = "fusionet",

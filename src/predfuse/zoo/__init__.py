@@ -15,6 +15,7 @@ from predfuse.zoo.catalogue import (
     stages,
     summaries,
 )
+from predfuse.zoo.hub import pull, push
 from predfuse.zoo.ship import ship
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "check",
     "folder",
     "names",
+    "pull",
+    "push",
     "root",
     "ship",
     "stages",

@@ -122,10 +122,15 @@ def stages(where: Path | None = None) -> list[Stage]:
         InputError: A card is not of this version's form.
     """
     base = where or root()
-    return [stage for name in names(base) for stage in _read_card(base / name / CARD)]
+    return [stage for name in names(base) for stage in read_card(base / name / CARD)]
 
 
-def _read_card(path: Path) -> list[Stage]:
+def read_card(path: Path) -> list[Stage]:
+    """The facts of one run.
+
+    Raises:
+        InputError: The card is not of this version's form.
+    """
     what, mend = "is no card of a training run", "make it with predfuse zoo add"
     with reading(str(path), what, mend):
         return [Stage(**entry) for entry in read_json(path, what, mend)]
