@@ -49,6 +49,7 @@ autodoc_default_options = {"members": True, "exclude-members": "__init__, __new_
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
+napoleon_custom_sections = ["Source"]
 python_use_unqualified_type_names = True
 
 myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline"]

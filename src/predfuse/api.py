@@ -60,6 +60,9 @@ def load(
     Raises:
         InputError: It is none of these, the file is unusable, or the module cannot be traced.
 
+    Source:
+        Forms of files: docs/reference/files.md.
+
     Example:
         >>> predfuse.load("fusionet-s").input_shape
         (3, 32, 32)
@@ -85,6 +88,9 @@ def trace(
         UnsupportedError: Some operations cannot be expressed; all of them are listed.
         InputError: The example does not fit, or the module mixes images or changes from call to call.
         PredfuseError: The network does not give what the module gives.
+
+    Source:
+        What is understood and what is a block: docs/how-to/tracing.md.
 
     Example:
         >>> traced = predfuse.trace(model, images)
@@ -127,6 +133,9 @@ def compile(
     Raises:
         UnsupportedError: The model has operations a program cannot hold; all of them are listed.
         InputError: Images that do not fit, or a layer that cannot be exact.
+
+    Source:
+        The arithmetic of programs: docs/reference/program.md.
 
     Example:
         >>> program = predfuse.compile(prepared, images)
@@ -181,6 +190,9 @@ def run(
     Raises:
         InputError: Images that do not fit, an unknown layer, machine or mode, or one that does not apply.
 
+    Source:
+        Networks: docs/explanation/arithmetic.md; programs: docs/reference/program.md.
+
     Example:
         >>> predfuse.run(program, images).scores.shape
         (16, 3)
@@ -208,6 +220,9 @@ def count(what: Network | Stored, images: Images | None = None) -> NetworkCounts
 
     Raises:
         InputError: Images that do not fit, or a program: count the network it was compiled from.
+
+    Source:
+        docs/explanation/arithmetic.md, Operations.
 
     Example:
         >>> counts = predfuse.count("fusionet-s", pixels)
@@ -244,6 +259,9 @@ def simulate(
     Raises:
         InputError: Unknown accelerator or fidelity, images missing or of another size, or a layer the machine cannot
             run.
+
+    Source:
+        docs/explanation/accelerators.md (paper), docs/explanation/archon.md (cycle).
 
     Example:
         >>> result = predfuse.simulate(program, "archon", "cycle", images[:2])
@@ -285,6 +303,9 @@ def export(
         InputError: The path cannot be written, or form or format do not fit.
         PredfuseError: The exported network gives other values.
 
+    Source:
+        docs/how-to/export.md.
+
     Example:
         >>> check = predfuse.export("fusionet-s", folder / "fusionet-s.pt2")
         >>> (folder / "fusionet-s.pt2").exists()
@@ -307,6 +328,9 @@ def analyze(what: Network | Stored, pointwise: float = 0.2, depthwise: float = 0
 
     Raises:
         InputError: A share lies outside 0..1, or a machine cannot run a layer.
+
+    Source:
+        docs/how-to/tracing.md, Reading an analysis.
 
     Example:
         >>> [block.name for block in predfuse.analyze("fusionet-s").gaining][:2]

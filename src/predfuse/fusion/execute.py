@@ -146,7 +146,11 @@ def run_plan(
     progress: Callable[[int], None] | None = None,
     workers: int = 1,
 ) -> ExecutionResult:
-    """Run a prepared network; arguments and errors as of :func:`run_network`."""
+    """Run a prepared network; arguments as of :func:`run_network`.
+
+    Raises:
+        InputError: Images of the wrong shape or with NaN, or an unknown node name.
+    """
     network = plan.network
     _check_images(network, images)
     unknown = sorted(set(keep) - plan.executions.keys())

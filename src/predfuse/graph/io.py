@@ -124,7 +124,11 @@ def _decode_node(encoded: Any, tensors: dict[str, Array]) -> Node:
 def decode_fields(
     cls: type, encoded: dict[str, Any], where: str, prefix: str, tensors: dict[str, Array]
 ) -> dict[str, Any]:
-    """Constructor arguments of ``cls``: JSON fields checked against their annotations, arrays taken from tensors."""
+    """Constructor arguments of ``cls``: JSON fields checked against their annotations, arrays taken from tensors.
+
+    Raises:
+        InputError: A field or tensor is missing, unknown, or of another type.
+    """
     hints = _hints(cls)
     arrays = {name for name, hint in hints.items() if hint == Array}
     require_fields(where, encoded, set(hints) - arrays)
@@ -162,7 +166,11 @@ def require_fields(where: str, encoded: dict[str, Any], wanted: set[str]) -> Non
 
 
 def typed(where: str, value: Any, hint: Any) -> Any:
-    """``value`` as the annotated type: JSON lists become tuples, whole numbers may stand for floats."""
+    """``value`` as the annotated type: JSON lists become tuples, whole numbers may stand for floats.
+
+    Raises:
+        InputError: It is of another type.
+    """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and isinstance(value, list):
         if arguments[-1] is Ellipsis:

@@ -47,6 +47,9 @@ def layerwise_loss(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         InputError: The model has no predictors.
 
+    Source:
+        docs/explanation/zoo.md, Recipe.
+
     Example:
         >>> predfuse.layerwise_loss(prepared, images).backward()
     """

@@ -92,6 +92,9 @@ def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Pre
         InputError: No block can be prepared, the model already is, a named block does not exist, or (unless allowed)
             the model has operations a network cannot hold.
 
+    Source:
+        The predictor: docs/explanation/arithmetic.md; how it is put in: docs/how-to/own_network.md.
+
     Example:
         >>> done = predfuse.prepare(model, predfuse.PrepareConfig(), images)
         >>> optimizer = torch.optim.Adam(model.parameters())
@@ -165,6 +168,15 @@ def warn_too_large(blocks: Iterable[Bottleneck]) -> None:
 def predictor_parameters(model: nn.Module) -> list[nn.Parameter]:
     """The trainable parameters of a prepared model's predictors, for an optimiser or a learning rate of their own.
 
+    Args:
+        model: A model after :func:`prepare`, or a registered network with predictors; of any other the list is empty.
+
+    Raises:
+        AttributeError: ``model`` is no module.
+
+    Source:
+        docs/how-to/own_network.md, What prepare does.
+
     Example:
         >>> optimizer = torch.optim.Adam(predfuse.predictor_parameters(prepared), 0.02)
     """
@@ -196,6 +208,9 @@ def to_network(
 
     Raises:
         InputError: The model has operations a network cannot hold, or the facts do not fit it.
+
+    Source:
+        docs/explanation/arithmetic.md, Predictor.
 
     Example:
         >>> [block.predictor is not None for block in predfuse.to_network(prepared, images).bottlenecks()]

@@ -179,6 +179,9 @@ def prune_model(model: nn.Module, images: Tensor | None = None, config: PruneCon
     Raises:
         InputError: The model has no block, is pruned already, or cannot be traced; no made-up image fits it.
 
+    Source:
+        docs/how-to/own_network.md, What prune does.
+
     Example:
         >>> pruning = predfuse.prune(model, images, predfuse.PruneConfig(schedule=1000))  # doctest: +SKIP
         >>> loss.backward(); optimizer.step(); pruning.step()  # doctest: +SKIP
