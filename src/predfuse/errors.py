@@ -21,5 +21,11 @@ class InputError(PredfuseError, ValueError):
     exit_code = 2
 
     def __init__(self, where: str, what: str, mend: str) -> None:
+        where = printable(where)
         self.where, self.what, self.mend = where, what, mend
         super().__init__(f"{where}: {what}; {mend}")
+
+
+def printable(text: str) -> str:
+    """A name that comes from outside, without line breaks and controls of the terminal: those are written out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

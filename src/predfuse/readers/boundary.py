@@ -18,6 +18,8 @@ JSON_BYTES = 64 * 1024 * 1024
 FILE_BYTES = 8 * 1024**3
 """Most any file may hold."""
 _SHOWN = 160
+_STEP = 1024**2
+"""Bytes read at once: Python allocates all that is asked for, however small the file."""
 
 
 @contextmanager
@@ -84,10 +86,13 @@ def read_bytes(path: Path, limit_bytes: int = FILE_BYTES, mend: str = AGAIN) -> 
     """
     require_size(path, limit_bytes)
     with reading(str(path), "is no readable file", mend), path.open("rb") as file:
-        content = file.read(limit_bytes + 1)  # a device or pipe has no size to know beforehand
-    if len(content) > limit_bytes:
-        raise _too_large(path, limit_bytes)
-    return content
+        parts, size = [], 0
+        while part := file.read(_STEP):  # a device or pipe has no size to know beforehand
+            size += len(part)
+            if size > limit_bytes:
+                raise _too_large(path, limit_bytes)
+            parts.append(part)
+        return b"".join(parts)
 
 
 def read_text(path: Path, limit_bytes: int = DOCUMENT_BYTES, mend: str = AGAIN) -> str:

@@ -14,19 +14,32 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from predfuse.errors import InputError
+from predfuse.errors import InputError, printable
 from predfuse.readers.boundary import AGAIN, DOCUMENT_BYTES, JSON_BYTES, read_bytes, read_text, reading
 
 MAX_NODES = 100_000
 """Most values a YAML document may hold, with every alias written out."""
 MAX_WHOLE = 2**64
+MAX_DEPTH = 100
+"""Deepest nesting of a YAML document."""
 _MERGE = "tag:yaml.org,2002:merge"
 _CORRECT = "correct the file"
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, refusing a key given twice (plain YAML would keep the last and drop the first)."""
+    """PyYAML's safe loader, refusing a key given twice (plain YAML would keep the last and drop the first).
+
+    Nesting is limited while the text is scanned, which takes time that grows with the square of the depth.
+    """
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803 - PyYAML's name
+        _require_shallow(self.flow_level)
+        super().fetch_flow_collection_start(TokenClass)
+
+    def add_indent(self, column: int) -> bool:
+        _require_shallow(len(self.indents))
+        return bool(super().add_indent(column))
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -97,6 +110,11 @@ def require_mapping(where: str, value: Any) -> dict[str, Any]:
         if not isinstance(key, str):
             raise InputError(where, f"has the key {key!r}, which is no text", "quote or correct it")
     return value
+
+
+def _require_shallow(depth: int) -> None:
+    if depth >= MAX_DEPTH:
+        raise yaml.YAMLError("nested too deeply")
 
 
 def _require_small(where: str, root: yaml.Node) -> None:
@@ -213,7 +231,7 @@ def validated(model: type[Model], raw: Any, where: str, mend: str = "correct the
             return model.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(str(step)[:60] for step in first["loc"]) or "document"
+            key = ".".join(printable(str(step)[:60]) for step in first["loc"]) or "document"
             if first["type"] == "extra_forbidden":
                 raise InputError(where, f"{key} is not a known key", "remove or rename it") from error
             raise InputError(where, f"{key} {first['msg'][:1].lower()}{first['msg'][1:]}", mend) from error
