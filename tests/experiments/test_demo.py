@@ -28,6 +28,7 @@ from predfuse.report.compare import headline
 from predfuse.report.demo import page
 from predfuse.report.demo_tables import pruned_comparison, terminal
 from predfuse.report.page import render
+from predfuse.report.terminal import show
 from predfuse.training.checkpoint import read_tensors, save_checkpoint, write_tensors
 from predfuse.training.pruning import Pruner
 
@@ -146,7 +147,8 @@ def test_progress_ends_complete(runs: tuple[Path, Path]) -> None:
 def test_terminal_fits_eighty_columns(result: demo.DemoResult) -> None:
     console = Console(width=80)
     with console.capture() as captured:
-        console.print(terminal(result))
+        for part in terminal(result):
+            show(part, console)
     text = captured.get()
     assert "…" not in text
     for word in (

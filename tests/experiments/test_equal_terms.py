@@ -39,6 +39,7 @@ from predfuse.hardware.result import Simulation, SimulationResult, StageResult
 from predfuse.hardware.spec import load_spec
 from predfuse.report import equal_terms as report
 from predfuse.report.compare import render_report, terminal_tables
+from predfuse.report.terminal import show
 from predfuse.training.runs import load_run
 
 SHARES = st.integers(500, 999).map(lambda value: value / 1000)
@@ -155,7 +156,7 @@ def test_tables_fit_eighty_columns_and_the_worst_stands_first(result: CompareRes
     console = Console(width=80)
     with console.capture() as captured:
         for shown in terminal_tables(result):
-            console.print(shown)
+            show(shown, console)
     text = captured.get()
     assert "…" not in text and text.index("Same network") < text.index("The published pairs")
     html = render_report(result)
@@ -165,7 +166,7 @@ def test_tables_fit_eighty_columns_and_the_worst_stands_first(result: CompareRes
     long = dataclasses.replace(result, equal=dataclasses.replace(result.equal, different_networks=(pair,)))
     with console.capture() as captured:
         for shown in terminal_tables(long):
-            console.print(shown)
+            show(shown, console)
     assert "sparse-depth-first-1.7" in captured.get()
     assert html.index("On equal terms") < html.index("As published")
     assert result.equal is not None

@@ -199,7 +199,7 @@ def test_the_documentation_states_what_comes_out(result: Reproduction) -> None:
             cells = [f"{total.published_energy_uj:,.2f}", f"{total.energy_uj:,.2f}"]
             ratio = f"{total.energy_uj / total.published_energy_uj:.3f}"
             assert f"| {total.network} on {total.accelerator} | {' | '.join(cells)} | {ratio} |" in text
-    for row in energy_difference_table(result)[1]:
+    for row in energy_difference_table(result).rows:
         name, published_uj, ours_uj, _, share = row
         if (
             name.startswith(("mobilenetv2-fused, ", "fusionet, ", "mobilenetv2 on dense, depth"))

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from predfuse.report import charts
-from predfuse.report.page import Chart, Gallery, Page, Picture, Section, Table, Tile, Tiles, render
+from predfuse.report.page import Chart, Gallery, Page, Picture, Section, Tile, Tiles, render
+from predfuse.report.table import Table
 
 NASTY = '</script><b>"&'
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from predfuse.report.terminal import count, percent, ratio, table
+from predfuse.report.table import Table, count, optional
+from predfuse.report.terminal import show
 
 FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
@@ -37,15 +38,31 @@ def test_counts_are_right_to_three_digits(value: float) -> None:
     assert float(number) < 1000 or prefix == "T"
 
 
-def test_shares_and_factors() -> None:
-    assert percent(0.12345) == "12.3%"
-    assert percent(0.12345, 2) == "12.35%"
-    assert ratio(9.4999) == "9.5x"
+def test_a_missing_number_shows_what_stands_for_it() -> None:
+    assert optional(1234.5, ",.1f") == "1,234.5"
+    assert optional(None, ",.1f", "-") == "-"
 
 
-def test_table_shows_every_cell() -> None:
+TABLE = Table(("block", "count"), [["b1 [0, 1]", "12"], ["total", "34"]], "Title", frozenset((1,)))
+
+
+def test_the_terminal_shows_every_cell_and_reads_no_markup_in_it() -> None:
     console = Console(width=60)
     with console.capture() as captured:
-        console.print(table("Title", ("block", "count"), [["b1", "12"], ["total", "34"]], strong_rows=(1,)))
+        show(TABLE, console)
+        show("a [bold]paragraph[/bold]", console)
     words = captured.get().split()
-    assert [word for word in words if word.isalnum()] == ["Title", "block", "count", "b1", "12", "total", "34"]
+    assert [word for word in words if word.isalnum()] == ["Title", "block", "count", "b1", "12", "total", "34", "a"]
+    assert "[0, 1]" in captured.get() and "[bold]paragraph[/bold]" in captured.get()
+
+
+def test_a_wide_table_fits_eighty_columns() -> None:
+    columns = [f"column {number}" for number in range(10)]
+    console = Console(width=80)
+    with console.capture() as captured:
+        show(Table(columns, [["1,234"] * 10]), console)
+    assert max(map(len, captured.get().splitlines())) <= 80 and captured.get().count("1,234") == 10
+
+
+def test_markdown_aligns_text_and_numbers() -> None:
+    assert TABLE.markdown() == "| block | count |\n| --- | ---: |\n| b1 [0, 1] | 12 |\n| total | 34 |\n"

@@ -57,11 +57,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def load(name: str) -> Any:
     """The real command called ``name``, its module imported."""
+    from predfuse.cli.groups import expand_all
+
     module, _, attribute = COMMANDS[name].place.partition(":")
     target = getattr(importlib.import_module(f"predfuse.cli.{module}"), attribute)
     if not isinstance(target, typer.Typer):
         function, target = target, typer.Typer(add_completion=False)
         target.command(name)(function)
+    expand_all(target)
     target.pretty_exceptions_enable = False
     command = typer.main.get_command(target)
     command.name = name

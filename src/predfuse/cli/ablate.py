@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from predfuse.cli.options import Csv, Device, Json, OutputFolder, Report
+from predfuse.cli.options import Device, OutputFolder
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.experiments.ablation import plan_ablation, run_ablation
@@ -22,20 +22,18 @@ def ablate(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Variants trained at the same time.")] = 1,
     device: Device = "auto",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what is left to train.")] = False,
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Train variants of one configuration and compare accuracy, cycles and energy.
 
     Stages that variants have in common are trained once. ablation.csv and ablation.json are brought up to date after
     every variant.
     """
-    outputs = Outputs(json_path, csv_path, report)
     if plan:
         shares, hours = plan_ablation(variants, output, jobs)
         figures = [{"variant": name, "share_of_the_work": share} for name, share in shares]
-        outputs.emit("What is left to train", figures, figures, lambda shown: shown.print(plan_table(shares, hours)))
+        outputs.emit("What is left to train", figures, figures, [plan_table(shares, hours)])
         return
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -50,5 +48,5 @@ def ablate(
         device,
     )
     figures = [asdict(row) for row in rows]
-    outputs.emit("Ablation", figures, figures, lambda shown: shown.print(table_of(rows)))
+    outputs.emit("Ablation", figures, figures, [table_of(rows)])
     typer.echo(f"wrote {output / 'ablation.csv'} and {output / 'ablation.json'}", err=True)

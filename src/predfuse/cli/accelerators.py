@@ -2,109 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import BaseModel
-from rich.console import Console
 
-from predfuse.cli.options import Csv, Json, Report
 from predfuse.cli.output import STDOUT, Outputs, write
 from predfuse.errors import InputError
 from predfuse.hardware.area import area_items, total_area_um2
 from predfuse.hardware.spec import load_spec, names
 from predfuse.hardware.template import commented_yaml
-from predfuse.report.terminal import table, text_columns
+from predfuse.report.table import Table
 
 commands = typer.Typer()
 
 
 @commands.callback(invoke_without_command=True)
-def list_accelerators(
-    context: typer.Context, json_path: Json = None, csv_path: Csv = None, report: Report = None
-) -> None:
+def list_accelerators(context: typer.Context, *, outputs: Outputs) -> None:
     """List the accelerators, or show one; areas include the mask buffer."""
     if context.invoked_subcommand is not None:
         return
-    outputs = Outputs(json_path, csv_path, report)
-    figures: list[dict[str, Any]] = []
+    figures, rows = [], []
     for name in names():
         spec = load_spec(name)
+        pes, area = spec.array.pes, total_area_um2(spec, with_mask_buffer=True)
         figures.append(
             {
                 "name": name,
                 "kind": spec.kind,
-                "pes": spec.array.pes,
+                "pes": pes,
                 "clock_mhz": spec.clock_mhz,
-                "area_um2": total_area_um2(spec, with_mask_buffer=True),
+                "area_um2": area,
                 "description": spec.description,
             }
         )
-
-    def show(console: Console) -> None:
-        rows = [
-            [
-                row["name"],
-                row["kind"],
-                str(row["pes"]),
-                f"{row['clock_mhz']:g}",
-                f"{row['area_um2'] * 1e-6:.3f}",
-                row["description"],
-            ]
-            for row in figures
-        ]
-        headings = ["name", "kind", "PEs", "MHz", "mm2", "description"]
-        console.print(text_columns(table("Accelerators", headings, rows), 1, 5))
-        console.print(
-            "predfuse accelerators show NAME              # all fields; a YAML file works wherever NAME does\n"
-            "predfuse accelerators new --from NAME -o my.yaml  # a commented file to begin with",
-            soft_wrap=True,
-        )
-
-    outputs.emit("Accelerators", figures, figures, show)
+        rows.append([name, spec.kind, str(pes), f"{spec.clock_mhz:g}", f"{area * 1e-6:.3f}", spec.description])
+    headings = ["name", "kind", "PEs", "MHz", "mm2", "description"]
+    hints = (
+        "predfuse accelerators show NAME              # all fields; a YAML file works wherever NAME does",
+        "predfuse accelerators new --from NAME -o my.yaml  # a commented file to begin with",
+    )
+    shown = Table(headings, rows, "Accelerators", text_columns=frozenset((0, 1, 5)))
+    outputs.emit("Accelerators", figures, figures, [shown, hints])
 
 
 @commands.command("show")
 def show_accelerator(
     name: Annotated[str, typer.Argument(help="A shipped accelerator or a YAML file.", metavar="NAME")],
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Print every field of an accelerator with its unit, and its area by component."""
-    outputs = Outputs(json_path, csv_path, report)
     spec = load_spec(name)
-    fields = _fields(spec)
+    fields = list(_fields(spec))
     items = area_items(spec)
     published, whole = total_area_um2(spec), total_area_um2(spec, with_mask_buffer=True)
-
-    def show(console: Console) -> None:
-        console.print(text_columns(table(spec.name, ["field", "value", "what it is"], fields), 2))
-        rows = [
-            [
-                item.component + ("" if item.in_total else " (not in the total)"),
-                f"{item.count:,}",
-                f"{item.each_um2:,.2f}",
-                f"{item.area_um2:,.1f}",
-            ]
-            for item in items
+    rows = [
+        [
+            item.component + ("" if item.in_total else " (not in the total)"),
+            f"{item.count:,}",
+            f"{item.each_um2:,.2f}",
+            f"{item.area_um2:,.1f}",
         ]
-        rows.append(["total", "", "", f"{published:,.1f}"])
-        if whole != published:
-            rows.append(["total with mask buffer", "", "", f"{whole:,.1f}"])
-        strong = [place for place, row in enumerate(rows) if row[0].startswith("total")]
-        console.print(table("Area", ["component", "count", "um2 each", "um2"], rows, strong))
-
+        for item in items
+    ]
+    rows.append(["total", "", "", f"{published:,.1f}"])
+    if whole != published:
+        rows.append(["total with mask buffer", "", "", f"{whole:,.1f}"])
     figures = {
         "specification": spec.model_dump(mode="json"),
         "area": [{**asdict(item), "area_um2": item.area_um2} for item in items],
         "area_um2": whole,
         "area_without_mask_buffer_um2": published,
     }
+    tables = [
+        Table(["field", "value", "what it is"], fields, spec.name, text_columns=frozenset((0, 2))),
+        Table(["component", "count", "um2 each", "um2"], rows, "Area", frozenset(range(len(items), len(rows)))),
+    ]
     table_rows = [dict(zip(("field", "value", "what_it_is"), row, strict=True)) for row in fields]
-    outputs.emit(spec.name, figures, table_rows, show)
+    outputs.emit(spec.name, figures, table_rows, tables)
 
 
 @commands.command("new")
@@ -121,19 +100,12 @@ def new_accelerator(
         typer.echo(f"wrote {output}", err=True)
 
 
-def _fields(part: BaseModel, prefix: str = "") -> list[list[str]]:
+def _fields(part: BaseModel, prefix: str = "") -> Iterator[list[str]]:
     """Dotted name, value and documentation of every field, nested parts expanded."""
-    rows = []
     for name, field in type(part).model_fields.items():
         value = getattr(part, name)
         if isinstance(value, BaseModel):
-            rows += _fields(value, f"{prefix}{name}.")
+            yield from _fields(value, f"{prefix}{name}.")
         else:
-            rows.append(
-                [prefix + name, f"{value:,}" if isinstance(value, int) else str(value), _sentence(field.description)]
-            )
-    return rows
-
-
-def _sentence(text: str | None) -> str:
-    return " ".join((text or "").split())
+            text = f"{value:,}" if isinstance(value, int) else str(value)
+            yield [prefix + name, text, " ".join((field.description or "").split())]

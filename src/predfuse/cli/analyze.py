@@ -6,45 +6,31 @@ from typing import Annotated
 
 import typer
 
-from predfuse.cli.options import (
-    Accelerators,
-    AllowUnsupported,
-    Csv,
-    Input,
-    Json,
-    Report,
-    Source,
-    Weights,
-    module_options,
-)
+from predfuse.cli.options import Accelerators, AllowUnsupported, Source
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.experiments.analyze import analyze as analyze_network
 from predfuse.report.analyze import page, terminal
 from predfuse.report.page import render
 from predfuse.report.terminal import console
-from predfuse.sources import open_source
+from predfuse.sources import ModuleOptions, open_source
 
 
 def analyze(
     source: Source,
-    weights: Weights = None,
-    input_shape: Input = None,
     allow_unsupported: AllowUnsupported = False,
     keep: Annotated[
         str, typer.Option("--keep", help="Shares of 1x1 and of depthwise weights the pruned forms keep.")
     ] = "0.2,0.3",
     accelerators: Accelerators = None,
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    module: ModuleOptions,
+    outputs: Outputs,
 ) -> None:
     """Say what fusion would buy on a network: every block, its operations and cycles, and what to change."""
-    outputs = Outputs(json_path, csv_path, report)
     pointwise, depthwise = _shares(keep)
-    options = module_options(weights, input_shape)
     with console(stderr=True).status(f"Analyzing {source}"):
-        network, ledger = open_source(source, options, allow_unsupported=allow_unsupported)
+        network, ledger = open_source(source, module, allow_unsupported=allow_unsupported)
         analysis = analyze_network(
             network,
             ledger,
@@ -58,7 +44,7 @@ def analyze(
         f"What fusion buys on {network.name}",
         figures,
         figures["blocks"],
-        lambda shown: shown.print(terminal(analysis)),
+        terminal(analysis),
         lambda: render(page(analysis)),
     )
 

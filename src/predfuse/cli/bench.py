@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from predfuse.cli.options import Count, Csv, Json, Report
+from predfuse.cli.options import Count
 from predfuse.cli.output import Outputs
 from predfuse.errors import PredfuseError
 from predfuse.experiments import bench as benchmark
 from predfuse.experiments.contenders import SHIPPED_RUN
+from predfuse.report.table import Table
 from predfuse.report.terminal import console
 
 
@@ -22,28 +22,21 @@ def bench(
     ] = None,
     count: Count = 100,
     full_size: Annotated[bool, typer.Option(help="Also time the full-size FusioNet in integers.")] = True,
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Time prediction, training, the fused network, integers with cycles against limits; exit 1 if too slow."""
-    outputs = Outputs(json_path, csv_path, report)
     with console(stderr=True).status("Timing on one core"):
         result = benchmark.run_bench(run or SHIPPED_RUN, count, full_size=full_size)
     rows = _rows(result)
     title = f"{result.network}, {result.images} images, one core"
-    table = Table(title=title)
-    table.add_column("how")
-    for heading in ("images/s", "time over vanilla", "limit"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    outputs.emit(title, result.as_json(), rows, lambda shown: shown.print(table))
+    table = Table(("how", "images/s", "time over vanilla", "limit"), [list(row.values()) for row in rows], title)
+    outputs.emit(title, result.as_json(), rows, [table])
     if result.missed:
         raise PredfuseError("too slow: " + "; ".join(result.missed))
 
 
-def _rows(result: benchmark.BenchResult) -> list[dict[str, Any]]:
+def _rows(result: benchmark.BenchResult) -> list[dict[str, str]]:
     """How, images per second, time over vanilla, and the limit."""
     vanilla, predicted = result.vanilla, result.predicted
     limit = f"at most {benchmark.MAX_PREDICTED_RATIO:.2f}"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from predfuse.cli.options import Accelerators, Count, Csv, Json, Report, Root
+from predfuse.cli.options import Accelerators, Count, Root
 from predfuse.cli.output import Outputs, write
 from predfuse.errors import InputError
-from predfuse.experiments.compare import CompareResult
 from predfuse.experiments.compare import compare as run_comparison
 from predfuse.hardware.cycle.trace import chrome_trace
 from predfuse.report.compare import headlines, render_report, terminal_tables
+from predfuse.report.table import Table
 from predfuse.report.terminal import console
 
 TABLES = ("same_network", "bounds", "different_networks", "bandwidths", "machines")
@@ -29,9 +29,6 @@ def compare(
     ] = "shipped",
     fidelity: Annotated[str, typer.Option(help="cycle: what a real machine takes. paper: closed forms.")] = "cycle",
     count: Count = 100,
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Also write the best machine's timeline for ui.perfetto.dev.")
     ] = None,
@@ -52,12 +49,14 @@ def compare(
     curves: Annotated[
         bool, typer.Option("--curves", help="All areas of the shipped machines, and DRAM of 64 to 1,024 bits a cycle.")
     ] = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Fused networks beside themselves unfused, beside others, and as published: accuracy, cycles, energy, area.
 
     The published networks take at most four images.
     """
-    outputs = Outputs(json_path, csv_path, report, text=trace)
+    outputs = replace(outputs, text=trace)
     if trace is not None and fidelity == "paper":
         raise InputError("--trace", "needs cycle fidelity", "leave out --fidelity paper")
     with console(stderr=True).status("comparing") as status:
@@ -77,13 +76,9 @@ def compare(
         write(trace, json.dumps(chrome_trace(result.best.run)) + "\n")
     figures = result.as_json()
     rows = [{"table": name, **row} for name in TABLES for row in figures.get(name, ())]
-    outputs.emit("Comparison", figures, rows, lambda shown: _print(result, shown), lambda: render_report(result))
-
-
-def _print(result: CompareResult, console: Console) -> None:
-    for shown in terminal_tables(result):
-        console.print(shown)
-    for sentence in headlines(result):
-        console.print(sentence, highlight=False)
-    for note in result.notes:
-        console.print(f"Note: {note}", highlight=False)
+    parts: list[str | Table] = [
+        *terminal_tables(result),
+        *headlines(result),
+        *(f"Note: {note}" for note in result.notes),
+    ]
+    outputs.emit("Comparison", figures, rows, parts, lambda: render_report(result))

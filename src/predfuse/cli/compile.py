@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from predfuse.cli.options import (
-    CalibrationCount,
-    CalibrationImages,
-    Csv,
-    Input,
-    Json,
-    Mean,
-    Output,
-    Report,
-    Size,
-    Source,
-    Std,
-    Weights,
-    module_options,
-    require_size,
-)
+from predfuse.cli.options import CalibrationCount, CalibrationImages, Output, Size, Source, require_size
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.files import sha256_of_file
 from predfuse.hardware.cycle.warn_unpruned import warn_unpruned
-from predfuse.integer import MachineResult, run_program
+from predfuse.integer import run_program
 from predfuse.integer.agreement import Agreement, compile_and_compare
 from predfuse.integer.calibration_images import calibration_images
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.products import fused_lists
 from predfuse.integer.program import FusedBlock, Layout, Program
 from predfuse.integer.program_io import save_program
-from predfuse.report.terminal import console
-from predfuse.sources import load_source
+from predfuse.report.table import Table, optional
+from predfuse.report.terminal import Part, console
+from predfuse.sources import ModuleOptions, load_source
 
 
 def compile_command(
@@ -56,27 +41,23 @@ def compile_command(
     tile: Annotated[str, typer.Option(help="Output pixels of a tile, ROWSxCOLUMNS.")] = "8x8",
     lanes: Annotated[int, typer.Option(help="List entries broadcast per cycle.")] = 8,
     banks: Annotated[int, typer.Option(help="Banks of the mask memory.")] = 16,
-    weights: Weights = None,
-    input_shape: Input = None,
-    mean: Mean = "",
-    std: Std = "",
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    module: ModuleOptions,
+    outputs: Outputs,
 ) -> None:
     """Compile a network to integers: calibrate, quantise, fuse, check every width.
 
     Blocks with a predictor are fused; others become their three convolutions. The program is then run on the
     calibration images; values that did not fit are counted and shown.
     """
-    outputs = Outputs(json_path, csv_path, report, file=output)
+    outputs = replace(outputs, file=output)
     rows, columns = _tile_size(tile)
     options = CompileOptions(
         weight_bits, sum_bits, accumulator_bits, margin, require_fused, Layout(rows, columns, lanes, banks)
     )
-    network = load_source(source, module_options(weights, input_shape, mean, std))
+    network = load_source(source, module)
     calibration = calibration_images(network, images, count, require_size(size, network.input_shape))
-    with _progress() as progress:
+    with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("calibrate", total=len(calibration.images))
         program, agreement = compile_and_compare(
             network,
@@ -103,32 +84,24 @@ def compile_command(
         "unpruned": list(unpruned),
     }
 
-    def show(shown: Console) -> None:
-        shown.print(_table(program, result))
-        if agreement.blocks:
-            shown.print(_agreement_table(agreement))
-        shown.print(
-            f"integers give the network's class on {agreement.classes_agree:.1%} of {agreement.images} calibration "
-            f"images; scores differ by a relative {agreement.output_error:.2g}"
-        )
-        if agreement.warning:
-            shown.print(f"[yellow]warning: {agreement.warning}[/yellow]")
-        shown.print(
-            f"{output}: calibrated on {len(calibration.images)} images of {calibration.name}, "
-            f"{saturations} saturated values on them"
-        )
-
-    outputs.emit(f"{program.name} in integers", summary, layers, show)
+    parts: list[Part] = [_table(program, layers)]
+    if agreement.blocks:
+        parts.append(_agreement_table(agreement))
+    parts.append(
+        f"integers give the network's class on {agreement.classes_agree:.1%} of {agreement.images} calibration "
+        f"images; scores differ by a relative {agreement.output_error:.2g}"
+    )
+    if agreement.warning:
+        parts.append(f"warning: {agreement.warning}")
+    calibrated = f"calibrated on {len(calibration.images)} images of {calibration.name}"
+    parts.append((f"{output}: {calibrated}, {saturations} saturated values on them",))
+    outputs.emit(f"{program.name} in integers", summary, layers, parts)
 
 
 def _agreement_table(agreement: Agreement) -> Table:
-    table = Table(title="Integers against the network", caption="relative root mean square errors")
-    table.add_column("block", no_wrap=True)
-    for heading in ("fed its own input", "in the running program"):
-        table.add_column(heading, justify="right")
-    for name, error in agreement.blocks.items():
-        table.add_row(name, f"{error:.2g}", f"{agreement.drift[name]:.2g}")
-    return table
+    rows = [[name, f"{error:.2g}", f"{agreement.drift[name]:.2g}"] for name, error in agreement.blocks.items()]
+    caption = "Integers against the network: relative root mean square errors"
+    return Table(["block", "fed its own input", "in the running program"], rows, caption)
 
 
 def _tile_size(text: str) -> tuple[int, int]:
@@ -136,10 +109,6 @@ def _tile_size(text: str) -> tuple[int, int]:
     if not (rows.isdecimal() and columns.isdecimal()):
         raise InputError("--tile", f"is {text!r}", "give ROWSxCOLUMNS, e.g. 8x8")
     return int(rows), int(columns)
-
-
-def _progress() -> Progress:
-    return Progress(console=console(stderr=True), transient=True)
 
 
 def describe(node: Any, saturations: int) -> dict[str, Any]:
@@ -170,20 +139,15 @@ _KINDS = {
 }
 
 
-def _table(program: Program, result: MachineResult) -> Table:
-    rows = [describe(node, result.saturations[node.name]) for node in program.nodes]
-    fused = any(row["execution"] == "fused" for row in rows)
-    widths = "weights / their sums / accumulator" if fused else "accumulator"
-    table = Table(title=f"{program.name} in integers", caption=f"bits: {widths}")
-    table.add_column("layer", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    for heading in ("scale", "bits", *(("fused weights", "biases") if fused else ()), "saturated"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
+def _table(program: Program, layers: list[dict[str, Any]]) -> Table:
+    fused = any(layer["execution"] == "fused" for layer in layers)
+    rows = []
+    for layer in layers:
         keys = ("weight_bits", "sum_bits", "accumulator_bits")
-        bits = "/".join(str(row[key]) for key in keys if row[key] is not None)
-        lists = ["" if row[key] is None else f"{row[key]:,}" for key in ("fused_weights", "bias_entries")]
-        scale = f"2^{-row['fraction_bits']}"
-        cells = (scale, bits, *(lists if fused else ()), f"{row['saturations']:,}")
-        table.add_row(row["name"], _KINDS[row["type"]], *cells)
-    return table
+        bits = "/".join(str(layer[key]) for key in keys if layer[key] is not None)
+        lists = [optional(layer[key], ",") for key in ("fused_weights", "bias_entries")] if fused else []
+        scale = f"2^{-layer['fraction_bits']}"
+        rows.append([layer["name"], _KINDS[layer["type"]], scale, bits, *lists, f"{layer['saturations']:,}"])
+    headings = ["layer", "kind", "scale", "bits", *(("fused weights", "biases") if fused else ()), "saturated"]
+    widths = "weights / their sums / accumulator" if fused else "accumulator"
+    return Table(headings, rows, f"{program.name} in integers; bits: {widths}", text_columns=frozenset((0, 1)))

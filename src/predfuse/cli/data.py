@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from predfuse.cli.options import Csv, Json, Report, Root
+from predfuse.cli.options import Root
 from predfuse.cli.output import Outputs
 from predfuse.data import Status, check, entry, survey
 from predfuse.data.fetch import fetch
-from predfuse.report.terminal import console
+from predfuse.report.table import Table
+from predfuse.report.terminal import Part, console
 
 Name = Annotated[str, typer.Argument(help="fashion-mnist, fashion-mnist-1000, cifar10 or cifar100.")]
 
@@ -22,17 +19,14 @@ commands = typer.Typer()
 
 
 @commands.callback(invoke_without_command=True)
-def overview(
-    context: typer.Context, json_path: Json = None, csv_path: Csv = None, report: Report = None, root: Root = None
-) -> None:
+def overview(context: typer.Context, root: Root = None, *, outputs: Outputs) -> None:
     """List every data set: present or missing, where, how many images, how to get it."""
     context.obj = root
     if context.invoked_subcommand is not None:
         return
-    outputs = Outputs(json_path, csv_path, report)
     states = survey(root)
     figures = [describe(state) for state in states]
-    outputs.emit("Data sets", figures, figures, lambda shown: _print_table(states, shown))
+    outputs.emit("Data sets", figures, figures, _parts(states))
 
 
 def describe(state: Status) -> dict[str, Any]:
@@ -53,31 +47,23 @@ def describe(state: Status) -> dict[str, Any]:
     }
 
 
-def _print_table(states: list[Status], shown: Console) -> None:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("data set", "state", "train / test", "pixels"):
-        table.add_column(heading, no_wrap=True)
-    lines = []  # whole ones, so that paths and commands in them can be copied
+def _parts(states: list[Status]) -> list[Part]:
+    """What the command shows; places stand in lines of their own, so that they can be copied."""
+    rows, places = [], []
     for state in states:
         known = state.entry
         counts = " / ".join(f"{known.images.get(split, 0):,}" for split in ("train", "test"))
         if state.problem:
-            label, place = "[red]unusable[/red]", state.problem
-        elif state.source is not None:
-            label, place = "[green]present[/green]", f"{state.source.path} ({state.source.kind})"
+            label, place = "unusable", state.problem
         elif state.present:
-            label, place = "[green]present[/green]", "decoded copy"
+            place = f"{state.source.path} ({state.source.kind})" if state.source else "decoded copy"
+            label = "present"
         else:
-            label, place = "[yellow]missing[/yellow]", known.get
-        table.add_row(known.name, label, counts, "x".join(map(str, known.shape)))
-        lines.append(f"{known.name}: {escape(place)}")
-    shown.print(table)
-    for line in lines:
-        shown.print(line, soft_wrap=True, highlight=False)
-    shown.print(
-        "Fetch one with [bold]predfuse data fetch NAME[/bold]; image folders load as [bold]folder:PATH[/bold]",
-        soft_wrap=True,
-    )
+            label, place = "missing", known.get
+        rows.append([known.name, label, counts, "x".join(map(str, known.shape))])
+        places.append(f"{known.name}: {place}")
+    table = Table(("data set", "state", "train / test", "pixels"), rows, text_columns=frozenset(range(4)))
+    return [table, (*places, "Fetch one with predfuse data fetch NAME; image folders load as folder:PATH")]
 
 
 @commands.command("fetch")

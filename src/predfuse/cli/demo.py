@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from predfuse.cli.options import Count, Csv, Json, Report
+from predfuse.cli.options import Count
 from predfuse.cli.output import Outputs
 from predfuse.experiments import demo as demonstration
 from predfuse.experiments.contenders import SHIPPED_RIVAL, SHIPPED_RUN
@@ -19,9 +19,6 @@ from predfuse.report.terminal import console
 
 
 def demo(
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
     run: Annotated[
         Path | None, typer.Option("--run", help="Output folder of predfuse train, or name in the zoo, to show.")
     ] = None,
@@ -29,9 +26,10 @@ def demo(
         Path | None, typer.Option("--against", help="Training run to compare with instead of the shipped one.")
     ] = None,
     count: Count = 1000,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Classify real images plain, pruned, predicted and fused: accuracy, exactness, operations."""
-    outputs = Outputs(json_path, csv_path, report)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         tasks: dict[str, TaskID] = {}
@@ -47,6 +45,6 @@ def demo(
         "Demonstration",
         figures,
         figures["blocks"],
-        lambda shown: shown.print(terminal(result)),
+        terminal(result),
         lambda: render(page(result)),
     )

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from torch import nn
 
 from predfuse import data as datasets
-from predfuse.cli.options import (
-    SOURCE_HELP,
-    AllOrCount,
-    Csv,
-    Input,
-    Json,
-    Mean,
-    Report,
-    Root,
-    Size,
-    Std,
-    Weights,
-    module_options,
-)
+from predfuse.cli.options import SOURCE_HELP, AllOrCount, Root, Size
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.exporters.arrays import Form
 from predfuse.exporters.module import to_module
 from predfuse.graph.nodes import Shape
+from predfuse.report.table import Table
 from predfuse.sources import ModuleOptions, load_source
 from predfuse.tensor_file import stored_format
 from predfuse.training.augment import Normaliser
@@ -74,22 +61,15 @@ def evaluate(
     root: Root = None,
     count: AllOrCount = None,
     size: Size = None,
-    weights: Weights = None,
-    input_shape: Input = None,
-    mean: Mean = "",
-    std: Std = "",
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    module: ModuleOptions,
+    outputs: Outputs,
 ) -> None:
     """Accuracy of networks on a test set, in PyTorch; blocks with predictors run with predicted masks."""
-    outputs = Outputs(json_path, csv_path, report)
-    options = module_options(weights, input_shape, mean, std)
     keep_freed_memory()
-    table = Table("model", "network", "stage", "data", "images", "accuracy")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for source in sources:
-        candidate = _candidate(source, options)
+        candidate = _candidate(source, module)
         name = images or candidate.data
         if not name:
             raise InputError(source, "does not say what data it was trained on", "name a data set (--images)")
@@ -111,8 +91,9 @@ def evaluate(
                 "accuracy": figure,
             }
         )
-        table.add_row(source, candidate.name, candidate.stage, name, str(len(test)), f"{figure:.2%}")
-    outputs.emit("Accuracy", rows, rows, lambda shown: shown.print(table))
+    cells = [[*map(str, list(row.values())[:-1]), f"{row['accuracy']:.2%}"] for row in rows]
+    headings = ("model", "network", "stage", "data", "images", "accuracy")
+    outputs.emit("Accuracy", rows, rows, [Table(headings, cells, text_columns=frozenset(range(4)))])
 
 
 def _candidate(source: str, options: ModuleOptions) -> Candidate:

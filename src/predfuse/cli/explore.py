@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 
 from predfuse.cli.options import OutputFolder, Root
+from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.files import write_text_atomically
-from predfuse.report.terminal import console, narrow, table
+from predfuse.report.terminal import console
 
 if TYPE_CHECKING:
     from predfuse.explore.search import Progress
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def explore(
     space: Annotated[Path, typer.Argument(help="Search file, see docs/how-to/explore.md.", metavar="SPACE.yaml")],
     out: OutputFolder,
-    workers: Annotated[int, typer.Option("--workers", "-j", help="Processes on this machine.")] = 2,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes on this machine.")] = 2,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a running Dask scheduler, in place of processes here.")
     ] = None,
@@ -38,10 +39,12 @@ def explore(
     ] = None,
     network: Annotated[str | None, typer.Option(help="Network in place of the file's, its other fields kept.")] = None,
     root: Root = None,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Search over fields of a machine and options of a network: Pareto front, hypervolume, what each field matters."""
-    if workers < 1:
-        raise InputError("-j", f"is {workers}", "use 1 or more workers")
+    if jobs < 1:
+        raise InputError("-j", f"is {jobs}", "use 1 or more jobs")
     try:
         from predfuse.explore.report import front_table, render_report, summary
         from predfuse.explore.search import explore as run_search
@@ -53,7 +56,7 @@ def explore(
     result = run_search(
         described,
         out,
-        workers=workers,
+        workers=jobs,
         scheduler=scheduler,
         keep_going=keep_going,
         cache=cache,
@@ -67,12 +70,11 @@ def explore(
     }
     for name, text in files.items():
         write_text_atomically(out / name, text)
-    shown = front_table(result)
-    printed = console()
-    printed.print(narrow(table(shown.caption, shown.headings, shown.rows, sorted(shown.strong_rows))))
-    printed.print(f"{summary(result)}; {result.computed:,} computed in this run", highlight=False)
+    figures = result.as_json()
+    last = f"{summary(result)}; {result.computed:,} computed in this run"
+    outputs.emit("Search", figures, figures["rows"], [front_table(result), last], lambda: render_report(result))
     for name in files:
-        typer.echo(f"wrote {out / name}")
+        typer.echo(f"wrote {out / name}", err=True)
 
 
 class _ProgressLines:

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 
 import typer
 
-from predfuse.cli.options import Images, Input, Mean, Output, Size, Source, Std, Weights, module_options, require_size
+from predfuse.cli.options import Count, Images, Output, Size, Source, require_size
 from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
 from predfuse.exporters.arrays import Form, Precision, require_form_name, require_precision
@@ -17,7 +17,7 @@ from predfuse.integer.calibrate import normalise
 from predfuse.integer.memory_files import write_memory_files
 from predfuse.integer.program_io import is_program, load_program
 from predfuse.report.terminal import console
-from predfuse.sources import load_source
+from predfuse.sources import ModuleOptions, load_source
 
 
 def export(
@@ -42,12 +42,10 @@ def export(
         ),
     ] = None,
     images: Images = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many of them to check on.")] = 16,
+    count: Count = 16,
     size: Size = None,
-    weights: Weights = None,
-    input_shape: Input = None,
-    mean: Mean = "",
-    std: Std = "",
+    *,
+    module: ModuleOptions,
 ) -> None:
     """Export a network for other runtimes; the file is kept only if running it gives the network's values.
 
@@ -69,7 +67,7 @@ def export(
     if precision is not None:
         require_precision(precision)
     require_writable(output)
-    network = load_source(source, module_options(weights, input_shape, mean, std))
+    network = load_source(source, module)
     given = None
     if images is not None:
         resize = require_size(size, network.input_shape)

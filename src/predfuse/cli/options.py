@@ -58,9 +58,6 @@ Root = Annotated[
     Path | None,
     typer.Option("--root", help="Folder of data sets (default: $PREDFUSE_DATA, ~/.cache/predfuse/data)."),
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="Also write every figure as JSON; - is standard output.")]
-Csv = Annotated[Path | None, typer.Option("--csv", help="Also write the main table as CSV; - is standard output.")]
-Report = Annotated[Path | None, typer.Option("--report", help="Also write a self-contained HTML page.")]
 Accelerator = Annotated[
     str, typer.Option("--accelerator", "-a", help="Shipped accelerator (see predfuse accelerators) or YAML file.")
 ]
@@ -69,26 +66,27 @@ Accelerators = Annotated[
     typer.Option("--accelerator", "-a", help="Shipped accelerator or YAML file, several times for several machines."),
 ]
 
-Weights = Annotated[
-    Path | None, typer.Option("--weights", help="State dictionary for package.module:function, safetensors.")
-]
-Input = Annotated[
-    str | None,
-    typer.Option("--input", help="Shape for package.module:function: images,channels,height,width, e.g. 1,3,224,224."),
-]
-Mean = Annotated[
-    str, typer.Option("--mean", help="Of package.module:function's images, per channel, 0..1, e.g. 0.5,0.5,0.5.")
-]
-Std = Annotated[str, typer.Option("--std", help="Per-channel divisor after that.")]
 AllowUnsupported = Annotated[
     bool, typer.Option("--allow-unsupported", help="List operations no network can hold instead of failing.")
 ]
 
 
 def module_options(
-    weights: Path | None = None, input_shape: str | None = None, mean: str = "", std: str = ""
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="State dictionary for package.module:function, safetensors.")
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            "--input", help="Shape for package.module:function: images,channels,height,width, e.g. 1,3,224,224."
+        ),
+    ] = None,
+    mean: Annotated[
+        str, typer.Option("--mean", help="Of package.module:function's images, per channel, 0..1, e.g. 0.5,0.5,0.5.")
+    ] = "",
+    std: Annotated[str, typer.Option("--std", help="Per-channel divisor after that.")] = "",
 ) -> ModuleOptions:
-    """What the options say.
+    """What the options for ``package.module:function`` say.
 
     Raises:
         InputError: One of them is malformed, or meant for pixels of 0..255.

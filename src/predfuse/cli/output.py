@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from predfuse.errors import InputError
-from predfuse.files import require_writable, write_text_atomically
-from predfuse.report.terminal import console
+from predfuse.files import as_csv, require_writable, write_text_atomically
+from predfuse.report.terminal import Part, console, show
 
 STDOUT = Path("-")
 """As a path: standard output, which then gets nothing else."""
@@ -65,7 +62,7 @@ class Outputs:
         title: str,
         figures: Any,
         rows: Rows,
-        show: Callable[[Console], None],
+        parts: Sequence[Part],
         page: Callable[[], str] | None = None,
     ) -> None:
         """Write everything that was asked for, then show the tables where standard output is free.
@@ -73,21 +70,38 @@ class Outputs:
         Args:
             title: Of a plain report.
             figures: All figures as plain JSON values.
-            rows: The main table.
-            show: Prints the tables.
-            page: Makes the HTML report; by default it holds the main table.
+            rows: The main table as plain values.
+            parts: Tables, paragraphs and lines for the terminal.
+            page: Makes the HTML report; by default it holds ``parts``.
         """
         if self.json is not None:
             write(self.json, json.dumps(figures, indent=2) + "\n")
         if self.csv is not None:
             write(self.csv, as_csv(rows))
         if self.report is not None:
-            write(self.report, plain_report(title, rows) if page is None else page())
+            write(self.report, _plain_page(title, parts) if page is None else page())
         if not self.to_stdout:
-            show(console())
+            terminal = console()
+            for part in parts:
+                show(part, terminal)
         for path in (self.json, self.csv, self.report):
             if path not in (None, STDOUT):
                 typer.echo(f"wrote {path}", err=True)
+
+
+def outputs(
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Also write every figure as JSON; - is standard output.")
+    ] = None,
+    csv_path: Annotated[
+        Path | None, typer.Option("--csv", help="Also write the main table as CSV; - is standard output.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Also write a self-contained HTML page; - is standard output.")
+    ] = None,
+) -> Outputs:
+    """What the options of every command that shows a table say."""
+    return Outputs(json_path, csv_path, report)
 
 
 def write(path: Path, text: str) -> None:
@@ -98,39 +112,8 @@ def write(path: Path, text: str) -> None:
         write_text_atomically(path, text)
 
 
-def as_csv(rows: Rows) -> str:
-    """Rows as CSV; what is nested gets dotted headings."""
-    flat = [dict(_flat(row)) for row in rows]
-    headings = list(dict.fromkeys(name for row in flat for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, headings, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return text.getvalue()
+def _plain_page(title: str, parts: Sequence[Part]) -> str:
+    from predfuse.report.page import Page, Section, render
 
-
-def plain_report(title: str, rows: Rows) -> str:
-    """The main table by itself as an HTML page."""
-    from predfuse.report.page import Page, Section, Table, render
-
-    flat = [dict(_flat(row)) for row in rows]
-    headings = list(dict.fromkeys(name for row in flat for name in row))
-    cells = [[_cell(row.get(name)) for name in headings] for row in flat]
-    text = frozenset(
-        place for place, name in enumerate(headings) if any(isinstance(row.get(name), str) for row in flat)
-    )
-    return render(Page(title, "", [Section(title, [Table(headings, cells, text_columns=text)])]))
-
-
-def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, json.dumps(value) if isinstance(value, list | tuple) else value
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else str(value)
+    plain = [piece for part in parts for piece in (part if isinstance(part, tuple) else (part,))]
+    return render(Page(title, "", [Section(title, plain)]))

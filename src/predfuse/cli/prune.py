@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 
-from predfuse.cli.options import Csv, Input, Json, Mean, Output, Report, Source, Std, Weights, module_options
+from predfuse.cli.options import Output, Source
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.graph.io import save_network
 from predfuse.graph.nodes import Bottleneck
 from predfuse.hardware.pruning import prune_blocks
-from predfuse.report.terminal import table, text_columns
-from predfuse.sources import load_source
+from predfuse.report.table import Table
+from predfuse.sources import ModuleOptions, load_source
 
 
 def prune(
@@ -24,24 +24,20 @@ def prune(
     pointwise: Annotated[float, typer.Option(help="Share of the blocks' 1x1 weights to remove.")] = 0.8,
     depthwise: Annotated[float, typer.Option(help="Share of their depthwise weights to remove.")] = 0.7,
     shifts: Annotated[float, typer.Option(help="Share of their biases after expand and depthwise to remove.")] = 0.8,
-    weights: Weights = None,
-    input_shape: Input = None,
-    mean: Mean = "",
-    std: Std = "",
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    module: ModuleOptions,
+    outputs: Outputs,
 ) -> None:
     """Remove the smallest weights of every block, layer by layer, by magnitude.
 
     The network computes something else then: train it on. A training loop of your own holds the zeros with
     predfuse.prune in Python, which also prunes gradually.
     """
-    outputs = Outputs(json_path, csv_path, report, file=output)
+    outputs = replace(outputs, file=output)
     for option, share in (("--pointwise", pointwise), ("--depthwise", depthwise), ("--shifts", shifts)):
         if not 0 <= share <= 1:
             raise InputError(option, f"is {share}", "give the share to remove, 0 to 1")
-    network = load_source(source, module_options(weights, input_shape, mean, std))
+    network = load_source(source, module)
     if not list(network.bottlenecks()):
         raise InputError(network.name, "has no expand-depthwise-project block", "see why: predfuse analyze")
     pruned = prune_blocks(network, 1 - pointwise, 1 - depthwise, 1 - shifts)
@@ -49,13 +45,10 @@ def prune(
     rows = [describe(block) for block in pruned.bottlenecks()]
     figures = {"network": network.name, "file": str(output), "blocks": rows}
 
-    def show(shown: Console) -> None:
-        cells = [[str(row["name"]), *(f"{row[name]:.1%}" for name in list(row)[1:])] for row in rows]
-        headings = ["block", "expand", "depthwise", "project", "expand biases", "depthwise biases"]
-        shown.print(text_columns(table(f"{network.name}: share of zeros", headings, cells), 1))
-        shown.print(f"{output}: train it on before it is used", soft_wrap=True, highlight=False)
-
-    outputs.emit(f"{network.name}, pruned", figures, rows, show)
+    cells = [[str(row["name"]), *(f"{row[name]:.1%}" for name in list(row)[1:])] for row in rows]
+    headings = ["block", "expand", "depthwise", "project", "expand biases", "depthwise biases"]
+    table = Table(headings, cells, f"{network.name}: share of zeros")
+    outputs.emit(f"{network.name}, pruned", figures, rows, [table, (f"{output}: train it on before it is used",)])
 
 
 def describe(block: Bottleneck) -> dict[str, Any]:

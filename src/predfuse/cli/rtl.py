@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, TimeRemainingColumn
 
-from predfuse.cli.options import IMAGES_HELP, Count, Csv, Json, Report
+from predfuse.cli.options import IMAGES_HELP, Count
 from predfuse.cli.output import Outputs
 from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
@@ -20,7 +19,8 @@ from predfuse.graph.nodes import Array
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import load_program
-from predfuse.report.terminal import console, table
+from predfuse.report.table import Table
+from predfuse.report.terminal import console
 from predfuse.rtl.generate import generate as write_folder
 from predfuse.rtl.machine import Machine
 from predfuse.rtl.run import BlockResult, run_on_gateware
@@ -42,9 +42,8 @@ def run(
     accelerator: Gateware = "archon",
     count: Count = 1,
     trace: Annotated[Path | None, typer.Option("--trace", help="Waveforms of the first block, a .vcd file.")] = None,
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Run the fused blocks on simulated gateware; exit code 1 if an output or a cycle is not as planned.
 
@@ -52,7 +51,7 @@ def run(
     """
     if trace is not None and trace.suffix != ".vcd":
         raise InputError("--trace", f"is {trace}", "name a .vcd file")
-    outputs = Outputs(json_path, csv_path, report, file=trace)
+    outputs = replace(outputs, file=trace)
     program, machine, pixels, found = _load(program_path, images, accelerator, count)
     with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn(), console=console(True)) as progress:
         task = progress.add_task("build (minutes the first time)", total=None)
@@ -86,7 +85,7 @@ def run(
         "blocks": rows,
         "differences": differences,
     }
-    outputs.emit(f"{program.name} on the gateware", figures, rows, lambda shown: _print(results, shown))
+    outputs.emit(f"{program.name} on the gateware", figures, rows, list(_parts(results)))
     if differences:
         raise typer.Exit(1)
 
@@ -116,15 +115,14 @@ def _load(path: Path, images: str, accelerator: str, count: int) -> tuple[Progra
     return program, Machine.of(spec), found.images, found.name
 
 
-def _print(results: list[BlockResult], shown: Console) -> None:
+def _parts(results: list[BlockResult]) -> Iterator[str | Table]:
+    """What the command shows."""
     rows = [
-        [escape(one.layer)]
-        + [f"{cell:,}" for cell in (one.list_cycles, one.predict_cycles, len(one.steps), len(one.differences))]
+        [one.layer, *(f"{n:,}" for n in (one.list_cycles, one.predict_cycles, len(one.steps), len(one.differences)))]
         for one in results
     ]
-    shown.print(table("Fused blocks", ("block", "cycles of lists", "of predictions", "steps", "differ"), rows))
-    wrong = [(one.layer, step) for one in results for step in one.differences]
-    for layer, step in wrong[:10]:
-        shown.print(escape(f"{layer}, {step}"))
+    yield Table(("block", "cycles of lists", "of predictions", "steps", "differ"), rows, "Fused blocks")
+    wrong = [f"{one.layer}, {step}" for one in results for step in one.differences]
+    yield from wrong[:10]
     if not wrong:
-        shown.print("every output bit is that of the integer machine, every cycle that of the model")
+        yield "every output bit is that of the integer machine, every cycle that of the model"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
 
-from predfuse.cli.options import IMAGES_HELP, AllOrCount, Csv, Json, Report, Size, require_size
+from predfuse.cli.options import IMAGES_HELP, AllOrCount, Size, require_size
 from predfuse.cli.output import Outputs
 from predfuse.data.folder import Part
 from predfuse.data.image_sources import ImageSet, load_images
@@ -23,6 +21,7 @@ from predfuse.integer.dump import dump_result
 from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import load_program
+from predfuse.report.table import Table
 from predfuse.report.terminal import console
 
 
@@ -38,12 +37,10 @@ def run(
     split: Annotated[
         str, typer.Option(help="Of a data set or image folder: train, test, or (of a folder) all.")
     ] = "test",
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Run a program on images, in integers from the first layer to the scores."""
-    outputs = Outputs(json_path, csv_path, report)
     if dump is not None:
         require_new_folder(dump)
     if machine not in ("fast", "reference"):
@@ -80,7 +77,7 @@ def run(
         for index, (predicted, label, scores) in enumerate(zip(predictions, labels, summary["scores"], strict=True))
     ]
     title = f"{program.name} on {found.name}"
-    outputs.emit(title, summary, rows, lambda shown: _print(summary, program, shown))
+    outputs.emit(title, summary, rows, list(_parts(summary, program)))
 
 
 def describe(
@@ -107,24 +104,23 @@ def describe(
 SHOWN_IMAGES = 10
 
 
-def _print(summary: dict[str, Any], program: Program, console: Console) -> None:
-    def label(index: int) -> str:
-        return escape(program.labels[index]) if index < len(program.labels) else str(index)
+def _parts(summary: dict[str, Any], program: Program) -> Iterator[str | Table]:
+    """What the command shows: the first images, and what holds for all of them."""
 
-    table = Table("image", "predicted", "score", "label", title=f"{program.name} on {escape(summary['images'])}")
+    def label(index: int) -> str:
+        return program.labels[index] if index < len(program.labels) else str(index)
+
+    rows = []
     labels = summary["labels"]
     for index in range(min(summary["count"], SHOWN_IMAGES)):
         predicted = summary["predictions"][index]
         score = summary["scores"][index][predicted] * 2.0 ** -summary["score_fraction_bits"]
-        table.add_row(str(index), label(predicted), f"{score:.3f}", "" if labels is None else label(labels[index]))
+        rows.append([str(index), label(predicted), f"{score:.3f}", "" if labels is None else label(labels[index])])
     if summary["count"] > SHOWN_IMAGES:
-        table.add_row("...", "", "", "")
-    console.print(table)
-    saturated = {name: count for name, count in summary["saturations"].items() if count}
+        rows.append(["..."])
+    headings = ("image", "predicted", "score", "label")
+    yield Table(headings, rows, f"{program.name} on {summary['images']}", text_columns=frozenset((0, 1, 3)))
     accuracy = "" if summary["accuracy"] is None else f", accuracy {summary['accuracy']:.2%}"
-    console.print(f"{summary['count']:,} images{accuracy}, {summary['milliseconds_per_image']:.2f} ms each")
-    if saturated:
-        listing = ", ".join(f"{escape(name)} {count:,}" for name, count in saturated.items())
-        console.print(f"[yellow]saturated values: {listing}[/yellow]")
-    else:
-        console.print("no value saturated")
+    yield f"{summary['count']:,} images{accuracy}, {summary['milliseconds_per_image']:.2f} ms each"
+    saturated = [f"{name} {count:,}" for name, count in summary["saturations"].items() if count]
+    yield f"saturated values: {', '.join(saturated)}" if saturated else "no value saturated"

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from predfuse.cli.options import (
-    SOURCE_HELP,
-    Accelerator,
-    Csv,
-    Images,
-    Input,
-    Json,
-    Mean,
-    Report,
-    Std,
-    Weights,
-    module_options,
-)
+from predfuse.cli.options import SOURCE_HELP, Accelerator, AllowUnsupported, Count, Images
 from predfuse.cli.output import Outputs, write
 from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
@@ -33,8 +22,8 @@ from predfuse.hardware.cycle.simulate import simulate_cycles
 from predfuse.hardware.cycle.trace import chrome_trace
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import is_program, load_program
-from predfuse.report.terminal import narrow, table, text_columns
-from predfuse.sources import load_source
+from predfuse.report.table import Table
+from predfuse.sources import ModuleOptions, load_source
 
 
 def simulate(
@@ -45,31 +34,25 @@ def simulate(
     ] = "paper",
     images: Images = None,
     index: Annotated[int, typer.Option("--index", help="The first of the images to use, from 0.")] = 0,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many images to take the mean of.")] = 1,
+    count: Count = 1,
     prune: Annotated[
         bool,
         typer.Option("--prune", help="First prune blocks by magnitude: 20 % of 1x1, 30 % of depthwise weights stay."),
     ] = False,
-    allow_unsupported: Annotated[
-        bool, typer.Option("--allow-unsupported", help="List layers the machine cannot run instead of failing.")
-    ] = False,
-    weights: Weights = None,
-    input_shape: Input = None,
-    mean: Mean = "",
-    std: Std = "",
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    allow_unsupported: AllowUnsupported = False,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Also write when everything happens, for ui.perfetto.dev.")
     ] = None,
+    *,
+    module: ModuleOptions,
+    outputs: Outputs,
 ) -> None:
     """Cycles, utilisation and energy of one image, per layer and stage, with a ledger of every node.
 
     At cycle fidelity fused blocks take the masks of the images. The rows are those of the first image; of more than
     one, mean and range are given too.
     """
-    outputs = Outputs(json_path, csv_path, report, text=trace)
+    outputs = replace(outputs, text=trace)
     if trace is not None and fidelity != "cycle":
         raise InputError("--trace", f"needs cycle fidelity, not {fidelity}", "add --fidelity cycle")
     spec = load_spec(accelerator)
@@ -77,8 +60,7 @@ def simulate(
     if is_program(source):
         what = load_program(Path(source))
     else:
-        options = module_options(weights, input_shape, mean, std)
-        what = load_source(source, options, allow_unsupported=allow_unsupported)
+        what = load_source(source, module, allow_unsupported=allow_unsupported)
     if prune:
         if not isinstance(what, Network):
             raise InputError("--prune", "a program is compiled already", "prune the network before compiling")
@@ -92,7 +74,7 @@ def simulate(
         result = Simulation((simulate_network(what, spec, fidelity, allow_unsupported=allow_unsupported),))
     figures = result.as_json()
     title = f"{result.network} on {result.accelerator}"
-    outputs.emit(title, figures, figures["rows"], lambda shown: _print(result, shown))
+    outputs.emit(title, figures, figures["rows"], list(_parts(result)))
 
 
 def _run_cycles(
@@ -110,7 +92,8 @@ def _run_cycles(
     return simulate_cycles(what, spec, pixels, allow_unsupported=allow_unsupported)
 
 
-def _print(simulation: Simulation, console: Console) -> None:
+def _parts(simulation: Simulation) -> Iterator[str | Table]:
+    """What the command shows."""
     result = simulation.first
     rows = [
         [
@@ -123,36 +106,23 @@ def _print(simulation: Simulation, console: Console) -> None:
         ]
         for row in result.rows
     ]
-    rows.append(
-        [
-            "total",
-            "",
-            f"{result.compute_cycles:,}",
-            f"{result.stall_cycles:,}",
-            "",
-            f"{result.total_energy_uj:,.2f}",
-            "",
-        ]
-    )
+    totals = (f"{result.compute_cycles:,}", f"{result.stall_cycles:,}", "", f"{result.total_energy_uj:,.2f}")
     title = f"{result.network} on {result.accelerator}, {result.fidelity} fidelity, one image"
     headings = ["layer", "stage", "compute cycles", "stall cycles", "utilisation", "uJ"]
-    console.print(narrow(text_columns(table(title, headings, rows, [len(rows) - 1]), 1)))
+    yield Table(headings, [*rows, ["total", "", *totals]], title, frozenset((len(rows),)), frozenset((0, 1)))
     mappings = [[row.layer, row.stage, str(row.pes), row.mapping] for row in result.rows]
-    console.print(
-        text_columns(table("Mapping", ["layer", "stage", "PEs", "which dimension lies where"], mappings), 1, 3)
-    )
-    energy = result.energy_pj
-    whole = sum(energy.values()) or 1.0
-    parts = [[name, f"{pj * 1e-6:,.2f}", f"{pj / whole:.1%}"] for name, pj in energy.items() if pj]
-    console.print(table("Energy by component", ["component", "uJ", "share"], parts))
+    headings = ["layer", "stage", "PEs", "which dimension lies where"]
+    yield Table(headings, mappings, "Mapping", text_columns=frozenset((0, 1, 3)))
+    whole = sum(result.energy_pj.values()) or 1.0
+    energy = [[name, f"{pj * 1e-6:,.2f}", f"{pj / whole:.1%}"] for name, pj in result.energy_pj.items() if pj]
+    yield Table(["component", "uJ", "share"], energy, "Energy by component")
     entries = [[entry.node, entry.status, entry.reason] for entry in result.ledger]
-    console.print(text_columns(table("Ledger", ["node", "status", "why"], entries), 1, 2))
-    console.print(f"{result.total_cycles:,} cycles, {result.milliseconds:.3f} ms at {result.clock_mhz:g} MHz")
+    yield Table(["node", "status", "why"], entries, "Ledger", text_columns=frozenset(range(3)))
+    yield f"{result.total_cycles:,} cycles, {result.milliseconds:.3f} ms at {result.clock_mhz:g} MHz"
     if simulation.images > 1:
         span = f"{simulation.fastest_cycles:,} to {simulation.slowest_cycles:,}"
-        console.print(
+        yield (
             f"{simulation.images} images: {simulation.total_cycles:,} cycles in the mean ({span}), "
             f"{simulation.total_energy_uj:,.2f} uJ"
         )
-    for note in result.notes:
-        console.print(f"Note: {note}", highlight=False)
+    yield from (f"Note: {note}" for note in result.notes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from predfuse.cli.options import AllowUnsupported, Csv, Input, Json, Mean, Report, Std, Weights, module_options
+from predfuse.cli.options import AllowUnsupported
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.experiments.analyze import entry_json
@@ -15,7 +16,7 @@ from predfuse.graph.io import save_network
 from predfuse.graph.reference_name import is_reference
 from predfuse.report.analyze import ledger_lines, ledger_summary
 from predfuse.report.terminal import console
-from predfuse.sources import open_source
+from predfuse.sources import ModuleOptions, open_source
 
 
 def trace(
@@ -25,30 +26,25 @@ def trace(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to save the network in, for the other commands.")
     ] = None,
-    weights: Weights = None,
-    input_shape: Input = None,
-    mean: Mean = "",
-    std: Std = "",
     allow_unsupported: AllowUnsupported = False,
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    module: ModuleOptions,
+    outputs: Outputs,
 ) -> None:
     """Turn a PyTorch model into a network, verify it, list what became of every layer, and save it."""
-    outputs = Outputs(json_path, csv_path, report, file=output)
+    outputs = replace(outputs, file=output)
     if not is_reference(source):
         what = "is no reference to a function"
         raise InputError(
             f"source {source!r}", what, "write package.module:function; other sources are networks already"
         )
-    options = module_options(weights, input_shape, mean, std)
     with console(stderr=True).status(f"Tracing {source}"):
-        network, ledger = open_source(source, options, allow_unsupported=allow_unsupported)
+        network, ledger = open_source(source, module, allow_unsupported=allow_unsupported)
     assert ledger is not None
     if output is not None:
         save_network(network, output)
     rows = [entry_json(entry) for entry in ledger]
     figures = {"network": network.name, "input_shape": list(network.input_shape), "ledger": rows}
-    outputs.emit(f"Ledger of {network.name}", figures, rows, lambda shown: shown.print(*ledger_lines(ledger), sep="\n"))
+    outputs.emit(f"Ledger of {network.name}", figures, rows, list(ledger_lines(ledger)))
     if output is not None:
         typer.echo(f"{output}: {len(network.nodes)} nodes, {ledger_summary(ledger)}", err=True)

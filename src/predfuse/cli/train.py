@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from predfuse.cli.options import Csv, Device, Json, OptionalOutputFolder, Report
+from predfuse.cli.options import Device, OptionalOutputFolder
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
+from predfuse.report.table import Table
 from predfuse.report.terminal import console
 from predfuse.training import describe
 from predfuse.training.checkpoint import read_tensors
@@ -27,11 +27,10 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", "-s", help="KEY=VALUE, e.g. vanilla.epochs=3; may be repeated.")
     ] = None,
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
     template: Annotated[bool, typer.Option("--template", help="Print a commented configuration instead.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of a configuration instead.")] = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Train a network: vanilla, then pruned, then predicted.
 
@@ -46,7 +45,6 @@ def train(
             ("CONFIG", "predfuse train --template writes one") if config is None else ("-o", "name a folder")
         )
         raise InputError(missing, "is missing", mend)
-    outputs = Outputs(json_path, csv_path, report)
     seeds = [] if seed is None else [f"seed={seed}"]
     settings = load_config(config, [*(overrides or []), *seeds])
     with watching(output, console(stderr=True)) as watchers:
@@ -61,7 +59,6 @@ def train(
         for stage, path in paths.items()
     ]
     title = f"{run.config.network.name} on {run.config.data.name}"
-    table = Table("stage", *(name.replace("_", " ") for name in accuracies), "checkpoint", title=title)
-    for row in rows:
-        table.add_row(row["stage"], *(f"{row[name]:.2%}" for name in accuracies), row["checkpoint"])
-    outputs.emit(title, rows, rows, lambda shown: shown.print(table))
+    cells = [[row["stage"], *(f"{row[name]:.2%}" for name in accuracies), row["checkpoint"]] for row in rows]
+    headings = ["stage", *(name.replace("_", " ") for name in accuracies), "checkpoint"]
+    outputs.emit(title, rows, rows, [Table(headings, cells, title, text_columns=frozenset((0, len(headings) - 1)))])

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from predfuse import zoo
-from predfuse.cli.options import Count, Csv, Device, Json, Report, Root
+from predfuse.cli.options import Count, Device, Root
 from predfuse.cli.output import Outputs
 from predfuse.errors import PredfuseError
 from predfuse.experiments.ablation import read_rows
 from predfuse.experiments.training_cost import training_cost
 from predfuse.files import write_text_atomically
 from predfuse.report.ablation import markdown as ablation_markdown
-from predfuse.report.terminal import console
+from predfuse.report.terminal import Part, console
 from predfuse.report.zoo import ABLATIONS, cost_table, errors_table, markdown, run_table, summary_table, with_table
 from predfuse.zoo.errors import run_errors
 
@@ -25,28 +24,16 @@ commands = typer.Typer()
 
 
 @commands.callback(invoke_without_command=True)
-def list_zoo(
-    context: typer.Context,
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
-) -> None:
+def list_zoo(context: typer.Context, *, outputs: Outputs) -> None:
     """List the trained networks, check them, or take a finished run in."""
     if context.invoked_subcommand is not None:
         return
-    outputs = Outputs(json_path, csv_path, report)
     entries = zoo.stages()
     figures = [asdict(entry) for entry in entries]
 
-    def show(shown: Console) -> None:
-        shown.print(run_table(entries))
-        shown.print(summary_table(zoo.summaries(entries)))
-        shown.print(
-            "A name stands for its folder in compare --run and demo --run; predfuse zoo check verifies checksums.",
-            soft_wrap=True,
-        )
-
-    outputs.emit("Trained networks", figures, figures, show)
+    hint = "A name stands for its folder in compare --run and demo --run; predfuse zoo check verifies checksums."
+    parts: list[Part] = [run_table(entries), summary_table(zoo.summaries(entries)), (hint,)]
+    outputs.emit("Trained networks", figures, figures, parts)
 
 
 @commands.command("check")
@@ -97,36 +84,31 @@ def errors(
         typer.Option(help="Of predictors made of the blocks' weights: 1 (ternary), 2 or 4; default: as the run's own."),
     ] = None,
     root: Root = None,
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    outputs: Outputs,
 ) -> None:
     """What the masks of a run's predictors do to its blocks, and what would remain with other predictors.
 
     All figures are squared errors of a block's output over its variance, for the inputs the block has under true masks.
     """
-    outputs = Outputs(json_path, csv_path, report)
     with console(stderr=True).status("Running the networks"):
         made, found = run_errors(run, count, root, largest_weight)
     figures = {stage: [asdict(block) for block in blocks] for stage, blocks in found.items()}
     rows = [{"stage": stage, **block} for stage, blocks in figures.items() for block in blocks]
 
-    def show(shown: Console) -> None:
-        for stage, blocks in found.items():
-            shown.print(errors_table(stage, made, blocks))
-
-    outputs.emit(f"Errors of the predictors of {run}", figures, rows, show)
+    tables = [errors_table(stage, made, blocks) for stage, blocks in found.items()]
+    outputs.emit(f"Errors of the predictors of {run}", figures, rows, tables)
 
 
 @commands.command("add")
 def add(
     run: Annotated[Path, typer.Argument(help="Output folder of predfuse train.", metavar="RUN")],
     name: Annotated[str, typer.Argument(help="Folder in the zoo.", metavar="NAME")],
-    weights: Annotated[bool, typer.Option(help="Ship the checkpoints too, not the facts alone.")] = True,
+    checkpoints: Annotated[bool, typer.Option(help="Ship the checkpoints too, not the facts alone.")] = True,
     commit: Annotated[str | None, typer.Option(help="Source of the run, where its checkpoints do not say.")] = None,
 ) -> None:
     """Take a finished training run into the zoo of this checkout."""
-    typer.echo(f"wrote {zoo.ship(run, name, weights=weights, commit=commit)}")
+    typer.echo(f"wrote {zoo.ship(run, name, weights=checkpoints, commit=commit)}")
 
 
 @commands.command("push")
@@ -156,29 +138,23 @@ def cost(
     epochs: Annotated[float, typer.Option(min=0.01, help="Of vanilla training.")] = 200,
     pruned_epochs: Annotated[float, typer.Option(min=0.01, help="Of pruning and recovery.")] = 100,
     predicted_epochs: Annotated[float, typer.Option(min=0.01, help="Of tuning the predictors end to end.")] = 50,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Training images of the data set.")] = 50_000,
+    count: Count = 50_000,
     batch: Annotated[int, typer.Option(min=2, help="Images per timed step.")] = 16,
     steps: Annotated[int, typer.Option(min=1, help="Timed steps.")] = 3,
     device: Device = "cpu",
     gpu_tflops: Annotated[float, typer.Option(min=0.1, help="Peak of the GPU estimated for.")] = 19.5,
     gpu_bandwidth: Annotated[float, typer.Option(min=1, help="Its memory bandwidth in GB/s.")] = 1555,
-    json_path: Json = None,
-    csv_path: Csv = None,
-    report: Report = None,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Time a few training steps of every stage here; say what a whole training takes, and estimate it for a GPU.
 
     The GPU is an NVIDIA A100 (40 GB) by its data sheet, if no other is described.
     """
-    outputs = Outputs(json_path, csv_path, report)
     with console(stderr=True).status(f"Timing training steps on {'one core' if device == 'cpu' else device}"):
         found = training_cost(
             network,
-            {
-                "vanilla": epochs * count,
-                "pruned": pruned_epochs * count,
-                "predicted": predicted_epochs * count,
-            },
+            {"vanilla": epochs * count, "pruned": pruned_epochs * count, "predicted": predicted_epochs * count},
             batch=batch,
             steps=steps,
             device=device,
@@ -186,6 +162,4 @@ def cost(
             bandwidth_bytes_per_second=gpu_bandwidth * 1e9,
         )
     stages = [{**asdict(stage), "hours": stage.hours} for stage in found.stages]
-    outputs.emit(
-        f"Training {network}", {**asdict(found), "stages": stages}, stages, lambda shown: shown.print(cost_table(found))
-    )
+    outputs.emit(f"Training {network}", {**asdict(found), "stages": stages}, stages, [cost_table(found)])

@@ -265,7 +265,7 @@ def _operations(operations: Operations) -> dict[str, float]:
     """``additions`` holds all of them, whatever their width; its parts follow."""
     return {
         "multiplications": operations.multiplications,
-        "additions": operations.additions + operations.bias_additions + operations.predictor_additions,
+        "additions": operations.all_additions,
         "bias_additions": operations.bias_additions,
         "predictor_additions": operations.predictor_additions,
         "weights": operations.weights,

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from predfuse.explore.result import Row, SearchResult
 from predfuse.explore.space import MORE_IS_BETTER
 from predfuse.report.charts import COLOURS, FONT, GRID, grouped_bars, points
-from predfuse.report.page import Chart, Page, Section, Table, Tile, Tiles, render
+from predfuse.report.page import Chart, Page, Section, Tile, Tiles, render
+from predfuse.report.table import Table
 
 FORMATS = {
     "total_cycles": ("cycles", "{:,.0f}"),

@@ -48,6 +48,11 @@ class Operations:
     weights: float = 0
     biases: float = 0
 
+    @property
+    def all_additions(self) -> float:
+        """Additions of any width: of sums, biases and predictor."""
+        return self.additions + self.bias_additions + self.predictor_additions
+
     def __add__(self, other: Operations) -> Operations:
         return Operations(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
-
-from rich.console import Group, RenderableType
-from rich.text import Text
+from collections.abc import Iterator, Mapping
 
 from predfuse import __version__
 from predfuse.experiments.analyze import MACHINES, SURVIVORS, Analysis, BlockAnalysis
-from predfuse.fusion.counts import Operations
 from predfuse.graph.from_torch.ledger import Ledger, short_source
+from predfuse.hardware import SimulationResult
 from predfuse.report import charts
-from predfuse.report.page import Chart, Page, Part, Section, Table, Tile, Tiles
-from predfuse.report.terminal import count, narrow, percent, ratio, table, text_columns
+from predfuse.report.page import Chart, Page, Section, Tile, Tiles
+from predfuse.report.table import Table, count
 
-SHAPE_HEADINGS = ("block", "channels", "image", "window", "groups", "exp.", "needs", "pruned", "gains")
-OPERATION_HEADINGS = ("block", "dense", "pruned", "fused", "dense", "pruned", "fused")
-CYCLE_HEADINGS = ("block", "dense", "sparse", "Archon", "of dense", "of sparse")
-CYCLE_TITLE = "Cycles per image at cycle fidelity: dense as it is, sparse pruned, archon pruned and fused"
-REMEDY_HEADINGS = ("block", "what to change")
-MACHINE_HEADINGS = ("machine", "network", "cycles", "ms", "uJ")
-ADVICE_HEADINGS = ("block", "wider inside", "more groups", "narrower ends")
-LEDGER_HEADINGS = ("node", "kind", "status", "why", "source")
 BLOCK_CAPTION = (
     "channels: input-inside-output; window: depthwise kernel/stride; exp.: channels inside per input channel; needs: "
     "the break-even expansion, above which fusion saves multiplications of the unpruned block; pruned: the same "
@@ -34,12 +23,7 @@ WHOLE = "whole network"
 _FORMS = {"dense": "as it is", "sparse": "pruned", "fused": "pruned and fused"}
 
 
-def all_additions(operations: Operations) -> float:
-    """Additions of any width: of sums, biases and predictor."""
-    return operations.additions + operations.bias_additions + operations.predictor_additions
-
-
-def shape_rows(analysis: Analysis) -> list[list[str]]:
+def shape_table(analysis: Analysis) -> Table:
     """What decides whether each block gains."""
     rows = []
     for block in analysis.blocks:
@@ -49,7 +33,7 @@ def shape_rows(analysis: Analysis) -> list[list[str]]:
             [
                 block.name,
                 f"{shape.channels}-{shape.middle}-{shape.outputs}",
-                _image(block.in_shape),
+                f"{block.in_shape[1]}x{block.in_shape[2]}",
                 window,
                 str(shape.groups),
                 f"{shape.expansion:.2f}",
@@ -58,11 +42,8 @@ def shape_rows(analysis: Analysis) -> list[list[str]]:
                 verdict(block),
             ]
         )
-    return rows
-
-
-def _image(shape: tuple[int, int, int]) -> str:
-    return f"{shape[1]}x{shape[2]}"
+    headings = ("block", "channels", "image", "window", "groups", "exp.", "needs", "pruned", "gains")
+    return Table(headings, rows, "Blocks", text_columns=frozenset((0, 1, 2, 3, 8)))
 
 
 def verdict(block: BlockAnalysis) -> str:
@@ -70,33 +51,55 @@ def verdict(block: BlockAnalysis) -> str:
     return f"{'yes' if block.gains else 'no'} {block.counts.multiplication_reduction:.2f}x"
 
 
-def operation_rows(analysis: Analysis) -> list[list[str]]:
+def operation_table(analysis: Analysis) -> Table:
     """Multiplications and additions of every block, and of the network."""
     layers = [block.counts for block in analysis.blocks]
-    total = dataclasses.replace(analysis.counts.total, name=WHOLE)
-    return [[layer.name, *_operations(layer.dense, layer.pruned, layer.fused)] for layer in (*layers, total)]
+    rows = []
+    for layer in (*layers, dataclasses.replace(analysis.counts.total, name=WHOLE)):
+        forms = (layer.dense, layer.pruned, layer.fused)
+        rows.append(
+            [
+                layer.name,
+                *(count(operations.multiplications) for operations in forms),
+                *(count(operations.all_additions) for operations in forms),
+            ]
+        )
+    headings = ("block", *(f"{kind} {form}" for kind in ("mult.", "add.") for form in ("dense", "pruned", "fused")))
+    return Table(headings, rows, "Multiplications and additions per image", frozenset((len(layers),)))
 
 
-def _operations(*forms: Operations) -> list[str]:
-    multiplications = [count(operations.multiplications) for operations in forms]
-    return multiplications + [count(all_additions(operations)) for operations in forms]
-
-
-def block_cycle_rows(analysis: Analysis) -> list[list[str]]:
-    """Cycles of every block, and of the network, on the three machines."""
+def closed_form_table(analysis: Analysis) -> Table:
+    """Cycles of every block, and of the network, on the three machines, in closed forms."""
     rows = [_cycles(block.name, block.cycles, "" if block.archon == "fused" else " plain") for block in analysis.blocks]
-    return [*rows, _cycles(WHOLE, {form: result.total_cycles for form, result in analysis.results.items()}, "")]
+    return _cycle_table(rows, analysis.results, "Cycles per image in closed forms")
 
 
-def _cycles(name: str, cycles: dict[str, int], suffix: str) -> list[str]:
+def cycle_table(analysis: Analysis) -> Table:
+    """Cycles of every block, and of the network, at cycle fidelity."""
+    results = analysis.cycle.results
+    layers = {form: result.layer_cycles() for form, result in results.items()}
+    rows = [
+        _cycles(block.name, {form: layers[form].get(block.name, 0) for form in results}) for block in analysis.blocks
+    ]
+    title = "Cycles per image at cycle fidelity: dense as it is, sparse pruned, archon pruned and fused"
+    return _cycle_table(rows, results, title)
+
+
+def _cycle_table(rows: list[list[str]], results: Mapping[str, SimulationResult], caption: str) -> Table:
+    whole = _cycles(WHOLE, {form: result.total_cycles for form, result in results.items()})
+    headings = ("block", "dense", "sparse", "Archon", "of dense", "of sparse")
+    return Table(headings, [*rows, whole], caption, frozenset((len(rows),)))
+
+
+def _cycles(name: str, cycles: Mapping[str, int], suffix: str = "") -> list[str]:
     dense, sparse, fused = (cycles[form] for form in MACHINES)
     speedups = [f"{other / fused:.2f}x" if fused else "-" for other in (dense, sparse)]
     return [name, f"{dense:,}", f"{sparse:,}", f"{fused:,}{suffix}", *speedups]
 
 
-def machine_rows(analysis: Analysis) -> list[list[str]]:
+def machine_table(analysis: Analysis) -> Table:
     """Every machine."""
-    return [
+    rows = [
         [
             result.accelerator,
             _FORMS[form],
@@ -106,6 +109,7 @@ def machine_rows(analysis: Analysis) -> list[list[str]]:
         ]
         for form, result in analysis.results.items()
     ]
+    return Table(("machine", "network", "cycles", "ms", "uJ"), rows, "Machines", text_columns=frozenset((0, 1)))
 
 
 def summary(analysis: Analysis) -> str:
@@ -142,28 +146,18 @@ def at_cycle_fidelity(analysis: Analysis) -> str:
     )
 
 
-def cycle_rows(analysis: Analysis) -> list[list[str]]:
-    """Cycles of every block, and of the network, at cycle fidelity."""
-    results = analysis.cycle.results
-    layers = {form: result.layer_cycles() for form, result in results.items()}
-    rows = [
-        _cycles(block.name, {form: layers[form].get(block.name, 0) for form in results}, "")
-        for block in analysis.blocks
-    ]
-    return [*rows, _cycles(WHOLE, {form: result.total_cycles for form, result in results.items()}, "")]
-
-
-def remedy_rows(analysis: Analysis) -> list[list[str]]:
+def remedy_table(analysis: Analysis) -> Table:
     """What to change, by block."""
-    return [[name, remedy] for name, remedy in analysis.cycle.remedies.items()]
+    rows = [[name, remedy] for name, remedy in analysis.cycle.remedies.items()]
+    return Table(("block", "what to change"), rows, "What to change", text_columns=frozenset((0, 1)))
 
 
 def notes(analysis: Analysis) -> list[str]:
     """What the figures assume."""
     result = [
-        f"Pruned: every block keeps its largest weights, {percent(analysis.pointwise, 0)} of the 1x1 and "
-        f"{percent(analysis.depthwise, 0)} of the depthwise ones (untrained: this says nothing about accuracy).",
-        f"Fused additions assume that {percent(SURVIVORS.expand, 0)} of the gates of either stage are open; they "
+        f"Pruned: every block keeps its largest weights, {analysis.pointwise:.0%} of the 1x1 and "
+        f"{analysis.depthwise:.0%} of the depthwise ones (untrained: this says nothing about accuracy).",
+        f"Fused additions assume that {SURVIVORS.expand:.0%} of the gates of either stage are open; they "
         "include biases and the predictor's additions of few bits.",
         "Fused multiplications depend neither on pruning nor on the channels inside.",
         "Cycle fidelity: real lists, edges and stalls of a copy pruned by magnitude, with stand-in predictors where "
@@ -185,7 +179,7 @@ def notes(analysis: Analysis) -> list[str]:
     return result
 
 
-def advice_rows(analysis: Analysis) -> list[list[str]]:
+def advice_table(analysis: Analysis) -> Table:
     """What would make each losing block gain, each change by itself: channels inside, groups, channels at the ends."""
     rows = []
     for block in analysis.blocks:
@@ -195,16 +189,8 @@ def advice_rows(analysis: Analysis) -> list[list[str]]:
         ends = "-" if advice.ends is None else f"{shape.channels}-{shape.outputs} to {advice.ends[0]}-{advice.ends[1]}"
         groups = "-" if advice.groups is None else f"{shape.groups} to {advice.groups}"
         rows.append([block.name, f"{shape.middle} to {advice.middle}", groups, ends])
-    return rows
-
-
-def ledger_rows(ledger: Ledger, everything: bool = True) -> list[list[str]]:
-    """Node, what it is, status, reason, source; without ``everything`` only those with a reason."""
-    return [
-        [entry.name, entry.kind, entry.status, entry.reason, short_source(entry.source)]
-        for entry in ledger
-        if everything or entry.reason
-    ]
+    caption = "What would make a losing block gain, each change by itself"
+    return Table(("block", "wider inside", "more groups", "narrower ends"), rows, caption)
 
 
 def ledger_summary(ledger: Ledger) -> str:
@@ -213,45 +199,29 @@ def ledger_summary(ledger: Ledger) -> str:
     return ", ".join(f"{counts[status]} {status}" for status in ("fused", "plain", "unsupported") if counts[status])
 
 
-def terminal(analysis: Analysis) -> Group:
+def terminal(analysis: Analysis) -> list[str | Table]:
     """Everything for the terminal."""
     lead = " ".join(filter(None, (at_cycle_fidelity(analysis), summary(analysis))))
-    parts: list[RenderableType] = [Text(f"{analysis.network.name}: {lead}"), Text("")]
+    parts: list[str | Table] = [f"{analysis.network.name}: {lead}", ""]
     if analysis.blocks:
-        last = (len(analysis.blocks),)
-        if analysis.cycle.results:
-            parts.append(table(CYCLE_TITLE, CYCLE_HEADINGS, cycle_rows(analysis), last))
-        if analysis.cycle.remedies:
-            parts.append(text_columns(table("What to change", REMEDY_HEADINGS, remedy_rows(analysis)), 1, 1))
-        parts += [
-            narrow(table("Blocks", SHAPE_HEADINGS, shape_rows(analysis))),
-            Text(BLOCK_CAPTION, style="dim"),
-            Text(""),
-            table(
-                "Multiplications (left) and additions (right) per image",
-                OPERATION_HEADINGS,
-                operation_rows(analysis),
-                strong_rows=last,
-            ),
-            table("Cycles per image in closed forms", CYCLE_HEADINGS, block_cycle_rows(analysis), last),
-        ]
-    parts.append(table("Machines", MACHINE_HEADINGS, machine_rows(analysis)))
-    advice = advice_rows(analysis)
-    if advice:
-        parts.append(table("What would make a losing block gain, each change by itself", ADVICE_HEADINGS, advice))
+        parts += [cycle_table(analysis)] if analysis.cycle.results else []
+        parts += [remedy_table(analysis)] if analysis.cycle.remedies else []
+        parts += [shape_table(analysis), BLOCK_CAPTION, "", operation_table(analysis), closed_form_table(analysis)]
+    parts.append(machine_table(analysis))
+    advice = advice_table(analysis)
+    parts += [advice] if advice.rows else []
     if analysis.ledger is not None:
-        parts += ledger_lines(analysis.ledger, everything=False)
-        parts.append(Text(""))
-    parts += [Text(note, style="dim") for note in notes(analysis)]
-    return Group(*parts)
+        parts += [*ledger_lines(analysis.ledger, everything=False), ""]
+    return [*parts, *notes(analysis)]
 
 
-def ledger_lines(ledger: Ledger, everything: bool = True) -> Iterator[Text]:
+def ledger_lines(ledger: Ledger, everything: bool = True) -> Iterator[str]:
     """The ledger for the terminal; without ``everything`` only the nodes with a reason."""
-    yield Text(f"Ledger: {ledger_summary(ledger)}.", style="bold")
-    for name, kind, status, reason, source in ledger_rows(ledger, everything):
-        facts = ", ".join(filter(None, (kind, status, source)))
-        yield Text(f"  {name} ({facts})" + (f": {reason}" if reason else ""))
+    yield f"Ledger: {ledger_summary(ledger)}."
+    for entry in ledger:
+        if everything or entry.reason:
+            facts = ", ".join(filter(None, (entry.kind, entry.status, short_source(entry.source))))
+            yield f"  {entry.name} ({facts})" + (f": {entry.reason}" if entry.reason else "")
 
 
 def page(analysis: Analysis) -> Page:
@@ -276,29 +246,23 @@ def _sections(analysis: Analysis) -> Iterator[Section]:
     lead = at_cycle_fidelity(analysis)
     yield Section("At a glance", [*([lead] if lead else []), _tiles(analysis), summary(analysis)])
     if lead:
-        last = frozenset((len(analysis.blocks),))
-        yield Section(
-            "Cycles at cycle fidelity", [Table(CYCLE_HEADINGS, cycle_rows(analysis), CYCLE_TITLE, strong_rows=last)]
-        )
+        yield Section("Cycles at cycle fidelity", [cycle_table(analysis)])
     if analysis.cycle.remedies:
-        remedies = Table(REMEDY_HEADINGS, remedy_rows(analysis), text_columns=frozenset((0, 1)))
-        yield Section("What to change in each block", [remedies])
+        yield Section("What to change in each block", [remedy_table(analysis)])
     if analysis.blocks:
-        yield Section("Blocks", _block_parts(analysis))
-        last = frozenset((len(analysis.blocks),))
-        headings = [f"{kind} {form}" for kind in ("mult.", "add.") for form in OPERATION_HEADINGS[1:4]]
-        operations = Table(("block", *headings), operation_rows(analysis), "Per image.", strong_rows=last)
-        yield Section("Operations", [operations])
-        cycles = Table(CYCLE_HEADINGS, block_cycle_rows(analysis), "Per image, and Archon's speedup.", strong_rows=last)
-        yield Section("Cycles in closed forms", [Chart(_cost_chart(analysis)), cycles])
-    machines = Table(MACHINE_HEADINGS, machine_rows(analysis), text_columns=frozenset((0, 1)))
-    yield Section("Machines", [machines])
-    advice = advice_rows(analysis)
-    if advice:
-        text = "Each change by itself, everything else left as it is, makes the block gain."
-        yield Section("What to change", [text, Table(ADVICE_HEADINGS, advice)])
+        yield Section("Blocks", [Chart(*_gain_chart(analysis)), shape_table(analysis), BLOCK_CAPTION])
+        yield Section("Operations", [operation_table(analysis)])
+        yield Section("Cycles in closed forms", [Chart(_cost_chart(analysis)), closed_form_table(analysis)])
+    yield Section("Machines", [machine_table(analysis)])
+    advice = advice_table(analysis)
+    if advice.rows:
+        yield Section("What to change", [advice])
     if analysis.ledger is not None:
-        entries = Table(LEDGER_HEADINGS, ledger_rows(analysis.ledger), text_columns=frozenset(range(5)))
+        rows = [
+            [entry.name, entry.kind, entry.status, entry.reason, short_source(entry.source)]
+            for entry in analysis.ledger
+        ]
+        entries = Table(("node", "kind", "status", "why", "source"), rows, text_columns=frozenset(range(5)))
         yield Section("Ledger", [f"Every node of the network: {ledger_summary(analysis.ledger)}.", entries])
 
 
@@ -313,25 +277,17 @@ def _tiles(analysis: Analysis) -> Tiles:
     if results:
         speedup = results["sparse"].total_cycles / max(results["fused"].total_cycles, 1)
         machines = f"{results['fused'].accelerator} against {results['sparse'].accelerator}"
-        tiles.append(Tile(ratio(speedup), machines, "cycle fidelity, pruned, fused"))
+        tiles.append(Tile(f"{speedup:.1f}x", machines, "cycle fidelity, pruned, fused"))
     return Tiles(tiles)
 
 
-def _block_parts(analysis: Analysis) -> list[Part]:
+def _gain_chart(analysis: Analysis) -> tuple[object, str]:
+    """Chart and caption."""
     labels = [block.name for block in analysis.blocks]
     ratios = [block.counts.multiplication_reduction for block in analysis.blocks]
     colours = ["green" if block.gains else "red" for block in analysis.blocks]
     chart = charts.ratio_bars(labels, ratios, colours, "multiplications unfused per fused one")
-    text_columns = frozenset((0, 1, 2, 3, 8))
-    return [
-        Chart(chart, "Blocks beyond the dotted line gain from fusion, blocks before it lose."),
-        Table(
-            SHAPE_HEADINGS,
-            shape_rows(analysis),
-            BLOCK_CAPTION,
-            text_columns=text_columns,
-        ),
-    ]
+    return chart, "Blocks beyond the dotted line gain from fusion, blocks before it lose."
 
 
 def _cost_chart(analysis: Analysis) -> object:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from rich.table import Table as RichTable
-
 from predfuse import __version__
 from predfuse.experiments.compare import CompareResult, Machine, stage_cycles
 from predfuse.hardware.area import area_items
 from predfuse.report import equal_terms
 from predfuse.report.charts import grouped_bars, ratio_bars, stacked_bars
-from predfuse.report.page import Chart, Page, Section, Table, Tile, Tiles, render
-from predfuse.report.terminal import narrow, table, text_columns
+from predfuse.report.page import Chart, Page, Section, Tile, Tiles, render
+from predfuse.report.table import Table
 
 STAGES = {
     "main": "main work",
@@ -81,16 +79,10 @@ def cost_table(result: CompareResult) -> Table:
     return Table(["", *full.headings[2:]], rows, full.caption, full.strong_rows, frozenset())
 
 
-def terminal_table(shown: Table) -> RichTable:
-    """A table of this module as the terminal shows it, in 80 columns."""
-    built = table(shown.caption, shown.headings, shown.rows, sorted(shown.strong_rows))
-    return narrow(text_columns(built, *shown.text_columns))
-
-
-def terminal_tables(result: CompareResult) -> list[RichTable]:
+def terminal_tables(result: CompareResult) -> list[Table]:
     """What the command prints: equal terms, then the published pairs."""
     equal = [] if result.equal is None else equal_terms.tables(result.equal)
-    return [terminal_table(shown) for shown in (*equal, who_table(result), cost_table(result))]
+    return [*equal, who_table(result), cost_table(result)]
 
 
 def headlines(result: CompareResult) -> list[str]:

@@ -12,25 +12,21 @@ from predfuse.experiments.demo import DemoResult, VariantName
 from predfuse.fusion.results import BlockStatistics, StageStatistics
 from predfuse.graph.nodes import Array
 from predfuse.report import charts
-from predfuse.report.compare import ROLE_COLOURS, headline, machine_table
+from predfuse.report.compare import ROLE_COLOURS, headline
+from predfuse.report.compare import machine_table as published_machines
 from predfuse.report.demo_tables import (
-    ACCURACY_HEADINGS,
-    BLOCK_HEADINGS,
-    MACHINE_HEADINGS,
     MACHINE_NOTE,
-    accuracy_rows,
-    all_additions,
-    block_rows,
+    accuracy_table,
+    block_table,
     data_title,
     difference,
-    machine_rows,
+    machine_table,
     operation_entries,
-    operation_headings,
-    operation_rows,
+    operation_table,
     pruned_comparison,
 )
-from predfuse.report.page import Chart, Gallery, Page, Part, Picture, Section, Table, Tile, Tiles, Tone
-from predfuse.report.terminal import count, percent, ratio
+from predfuse.report.page import Chart, Gallery, Page, Part, Picture, Section, Tile, Tiles, Tone
+from predfuse.report.table import Table, count
 
 CHANNELS_SHOWN = 9
 
@@ -65,23 +61,23 @@ def _headline(result: DemoResult) -> Section:
     total, rival = result.counts.total, result.rival_counts.total
     vanilla, fused = result.variants["vanilla"], result.variants["fused"]
     tiles = [
-        Tile(percent(fused.accuracy), "right, fused", f"{percent(vanilla.accuracy)} plain"),
+        Tile(f"{fused.accuracy:.1%}", "right, fused", f"{vanilla.accuracy:.1%} plain"),
         Tile(difference(result), "largest difference", "of any output, fused against layer by layer, float64"),
         Tile(
-            ratio(total.multiplication_reduction),
+            f"{total.multiplication_reduction:.1f}x",
             "fewer multiplications",
             f"{count(total.fused.multiplications)} fused, {count(total.dense.multiplications)} dense, per image",
         ),
         Tile(
-            ratio(rival.dense.multiplications / total.fused.multiplications),
+            f"{rival.dense.multiplications / total.fused.multiplications:.1f}x",
             f"fewer than {result.rival_name}",
-            f"{ratio(rival.pruned.multiplications / total.fused.multiplications)} of its pruned multiplications",
+            f"{rival.pruned.multiplications / total.fused.multiplications:.1f}x of its pruned multiplications",
         ),
     ]
     price = (
-        f"The price is additions: {count(all_additions(total.fused))} fused, of which"
+        f"The price is additions: {count(total.fused.all_additions)} fused, of which"
         f" {count(total.fused.predictor_additions)} are the predictor's 4-bit ones, against"
-        f" {count(all_additions(total.dense))} dense."
+        f" {count(total.dense.all_additions)} dense."
     )
     return Section("At a glance", [Tiles(tiles), f"{price} {pruned_comparison(result)}"])
 
@@ -103,8 +99,7 @@ def _accuracy(result: DemoResult) -> Section:
         f"With {len(result.dataset):,} images the 95 % interval of the fused network is {100 * (high - low):.1f} points"
         " wide. The accuracies on the whole test set are those that training wrote into the checkpoints."
     )
-    accuracies = Table(ACCURACY_HEADINGS, accuracy_rows(result), text_columns=frozenset((0, 4)))
-    return Section("Accuracy", [text, Chart(chart, "Bars: 95 % intervals."), accuracies])
+    return Section("Accuracy", [text, Chart(chart, "Bars: 95 % intervals."), accuracy_table(result)])
 
 
 def _images(result: DemoResult) -> Section:
@@ -147,7 +142,7 @@ def _operations(result: DemoResult) -> Section:
         [
             note,
             Chart(chart, caption),
-            Table(operation_headings(result), operation_rows(result), strong_rows=frozenset((3,))),
+            operation_table(result),
         ],
     )
 
@@ -169,10 +164,10 @@ def _blocks(result: DemoResult) -> Section:
         [
             Chart(bars("multiplications", lambda operations: operations.multiplications)),
             Chart(
-                bars("additions", all_additions),
+                bars("additions", lambda operations: operations.all_additions),
                 "All additions: of sums, of biases and, for the fused blocks, of the predictor.",
             ),
-            Table(BLOCK_HEADINGS, block_rows(result), "Survivors and errors as shares of all gates of the block."),
+            block_table(result),
         ],
     )
 
@@ -209,10 +204,10 @@ def _error_table(blocks: Sequence[BlockStatistics]) -> Table:
             rows.append(
                 [
                     f"{block.name} {title}",
-                    percent(stage.survivors),
-                    percent(stage.true_on / stage.gates),
-                    percent(stage.false_on_rate),
-                    percent(stage.false_off_rate),
+                    f"{stage.survivors:.1%}",
+                    f"{stage.true_on / stage.gates:.1%}",
+                    f"{stage.false_on_rate:.1%}",
+                    f"{stage.false_off_rate:.1%}",
                 ]
             )
     headings = ("stage", "on", "truly on", "false on, of the truly off", "false off, of the truly on")
@@ -227,8 +222,7 @@ def _machines(result: DemoResult) -> Section:
         labels += [label, f"{label}, per mm2"]
         speedups += [forms.speedup(forms.best, over), result.speedup_at_equal_area(over)]
     bars = charts.ratio_bars(labels, speedups, ["green", "grey", "blue", "grey"], "speed-up")
-    rows = Table(MACHINE_HEADINGS, machine_rows(result), text_columns=frozenset((0, 1)))
-    return Section("Accelerators, paper fidelity", [MACHINE_NOTE, Chart(bars), rows])
+    return Section("Accelerators, paper fidelity", [MACHINE_NOTE, Chart(bars), machine_table(result)])
 
 
 def _simulated(result: DemoResult) -> Section:
@@ -238,7 +232,7 @@ def _simulated(result: DemoResult) -> Section:
     colours = [ROLE_COLOURS[machine.role] for machine in comparison.machines]
     bars = charts.ratio_bars(labels, speedups, colours, "speed-up over the dense machine")
     images = f"Mean of {comparison.images} images."
-    parts: list[Part] = [headline(comparison), images, Chart(bars), machine_table(comparison), *comparison.notes]
+    parts: list[Part] = [headline(comparison), images, Chart(bars), published_machines(comparison), *comparison.notes]
     return Section("Accelerators, cycle fidelity", parts)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from rich.console import Group
-from rich.table import Table as RichTable
-from rich.text import Text
+from dataclasses import replace
 
 from predfuse.data import CATALOGUE
 from predfuse.experiments.demo import DemoResult, Variant, VariantName
 from predfuse.fusion.counts import Operations
-from predfuse.report.compare import cost_table, headline, terminal_table, who_table
-from predfuse.report.terminal import count, percent, ratio, table, text_columns
+from predfuse.report.compare import cost_table, headline, who_table
+from predfuse.report.table import Table, count
 
 HOW: dict[VariantName, str] = {
     "vanilla": "plain, every weight",
@@ -20,24 +18,17 @@ HOW: dict[VariantName, str] = {
 }
 
 
-def all_additions(operations: Operations) -> float:
-    """Additions of any width: of sums, biases and predictor."""
-    return operations.additions + operations.bias_additions + operations.predictor_additions
-
-
-def accuracy_rows(result: DemoResult) -> list[list[str]]:
+def accuracy_table(result: DemoResult) -> Table:
     """Network, share right, interval, whole test set, how it ran."""
     rows = []
-    for name, variants in (
-        (result.network_name, result.variants),
-        (result.rival_name, result.rival_variants),
-    ):
+    for name, variants in ((result.network_name, result.variants), (result.rival_name, result.rival_variants)):
         for variant in variants.values():
             low, high = variant.interval
-            interval = f"{percent(low)} to {percent(high)}"
-            row = [f"{name} {variant.name}", percent(variant.accuracy), interval, _whole_test_set(variant)]
-            rows.append([*row, HOW[variant.name]])
-    return rows
+            interval, whole = f"{low:.1%} to {high:.1%}", _whole_test_set(variant)
+            rows.append([f"{name} {variant.name}", f"{variant.accuracy:.1%}", interval, whole, HOW[variant.name]])
+    caption = f"Accuracy on {len(result.dataset):,} test images of {data_title(result)}"
+    headings = ("network", "right", "95 % interval", "whole test set, in training", "how it ran")
+    return Table(headings, rows, caption, text_columns=frozenset((0, 4)))
 
 
 def _whole_test_set(variant: Variant) -> str:
@@ -45,10 +36,7 @@ def _whole_test_set(variant: Variant) -> str:
     accuracy, images = (variant.checkpoint.metadata.get(key) for key in ("test_accuracy", "test_images"))
     if variant.name == "fused" or accuracy is None or images is None:
         return "-"
-    return f"{percent(float(accuracy), 2)} of {images:,}"
-
-
-ACCURACY_HEADINGS = ("network", "right", "95 % interval", "whole test set, in training", "how it ran")
+    return f"{float(accuracy):.2%} of {images:,}"
 
 
 def operation_entries(result: DemoResult) -> list[tuple[str, str, Operations]]:
@@ -67,74 +55,48 @@ def operation_entries(result: DemoResult) -> list[tuple[str, str, Operations]]:
     ]
 
 
-def _operation_cells(result: DemoResult, operations: Operations) -> list[str]:
-    return [
-        count(operations.multiplications),
-        ratio(result.counts.total.dense.multiplications / operations.multiplications),
-        count(operations.additions),
-        count(operations.bias_additions),
-        count(operations.predictor_additions),
-        count(operations.weights),
-    ]
-
-
-def operation_rows(result: DemoResult) -> list[list[str]]:
+def operation_table(result: DemoResult) -> Table:
+    """Operations of every way of executing every network."""
+    total = result.counts.total
     entries = operation_entries(result)
-    return [[f"{name} {way}", *_operation_cells(result, operations)] for name, way, operations in entries]
+    rows = [
+        [
+            f"{name} {way}",
+            count(operations.multiplications),
+            f"{total.dense.multiplications / operations.multiplications:.1f}x",
+            count(operations.additions),
+            count(operations.bias_additions),
+            count(operations.predictor_additions),
+            count(operations.weights),
+        ]
+        for name, way, operations in entries
+    ]
+    headings = ("per image", "mult.", "fewer", "adds", "bias", "pred.", "weights")
+    caption = (
+        f"Operations per image; fewer: multiplications of {result.network_name} dense per one; bias, pred.: additions"
+    )
+    strong = frozenset(place for place, entry in enumerate(entries) if entry[2] is total.fused)
+    return Table(headings, rows, caption, strong)
 
 
-def _terminal_operations(result: DemoResult) -> RichTable:
-    """The same below one heading row per network, narrow enough for 80 columns."""
-    rows: list[list[str]] = []
-    strong = []
-    heading = ""
-    for name, way, operations in operation_entries(result):
-        if name != heading:
-            heading = name
-            rows.append([name])
-        if operations is result.counts.total.fused:
-            strong.append(len(rows))
-        rows.append([f"  {way}", *_operation_cells(result, operations)])
-    headings = ("per image", "mult.", "fewer", "adds", "bias adds", "pred. adds", "weights")
-    return table("Operations per image", headings, rows, strong)
-
-
-def operation_headings(result: DemoResult) -> tuple[str, ...]:
-    less = f"{result.network_name} dense / this"
-    return ("per image", "multiplications", less, "additions", "of biases", "of predictor (4 bit)", "weights stored")
-
-
-ERRORS = ("false on", "false off")
-BLOCK_HEADINGS = (
-    "block",
-    "multiplications dense",
-    "pruned",
-    "fused",
-    "dense / fused",
-    "survivors expand",
-    "survivors depthwise",
-    *ERRORS,
-)
-
-
-def block_rows(result: DemoResult) -> list[list[str]]:
+def block_table(result: DemoResult) -> Table:
+    """Multiplications of every block, and its gates."""
     rows = []
     for block, counts in result.blocks:
         both = block.expand + block.depthwise
         rows.append(
             [
                 block.name,
-                count(counts.dense.multiplications),
-                count(counts.pruned.multiplications),
-                count(counts.fused.multiplications),
-                ratio(counts.multiplication_reduction),
-                percent(block.expand.survivors),
-                percent(block.depthwise.survivors),
-                percent(both.false_on_share),
-                percent(both.false_off_share),
+                *(count(form.multiplications) for form in (counts.dense, counts.pruned, counts.fused)),
+                f"{counts.multiplication_reduction:.1f}x",
+                f"{block.expand.survivors:.1%}",
+                f"{block.depthwise.survivors:.1%}",
+                f"{both.false_on_share:.1%}",
+                f"{both.false_off_share:.1%}",
             ]
         )
-    return rows
+    headings = ("block", "dense", "pruned", "fused", "fewer", "on expand", "on depthw.", "false on", "false off")
+    return Table(headings, rows, "Blocks: multiplications per image; gates on, and wrongly on or off, of all gates")
 
 
 def difference(result: DemoResult) -> str:
@@ -153,7 +115,6 @@ def pruned_comparison(result: DemoResult) -> str:
     )
 
 
-MACHINE_HEADINGS = ("network", "machine", "cycles", "speed-up", "per mm2", "uJ")
 MACHINE_NOTE = (
     "Speed-up: of the fused network over this row, machines as published; per mm2: as if cycles fell with area."
     " Closed-form model of the paper: it leaves out list lengths, idle lanes, halos, bias sums and memory stalls,"
@@ -161,7 +122,7 @@ MACHINE_NOTE = (
 )
 
 
-def machine_rows(result: DemoResult) -> list[list[str]]:
+def machine_table(result: DemoResult) -> Table:
     """Network, machine, cycles per image, how much faster the fused network is, the same per area, energy."""
     forms = result.closed_forms
     rows = []
@@ -177,33 +138,29 @@ def machine_rows(result: DemoResult) -> list[list[str]]:
                 f"{machine.costs.total_energy_uj:,.0f}",
             ]
         )
-    return rows
+    headings = ("network", "machine", "cycles", "speed-up", "per mm2", "uJ")
+    return Table(headings, rows, "Accelerators, paper fidelity, per image", text_columns=frozenset((0, 1)))
 
 
-def terminal(result: DemoResult) -> Group:
+def terminal(result: DemoResult) -> list[str | Table]:
     """What the command prints."""
-    images = f"{len(result.dataset):,} test images of {data_title(result)}"
-    lines = [
+    accuracies = accuracy_table(result)
+    short = replace(accuracies, headings=accuracies.headings[:-1], rows=[row[:-1] for row in accuracies.rows])
+    return [
+        short,
+        operation_table(result),
+        block_table(result),
+        machine_table(result),
+        MACHINE_NOTE,
+        who_table(result.comparison),
+        cost_table(result.comparison),
+        headline(result.comparison),
+        *result.comparison.notes,
         f"Fused against layer by layer: largest difference of any output {difference(result)} (float64).",
         pruned_comparison(result),
         "Published FusioNet, multiplications dense / fused by block: "
         + ", ".join(f"{name} {value:.2f}" for name, value in result.published_reductions.items()),
     ]
-    accuracy = [row[:-1] for row in accuracy_rows(result)]
-    short_blocks = ("block", "dense", "pruned", "fused", "fewer", "on expand", "on depthw.", *ERRORS)
-    return Group(
-        table(f"Accuracy on {images}", ACCURACY_HEADINGS[:-1], accuracy),
-        _terminal_operations(result),
-        table(
-            "Blocks: multiplications per image; gates on, and wrongly on or off",
-            short_blocks,
-            block_rows(result),
-        ),
-        text_columns(table("Accelerators, paper fidelity, per image", MACHINE_HEADINGS, machine_rows(result)), 1),
-        Text(MACHINE_NOTE),
-        *(terminal_table(shown) for shown in (who_table(result.comparison), cost_table(result.comparison))),
-        *(Text(line) for line in (headline(result.comparison), *result.comparison.notes, *lines)),
-    )
 
 
 def data_title(result: DemoResult) -> str:

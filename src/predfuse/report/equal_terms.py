@@ -8,7 +8,8 @@ from typing import Any
 from predfuse.experiments.confidence import Accuracy
 from predfuse.experiments.equal_terms import INTERPOLATED, Cost, EqualTerms, Pair
 from predfuse.report.charts import lines, points
-from predfuse.report.page import Chart, Part, Section, Table
+from predfuse.report.page import Chart, Part, Section
+from predfuse.report.table import Table
 
 COLOURS = ("blue", "orange", "green", "red", "purple", "sky", "grey")
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from predfuse.experiments.ics21 import CIFAR100_SUFFIX, Reproduction, Row, Total
 from predfuse.report.charts import grouped_bars, ratio_bars
-from predfuse.report.page import Chart, Page, Section, Table, Tile, Tiles, render
+from predfuse.report.page import Chart, Page, Section, Tile, Tiles, render
+from predfuse.report.table import Table, optional
 
 HEADLINE_CAPTION = (
     "Cycles of the other machine per cycle of Archon, at 72 (dense, sparse) and 64 (Archon) PEs and the same clock. "
@@ -24,55 +25,29 @@ COMPONENT_LABELS = {
 }
 
 
-def cycles(value: int | None) -> str:
-    """A cycle count with thousands separators; a dash where there is none."""
-    return "-" if value is None else f"{value:,}"
+def totals_table(totals: Sequence[Total], quantity: str, form: str, caption: str) -> Table:
+    """Published, ours, their ratio and corrected, of a quantity of :class:`Total` (``cycles``, ``energy_uj``)."""
+    rows = []
+    for total in totals:
+        published, ours, corrected = (
+            getattr(total, f"{prefix}{quantity}") for prefix in ("published_", "", "corrected_")
+        )
+        ratio = ours / published if published else None
+        figures = (optional(published, form, "-"), optional(ours, form, "-"), optional(ratio, ".3f", "-"))
+        rows.append([f"{total.network} on {total.accelerator}", *figures, optional(corrected, form, "-")])
+    return Table(["network on machine", "published", "ours", "ratio", "corrected"], rows, caption)
 
 
-def microjoules(value: float | None) -> str:
-    """An energy with two decimals; a dash where there is none."""
-    return "-" if value is None else f"{value:,.2f}"
-
-
-def factor(value: float | None) -> str:
-    """A ratio with three decimals; a dash where there is none."""
-    return "-" if value is None else f"{value:.3f}"
-
-
-def cycle_totals_table(totals: Sequence[Total]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the cycle totals."""
-    headings = ["network on machine", "published", "ours", "ratio", "corrected"]
-    rows = [
-        [
-            f"{total.network} on {total.accelerator}",
-            cycles(total.published_cycles),
-            cycles(total.cycles),
-            factor(total.cycles / total.published_cycles if total.published_cycles else None),
-            cycles(total.corrected_cycles),
-        ]
-        for total in totals
+def total_tables(result: Reproduction) -> list[Table]:
+    """Cycles, then energy."""
+    return [
+        totals_table(result.totals, "cycles", ",", "Cycles per image"),
+        totals_table(result.totals, "energy_uj", ",.2f", "Energy per image (uJ)"),
     ]
-    return headings, rows
 
 
-def energy_totals_table(totals: Sequence[Total]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the energy totals (uJ)."""
-    headings = ["network on machine", "published", "ours", "ratio", "corrected"]
-    rows = [
-        [
-            f"{total.network} on {total.accelerator}",
-            microjoules(total.published_energy_uj),
-            microjoules(total.energy_uj),
-            factor(total.energy_uj / total.published_energy_uj if total.published_energy_uj else None),
-            microjoules(total.corrected_energy_uj),
-        ]
-        for total in totals
-    ]
-    return headings, rows
-
-
-def headline_table(result: Reproduction) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the speedups, every correction a row of its own."""
+def headline_table(result: Reproduction) -> Table:
+    """The speedups, every correction a row of its own."""
     headings = ["on Archon", "over dense", "published", "over sparse", "published", "sparse cycles"]
     rows = []
     for network, headline in result.headline.items():
@@ -96,30 +71,30 @@ def headline_table(result: Reproduction) -> tuple[list[str], list[list[str]]]:
             dense, sparse = (f"{speedups[key]:.2f}x" for key in ("dense_speedup", "sparse_speedup"))
             source = "model" if layer == "all" else headline.sparse_cycles_from
             rows.append([what, dense, "", sparse, "", source])
-    return headings, rows
+    return Table(headings, rows, "Speedup")
 
 
-def layer_table(rows: Sequence[Row], with_mapping: bool = False) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of a layer table of one network on one machine."""
+def layer_table(title: str, rows: Sequence[Row], with_mapping: bool = False) -> Table:
+    """The layers of one network on one machine."""
     headings = ["layer, stage", "cycles pub.", "cycles ours", "ratio", "uJ pub.", "uJ ours", "ratio"]
     body = [
         [
             f"{row.layer}{'*' if row.slip else ''} {row.stage}",
-            cycles(row.published_cycles),
-            cycles(row.cycles),
-            factor(row.cycles_ratio),
-            microjoules(row.published_energy_uj),
-            microjoules(row.energy_uj),
-            factor(row.energy_ratio),
+            optional(row.published_cycles, ",", "-"),
+            optional(row.cycles, ",", "-"),
+            optional(row.cycles_ratio, ".3f", "-"),
+            optional(row.published_energy_uj, ",.2f", "-"),
+            optional(row.energy_uj, ",.2f", "-"),
+            optional(row.energy_ratio, ".3f", "-"),
             *([row.mapping] if with_mapping else []),
         ]
         for row in rows
     ]
-    return headings + (["mapping"] if with_mapping else []), body
+    return Table(headings + (["mapping"] if with_mapping else []), body, title)
 
 
-def energy_difference_table(result: Reproduction) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of published and our energy by network, machine and stage: where the difference sits."""
+def energy_difference_table(result: Reproduction) -> Table:
+    """Published and our energy by network, machine and stage: where the difference sits."""
     headings = ["uJ of network, stage", "published", "ours", "ratio", "of total"]
     body = []
     for total in result.totals:
@@ -135,13 +110,13 @@ def energy_difference_table(result: Reproduction) -> tuple[list[str], list[list[
             body.append(
                 [
                     f"{total.network}{machine}, {stage}",
-                    microjoules(theirs),
-                    microjoules(ours),
-                    factor(ours / theirs),
+                    optional(theirs, ",.2f", "-"),
+                    optional(ours, ",.2f", "-"),
+                    optional(ours / theirs, ".3f", "-"),
                     f"{(ours - theirs) / total.published_energy_uj:+.1%}",
                 ]
             )
-    return headings, body
+    return Table(headings, body, "Energy: where ours differs from the published")
 
 
 def cases(result: Reproduction) -> Iterator[tuple[str, str, list[Row]]]:
@@ -161,7 +136,13 @@ def render_report(result: Reproduction) -> str:
                 "figures, those of this implementation at paper fidelity, and their ratio. As published means with the "
                 "shapes the published tables have, corrected with the shapes the networks have."
             ),
-            sections=[_headline(result), _totals(result), _energy(result), _areas(result), *_layers(result)],
+            sections=[
+                _headline(result),
+                _totals(result),
+                _energy(result),
+                Section("Area", area_tables(result)),
+                *_layers(result),
+            ],
             facts=[
                 ("figures", result.source),
                 ("fidelity", "paper: closed forms, no stalls, no load imbalance on Archon"),
@@ -186,13 +167,13 @@ def _headline(result: Reproduction) -> Section:
             labels.append(f"{network} over {machine}")
             ratios.append(getattr(headline, f"{machine}_speedup"))
             colours.append(colour)
-    headings, rows = headline_table(result)
     return Section(
         "Speedup",
         [
             Tiles(tiles),
             Chart(ratio_bars(labels, ratios, colours, "cycles of the other machine per cycle of Archon")),
-            Table(headings, rows, HEADLINE_CAPTION),
+            headline_table(result),
+            HEADLINE_CAPTION,
         ],
     )
 
@@ -201,17 +182,11 @@ def _totals(result: Reproduction) -> Section:
     slips = [f"{slip.network}, {slip.layer}: {slip.what}." for slip in result.slips]
     return Section(
         "Totals",
-        [
-            Table(*cycle_totals_table(result.totals), "Cycles per image."),
-            Table(*energy_totals_table(result.totals), "Energy per image (uJ)."),
-            "Slips of the published tables:",
-            *slips,
-        ],
+        [*total_tables(result), "Slips of the published tables:", *slips],
     )
 
 
 def _energy(result: Reproduction) -> Section:
-    headings, rows = energy_difference_table(result)
     shown = [total for total in result.totals if total.published_energy_uj is not None]
     colours = ["blue", "sky", "purple", "green", "orange", "red", "grey"]
     series = {
@@ -223,29 +198,43 @@ def _energy(result: Reproduction) -> Section:
         "Energy",
         [
             Chart(chart, "Our energy by component."),
-            Table(headings, rows, "Where published and our energies differ."),
+            energy_difference_table(result),
             *result.remarks,
         ],
     )
 
 
-def _areas(result: Reproduction) -> Section:
+def area_tables(result: Reproduction) -> list[Table]:
+    """Area of every machine by component."""
     tables = []
     for area in result.areas:
         rows = [[component, f"{um2:,.1f}"] for component, um2 in area.items.items()]
         rows.append(["total, as published without the mask buffer", f"{area.area_um2:,.1f}"])
         rows.append(["published total", f"{area.published_area_um2:,.0f}"])
         strong = frozenset({len(rows) - 2, len(rows) - 1})
-        tables.append(Table([area.accelerator, "um2"], rows, "Area by component.", strong))
-    return Section("Area", tables)
+        tables.append(Table(["component", "um2"], rows, f"Area of {area.accelerator}", strong))
+    return tables
+
+
+def terminal(result: Reproduction) -> Iterator[str | Table]:
+    """What the command shows: the layers that were published, then all else."""
+    for network, accelerator, rows in cases(result):
+        if any(row.published_energy_uj is not None for row in rows):
+            yield layer_table(f"{network} on {accelerator}", rows)
+    yield from (*total_tables(result), energy_difference_table(result), *area_tables(result), headline_table(result))
+    yield HEADLINE_CAPTION
+    yield "Slips of the published tables (marked * above)"
+    yield from (f"- {slip.network}, {slip.layer}: {slip.what}" for slip in result.slips)
+    yield "Remarks"
+    yield from (f"- {remark}" for remark in result.remarks)
+    yield f"Source of the published figures: {result.source}"
 
 
 def _layers(result: Reproduction) -> Iterator[Section]:
     for network, accelerator, rows in cases(result):
-        headings, body = layer_table(rows, with_mapping=True)
-        parts = [Table(headings, body, "Ours is for the shapes of the published table.")]
+        table = layer_table("Ours is for the shapes of the published table.", rows, with_mapping=True)
         wrong = [f"* {layer}: {what}." for layer, what in {row.layer: row.slip for row in rows if row.slip}.items()]
-        yield Section(f"{network} on {accelerator}", [*parts, *wrong])
+        yield Section(f"{network} on {accelerator}", [table, *wrong])
 
 
 def _times(value: float | None) -> str:

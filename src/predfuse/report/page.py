@@ -21,6 +21,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from predfuse.graph.nodes import Array
+from predfuse.report.table import Table
 
 Tone = Literal["", "good", "bad"]
 
@@ -39,25 +40,6 @@ class Tiles:
     """Headline figures side by side."""
 
     tiles: Sequence[Tile]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table.
-
-    Attributes:
-        headings: One per column.
-        rows: Ready-made text, one per column.
-        caption: What the numbers are, with units.
-        strong_rows: Indices of rows set in bold (totals).
-        text_columns: Indices of columns aligned as text; the others are aligned as numbers.
-    """
-
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    caption: str = ""
-    strong_rows: frozenset[int] = frozenset()
-    text_columns: frozenset[int] = frozenset((0,))
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from predfuse.errors import InputError
-from predfuse.report.terminal import narrow, percent, table, text_columns
+from predfuse.report.table import Table, optional
 from predfuse.zoo.catalogue import Stage, Summary
 
 if TYPE_CHECKING:  # would load torch for a list of files
@@ -27,42 +25,36 @@ def run_table(entries: Sequence[Stage]) -> Table:
         [
             entry.run,
             entry.stage,
-            percent(entry.test_accuracy, 2),
+            f"{entry.test_accuracy:.2%}",
             f"{entry.training_hours:.1f}",
             f"{entry.file_bytes / 1e3:.0f}" if entry.file_bytes is not None else "",
-            entry.sha256[:8] if entry.sha256 is not None else "",
+            (entry.sha256 or "")[:8],
         ]
         for entry in entries
     ]
     headings = ("run", "stage", "accuracy", "hours", "kB", "SHA-256")
-    return narrow(text_columns(table("Trained networks", headings, rows), 1))
+    return Table(headings, rows, "Trained networks", text_columns=frozenset((0, 1)))
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
     """Mean and range over the seeds."""
     rows = [
-        [s.data, s.network, s.stage, str(s.seeds), percent(s.mean, 2), f"{s.lowest:.2%} to {s.highest:.2%}"]
+        [s.data, s.network, s.stage, str(s.seeds), f"{s.mean:.2%}", f"{s.lowest:.2%} to {s.highest:.2%}"]
         for s in summaries
     ]
     headings = ("data", "network", "stage", "seeds", "accuracy", "range")
-    return narrow(text_columns(table("Accuracy over seeds", headings, rows), 1, 2))
+    return Table(headings, rows, "Accuracy over seeds", text_columns=frozenset((0, 1, 2)))
 
 
 def errors_table(stage: str, made: PredictorFormat, blocks: Sequence[BlockErrors]) -> Table:
     """What wrong masks do to the blocks of one network."""
     rows = [
-        [
-            block.block,
-            percent(block.weights, 2),
-            percent(block.activations, 2),
-            percent(block.both, 2),
-            "" if block.own is None else percent(block.own, 2),
-        ]
+        [block.block, *(optional(share, ".2%") for share in (block.weights, block.activations, block.both, block.own))]
         for block in blocks
     ]
     weights = "ternary weights" if made.largest_weight == 1 else f"weights up to {made.largest_weight}"
     headings = ("block", weights, f"{made.bits}-bit activations", "both", "its own predictor")
-    return narrow(text_columns(table(f"{stage}: wrong masks, of the output's variance", headings, rows), 1))
+    return Table(headings, rows, f"{stage}: wrong masks, of the output's variance")
 
 
 def cost_table(cost: TrainingCost) -> Table:
@@ -77,7 +69,8 @@ def cost_table(cost: TrainingCost) -> Table:
         f"Training {cost.network}: {cost.multiplications / 1e6:.0f} M multiplications forwards, "
         f"{cost.activations / 1e6:.1f} M activations an image"
     )
-    return narrow(text_columns(table(title, ("stage", "where", "images/s", "M images", "time"), rows), 1))
+    headings = ("stage", "where", "images/s", "M images", "time")
+    return Table(headings, rows, title, text_columns=frozenset((0, 1)))
 
 
 def _amount(images: float, hours: float) -> tuple[str, str]:
@@ -90,10 +83,7 @@ def _duration(hours: float) -> str:
 
 def markdown(summaries: Sequence[Summary]) -> str:
     """A row per data set and network: accuracy by stage with its range, seeds and training hours."""
-    lines = [
-        "| data | network | vanilla | pruned | predicted | seeds | hours |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for data, network in dict.fromkeys((s.data, s.network) for s in summaries):
         own = {s.stage: s for s in summaries if (s.data, s.network) == (data, network)}
         predicted = [s for stage, s in own.items() if stage.startswith("predicted")]
@@ -103,8 +93,9 @@ def markdown(summaries: Sequence[Summary]) -> str:
         if best is not None:
             cells[2] += f" ({best.stage.removeprefix('predicted-')})"
         last = next(s for s in reversed(shown) if s is not None)
-        lines.append(f"| {data} | `{network}` | {' | '.join(cells)} | {_seeds(shown)} | {last.training_hours:.1f} |")
-    return "\n".join(lines) + "\n"
+        rows.append([data, f"`{network}`", *cells, _seeds(shown), f"{last.training_hours:.1f}"])
+    headings = ("data", "network", "vanilla", "pruned", "predicted", "seeds", "hours")
+    return Table(headings, rows, text_columns=frozenset(range(7))).markdown()
 
 
 def _seeds(shown: Sequence[Summary | None]) -> str:
