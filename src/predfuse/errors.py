@@ -8,6 +8,10 @@ class PredfuseError(Exception):
 
     exit_code = 1
 
+    def lines(self) -> list[str]:
+        """What a terminal shows: one line, unless there is a list of reasons."""
+        return [" ".join(str(self).split())]
+
 
 class InputError(PredfuseError, ValueError):
     """Bad usage or bad input (file, config, shape, value); the command line exits with code 2.

@@ -144,7 +144,7 @@ def main() -> None:
         told = error if isinstance(error, PredfuseError) else in_one_line(error)
         if told is None:
             raise
-        typer.echo(f"predfuse: error: {' '.join(str(told).split())}", err=True)
+        typer.echo("predfuse: error: " + "\n".join(told.lines()), err=True)
         sys.exit(told.exit_code)
     except KeyboardInterrupt:
         typer.echo("predfuse: cancelled", err=True)

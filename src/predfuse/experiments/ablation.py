@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from predfuse.errors import InputError
+from predfuse.errors import InputError, printable
 from predfuse.experiments.ablation_runs import Progress, Variant, train_variants
 from predfuse.experiments.ablation_work import hours_left, shares_left, tasks
 from predfuse.files import write_text_atomically
@@ -76,7 +76,7 @@ def read_ablation(path: Path) -> dict[str, dict[str, Any]]:
     document = read_mapping(path)
     for key in document:
         if key not in ("base", "variants"):
-            raise InputError(str(path), f"{key} is not a known key", "use base: and variants:")
+            raise InputError(str(path), f"{printable(str(key))} is not a known key", "use base: and variants:")
     base, variants = document.get("base"), document.get("variants")
     if isinstance(base, str):
         base = read_mapping(path.parent / base)

@@ -100,6 +100,9 @@ class Ledger:
         return self.of_status("unsupported")
 
 
+_SHOWN_PLACES = 6
+
+
 class UnsupportedError(InputError):
     """The module has operations the network cannot hold; ``entries`` lists all of them."""
 
@@ -110,9 +113,19 @@ class UnsupportedError(InputError):
             place = f"{entry.name} ({short_source(entry.source)})" if entry.source else entry.name
             by_reason.setdefault(entry.reason, []).append(place)
         listed = "; ".join(f"{reason}: {', '.join(places)}" for reason, places in by_reason.items())
+        self._reasons = [
+            f"  {reason}: {', '.join(places[:_SHOWN_PLACES])}"
+            + (f" and {len(places) - _SHOWN_PLACES} more" if len(places) > _SHOWN_PLACES else "")
+            for reason, places in by_reason.items()
+        ]
         count = f"{len(entries)} unsupported operation" + ("s" if len(entries) > 1 else "")
-        mend = "replace them, or allow them (allow_unsupported=True, --allow-unsupported) to see the rest"
+        mend = "replace them; what becomes of the rest says predfuse trace --allow-unsupported"
+        self._headline = f"model {model}: {count}; {mend}"
         super().__init__(f"model {model}", f"{count}: {listed}", mend)
+
+    def lines(self) -> list[str]:
+        """A line for every reason, with the first few places."""
+        return [self._headline, *self._reasons]
 
 
 def short_source(source: str) -> str:
