@@ -162,12 +162,14 @@ def test_tables_fit_eighty_columns_and_the_worst_stands_first(result: CompareRes
     html = render_report(result)
     shipped = [cost(f"{kind}-1.7", kind, 10**6, 0.91) for kind in ("archon", "sparse-depth-first")]
     (pair,) = different_networks(shipped[:1], shipped[1:])
+    (same,) = same_network(shipped[:1], [cost("sparse-depth-first-1.7-fusionet-m", "m", 10**6)])
     assert result.equal is not None
-    long = dataclasses.replace(result, equal=dataclasses.replace(result.equal, different_networks=(pair,)))
+    equal = dataclasses.replace(result.equal, different_networks=(pair,), same_network=(same,))
+    long = dataclasses.replace(result, equal=equal)
     with console.capture() as captured:
         for shown in terminal_tables(long):
             show(shown, console)
-    assert "sparse-depth-first-1.7" in captured.get()
+    assert "sparse-depth-first-1.7-fusionet-m" in captured.get() and "…" not in captured.get()
     assert html.index("On equal terms") < html.index("As published")
     assert result.equal is not None
     assert report.worst_sentence(result.equal) in html
