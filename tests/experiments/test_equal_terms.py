@@ -72,7 +72,7 @@ def test_costs_at_equal_accuracy_lie_on_the_front(target: float, points: list[tu
 
 
 def test_of_searched_machines_the_best_for_a_network_is_taken() -> None:
-    first, second = cost("sparse-1.7", "n", 300), cost("sparse-1.7-fusionet-m", "n", 200)
+    first, second = cost("sparse-1.7", "n", 300), cost("sparse-1.7-m", "n", 200)
     others = [cost("sparse-depth-first-1.7", "n", 250), cost("eyeriss-sparse", "n", 400)]
     assert best_searched([first, second, *others]) == [second, *others]
     assert best_searched([second, first, cost("sparse-1.0", "n", 900, budget=1.0)])[0] is second
@@ -162,14 +162,14 @@ def test_tables_fit_eighty_columns_and_the_worst_stands_first(result: CompareRes
     html = render_report(result)
     shipped = [cost(f"{kind}-1.7", kind, 10**6, 0.91) for kind in ("archon", "sparse-depth-first")]
     (pair,) = different_networks(shipped[:1], shipped[1:])
-    (same,) = same_network(shipped[:1], [cost("sparse-depth-first-1.7-fusionet-m", "m", 10**6)])
+    (same,) = same_network(shipped[:1], [cost("sparse-depth-first-1.7-m", "m", 10**6)])
     assert result.equal is not None
     equal = dataclasses.replace(result.equal, different_networks=(pair,), same_network=(same,))
     long = dataclasses.replace(result, equal=equal)
     with console.capture() as captured:
         for shown in terminal_tables(long):
             show(shown, console)
-    assert "sparse-depth-first-1.7-fusionet-m" in captured.get() and "…" not in captured.get()
+    assert "sparse-depth-first-1.7-m" in captured.get() and "…" not in captured.get()
     assert html.index("On equal terms") < html.index("As published")
     assert result.equal is not None
     assert report.worst_sentence(result.equal) in html
