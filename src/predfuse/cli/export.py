@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, cast
 
+import numpy as np
 import typer
 
 from predfuse.cli.options import Count, Images, Output, Size, Source, require_size
@@ -12,9 +13,11 @@ from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
 from predfuse.exporters.arrays import Form, Precision, require_form_name, require_precision
 from predfuse.exporters.files import export_network, format_of
+from predfuse.exporters.qonnx import export_qonnx
 from predfuse.files import require_writable
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.memory_files import write_memory_files
+from predfuse.integer.program import Program
 from predfuse.integer.program_io import is_program, load_program
 from predfuse.report.terminal import console
 from predfuse.sources import ModuleOptions, load_source
@@ -29,7 +32,7 @@ def export(
             "--form",
             help="plain (activation functions), predicted (the predictors' masks in their place) or fused (predicted "
             "blocks as sums of their surviving fused weights); memory: a compiled program's integers as $readmemh "
-            "files and a C header, in a new folder.",
+            "files and a C header, in a new folder; qonnx: a program's plain layers as QONNX.",
         ),
     ] = "plain",
     format_name: Annotated[
@@ -54,11 +57,13 @@ def export(
     ONNX files hold standard operators only (opset 17), take any batch size and are checked in onnxruntime, layer by
     layer and from end to end.
     """
-    if form == "memory":
+    if form in ("memory", "qonnx"):
         if not is_program(source):
-            raise InputError(
-                source, "is no compiled program, which --form memory takes", "compile it: predfuse compile"
-            )
+            what = f"is no compiled program, which --form {form} takes"
+            raise InputError(source, what, "compile it: predfuse compile")
+        if form == "qonnx":
+            _export_qonnx(load_program(Path(source)), output, images, count)
+            return
         files = write_memory_files(load_program(Path(source)), output)
         typer.echo(f"{output}: {files} memory files, program.h, manifest.json")
         return
@@ -75,3 +80,15 @@ def export(
     with console(stderr=True).status(f"Exporting {network.name}"):
         check = export_network(network, output, cast(Form, form), chosen, given, cast("Precision | None", precision))
     typer.echo(f"{output}: {network.name}, {form}, {output.stat().st_size:,} bytes\n{check.summary()}")
+
+
+def _export_qonnx(program: Program, output: Path, images: str | None, count: int) -> None:
+    require_writable(output)
+    shape = program.input_shape
+    if images is None:
+        given = np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.uint8)
+    else:
+        given = load_images(images, shape, count, False).images
+    with console(stderr=True).status(f"Exporting {program.name}"):
+        checked = export_qonnx(program, output, given)
+    typer.echo(f"{output}: {program.name}, qonnx, {output.stat().st_size:,} bytes; {checked} images equal bit for bit")
