@@ -78,11 +78,13 @@ def test_what_is_claimed_of_fashion_mnist_holds() -> None:
 def test_what_is_claimed_of_cifar10_holds() -> None:
     """Vanilla accuracy; points lost to pruning (1.0) and to pruning and prediction (1.2); a lead over the pruned rival.
 
-    Both predicted networks come from seed 0's pruned one, so that their mean is compared with seed 0.
+    Both predicted networks come from seed 0's pruned one, so that their mean is compared with seed 0. Of fusionet-n there
+    is one seed: prediction costs it 0.5 points at most.
     """
     found = {(s.network, s.stage): s for s in zoo.summaries(zoo.stages()) if s.data == "cifar10"}
     predicted = found["fusionet-s", "predicted-joint"]
-    assert all(summary.seeds >= 2 for summary in found.values())
+    assert all(summary.seeds >= 2 for (network, _), summary in found.items() if network != "fusionet-n")
+    assert found["fusionet-n", "predicted-joint"].mean >= found["fusionet-n", "pruned"].mean - 0.005
     vanilla = found["fusionet-s", "vanilla"].mean
     assert vanilla >= 0.88
     assert found["fusionet-s", "pruned"].mean >= vanilla - 0.010
