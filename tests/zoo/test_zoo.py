@@ -78,8 +78,8 @@ def test_what_is_claimed_of_fashion_mnist_holds() -> None:
 def test_what_is_claimed_of_cifar10_holds() -> None:
     """Vanilla accuracy; points lost to pruning (1.0) and to pruning and prediction (1.2); a lead over the pruned rival.
 
-    Both predicted networks come from seed 0's pruned one, so that their mean is compared with seed 0. Of fusionet-n there
-    is one seed: prediction costs it 0.5 points at most.
+    Both predicted networks come from seed 0's pruned one, so that their mean is compared with seed 0. There
+    is one seed of fusionet-n: prediction costs it 0.5 points at most.
     """
     found = {(s.network, s.stage): s for s in zoo.summaries(zoo.stages()) if s.data == "cifar10"}
     predicted = found["fusionet-s", "predicted-joint"]
