@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from predfuse.errors import InputError
-from predfuse.rtl.build import find_tools
+from predfuse.rtl.build import SOURCES, find_tools
 from predfuse.rtl.machine import Machine
 from predfuse.rtl.simulator import Simulator
 
@@ -24,10 +27,14 @@ MID = Machine(
 """Holds every fused block of the shipped networks."""
 
 
-def simulator_of(machine: Machine) -> Simulator:
+TINY = replace(SMALL, tile_rows=2, tile_columns=2, lanes=3, banks=3, slots=16, side=4, gate_words=64, codes=512)
+"""Built in a third of the time."""
+
+
+def simulator_of(machine: Machine, folder: Path = SOURCES, *arguments: str) -> Simulator:
     """Built; the test is skipped where no compiler or no Verilator is."""
     try:
         find_tools()
     except InputError as error:
         pytest.skip(str(error))
-    return Simulator(machine)
+    return Simulator(machine, folder, arguments=arguments)

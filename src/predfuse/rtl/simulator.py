@@ -57,14 +57,18 @@ class Simulator:
         machine: Its sizes.
         folder: Where its sources are.
         traces: Whether it can write waveforms.
+        arguments: Plus arguments of every run, for sources that ask for them.
 
     Raises:
         InputError: A tool is missing.
         PredfuseError: It does not build.
     """
 
-    def __init__(self, machine: Machine, folder: Path = SOURCES, traces: bool = False) -> None:
+    def __init__(
+        self, machine: Machine, folder: Path = SOURCES, traces: bool = False, arguments: Sequence[str] = ()
+    ) -> None:
         self.machine = machine
+        self.arguments = tuple(arguments)
         self._program = build(machine, folder, traces)
 
     def run(self, operations: Sequence[Word | Run], waves: Path | None = None) -> list[Measured]:
@@ -77,6 +81,7 @@ class Simulator:
             words, results = Path(name) / "words", Path(name) / "results"
             words.write_bytes(encode(operations))
             command = [str(self._program), str(words), str(results)] + ([] if waves is None else [str(waves)])
+            command += self.arguments
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise PredfuseError(f"the gateware failed: {done.stderr.strip() or f'status {done.returncode}'}")

@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
 #if VM_TRACE
   VerilatedVcdC* waves = nullptr;
   uint64_t now = 0;
-  if (argc > 3) {
+  if (argc > 3 && argv[3][0] != '+') {
     Verilated::traceEverOn(true);
     waves = new VerilatedVcdC;
     top->trace(waves, 99);

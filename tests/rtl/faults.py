@@ -1,0 +1,53 @@
+"""Deliberate faults in the gateware, all in one build: plus argument ``fault=N`` says which is there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from predfuse.rtl.build import SOURCES
+
+FAULTS = {
+    "a wrong shift": ("fused_weight.sv", "doubled >>> places", "doubled >>> (places + 6'(ON))"),
+    "an inner product rounded down": ("fused_weight.sv", "(PRODUCT + 1)'(1 << 14)", "(PRODUCT + 1)'(ON ? 0 : 1 << 14)"),
+    "a swapped bank": ("archon.sv", "(b) + (BANK + 1)'(turn)", "(ON && b < 2 ? 1 - b : b) + (BANK + 1)'(turn)"),
+    "a dropped carry": (
+        "partial_sums.sv",
+        "sums[word] + ACCUMULATOR'(product)",
+        "sums[word] + ACCUMULATOR'(product) - (ON && {1'b0, sums[word][7:0]} + {1'b0, product[7:0]} > 255 ? 256 : 0)",
+    ),
+    "an output rounded down": ("finish.sv", "rounded = (moved + 1) >>> 1", "rounded = (moved + (ON ? 0 : 1)) >>> 1"),
+    "a gate word written while its bank is read": ("write_queue.sv", "write = ~blocked", "write = (~blocked | ON)"),
+    "a rank that counts its own slot": ("bank.sv", "(SLOTS'(1) << slot) - 1", "(SLOTS'(ON ? 2 : 1) << slot) - 1"),
+    "a bank that does not wait": ("bank.sv", "code < LANE'(LANES)", "code < LANE'(LANES) + LANE'(ON)"),
+    "a residual of the next row": (
+        "output_rows.sv",
+        "TILE_ROWS + 32'(now)",
+        "TILE_ROWS + (32'(now) + 32'(ON)) % TILE_ROWS",
+    ),
+    "a column too far at stride 2": ("input_plane.sv", "WIDE + 2 * j + k", "WIDE + 2 * j + 32'(ON) + k"),
+    "a channel alive at a score of 0": ("expand_unit.sv", "(score > 0) | ~", "(score > 0) | (ON & score == 0) | ~"),
+}
+"""Of each: the file, what stands there once, and what stands there instead; ``ON`` is whether the fault is there."""
+
+_PACKAGE = """/* verilator lint_off DECLFILENAME */
+package faults;
+  int number;
+endpackage
+/* verilator lint_on DECLFILENAME */
+"""
+_START = 'initial if (!$value$plusargs("fault=%d", faults::number)) faults::number = 0;\n'
+
+
+def write_faulty(folder: Path) -> Path:
+    """Sources of the gateware that have every fault, none of them there without a plus argument."""
+    shutil.copytree(SOURCES, folder)
+    for number, (file, old, new) in enumerate(FAULTS.values(), 1):
+        text = (folder / file).read_text()
+        assert text.count(old) == 1, (file, old)
+        (folder / file).write_text(text.replace(old, new.replace("ON", f"(faults::number == {number})")))
+    top = folder / "archon.sv"
+    text = top.read_text()
+    at = text.index("  localparam PIXELS")
+    top.write_text(_PACKAGE + text[:at] + _START + text[at:])
+    return folder
