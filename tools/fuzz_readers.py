@@ -36,6 +36,7 @@ from PIL import Image
 from safetensors.numpy import save as save_tensors
 
 from predfuse import models
+from predfuse.arrays import Array
 from predfuse.data.fashion_mnist import parse_idx
 from predfuse.data.folder import load_part
 from predfuse.data.image_sources import load_images
@@ -277,8 +278,9 @@ def readers(folder: Path) -> dict[str, Reader]:
     checkpoint = min((ROOT / "src/predfuse/zoo").glob("*/*.safetensors"), key=lambda path: path.stat().st_size)
     pixels = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
     pictures = []
-    forms = [(form, pixels) for form in ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")]
-    for form, array in (*forms, ("GIF", pixels[:, :, 0]), ("PNG", pixels[:, :, 0].astype(np.uint16) * 257)):
+    forms: list[tuple[str, Array]] = [(form, pixels) for form in ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")]
+    forms += [("GIF", pixels[:, :, 0]), ("PNG", pixels[:, :, 0].astype(np.uint16) * 257)]
+    for form, array in forms:
         buffer = io.BytesIO()
         Image.fromarray(array).save(buffer, form)
         pictures.append(buffer.getvalue())
@@ -303,7 +305,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         return load_part(root, "all", "RGB", 8)
 
     def load(path: Path) -> Any:
-        return load_images(str(path), (3, 8, 8), None, 8)
+        return load_images(str(path), (3, 8, 8), resize=True)
 
     log = b'{"stage": "vanilla", "epoch": 1}\n{"stage": "prune", "loss": 0.5}\n'
     return {
