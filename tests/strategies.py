@@ -73,6 +73,7 @@ def bottlenecks(
     integer: bool = False,
     with_predictor: bool | None = None,
     activations: st.SearchStrategy[Any] = ACTIVATIONS,
+    residual: bool | None = None,
 ) -> BlockCase:
     """Blocks with groups, strides, odd kernels, asymmetric padding, shuffle, residual, empty lists, tiny images.
 
@@ -84,6 +85,7 @@ def bottlenecks(
         integer: Integer weights and input instead of float64.
         with_predictor: Whether it has a predictor; drawn if not given.
         activations: Where both activations are drawn from.
+        residual: Whether it has a residual; drawn if not given.
     """
     if in_shape is None:
         groups = draw(st.integers(1, 3))
@@ -93,7 +95,8 @@ def bottlenecks(
     channels, height, width = in_shape
     middle = groups * draw(st.integers(1, 5))
     kernel = draw(st.sampled_from((1, 3, 5, 7)))
-    residual = draw(st.booleans())
+    if residual is None:
+        residual = draw(st.booleans())
     if residual:
         stride, outputs, half = 1, channels, kernel // 2
         padding = (half, half, half, half)

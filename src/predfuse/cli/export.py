@@ -13,12 +13,12 @@ from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
 from predfuse.exporters.arrays import Form, Precision, require_form_name, require_precision
 from predfuse.exporters.files import export_network, format_of
-from predfuse.exporters.qonnx import export_qonnx
 from predfuse.files import require_writable
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.memory_files import write_memory_files
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import is_program, load_program
+from predfuse.integer.qonnx import export_qonnx
 from predfuse.report.terminal import console
 from predfuse.sources import ModuleOptions, load_source
 

@@ -16,9 +16,9 @@ from onnx.reference.op_run import OpRun
 from predfuse import zoo
 from predfuse.cli import main
 from predfuse.errors import InputError
-from predfuse.exporters.qonnx import DOMAIN, run_qonnx, to_qonnx
 from predfuse.graph.nodes import Array
 from predfuse.integer.program import Program
+from predfuse.integer.qonnx import DOMAIN, run_qonnx, to_qonnx
 from predfuse.integer.run import run_program, to_integers
 
 
