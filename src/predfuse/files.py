@@ -165,13 +165,18 @@ def _is_stream(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, all of it or nothing."""
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Write ``content``, all of it or nothing."""
 
     def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
     write_atomically(path, write)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, all of it or nothing."""
+    write_bytes_atomically(path, text.encode("utf-8"))
 
 
 def sha256_of_file(path: Path) -> str:

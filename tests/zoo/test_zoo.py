@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from typer.testing import CliRunner
 from predfuse import zoo
 from predfuse.cli import app, main
 from predfuse.errors import InputError
-from predfuse.experiments.ablation import as_csv, read_ablation, read_rows
+from predfuse.experiments.ablation import read_ablation, read_rows
 from predfuse.experiments.ablation_work import activations_per_image
 from predfuse.experiments.training_cost import gpu_images_per_second, training_cost
+from predfuse.files import as_csv
 from predfuse.graph.nodes import Bottleneck, Conv
 from predfuse.models import build, to_network
 from predfuse.report.ablation import markdown as ablation_table
@@ -103,7 +105,7 @@ def test_the_page_shows_the_ablations() -> None:
     rows = read_rows(root() / zoo.ABLATION_RESULTS)
     assert with_table(PAGE, ablation_table(rows), ABLATIONS) == PAGE.read_text(encoding="utf-8")
     assert CliRunner().invoke(app, ["zoo", "ablations"]).output == ablation_table(rows)
-    assert as_csv(rows) == (root() / zoo.ABLATION_RESULTS).read_text(encoding="utf-8")
+    assert as_csv(map(asdict, rows)) == (root() / zoo.ABLATION_RESULTS).read_text(encoding="utf-8")
     configs = read_ablation(ROOT / "configs" / "cifar10-ablations.yaml")
     assert [row.variant for row in rows] == list(configs)
     for row in rows:

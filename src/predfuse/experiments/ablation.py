@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import io
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -25,7 +24,7 @@ from typing import Any
 from predfuse.errors import InputError, printable
 from predfuse.experiments.ablation_runs import Progress, Variant, train_variants
 from predfuse.experiments.ablation_work import hours_left, shares_left, tasks
-from predfuse.files import write_text_atomically
+from predfuse.files import as_csv, write_text_atomically
 from predfuse.readers.boundary import read_text, reading
 from predfuse.readers.documents import read_mapping
 from predfuse.training.checkpoint import read_tensors
@@ -134,7 +133,7 @@ def run_ablation(
         changes = _differences(configs[BASE], configs[variant.name])
         measured[variant.name] = _measure(variant.name, changes, variant.paths)
         rows = _compared(measured, list(configs))
-        write_text_atomically(folder / "ablation.csv", as_csv(rows))
+        write_text_atomically(folder / "ablation.csv", as_csv(map(asdict, rows)))
         write_text_atomically(folder / "ablation.json", json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
     train_variants(variants, jobs, progress or (lambda _: None), finished, device)
@@ -228,7 +227,7 @@ def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """What :func:`as_csv` wrote.
+    """The rows of an ``ablation.csv``.
 
     Raises:
         InputError: Missing file, or none of this version's form.
@@ -248,12 +247,3 @@ def _row(line: Mapping[str, str]) -> Row:
         if name not in ("variant", "changes")
     }
     return Row(variant=line["variant"], changes=line["changes"], **numbers)
-
-
-def as_csv(rows: list[Row]) -> str:
-    """One line per variant."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    return text.getvalue()

@@ -13,7 +13,7 @@ from predfuse.exporters.arrays import Form, Precision, default_precision, requir
 from predfuse.exporters.check import TOLERANCE, ExportCheck, check_images, check_onnx, relative_error
 from predfuse.exporters.graph import require_onnx, to_onnx
 from predfuse.exporters.module import to_module
-from predfuse.files import require_writable, write_atomically
+from predfuse.files import require_writable, write_atomically, write_bytes_atomically
 from predfuse.graph.nodes import Array, Network
 
 Format = Literal["onnx", "torch"]
@@ -107,9 +107,5 @@ def _export_torch(network: Network, path: Path, form: Form, images: Array | None
     if not error <= TOLERANCE:
         what = f"the exported program is off by {error:.1e}, more than {TOLERANCE:.0e}"
         raise PredfuseError(f"network {network.name}: {what}")
-    write_atomically(path, lambda temporary: _write_bytes(temporary, archive.getvalue()))
+    write_bytes_atomically(path, archive.getvalue())
     return ExportCheck(len(given), network.output, error, error, len(given), 0, 0, error)
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

@@ -15,7 +15,7 @@ import numpy as np
 from predfuse.errors import InputError, PredfuseError
 from predfuse.exporters.graph import IR_VERSION, OPSET, require_onnx
 from predfuse.exporters.operators import Operators
-from predfuse.files import write_atomically
+from predfuse.files import write_bytes_atomically
 from predfuse.graph.nodes import INPUT, Array, Shape
 from predfuse.integer.nodes import (
     FusedBlock,
@@ -102,12 +102,8 @@ def export_qonnx(program: Program, path: Path, images: Array) -> int:
         got = run_qonnx(model, np.ldexp(image[None].astype(np.float64), -program.input_fraction_bits))
         if not np.array_equal(got.ravel(), np.ldexp(expected.astype(np.float64), -program.output.fraction_bits)):
             raise PredfuseError(f"program {program.name}: its QONNX form gives other values")
-    write_atomically(path, lambda temporary: _write(temporary, content))
+    write_bytes_atomically(path, content)
     return len(images)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def run_qonnx(model: onnx.ModelProto, image: Array) -> Array:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
-from predfuse.files import sha256_of_file
+from predfuse.files import as_csv, sha256_of_file
 from predfuse.readers.boundary import reading
 from predfuse.readers.documents import read_json
 
@@ -143,11 +141,7 @@ def card_text(entries: Sequence[Stage]) -> str:
 
 def results_text(entries: Sequence[Stage]) -> str:
     """All facts as CSV, one line per run and stage."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Stage)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(entry) for entry in entries)
-    return text.getvalue()
+    return as_csv(map(asdict, entries))
 
 
 def summaries(entries: Sequence[Stage]) -> list[Summary]:

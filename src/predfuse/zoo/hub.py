@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from predfuse.errors import InputError, PredfuseError
-from predfuse.files import sha256_of_file
+from predfuse.files import sha256_of_file, write_folder_atomically
 from predfuse.readers.documents import read_json_lines, read_mapping
 from predfuse.zoo.catalogue import CARD, STAGES, Stage, folder, read_card
 
@@ -151,16 +151,15 @@ def _copy(source: Path, target: Path) -> None:
 
 def _place(staged: Path, target: Path) -> Path:
     """Put a finished folder where nothing is, whole or not at all."""
-    if target.exists():
-        raise InputError(str(target), "exists", "name a folder that does not")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
-            made = Path(beside) / "run"
-            shutil.copytree(staged, made)
-            made.replace(target)
     except OSError as error:
         raise InputError(str(target), f"cannot be written ({error.strerror})", "name another folder") from error
+
+    def fill(made: Path) -> None:
+        shutil.copytree(staged, made, dirs_exist_ok=True)
+
+    write_folder_atomically(target, fill)
     return target
 
 
