@@ -34,7 +34,8 @@ def ratios(title: str, rows: Sequence[tuple[str, float]], worse: str, better: st
     logs = [math.log2(ratio) for _, ratio in rows]
     scale = 330 / max(max([*logs, 0.5]) - min([*logs, -0.5]), 1)
     middle, top, step = 58 - min([*logs, -0.5]) * scale, 62.0, 36.0
-    drawing = Drawing(446, top + step * len(rows) + 6, title)
+    wide = max(446, 20 + CHARACTER * max(len(name) for name, _ in rows))  # as long as the longest name
+    drawing = Drawing(wide, top + step * len(rows) + 6, title)
     drawing.text(14, 24, title, 15, bold=True)
     drawing.text(middle - 8, 48, f"◀ {worse}", 12, RED, "end")
     drawing.text(middle + 8, 48, f"{better} ▶", 12, GREEN)
