@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import float_reference as reference
 import numpy as np
 
 from predfuse.exporters.arrays import Form
-from predfuse.fusion import reference
 from predfuse.graph.nodes import Array, Bottleneck, Network, Predictor
 
 

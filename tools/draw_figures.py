@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from diagrams import fusion_diagram, machine_diagram
+
 from predfuse.hardware import ArchonSpec, load_spec
-from predfuse.report.diagrams import fusion_diagram, machine_diagram
 from predfuse.report.figures import ratios
 from predfuse.report.svg import Drawing
 

@@ -43,7 +43,8 @@ def test_local_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / path).exists(), f"{page.relative_to(ROOT)} links to {target}"
 
 
-def test_the_committed_drawings_are_those_of_the_code() -> None:
+def test_the_committed_drawings_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
     spec = importlib.util.spec_from_file_location("draw_figures", ROOT / "tools" / "draw_figures.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -17,8 +17,7 @@ from pathlib import Path
 import explore_evaluations
 import pytest
 from distributed import LocalCluster
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from typer.testing import CliRunner
 
 from predfuse.cli import app

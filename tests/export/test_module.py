@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import float_reference as reference
 import numpy as np
 import pytest
 import torch
 from export_cases import has_predictor, predicted, run_block
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from strategies import BlockCase, bottlenecks, network_images, networks
 
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.exporters.arrays import FORMS, Form, fused_arrays, fused_weight_count
 from predfuse.exporters.module import to_module
-from predfuse.fusion import reference
 from predfuse.graph.nodes import INPUT, Network, Unsupported
 
 

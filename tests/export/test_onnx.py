@@ -6,11 +6,11 @@ import dataclasses
 import json
 from pathlib import Path
 
+import float_reference as reference
 import numpy as np
 import pytest
 from export_cases import has_predictor, predicted, run_block
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from strategies import network_images, networks
 
 from predfuse import data, models, zoo
@@ -18,7 +18,6 @@ from predfuse.errors import InputError, PredfuseError
 from predfuse.exporters.arrays import FORMS, PRECISIONS, Form, Precision
 from predfuse.exporters.check import TOLERANCE, check_images, check_onnx
 from predfuse.exporters.files import export_network
-from predfuse.fusion import reference
 from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import INPUT, Array, Conv, Linear, Network, Shuffle
 from predfuse.integer.calibrate import normalise

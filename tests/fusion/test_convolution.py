@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import float_reference as reference
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from strategies import SEEDS, BlockCase, bottlenecks, random_masks
 
 from predfuse.errors import InputError
-from predfuse.fusion import reference
 from predfuse.fusion.convolution import (
     finish_block,
     fused_convolution,
-    fused_convolution_reference,
     fused_convolution_unstored,
 )
 from predfuse.fusion.masks import true_mask
@@ -70,7 +68,7 @@ def test_lists_hold_the_fused_weights(case: BlockCase, seed: int) -> None:
     """The reference over the lists equals the formula over the three weight arrays, saturated states included."""
     block, x = case.block, case.x
     masks = random_masks(np.random.default_rng(seed), case)
-    got = finish_block(block, fused_convolution_reference(fuse(block), x, *masks), x)
+    got = finish_block(block, reference.fused_convolution_reference(fuse(block), x, *masks), x)
     _assert_close(got, reference.fused_block(block, x, *masks), _scale(case), 1e-12)
 
 
@@ -78,7 +76,7 @@ def test_lists_hold_the_fused_weights(case: BlockCase, seed: int) -> None:
 def test_numba_equals_reference_in_float64(case: BlockCase, seed: int) -> None:
     masks = random_masks(np.random.default_rng(seed), case)
     fused = fuse(case.block)
-    wanted = fused_convolution_reference(fused, case.x, *masks)
+    wanted = reference.fused_convolution_reference(fused, case.x, *masks)
     _assert_close(fused_convolution(fused, case.x, *masks), wanted, _scale(case), 1e-12)
     _assert_close(fused_convolution_unstored(case.block, case.x, *masks), wanted, _scale(case), 1e-12)
 
@@ -92,7 +90,7 @@ def test_numba_equals_reference_bit_for_bit_in_integers(
     fused = fuse(block, ceilings)
     got = fused_convolution(fused, x, *masks)
     assert got.dtype == np.int64
-    np.testing.assert_array_equal(got, fused_convolution_reference(fused, x, *masks))
+    np.testing.assert_array_equal(got, reference.fused_convolution_reference(fused, x, *masks))
     finished = finish_block(block, got, x)
     np.testing.assert_array_equal(finished, reference.fused_block(block, x, *masks, ceilings))
     np.testing.assert_array_equal(finished, reference.masked_block(block, x, *masks, ceilings))
@@ -132,7 +130,7 @@ def test_padding_wider_than_the_used_image() -> None:
     case = BlockCase(_block(rng, stride=6, padding=(4, 0, 4, 0)), rng.normal(size=(4, 3, 3)))
     masks = random_masks(rng, case)
     fused = fuse(case.block)
-    wanted = fused_convolution_reference(fused, case.x, *masks)
+    wanted = reference.fused_convolution_reference(fused, case.x, *masks)
     np.testing.assert_allclose(fused_convolution(fused, case.x, *masks), wanted, rtol=1e-12)
 
 

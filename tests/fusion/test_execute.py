@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import float_reference as reference
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from strategies import bottlenecks, network_images, networks
 
 from predfuse.errors import InputError
-from predfuse.fusion import execute, reference
+from predfuse.fusion import execute
 from predfuse.fusion.execute import run_network
 from predfuse.fusion.weights import fuse
 from predfuse.graph.nodes import Array, Bottleneck, Conv, Linear, Network, Node, Unsupported

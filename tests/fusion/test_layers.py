@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import float_reference as reference
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from strategies import SEEDS, convolutions, pools
 
-from predfuse.fusion import layers, reference
+from predfuse.fusion import layers
 from predfuse.graph.nodes import Conv, Pool
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 7), st.integers(1, 7))

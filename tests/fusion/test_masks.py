@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import float_reference as reference
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
-from predfuse.fusion import reference
 from predfuse.fusion.masks import apply_mask, predict_masks, predictor_scores, quantise_input, true_mask
 from predfuse.graph.nodes import Bottleneck, Predictor
 

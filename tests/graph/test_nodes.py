@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import float_reference as reference
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from strategies import network_images, networks
 
 from predfuse.errors import InputError
-from predfuse.fusion import reference
 from predfuse.graph.nodes import (
     Add,
     Bottleneck,

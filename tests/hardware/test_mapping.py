@@ -8,8 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 from hardware.operations import operation, operations
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from predfuse.errors import InputError
 from predfuse.hardware.closed_form.loopnest import Nests, buffer_words, count_accesses, energies_pj

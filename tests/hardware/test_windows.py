@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from predfuse.graph.nodes import window_size
 from predfuse.hardware.closed_form.windows import Window, largest_tile, pixels_touched

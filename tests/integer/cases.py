@@ -6,8 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from hypothesis import assume
-from hypothesis import strategies as st
+from hypothesis import assume, strategies as st
 from strategies import network_images, networks
 
 from predfuse.errors import InputError

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import float_reference as reference
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
-from predfuse.fusion import reference
-from predfuse.fusion.convolution import fused_convolution_reference
 from predfuse.fusion.weights import SparseLists
 from predfuse.graph.nodes import Array
 from predfuse.integer.blocks import quantise_block
@@ -131,7 +129,7 @@ def test_lists_serve_the_fused_convolution(case: BlockCase) -> None:
         expand_bias=_shifted(lists.expand_bias, layer.expand_bias_exponent),
         depthwise_bias=_shifted(lists.depthwise_bias, layer.depthwise_bias_exponent),
     )
-    accumulator = fused_convolution_reference(aligned, image.astype(np.int64), *record.masks[layer.name])
+    accumulator = reference.fused_convolution_reference(aligned, image.astype(np.int64), *record.masks[layer.name])
     shift = layer.shift.astype(np.int64)[:, None, None]
     y = np.clip((accumulator + (1 << shift >> 1)) >> shift, -32768, 32767)
     y = reference.shuffle(y, layer.shuffle_groups)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from integer.cases import CompiledCase, compiled_cases
 
 from predfuse.graph.nodes import Array

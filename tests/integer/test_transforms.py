@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import float_reference as reference
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from strategies import BlockCase, bottlenecks, network_images, networks
 
-from predfuse.fusion import reference
 from predfuse.fusion.execute import run_network
 from predfuse.fusion.masks import predict_masks, predictor_scores
 from predfuse.graph.nodes import INPUT, Array, Bottleneck, Conv, Linear, Network, Pool, Predictor, Shuffle

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import float_reference as reference
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from predfuse import models
 from predfuse.errors import InputError
-from predfuse.fusion import reference
 from predfuse.graph.nodes import Bottleneck, Conv, Network
 from predfuse.models.layers import PartialNorm, ScaleNorm
 from predfuse.predictor.initialise import insert_predictors

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import float_reference as reference
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,6 @@ from torch.nn import functional as F
 import predfuse
 from predfuse import PrepareConfig, models
 from predfuse.errors import InputError, PredfuseError
-from predfuse.fusion import reference
 from predfuse.graph.from_torch import UnsupportedError
 from predfuse.graph.nodes import Array, Bottleneck, Network
 from predfuse.predictor.block_modules import find_border

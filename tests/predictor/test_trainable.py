@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import float_reference as reference
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from strategies import PREDICTOR_FORMATS
 
 from predfuse import models
 from predfuse.errors import InputError
-from predfuse.fusion import masks, reference
+from predfuse.fusion import masks
 from predfuse.graph.nodes import Bottleneck
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.errors import predictor_errors

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from foreign_networks import MnasNet, MobileNetV2
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 from typer.testing import CliRunner

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import assume, given, settings
 from integer.test_blocks import compiled
+from rtl.decode import Decoder, Load, Rule
 from rtl.machines import SMALL
 from strategies import BlockCase, bottlenecks
 
 from predfuse.hardware.cycle.archon.placement import place
 from predfuse.integer.options import CompileOptions
-from predfuse.rtl.decode import Decoder, Load, Rule
 from predfuse.rtl.streams import GroupStream, emit_group
 
 SIZES = SMALL.parameters()

@@ -10,8 +10,7 @@ from typing import Literal
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from strategies import PREDICTOR_FORMATS
 from torch import Tensor
 from torch.nn import Conv2d

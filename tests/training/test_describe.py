@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 from predfuse.cli import app
 from predfuse.errors import InputError
-from predfuse.training import run as running
-from predfuse.training import stages
+from predfuse.training import run as running, stages
 from predfuse.training.config import TrainConfig, load_config, parse_config
 from predfuse.training.describe import fields_page, section, template
 

@@ -18,8 +18,7 @@ from predfuse.exporters.module import to_module
 from predfuse.graph.from_torch import trace
 from predfuse.graph.io import save_network
 from predfuse.models.from_graph import trainable
-from predfuse.training import run as running
-from predfuse.training import stages
+from predfuse.training import run as running, stages
 from predfuse.training.checkpoint import load_checkpoint, read_tensors
 from predfuse.training.config import TrainConfig, parse_config
 from predfuse.training.run import Run

@@ -8,8 +8,7 @@ import pytest
 import torch
 import yaml
 
-from predfuse.training import run as running
-from predfuse.training import stages
+from predfuse.training import run as running, stages
 from predfuse.training.checkpoint import load_checkpoint, read_tensors
 from predfuse.training.config import TrainConfig, load_config
 from predfuse.training.pruning import prunable_layers

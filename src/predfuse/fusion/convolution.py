@@ -1,12 +1,10 @@
-"""The fused convolution given its masks: a slow obvious one over the lists, a fast numba one, and one without lists.
+"""The fused convolution given its masks: over the stored lists in numba, and without lists.
 
-All return the output before shuffle and residual, ``[O, P, Q]``; see :func:`finish_block` for those. Integer arguments
+Both return the output before shuffle and residual, ``[O, P, Q]``; see :func:`finish_block` for those. Integer arguments
 are computed in int64, exactly; floats in float64, or in float32 where weights and input are float32.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -18,55 +16,8 @@ from predfuse.fusion.weights import FusedWeights, SparseLists
 from predfuse.graph.nodes import Array, Bottleneck
 
 
-def fused_convolution_reference(fused: FusedWeights, x: Array, mask1: Array, mask2: Array) -> Array:
-    """Walk through every list for every output pixel, add what the masks let through, multiply once.
-
-    Args:
-        fused: The block's fused weights.
-        x: ``[C, H, W]``.
-        mask1: ``[M, H, W]`` states of the expand activations.
-        mask2: ``[M, P, Q]`` states of the depthwise activations.
-    """
-    _, height, width = x.shape
-    _, rows, columns = mask2.shape
-    taps = fused.kernel**2
-    group_outputs = fused.out_channels // fused.groups
-    y = np.zeros((fused.out_channels, rows, columns), np.result_type(x, fused.output_bias))
-
-    def total(lists: SparseLists, row: int, passes: list[bool]) -> Any:
-        """Sum of one list's values whose middle channel passes."""
-        entries = range(lists.indptr[row], lists.indptr[row + 1])
-        passing = [lists.value[e] for e in entries if passes[lists.channel[e]]]
-        return np.array(passing, y.dtype).sum()
-
-    for i in range(rows):
-        for j in range(columns):
-            on2 = list(mask2[:, i, j] == ON)
-            saturated2 = list(mask2[:, i, j] == SATURATED)
-            for o in range(fused.out_channels):
-                y[o, i, j] = fused.output_bias[o]
-                y[o, i, j] += total(fused.depthwise_bias, o, on2) + total(fused.depthwise_saturated, o, saturated2)
-            for tap in range(taps):
-                row = i * fused.stride + tap // fused.kernel - fused.padding[0]
-                column = j * fused.stride + tap % fused.kernel - fused.padding[2]
-                if not (0 <= row < height and 0 <= column < width):
-                    continue
-                state1 = mask1[:, row, column]
-                both_on = list((mask2[:, i, j] == ON) & (state1 == ON))
-                on_saturated = list((mask2[:, i, j] == ON) & (state1 == SATURATED))
-                for o in range(fused.out_channels):
-                    y[o, i, j] += total(fused.expand_bias, o * taps + tap, both_on)
-                    y[o, i, j] += total(fused.expand_saturated, o * taps + tap, on_saturated)
-                    for c in range(fused.group_channels):
-                        pixel = x[o // group_outputs * fused.group_channels + c, row, column]
-                        y[o, i, j] += total(fused.weights, (o * fused.group_channels + c) * taps + tap, both_on) * pixel
-    return y
-
-
 def fused_convolution(fused: FusedWeights, x: Array, mask1: Array, mask2: Array) -> Array:
-    """The same as :func:`fused_convolution_reference`, in numba: whole images of gates against each list entry.
-
-    Integers are bit-identical to the reference; floats differ by rounding only.
+    """Every list entry against the gates of the whole image: what the masks let through is summed, multiplied once.
 
     Args:
         fused: The block's fused weights.

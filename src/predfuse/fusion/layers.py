@@ -1,6 +1,6 @@
 """Fast layers on one image: BLAS for sums over channels, numba for depthwise windows.
 
-They compute what :mod:`predfuse.fusion.reference` computes, in the floating type of their arguments.
+They compute in the floating type of their arguments; ``tests/float_reference.py`` holds them to slow, obvious loops.
 """
 
 from __future__ import annotations

@@ -17,34 +17,18 @@ import numpy as np
 from predfuse.errors import InputError
 from predfuse.graph.base import (
     ACTIVATIONS as ACTIVATIONS,
-)
-from predfuse.graph.base import (
     INPUT as INPUT,
-)
-from predfuse.graph.base import (
     Activation as Activation,
-)
-from predfuse.graph.base import (
     Array as Array,
-)
-from predfuse.graph.base import (
     Node as Node,
-)
-from predfuse.graph.base import (
     Padding as Padding,
-)
-from predfuse.graph.base import (
     Shape as Shape,
-)
-from predfuse.graph.base import (
     check_activation,
     check_array,
     check_groups,
     check_window,
     fault,
     is_count,
-)
-from predfuse.graph.base import (
     window_size as window_size,
 )
 from predfuse.graph.predictor import Predictor as Predictor

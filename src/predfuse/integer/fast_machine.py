@@ -52,7 +52,7 @@ class FastMachine:
 
     Attributes:
         program: The program.
-        blocks: The prepared fused blocks by name; :mod:`predfuse.integer.order` orders their lists for hardware.
+        blocks: The prepared fused blocks by name.
     """
 
     def __init__(self, program: Program) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from predfuse.errors import PredfuseError
-from predfuse.fusion import reference
-from predfuse.graph.nodes import INPUT, Array
+from predfuse.graph.nodes import INPUT, Array, Padding, window_size
 from predfuse.integer.arithmetic import activate, round_half_up, saturate
 from predfuse.integer.program import (
     PRODUCT_SHIFT,
@@ -49,7 +48,7 @@ def run_image(program: Program, image: Array) -> ImageRecord:
             out, saturated = saturate(np.concatenate(shifted))
         else:
             assert isinstance(node, IntegerShuffle)
-            out = reference.shuffle(inputs[0], node.groups)
+            out = shuffle(inputs[0], node.groups)
         record.values[node.name] = out
         record.saturations[node.name] = saturated
     return record
@@ -68,7 +67,7 @@ def _finish(node: IntegerConv | IntegerAdd, accumulator: Array, shift: Array | i
 
 def _convolve(node: IntegerConv, x: Array) -> tuple[Array, int]:
     window = (node.stride, node.padding, node.dilation, node.groups)
-    accumulator = reference.convolve(x, node.weight, node.bias, *window)
+    accumulator = convolve(x, node.weight, node.bias, *window)
     return _finish(node, accumulator, node.shift[:, None, None])
 
 
@@ -98,9 +97,9 @@ def predict_masks(node: FusedBlock, x: Array) -> tuple[Array, Array]:
     predictor = node.predictor
     quantised = np.clip(x.astype(np.int64) >> node.predictor_shift, predictor.input_min, predictor.input_max)
     expand, depthwise = predictor.expand[:, :, None, None], predictor.depthwise[:, None]
-    score1 = reference.convolve(quantised, expand, predictor.expand_offset, groups=node.groups)
+    score1 = convolve(quantised, expand, predictor.expand_offset, groups=node.groups)
     hidden = np.clip(score1 >> predictor.shift.astype(np.int64)[:, None, None], 0, predictor.hidden_max)
-    score2 = reference.convolve(
+    score2 = convolve(
         hidden, depthwise, predictor.depthwise_offset, node.stride, node.padding, groups=node.middle_channels
     )
     mask1 = score1 > 0 if node.expand_gated else np.ones(score1.shape, bool)
@@ -121,7 +120,7 @@ def _fused(node: FusedBlock, x: Array, mask1: Array, mask2: Array) -> tuple[Arra
         accumulator[o] = _fused_group(node, o, m, wide[c], mask1[m], mask2[m])
     _require_width(node.name, "accumulator", accumulator, node.accumulator_bits)
     y, saturated = saturate(round_half_up(accumulator, node.shift[:, None, None]))
-    y = reference.shuffle(y, node.shuffle_groups)
+    y = shuffle(y, node.shuffle_groups)
     if node.residual:
         up, down = max(node.residual_shift, 0), max(-node.residual_shift, 0)
         y, more = saturate(round_half_up((y.astype(np.int64) << up) + (wide << down), up))
@@ -165,3 +164,48 @@ def _fused_group(node: FusedBlock, o: slice, m: slice, x: Array, mask1: Array, m
             _require_width(node.name, "sum", bias_sums, node.sum_bits)
             total[:, i, j] += node.output_bias[o] + (bias_sums << depthwise_exponent)
     return total
+
+
+def widen(array: Array) -> Array:
+    """float64 for floats, int64 for integers."""
+    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+
+
+def convolve(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    stride: int = 1,
+    padding: Padding = (0, 0, 0, 0),
+    dilation: int = 1,
+    groups: int = 1,
+) -> Array:
+    """``x [C, H, W]``, ``weight [O, C/groups, kh, kw]``, ``bias [O]`` -> ``[O, P, Q]``; zeros outside the image."""
+    x, weight, bias = widen(x), widen(weight), widen(bias)
+    outputs, group_channels, kernel_rows, kernel_columns = weight.shape
+    top, bottom, left, right = padding
+    rows = window_size(x.shape[1], kernel_rows, stride, top, bottom, dilation)
+    columns = window_size(x.shape[2], kernel_columns, stride, left, right, dilation)
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right)))
+    out = np.zeros((outputs, rows, columns), np.result_type(x, weight))
+    for o in range(outputs):
+        first = o // (outputs // groups) * group_channels
+        for i in range(rows):
+            for j in range(columns):
+                total = bias[o]
+                for kh in range(kernel_rows):
+                    for kw in range(kernel_columns):
+                        pixel = padded[:, i * stride + kh * dilation, j * stride + kw * dilation]
+                        total = total + (weight[o, :, kh, kw] * pixel[first : first + group_channels]).sum()
+                out[o, i, j] = total
+    return out
+
+
+def shuffle(x: Array, groups: int) -> Array:
+    """Output channel ``i*groups + j`` is input channel ``j*C/groups + i``."""
+    out = np.empty_like(x)
+    size = x.shape[0] // groups
+    for i in range(size):
+        for j in range(groups):
+            out[i * groups + j] = x[j * size + i]
+    return out

@@ -12,8 +12,7 @@ from predfuse.experiments.demo import DemoResult, VariantName
 from predfuse.fusion.results import BlockStatistics, StageStatistics
 from predfuse.graph.nodes import Array
 from predfuse.report import charts
-from predfuse.report.compare import ROLE_COLOURS, headline
-from predfuse.report.compare import machine_table as published_machines
+from predfuse.report.compare import ROLE_COLOURS, headline, machine_table as published_machines
 from predfuse.report.demo_tables import (
     MACHINE_NOTE,
     accuracy_table,

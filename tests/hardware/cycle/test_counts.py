@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hardware.cycle.machines import archon, eyeriss, random_masks, with_predictors
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, given, settings, strategies as st
 
 from predfuse.graph.nodes import INPUT, Bottleneck, Conv, Network
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hardware.cycle.machines import eyeriss
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, given, settings, strategies as st
 
 from predfuse import models
 from predfuse.graph.nodes import INPUT, Bottleneck, Network

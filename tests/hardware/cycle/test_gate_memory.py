@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from strategies import SEEDS
 
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, PredictorRate, written_cycles

@@ -6,8 +6,7 @@ import itertools
 
 import numpy as np
 from hardware.cycle.machines import eyeriss
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from predfuse.hardware.closed_form.mapping import best_mapping, spatial_mappings
 from predfuse.hardware.closed_form.windows import Window

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hardware.cycle.machines import archon, with_predictors
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from predfuse import models
 from predfuse.errors import InputError

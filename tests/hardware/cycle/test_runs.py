@@ -9,8 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hardware.cycle.machines import archon, eyeriss, random_masks, with_predictors
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from strategies import SEEDS, networks
 
 from predfuse import models

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from hardware.cycle.machines import archon
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from integer.test_blocks import compiled, integer_input
 from strategies import BlockCase, bottlenecks
 

@@ -1,16 +1,17 @@
 """The slow, obvious reference of every node and of fusion: loops that mirror ``docs/explanation/arithmetic.md``.
 
-Floats are computed in float64 and integers in int64 (exactly). Fast code is proven equal to this; nothing else uses
-it.
+Floats are computed in float64 and integers in int64 (exactly). Fast code is proven equal to this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from predfuse.fusion.masks import OFF, ON, RELU6_CEILING, SATURATED
+from predfuse.fusion.weights import FusedWeights, SparseLists
 from predfuse.graph.nodes import (
     INPUT,
     Activation,
@@ -22,46 +23,11 @@ from predfuse.graph.nodes import (
     Linear,
     Network,
     Node,
-    Padding,
     Pool,
     Shuffle,
     window_size,
 )
-
-
-def widen(array: Array) -> Array:
-    """float64 for floats, int64 for integers."""
-    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
-
-
-def convolve(
-    x: Array,
-    weight: Array,
-    bias: Array,
-    stride: int = 1,
-    padding: Padding = (0, 0, 0, 0),
-    dilation: int = 1,
-    groups: int = 1,
-) -> Array:
-    """``x [C, H, W]``, ``weight [O, C/groups, kh, kw]``, ``bias [O]`` -> ``[O, P, Q]``; zeros outside the image."""
-    x, weight, bias = widen(x), widen(weight), widen(bias)
-    outputs, group_channels, kernel_rows, kernel_columns = weight.shape
-    top, bottom, left, right = padding
-    rows = window_size(x.shape[1], kernel_rows, stride, top, bottom, dilation)
-    columns = window_size(x.shape[2], kernel_columns, stride, left, right, dilation)
-    padded = np.pad(x, ((0, 0), (top, bottom), (left, right)))
-    out = np.zeros((outputs, rows, columns), np.result_type(x, weight))
-    for o in range(outputs):
-        first = o // (outputs // groups) * group_channels
-        for i in range(rows):
-            for j in range(columns):
-                total = bias[o]
-                for kh in range(kernel_rows):
-                    for kw in range(kernel_columns):
-                        pixel = padded[:, i * stride + kh * dilation, j * stride + kw * dilation]
-                        total = total + (weight[o, :, kh, kw] * pixel[first : first + group_channels]).sum()
-                out[o, i, j] = total
-    return out
+from predfuse.integer.reference import convolve, shuffle, widen
 
 
 def activate(x: Array, activation: Activation, ceiling: float = RELU6_CEILING) -> Array:
@@ -101,16 +67,6 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
     return np.array([(widen(row) * widen(x).ravel()).sum() + b for row, b in zip(weight, widen(bias), strict=True)])[
         :, None, None
     ]
-
-
-def shuffle(x: Array, groups: int) -> Array:
-    """Output channel ``i*groups + j`` is input channel ``j*C/groups + i``."""
-    out = np.empty_like(x)
-    size = x.shape[0] // groups
-    for i in range(size):
-        for j in range(groups):
-            out[i * groups + j] = x[j * size + i]
-    return out
 
 
 def expand(block: Bottleneck, x: Array) -> Array:
@@ -225,6 +181,51 @@ def fused_block(
                         total = total + (sums * x[first : first + block.group_channels, row, column]).sum()
                 y[o, i, j] = total
     return finish(block, y, x)
+
+
+def fused_convolution_reference(fused: FusedWeights, x: Array, mask1: Array, mask2: Array) -> Array:
+    """Walk through every list for every output pixel, add what the masks let through, multiply once.
+
+    Args:
+        fused: The block's fused weights.
+        x: ``[C, H, W]``.
+        mask1: ``[M, H, W]`` states of the expand activations.
+        mask2: ``[M, P, Q]`` states of the depthwise activations.
+    """
+    _, height, width = x.shape
+    _, rows, columns = mask2.shape
+    taps = fused.kernel**2
+    group_outputs = fused.out_channels // fused.groups
+    y = np.zeros((fused.out_channels, rows, columns), np.result_type(x, fused.output_bias))
+
+    def total(lists: SparseLists, row: int, passes: list[bool]) -> Any:
+        """Sum of one list's values whose middle channel passes."""
+        entries = range(lists.indptr[row], lists.indptr[row + 1])
+        passing = [lists.value[e] for e in entries if passes[lists.channel[e]]]
+        return np.array(passing, y.dtype).sum()
+
+    for i in range(rows):
+        for j in range(columns):
+            on2 = list(mask2[:, i, j] == ON)
+            saturated2 = list(mask2[:, i, j] == SATURATED)
+            for o in range(fused.out_channels):
+                y[o, i, j] = fused.output_bias[o]
+                y[o, i, j] += total(fused.depthwise_bias, o, on2) + total(fused.depthwise_saturated, o, saturated2)
+            for tap in range(taps):
+                row = i * fused.stride + tap // fused.kernel - fused.padding[0]
+                column = j * fused.stride + tap % fused.kernel - fused.padding[2]
+                if not (0 <= row < height and 0 <= column < width):
+                    continue
+                state1 = mask1[:, row, column]
+                both_on = list((mask2[:, i, j] == ON) & (state1 == ON))
+                on_saturated = list((mask2[:, i, j] == ON) & (state1 == SATURATED))
+                for o in range(fused.out_channels):
+                    y[o, i, j] += total(fused.expand_bias, o * taps + tap, both_on)
+                    y[o, i, j] += total(fused.expand_saturated, o * taps + tap, on_saturated)
+                    for c in range(fused.group_channels):
+                        pixel = x[o // group_outputs * fused.group_channels + c, row, column]
+                        y[o, i, j] += total(fused.weights, (o * fused.group_channels + c) * taps + tap, both_on) * pixel
+    return y
 
 
 def run_node(
