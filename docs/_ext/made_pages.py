@@ -9,7 +9,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from predfuse import cli
-from predfuse.hardware.parts import Part
+from predfuse.hardware.field_types import Part
 from predfuse.hardware.spec import ArchonSpec, EyerissSpec
 from predfuse.hardware.template import FOLLOW, TOGETHER
 from predfuse.training.describe import fields_page

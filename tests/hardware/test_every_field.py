@@ -14,8 +14,8 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import INPUT, Bottleneck, Conv, Linear, Network, Pool
 from predfuse.hardware.design import ArchonDesign
 from predfuse.hardware.evaluate import evaluate
+from predfuse.hardware.field_types import Part
 from predfuse.hardware.fields import CommonSpec, EyerissSpec
-from predfuse.hardware.parts import Part
 from predfuse.hardware.rules import PriceRules
 from predfuse.hardware.spec import PRICES, AcceleratorSpec, ArchonSpec, load_spec, spec_from
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from predfuse.cli import app
 from predfuse.errors import InputError
-from predfuse.hardware.parts import Part
+from predfuse.hardware.field_types import Part
 from predfuse.hardware.spec import PRICES, load_spec, names, parse_spec, spec_from
 from predfuse.hardware.template import FOLLOW, TOGETHER, WIDTH, commented_yaml
 from predfuse.hardware.vary import with_fields

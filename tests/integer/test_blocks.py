@@ -14,8 +14,8 @@ from predfuse.errors import InputError
 from predfuse.fusion.weights import SparseLists
 from predfuse.graph.nodes import Array
 from predfuse.integer.blocks import quantise_block
+from predfuse.integer.fused_weights import fused_lists, list_widths
 from predfuse.integer.options import CompileOptions
-from predfuse.integer.products import fused_lists, list_widths
 from predfuse.integer.program import FusedBlock, Program
 from predfuse.integer.reference import run_image
 

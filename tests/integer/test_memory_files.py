@@ -13,8 +13,8 @@ from hypothesis import given, strategies as st
 import predfuse
 from predfuse import models
 from predfuse.errors import InputError
+from predfuse.integer.fused_weights import fused_lists
 from predfuse.integer.memory_files import bits_of, write_memory_files
-from predfuse.integer.products import fused_lists
 
 
 def test_files_and_header_hold_the_arrays(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ from predfuse.training.augment import generator, vary
 from predfuse.training.checkpoint import FORMAT, load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from predfuse.training.config import PredictConfig, TrainConfig, load_config, parse_config, stored_config
 from predfuse.training.fast.choose import use_kernels
-from predfuse.training.loop import Stage, Trainer, cosine_rate
+from predfuse.training.learning_rate import cosine_rate
+from predfuse.training.loop import Stage, Trainer
 from predfuse.training.losses import cross_entropy, distillation, with_signs
 from predfuse.training.memory import keep_freed_memory
 from predfuse.training.pruning import prunable_layers

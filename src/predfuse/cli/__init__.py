@@ -57,7 +57,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def load(name: str) -> Any:
     """The real command called ``name``, its module imported."""
-    from predfuse.cli.groups import expand_all
+    from predfuse.cli.option_groups import expand_all
 
     module, _, attribute = COMMANDS[name].place.partition(":")
     target = getattr(importlib.import_module(f"predfuse.cli.{module}"), attribute)

@@ -16,8 +16,8 @@ from predfuse.hardware.cycle.warn_unpruned import warn_unpruned
 from predfuse.integer import run_program
 from predfuse.integer.agreement import Agreement, compile_and_compare
 from predfuse.integer.calibration_images import calibration_images
+from predfuse.integer.fused_weights import fused_lists
 from predfuse.integer.options import CompileOptions
-from predfuse.integer.products import fused_lists
 from predfuse.integer.program import FusedBlock, Layout, Program
 from predfuse.integer.program_io import save_program
 from predfuse.report.table import Table, optional

@@ -21,7 +21,7 @@ from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import Array, Network
 from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.energy import prices_pj
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.result import Simulation
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, load_spec, names
 from predfuse.hardware.vary import with_fields

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from predfuse.hardware.parts import Count, Part
+from predfuse.hardware.field_types import Count, Part
 from predfuse.predictor.format import LargestWeight
 
 MOST_PIXELS = 64

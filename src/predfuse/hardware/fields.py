@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, PrivateAttr
 
 from predfuse.hardware.design import ArchonDesign
-from predfuse.hardware.parts import WORD_BITS, Amount, Area, Count, Energy, Part
+from predfuse.hardware.field_types import WORD_BITS, Amount, Area, Count, Energy, Part
 from predfuse.hardware.rules import PriceRules
 
 PsumBits: TypeAlias = Annotated[int, Field(ge=WORD_BITS, le=4 * WORD_BITS)]

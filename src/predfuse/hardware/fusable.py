@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.fields import ArchonSpec
-from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.workload import WorkItem
 
 

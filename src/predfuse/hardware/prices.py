@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from predfuse.hardware.design import Structures
+from predfuse.hardware.field_types import WORD_BITS, Part
 from predfuse.hardware.fields import (
     AcceleratorSpec,
     ArchonArea,
@@ -23,7 +24,6 @@ from predfuse.hardware.fields import (
     EyerissPe,
     EyerissSpec,
 )
-from predfuse.hardware.parts import WORD_BITS, Part
 from predfuse.hardware.rules import PriceRules
 
 GATE_BITS = 64

@@ -7,7 +7,7 @@ NanGate 45 nm Open Cell Library (DLH_X1, 2.66 um2; its flip-flop, DFF_X1 of 4.52
 
 from __future__ import annotations
 
-from predfuse.hardware.parts import Area, Energy, Part
+from predfuse.hardware.field_types import Area, Energy, Part
 
 
 class AreaRules(Part):

@@ -20,6 +20,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
 from predfuse.hardware.design import first_conflict
+from predfuse.hardware.field_types import Part
 from predfuse.hardware.fields import (
     AcceleratorSpec,
     ArchonArea,
@@ -30,7 +31,6 @@ from predfuse.hardware.fields import (
     EyerissEnergy,
     EyerissSpec,
 )
-from predfuse.hardware.parts import Part
 from predfuse.hardware.prices import sized
 from predfuse.readers.boundary import is_file, read_text
 from predfuse.readers.documents import parse_yaml, require_mapping

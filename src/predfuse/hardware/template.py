@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from predfuse.hardware.parts import Part
+from predfuse.hardware.field_types import Part
 from predfuse.hardware.spec import PRICES, AcceleratorSpec
 
 WIDTH = 100

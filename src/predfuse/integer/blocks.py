@@ -16,8 +16,7 @@ from predfuse.fusion.weights import SparseLists
 from predfuse.graph.nodes import Array, Bottleneck
 from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.dead_gates import without_dead_gates
-from predfuse.integer.options import CompileOptions
-from predfuse.integer.products import (
+from predfuse.integer.fused_weights import (
     Factors,
     Products,
     factor_products,
@@ -26,6 +25,7 @@ from predfuse.integer.products import (
     round_products,
     sum_ranges,
 )
+from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import (
     ACCUMULATOR_LIMIT,
     BIAS_FACTOR_BITS,

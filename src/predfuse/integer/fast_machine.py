@@ -15,7 +15,7 @@ from predfuse.fusion.weights import FusedWeights, SparseLists
 from predfuse.graph.nodes import INPUT, Array, Bottleneck, Shape
 from predfuse.integer import machine_loops as kernels
 from predfuse.integer.arithmetic import activate, round_half_up, saturate
-from predfuse.integer.products import fused_lists
+from predfuse.integer.fused_weights import fused_lists
 from predfuse.integer.program import (
     FusedBlock,
     IntegerAdd,

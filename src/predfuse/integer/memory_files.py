@@ -13,7 +13,7 @@ import numpy as np
 
 from predfuse.files import write_folder_atomically
 from predfuse.graph.nodes import Array
-from predfuse.integer.products import fused_lists
+from predfuse.integer.fused_weights import fused_lists
 from predfuse.integer.program import FusedBlock, Program
 
 

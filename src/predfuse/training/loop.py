@@ -1,4 +1,4 @@
-"""One training stage: steps, learning-rate schedule, log, checkpoints, resume. The stages plug into it."""
+"""One training stage: steps, log, checkpoints, resume. The stages plug into it."""
 
 from __future__ import annotations
 
@@ -22,27 +22,10 @@ from predfuse.training.augment import Normaliser, Stream, order, variation, vary
 from predfuse.training.checkpoint import fill, read_tensors, write_tensors
 from predfuse.training.config import TrainConfig, VanillaConfig, stored_config
 from predfuse.training.fast.cuda_graph import gradients
+from predfuse.training.learning_rate import CosineSchedule
 from predfuse.training.log import Log
 from predfuse.training.parallel import Processes
 from predfuse.training.watch import Watcher
-
-
-def cosine_rate(step: int, total: int, warmup_fraction: float) -> float:
-    """Factor on the learning rate: linear warm-up from 0 to 1, then half a cosine down to 0."""
-    warmup = warmup_fraction * total
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters outside the predictors: weights with decay; batch norms and biases without."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and ".predictor." not in name:
-            (decayed if parameter.dim() > 1 else plain).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
 @dataclass
@@ -140,11 +123,7 @@ class Trainer:
         """Train ``model`` through one stage, taking up an interrupted one where it was; its accuracies by name."""
         accuracies: dict[str, float] = {}
         step, clock = self._resume(model, stage)
-        rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in stage.optimizers]
-        peaks = [
-            [group.setdefault("peak", rate) for group, rate in zip(o.param_groups, r, strict=True)]
-            for o, r in zip(stage.optimizers, rates, strict=True)
-        ]
+        schedule = CosineSchedule(stage.optimizers, stage.steps, stage.config.warmup_fraction)
         saved = time.monotonic()
         window = _Window()
         permutation, permuted = Tensor(), -1
@@ -161,10 +140,7 @@ class Trainer:
                     permutation = order(len(self._labels), seed, stage.stream, epoch).to(self.device)
                     permuted = epoch
                 images, labels = self.batch(seed, stage, step, permutation)
-                factor = cosine_rate(step, stage.steps, stage.config.warmup_fraction)
-                for optimizer, peak in zip(stage.optimizers, peaks, strict=True):
-                    for group, rate in zip(optimizer.param_groups, peak, strict=True):
-                        group["lr"] = rate * factor
+                rate = schedule.set(step)
                 self._step(model, stage, compute(images, labels), window)
                 step += 1
                 stage.after_step(step)
@@ -172,7 +148,7 @@ class Trainer:
                     watcher.stepped(step, window.mean_loss)
                 if step % self.steps_per_epoch == 0 or step == stage.steps:
                     self._synchronise_statistics(model)
-                    accuracies = self._report(model, stage, step, factor * peaks[0][0], window, clock)
+                    accuracies = self._report(model, stage, step, rate, window, clock)
                     window = _Window()
                     stage.set_mode(model)
                 if asked_to_stop() and step < stage.steps:

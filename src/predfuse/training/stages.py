@@ -13,7 +13,8 @@ from predfuse.pruning.choose import cubic_sparsity
 from predfuse.training.augment import Stream
 from predfuse.training.config import PredictConfig, PruneConfig, VanillaConfig
 from predfuse.training.fast.choose import use_kernels
-from predfuse.training.loop import Stage, Trainer, parameter_groups
+from predfuse.training.learning_rate import parameter_groups
+from predfuse.training.loop import Stage, Trainer
 from predfuse.training.losses import Loss, cross_entropy, with_signs
 from predfuse.training.pruning import Pruner, make_shifts_prunable
 

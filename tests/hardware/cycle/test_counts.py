@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings, strategies as st
 from predfuse.graph.nodes import INPUT, Bottleneck, Conv, Network
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
-from predfuse.hardware.cycle.memory.transfers import buffer_cycles
+from predfuse.hardware.cycle.memory.buffer import buffer_cycles
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.result import SimulationResult
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec

@@ -13,7 +13,7 @@ from predfuse import models
 from predfuse.graph.nodes import INPUT, Bottleneck, Network
 from predfuse.hardware.cycle.eyeriss.depth_first import Bands, ways
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
-from predfuse.hardware.cycle.memory.places import Place
+from predfuse.hardware.cycle.memory.buffer import Place
 from predfuse.hardware.pruning import prune_blocks
 from predfuse.hardware.result import SimulationResult
 from predfuse.hardware.spec import EyerissSpec

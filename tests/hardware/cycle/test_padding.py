@@ -12,7 +12,7 @@ from predfuse.hardware.closed_form.mapping import best_mapping, spatial_mappings
 from predfuse.hardware.closed_form.windows import Window
 from predfuse.hardware.cycle.eyeriss.convolution import Convolutions
 from predfuse.hardware.cycle.eyeriss.padding import padded, without_edges
-from predfuse.hardware.cycle.memory.places import Place
+from predfuse.hardware.cycle.memory.buffer import Place
 from predfuse.hardware.workload import Operation
 
 

@@ -11,10 +11,10 @@ from predfuse import models
 from predfuse.errors import InputError
 from predfuse.hardware.block_work import BlockWork, block_work
 from predfuse.hardware.cycle.archon.block import _predictions
-from predfuse.hardware.cycle.archon.groups import plan_groups
+from predfuse.hardware.cycle.archon.group_plan import plan_groups
 from predfuse.hardware.cycle.archon.predictor import predicted_parts, rectangle_accesses, tile_predict_time
 from predfuse.hardware.cycle.archon.tile_work import plan_item
-from predfuse.hardware.cycle.memory.places import Place
+from predfuse.hardware.cycle.memory.buffer import Place
 from predfuse.hardware.pruning import prune_blocks
 from predfuse.hardware.vary import with_fields
 

@@ -32,7 +32,7 @@ import numpy as np
 from predfuse.errors import InputError
 from predfuse.hardware.closed_form.windows import largest_tile, pixels_touched
 from predfuse.hardware.energy import Actions, energy_by_component_pj
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.result import StageResult
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import FUSION_OVERHEAD, MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND, Operation, WorkItem

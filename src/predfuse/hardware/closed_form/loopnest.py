@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from predfuse.hardware.closed_form.windows import largest_tile, pixels_touched
 from predfuse.hardware.energy import Actions, prices_pj
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
 

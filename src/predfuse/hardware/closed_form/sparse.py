@@ -18,7 +18,7 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
 from predfuse.hardware.closed_form.mapping import Mapping, best_mapping
 from predfuse.hardware.energy import Actions, energy_by_component_pj
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.result import StageResult
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from predfuse.hardware.cycle.memory.places import Places
+from predfuse.hardware.cycle.memory.buffer import Places, buffer_cycles
 from predfuse.hardware.cycle.memory.schedule import Step
-from predfuse.hardware.cycle.memory.transfers import buffer_cycles
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, split_step
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
 from predfuse.hardware.workload import WorkItem
 

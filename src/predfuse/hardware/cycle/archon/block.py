@@ -15,14 +15,14 @@ from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.block_actions import block_actions, ternary_additions
 from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, written_cycles
 from predfuse.hardware.cycle.archon.gates import Gates
-from predfuse.hardware.cycle.archon.groups import GroupPlan
+from predfuse.hardware.cycle.archon.group_plan import GroupPlan
 from predfuse.hardware.cycle.archon.predictor import channels_at_once
 from predfuse.hardware.cycle.archon.tile_work import Item, keeps_weights, plan_item
 from predfuse.hardware.cycle.elementwise import STREAM_BITS, stream_bits
-from predfuse.hardware.cycle.memory.places import Place
+from predfuse.hardware.cycle.memory.buffer import Place
 from predfuse.hardware.cycle.memory.schedule import Step
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, split_step
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND
 from predfuse.integer.tiling import Tile
@@ -34,7 +34,7 @@ def plan_block(
     """Steps and actions of a block for the masks of one image.
 
     Args:
-        work: The block, as charged (:func:`predfuse.hardware.cycle.archon.groups.charged_work`).
+        work: The block, as charged (:func:`predfuse.hardware.cycle.archon.group_plan.charged_work`).
         groups: Its groups.
         gates: Of the image.
         tiles: That cover the output.

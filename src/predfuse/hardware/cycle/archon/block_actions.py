@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from predfuse.hardware.block_work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.cycle.archon.gates import Gates
-from predfuse.hardware.cycle.archon.groups import GroupPlan
+from predfuse.hardware.cycle.archon.group_plan import GroupPlan
 from predfuse.hardware.cycle.archon.tile_work import Item
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec
 
 GATE_WORDS = 64 // WORD_BITS

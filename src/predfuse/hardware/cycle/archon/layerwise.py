@@ -12,15 +12,14 @@ from dataclasses import replace
 from predfuse.hardware.block_work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.closed_form.archon import fused_stages, tile_pixels
 from predfuse.hardware.cycle.archon.gates import Gates
-from predfuse.hardware.cycle.archon.groups import GroupPlan
+from predfuse.hardware.cycle.archon.group_plan import GroupPlan
 from predfuse.hardware.cycle.archon.predictor import layer_predict_time
 from predfuse.hardware.cycle.elementwise import stream_bits
-from predfuse.hardware.cycle.memory.places import Place
+from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles, on_chip
 from predfuse.hardware.cycle.memory.schedule import Step
-from predfuse.hardware.cycle.memory.transfers import buffer_cycles, on_chip
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide, split_step
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.result import StageResult
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND, WorkItem
@@ -40,7 +39,7 @@ def plan_layerwise(
 
     Args:
         item: The block as work of the published model.
-        work: The block, as charged (:func:`predfuse.hardware.cycle.archon.groups.charged_work`).
+        work: The block, as charged (:func:`predfuse.hardware.cycle.archon.group_plan.charged_work`).
         groups: Its groups.
         gates: Of the image.
         tiles: That cover the output.

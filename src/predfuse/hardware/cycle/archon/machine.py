@@ -10,15 +10,15 @@ from predfuse.graph.nodes import Array, Network
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.block import plan_block, working_words
 from predfuse.hardware.cycle.archon.gates import gates
-from predfuse.hardware.cycle.archon.groups import GroupPlan, charged_work, plan_groups
+from predfuse.hardware.cycle.archon.group_plan import GroupPlan, charged_work, plan_groups
 from predfuse.hardware.cycle.archon.layerwise import plan_layerwise
 from predfuse.hardware.cycle.archon.plain import plan_plain
 from predfuse.hardware.cycle.elementwise import STREAM_BITS, plan_elementwise
-from predfuse.hardware.cycle.memory.places import Place, Places, part
+from predfuse.hardware.cycle.memory.buffer import Place, Places, part
 from predfuse.hardware.cycle.plan import LayerPlan
 from predfuse.hardware.cycle.run import CycleRun, run_plans
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.fusable import why_not_fused
-from predfuse.hardware.parts import WORD_BITS
 from predfuse.hardware.result import LedgerEntry
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import EXPAND_OR_LAYER, MAIN, WorkItem, Workload, stage_of, workload

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from predfuse.hardware.closed_form.archon import plain_stage
 from predfuse.hardware.cycle.elementwise import stream_bits
-from predfuse.hardware.cycle.memory.places import Place
+from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles, on_chip
 from predfuse.hardware.cycle.memory.schedule import Step
-from predfuse.hardware.cycle.memory.transfers import buffer_cycles, on_chip
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide, split_step
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import MAIN, Operation
 

@@ -13,7 +13,7 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.design import Structures
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.integer.tiling import Tile
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from predfuse.hardware.block_work import BlockWork
-from predfuse.hardware.cycle.archon.groups import GroupPlan
+from predfuse.hardware.cycle.archon.group_plan import GroupPlan
 from predfuse.hardware.cycle.archon.predictor import (
     PredictTime,
     predicted_parts,
     rectangle_accesses,
     tile_predict_time,
 )
-from predfuse.hardware.cycle.memory.places import Place
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.cycle.memory.buffer import Place
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.integer.tiling import Tile
 

@@ -19,12 +19,11 @@ from predfuse.hardware.closed_form.mapping import Mapping, best_mapping, divisor
 from predfuse.hardware.closed_form.sparse import skip_zeros
 from predfuse.hardware.cycle.eyeriss.padding import pad_weight, padded, without_edges
 from predfuse.hardware.cycle.eyeriss.sparse import least_cycles, sparse_cycles
-from predfuse.hardware.cycle.memory.places import Place
+from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles, on_chip
 from predfuse.hardware.cycle.memory.schedule import Step, even_steps, timeline
-from predfuse.hardware.cycle.memory.transfers import buffer_cycles, on_chip
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide
 from predfuse.hardware.energy import Actions, at_prices, prices_pj
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from predfuse.errors import InputError
 from predfuse.hardware.closed_form.windows import pixels_touched
 from predfuse.hardware.cycle.eyeriss.convolution import Convolutions, Way
-from predfuse.hardware.cycle.memory.places import Place
+from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles
 from predfuse.hardware.cycle.memory.schedule import Step, schedule
-from predfuse.hardware.cycle.memory.transfers import buffer_cycles
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
 

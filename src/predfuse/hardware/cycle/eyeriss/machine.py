@@ -14,7 +14,7 @@ from predfuse.graph.nodes import Network
 from predfuse.hardware.cycle.elementwise import plan_elementwise
 from predfuse.hardware.cycle.eyeriss.convolution import Convolutions
 from predfuse.hardware.cycle.eyeriss.depth_first import plan_depth_first
-from predfuse.hardware.cycle.memory.places import Places, part
+from predfuse.hardware.cycle.memory.buffer import Places, part
 from predfuse.hardware.cycle.memory.schedule import schedule
 from predfuse.hardware.cycle.plan import LayerPlan
 from predfuse.hardware.cycle.run import CycleRun, run_plans

@@ -15,7 +15,7 @@ import numpy as np
 from predfuse.graph.nodes import Array
 from predfuse.hardware.closed_form.loopnest import Ints
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
 

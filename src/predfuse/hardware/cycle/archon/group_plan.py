@@ -24,7 +24,7 @@ from predfuse.hardware.cycle.archon.registers import (
     release_cycles,
 )
 from predfuse.hardware.design import Structures
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.prices import BIAS_BITS
 from predfuse.hardware.spec import ArchonSpec
 

@@ -1,16 +1,69 @@
-"""Where the feature maps a layer reads and writes are."""
+"""The global buffer: which feature maps stay in it, where the maps of a layer are, and cycles of its accesses."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from predfuse.graph.nodes import INPUT
-from predfuse.hardware.cycle.memory.residency import LayerMaps, Residency, plan_residency
+from predfuse.hardware.energy import Actions
 from predfuse.hardware.spec import AcceleratorSpec
 from predfuse.hardware.workload import WorkItem, Workload
+
+
+@dataclass(frozen=True)
+class LayerMaps:
+    """The maps of one layer.
+
+    Attributes:
+        name: Of the layer and of the map it makes.
+        sources: Maps it reads.
+        words: Size of its map (16-bit words).
+        reserved_words: Buffer it needs for its tiles and weights (16-bit words).
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    words: int
+    reserved_words: int
+
+
+@dataclass(frozen=True)
+class Residency:
+    """What the global buffer holds besides the layers' own tiles.
+
+    Attributes:
+        maps: Names of the feature maps that never leave the chip.
+        words: Words of such maps alive while a layer runs, its input and output included, by layer (16-bit words).
+    """
+
+    maps: frozenset[str]
+    words: Mapping[str, int]
+
+
+def plan_residency(layers: Sequence[LayerMaps], capacity_words: int) -> Residency:
+    """Keep every map that fits, in the order they are made, beside what the layers need for themselves.
+
+    The network's input comes from the DRAM and its output goes there.
+
+    Args:
+        layers: In order; maps nobody reads are outputs.
+        capacity_words: Of the global buffer (16-bit words).
+    """
+    last_use = {source: index for index, layer in enumerate(layers) for source in layer.sources if source != INPUT}
+    alive = [0] * len(layers)
+    maps = set()
+    for index, layer in enumerate(layers):
+        span = range(index, last_use.get(layer.name, -1) + 1)
+        room = all(alive[at] + layer.words + layers[at].reserved_words <= capacity_words for at in span)
+        if len(span) and room:
+            maps.add(layer.name)
+            for at in span:
+                alive[at] += layer.words
+    return Residency(frozenset(maps), {layer.name: words for layer, words in zip(layers, alive, strict=True)})
 
 
 @dataclass(frozen=True)
@@ -104,3 +157,20 @@ class Places:
 def part(name: str, index: int) -> str:
     """Name of one of the three layers of a block: expand, depthwise, project."""
     return f"{name}/{index}"
+
+
+def buffer_cycles(actions: Actions, spec: AcceleratorSpec) -> int:
+    """Least cycles for the accesses of the global buffer: every bank makes one a cycle, however many words it moves."""
+    accesses = actions.global_buffer_reads + actions.global_buffer_writes
+    return math.ceil(round(accesses / spec.global_buffer.banks, 6))
+
+
+def on_chip(actions: Actions, input_bits: float, output_bits: float, spec: AcceleratorSpec) -> Actions:
+    """The same layer with maps of so many bits never leaving the global buffer."""
+    width = spec.global_buffer.width_bits
+    return actions.with_counts(
+        dram_read_bits=actions.dram_read_bits - input_bits,
+        dram_written_bits=actions.dram_written_bits - output_bits,
+        global_buffer_writes=actions.global_buffer_writes - input_bits / width,
+        global_buffer_reads=actions.global_buffer_reads - output_bits / width,
+    )
