@@ -1,6 +1,6 @@
 """Feed every reader malformed files and count what must not be: tracebacks, hangs, files left behind, too much memory.
 
-    python tools/fuzz_readers.py --count 10000 --seed 0 [--reader NAME ...]
+    python tools/fuzz_readers.py --count 10000 --seed 0 [--start 0] [--reader NAME ...]
 
 Inputs are valid files with bytes changed, cut, doubled or filled, and documents and arrays (with right checksums) of
 wrong and extreme values; the same seed gives the same inputs. A reader may return or raise PredfuseError. All run in
@@ -47,10 +47,11 @@ from predfuse.graph.io import load_network, save_network
 from predfuse.hardware.spec import load_spec
 from predfuse.integer.compile import compile_network
 from predfuse.integer.program_io import load_program, save_program
+from predfuse.predictor.initialise import attach_empty_predictors
 from predfuse.readers.archives import read_gzip, read_tar_gz
 from predfuse.readers.documents import read_json, read_json_lines
 from predfuse.tensor_file import load_tensor_file, save_tensor_file
-from predfuse.training.checkpoint import load_checkpoint
+from predfuse.training.checkpoint import load_checkpoint, save_checkpoint
 from predfuse.training.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,6 +86,14 @@ class Reader:
     seeds: list[bytes]
     suffix: str = ""
     kind: tuple[str, int] | None = None
+    _parsed: dict[bytes, Any] = field(default_factory=dict)
+
+    def parsed(self, seed: bytes, scratch: Path) -> Any:
+        """What a valid file holds, parsed once: a tensor file, or the values of a YAML document."""
+        if seed not in self._parsed:
+            scratch.write_bytes(seed)
+            self._parsed[seed] = load_tensor_file(scratch, *self.kind) if self.kind else yaml.safe_load(seed)
+        return self._parsed[seed]
 
 
 @dataclass
@@ -185,10 +194,8 @@ def malformed(chance: random.Random, reader: Reader, scratch: Path) -> bytes:
     seed = chance.choice(reader.seeds)
     structured = chance.random() < 0.6
     if structured and reader.kind is not None:
-        scratch.write_bytes(seed)
-        held = load_tensor_file(scratch, *reader.kind)
-        arrays = dict(held.tensors)
-        document = held.document
+        held = reader.parsed(seed, scratch)
+        arrays, document = dict(held.tensors), held.document
         if chance.random() < 0.7 or not arrays:
             document = changed_value(chance, document)
         else:
@@ -202,7 +209,7 @@ def malformed(chance: random.Random, reader: Reader, scratch: Path) -> bytes:
     elif structured and reader.suffix == ".json":
         return json.dumps(changed_value(chance, json.loads(seed))).encode()
     elif structured and reader.suffix == ".yaml":
-        return yaml.safe_dump(changed_value(chance, yaml.safe_load(seed))).encode()
+        return yaml.dump(changed_value(chance, reader.parsed(seed, scratch)), Dumper=yaml.CSafeDumper).encode()
     return changed_bytes(chance, seed)
 
 
@@ -222,8 +229,8 @@ def alarm(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def fuzz(name: str, reader: Reader, count: int, seed: int, folder: Path) -> Outcome:
-    """Feed ``count`` malformed files to a reader, in ``folder``, which has to stay empty but for the file given."""
+def fuzz(name: str, reader: Reader, numbers: range, seed: int, folder: Path) -> Outcome:
+    """Feed malformed files to a reader, in ``folder``, which has to stay empty but for the file given."""
     outcome = Outcome()
     scratch, given = folder / "scratch", folder / name
     for path in (scratch, given):
@@ -232,7 +239,7 @@ def fuzz(name: str, reader: Reader, count: int, seed: int, folder: Path) -> Outc
         file = given / f"x{reader.suffix}"
         file.write_bytes(content)
         reader.read(file)
-    for number in range(count):
+    for number in numbers:
         chance = random.Random(f"{seed} {name} {number}")
         file = given / f"x{reader.suffix}"
         file.write_bytes(malformed(chance, reader, scratch / "x.safetensors"))
@@ -264,7 +271,7 @@ def fuzz(name: str, reader: Reader, count: int, seed: int, folder: Path) -> Outc
 
 def readers(folder: Path) -> dict[str, Reader]:
     """All readers with valid files, made in ``folder``."""
-    options = {"input_shape": [1, 8, 8], "stage_channels": [4, 4], "stage_middle": [8, 8], "num_classes": 3}
+    options: dict[str, Any] = {"input_shape": [1, 8, 8], "stage_channels": [4, 4], "stage_middle": [8, 8], "num_classes": 3}
     network = models.network("fusionet-s", options=options)
     save_network(network, folder / "network")
     save_program(compile_network(network, np.zeros((2, 1, 8, 8))), folder / "program")
@@ -275,7 +282,9 @@ def readers(folder: Path) -> dict[str, Reader]:
         for name in ("archon", "archon-shift", "dense-1.0", "sparse-1.0")
     ]
     spaces = [path.read_bytes() for path in sorted((ROOT / "configs").glob("explore-*.yaml"))]
-    checkpoint = min((ROOT / "src/predfuse/zoo").glob("*/*.safetensors"), key=lambda path: path.stat().st_size)
+    model = models.build("fusionet-s", **options)
+    attach_empty_predictors(model)
+    save_checkpoint(folder / "checkpoint", model, {"mean": [0.5], "std": [0.25], "labels": ["a", "b", "c"]})
     pixels = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
     pictures = []
     forms: list[tuple[str, Array]] = [(form, pixels) for form in ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")]
@@ -317,7 +326,9 @@ def readers(folder: Path) -> dict[str, Reader]:
         "json lines": Reader(read_json_lines, [log], ".jsonl"),
         "network": Reader(load_network, [(folder / "network").read_bytes()], ".safetensors", ("predfuse-network", 1)),
         "program": Reader(load_program, [(folder / "program").read_bytes()], ".safetensors", ("predfuse-program", 1)),
-        "checkpoint": Reader(load_checkpoint, [checkpoint.read_bytes()], ".safetensors", ("predfuse-checkpoint", 2)),
+        "checkpoint": Reader(
+            load_checkpoint, [(folder / "checkpoint").read_bytes()], ".safetensors", ("predfuse-checkpoint", 2)
+        ),
         "picture": Reader(load, pictures, ".png"),
         "array": Reader(load, [npy.getvalue()], ".npy"),
         "arrays": Reader(load, [images], ".safetensors"),
@@ -337,18 +348,20 @@ def limit_memory(extra_bytes: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=500, help="inputs to each reader")
+    parser.add_argument("--start", type=int, default=0, help="number of the first input, to go on after others")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--reader", action="append", help="only this one; several times for several")
     chosen = parser.parse_args()
     logging.disable()
     warnings.simplefilter("ignore")
     failed = False
+    numbers = range(chosen.start, chosen.start + chosen.count)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         known = readers(folder)
         limit_memory(2 * 1024**3)
         for reader in chosen.reader or known:
-            outcome = fuzz(reader, known[reader], chosen.count, chosen.seed, folder / "fuzz")
+            outcome = fuzz(reader, known[reader], numbers, chosen.seed, folder / "fuzz")
             counts = f"{outcome.inputs:6,} inputs: {outcome.refused:6,} refused, {outcome.accepted:6,} accepted"
             faults = f"{len(outcome.faults)} faults, slowest {outcome.slowest_seconds:.2f} s"
             print(f"{reader:12} {counts}, {faults}", flush=True)

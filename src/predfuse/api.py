@@ -152,7 +152,7 @@ def compile(
         network = _network(model, "compile")
     from predfuse.hardware.cycle.warn_unpruned import warn_unpruned
 
-    program = compile_and_compare(network, pixels, options)[0]
+    program = compile_and_compare(network, pixels, options).program
     warn_unpruned(program, pixels)
     return program
 

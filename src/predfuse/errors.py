@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+LONGEST_NAME = 1000
+"""Characters of a name that a message repeats."""
+
 
 class PredfuseError(Exception):
     """Work that failed for a reason the message names; the command line exits with code 1."""
@@ -31,5 +34,10 @@ class InputError(PredfuseError, ValueError):
 
 
 def printable(text: str) -> str:
-    """A name that comes from outside, without line breaks and controls of the terminal: those are written out."""
+    """A name that comes from outside, without line breaks and controls of the terminal: those are written out.
+
+    Of very long ones the beginning and the end are left.
+    """
+    if len(text) > LONGEST_NAME:
+        text = f"{text[: LONGEST_NAME // 2]}...{text[-LONGEST_NAME // 2 :]}"
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

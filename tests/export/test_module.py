@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import float_reference as reference
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from strategies import BlockCase, bottlenecks, network_images, networks
 
 from predfuse import models
 from predfuse.errors import InputError
-from predfuse.exporters.arrays import FORMS, Form, fused_arrays, fused_weight_count
+from predfuse.exporters.arrays import FORMS, Form, fused_arrays, fused_weight_count, unfused
+from predfuse.exporters.files import export_network
 from predfuse.exporters.module import to_module
 from predfuse.graph.nodes import INPUT, Network, Unsupported
 
@@ -56,6 +59,22 @@ def test_fused_weights_are_counted_and_limited(monkeypatch: pytest.MonkeyPatch) 
     assert to_module(network, "predicted").form == "predicted"
     with pytest.raises(InputError, match=rf"has {count:,} dense fused weights, more than {count - 1:,}; use"):
         to_module(network, "fused")
+
+
+def test_blocks_too_large_for_the_fused_form_stay_predicted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    network = models.network("fusionet-s")
+    blocks = [predicted(block) for block in network.bottlenecks()]
+    network = network.replace_nodes(**{block.name: block for block in blocks})
+    counts = sorted(map(fused_weight_count, blocks))
+    monkeypatch.setattr("predfuse.exporters.arrays.MAX_FUSED_WEIGHTS", sum(counts[:-1]))
+    reasons = unfused(network)
+    (left,) = reasons
+    assert reasons[left].endswith(f"more than {sum(counts[:-1]):,} with the {sum(counts[:-1]):,} of smaller blocks")
+    module = to_module(network, "fused")
+    forms = {name: type(module.nodes[module.names.index(name)]).__name__ for name in (block.name for block in blocks)}
+    assert {name for name, form in forms.items() if form == "PredictedBlock"} == {left}
+    assert set(forms.values()) == {"PredictedBlock", "FusedBlock"}
+    assert export_network(network, tmp_path / "mixed.onnx", "fused").output_error < 1e-5
 
 
 def test_scores_too_large_for_float32_are_refused() -> None:

@@ -26,7 +26,8 @@ def prepared() -> tuple[Network, Array]:
 
 def test_blocks_are_judged_by_their_own_input(prepared: tuple[Network, Array]) -> None:
     network, images = prepared
-    program, agreement = compile_and_compare(network, images)
+    checked = compile_and_compare(network, images)
+    program, agreement = checked.program, checked.agreement
     assert set(agreement.blocks) == {block.name for block in program.fused_blocks()} == set(agreement.drift)
     assert max(agreement.blocks.values()) < 5e-3  # 16-bit weights, and masks that are exactly the model's
     assert program.metadata["agreement"] == agreement.facts()
@@ -40,7 +41,7 @@ def test_a_damaged_block_is_found_by_its_own_error(prepared: tuple[Network, Arra
     damaged = dataclasses.replace(block, output_bias=block.output_bias + (3000 << block.shift.astype(np.int64)))
     nodes = tuple(damaged if node is block else node for node in compiled.program.nodes)
     program = dataclasses.replace(compiled.program, nodes=nodes)
-    agreement = compare(dataclasses.replace(compiled, program=program), network, images)
+    agreement, _ = compare(dataclasses.replace(compiled, program=program), network, images)
     assert max(agreement.blocks, key=lambda name: agreement.blocks[name]) == block.name
     assert agreement.blocks[block.name] > 0.05
 
@@ -51,7 +52,7 @@ def test_a_poor_agreement_is_a_warning_that_names_a_block(
     poor = Agreement(20, {"a": 1e-4, "b": 1e-3}, {"a": 1e-4, "b": 0.3}, 0.4, 0.5)
     assert poor.warning is not None and "50.0% of 20" in poor.warning and "block b" in poor.warning
     assert dataclasses.replace(poor, classes_agree=0.95).warning is None
-    monkeypatch.setattr("predfuse.integer.agreement.compare", lambda *arguments: poor)
+    monkeypatch.setattr("predfuse.integer.agreement.compare", lambda *arguments: (poor, {}))
     with caplog.at_level(logging.WARNING):
         compile_and_compare(*prepared)
     assert poor.warning in caplog.text

@@ -52,3 +52,4 @@ def test_files_that_promise_more_than_they_hold(tmp_path: Path) -> None:
 def test_names_cannot_break_the_line() -> None:
     told = str(InputError("a\nb\x1b[31m\u202e", "is wrong", "mend it"))
     assert told == "a\\nb\\x1b[31m\\u202e: is wrong; mend it"
+    assert len(str(InputError("x" * 100_000, "is wrong", "mend it"))) < 1100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -13,13 +14,13 @@ from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.files import sha256_of_file
 from predfuse.hardware.cycle.warn_unpruned import warn_unpruned
-from predfuse.integer import run_program
 from predfuse.integer.agreement import Agreement, compile_and_compare
 from predfuse.integer.calibration_images import calibration_images
-from predfuse.integer.fused_weights import fused_lists
+from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import FusedBlock, Layout, Program
 from predfuse.integer.program_io import save_program
+from predfuse.integer.run import run_program
 from predfuse.report.table import Table, optional
 from predfuse.report.terminal import Part, console
 from predfuse.sources import ModuleOptions, load_source
@@ -59,19 +60,25 @@ def compile_command(
     calibration = calibration_images(network, images, count, require_size(size, network.input_shape))
     with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("calibrate", total=len(calibration.images))
-        program, agreement = compile_and_compare(
+        checked = compile_and_compare(
             network,
             calibration.images,
             options,
             facts={"calibration": calibration.name},
             progress=lambda done: progress.advance(task, done),
         )
-        task = progress.add_task("check", total=len(calibration.images))
-        result = run_program(program, calibration.images, progress=lambda done: progress.advance(task, done))
+        program, agreement, saturated = checked.program, checked.agreement, Counter(checked.saturations)
+        rest = calibration.images[agreement.images :]
+        if len(rest):
+            task = progress.add_task("check", total=len(rest))
+            result = run_program(
+                program, rest, machine=checked.machine, progress=lambda done: progress.advance(task, done)
+            )
+            saturated.update(result.saturations)
     save_program(program, output)
     unpruned = warn_unpruned(program, calibration.images)
-    layers = [describe(node, result.saturations[node.name]) for node in program.nodes]
-    saturations = sum(result.saturations.values())
+    layers = [describe(node, checked.machine, saturated[node.name]) for node in program.nodes]
+    saturations = saturated.total()
     summary = {
         "program": str(output),
         "sha256": sha256_of_file(output),
@@ -111,10 +118,10 @@ def _tile_size(text: str) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def describe(node: Any, saturations: int) -> dict[str, Any]:
+def describe(node: Any, machine: FastMachine, saturations: int) -> dict[str, Any]:
     """The JSON form of one compiled layer."""
     fused = isinstance(node, FusedBlock)
-    lists = fused_lists(node) if fused else None
+    lists = machine.blocks[node.name].lists if fused else None
     return {
         "name": node.name,
         "type": type(node).__name__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -12,7 +13,7 @@ from predfuse.graph.nodes import Activation, Array, Bottleneck, Network, Unsuppo
 
 Form = Literal["plain", "predicted", "fused"]
 """``plain``: activation functions. ``predicted``: the predictors' masks in their place. ``fused``: every predicted
-block as one convolution with the sums of its surviving fused weights."""
+block as one convolution with the sums of its surviving fused weights, but for those :func:`unfused` names."""
 
 FORMS: tuple[Form, ...] = get_args(Form)
 
@@ -39,7 +40,8 @@ def require_precision(precision: str) -> None:
 
 
 MAX_FUSED_WEIGHTS = 100_000_000
-"""Most dense fused weights the fused form stores over all blocks (4 or 8 bytes each): ONNX files end at 2 GB."""
+"""Most dense fused weights the fused form stores over all blocks (4 or 8 bytes each): ONNX files end at 2 GB.
+Blocks beyond it stay in the predicted form."""
 
 EXACT_LIMIT = 2**23
 """Predictor scores below this, plus the half that is added to them, are exact in float32."""
@@ -109,7 +111,8 @@ def require_form(network: Network, form: str) -> None:
     """Check that a network can take a form.
 
     Raises:
-        InputError: Unknown form, an unsupported operation, no block with a predictor, or too many dense fused weights.
+        InputError: Unknown form, an unsupported operation, no block with a predictor, or none whose dense fused weights
+            are few enough.
     """
     where = f"network {network.name}"
     require_form_name(form)
@@ -119,14 +122,42 @@ def require_form(network: Network, form: str) -> None:
             raise InputError(f"layer {node.name}", what, "replace this operation in the model")
     if form == "plain":
         return
-    predicted = [block for block in network.bottlenecks() if block.predictor is not None]
+    predicted = _predicted(network)
     if not predicted:
         what = f"has no block with a predictor, which the {form} form needs"
         raise InputError(where, what, "train or prepare one, or use the plain form")
-    count = sum(fused_weight_count(block) for block in predicted)
-    if form == "fused" and count > MAX_FUSED_WEIGHTS:
-        what = f"has {count:,} dense fused weights, more than {MAX_FUSED_WEIGHTS:,}"
-        raise InputError(where, what, "use the predicted form or narrower blocks")
+    reasons = unfused(network) if form == "fused" else {}
+    if len(reasons) == len(predicted):
+        first = predicted[0].name
+        raise InputError(f"layer {first}", reasons[first], "use the predicted form or narrower blocks")
+
+
+def unfused(network: Network) -> dict[str, str]:
+    """Why blocks stay in the predicted form where the network is exported in the fused one, by name.
+
+    Blocks of few dense fused weights come first, until all together would be more than ``MAX_FUSED_WEIGHTS``.
+    """
+    reasons: dict[str, str] = {}
+    total = 0
+    for block in sorted(_predicted(network), key=fused_weight_count):
+        count = fused_weight_count(block)
+        if total + count > MAX_FUSED_WEIGHTS:
+            limit = f"more than {MAX_FUSED_WEIGHTS:,}" + (f" with the {total:,} of smaller blocks" if total else "")
+            reasons[block.name] = f"has {count:,} dense fused weights, {limit}"
+        else:
+            total += count
+    return reasons
+
+
+def block_form(block: Bottleneck, form: Form, left: Collection[str]) -> Form:
+    """The form a block takes where its network takes ``form``, but for the blocks ``left`` in the predicted one."""
+    if form == "plain" or block.predictor is None:
+        return "plain"
+    return "predicted" if block.name in left else form
+
+
+def _predicted(network: Network) -> list[Bottleneck]:
+    return [block for block in network.bottlenecks() if block.predictor is not None]
 
 
 def fused_weight_count(block: Bottleneck) -> int:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 
 from predfuse.errors import InputError, PredfuseError
-from predfuse.exporters.arrays import Form, Precision, default_precision, require_form
+from predfuse.exporters.arrays import Form, Precision, default_precision, require_form, unfused
 from predfuse.exporters.check import TOLERANCE, ExportCheck, check_images, check_onnx, relative_error
 from predfuse.exporters.graph import require_onnx, to_onnx
 from predfuse.exporters.module import to_module
 from predfuse.files import require_writable, write_atomically, write_bytes_atomically
 from predfuse.graph.nodes import Array, Network
+
+log = logging.getLogger(__name__)
 
 Format = Literal["onnx", "torch"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -52,7 +55,8 @@ def export_network(
     Args:
         network: What to export.
         path: The file; nothing is there, or what was there before, if anything fails.
-        form: ``plain``, ``predicted`` or ``fused`` (see :data:`predfuse.exporters.arrays.Form`).
+        form: ``plain``, ``predicted`` or ``fused`` (see :data:`predfuse.exporters.arrays.Form`); a warning names the
+            blocks that are too large to be fused.
         format_name: ``onnx`` or ``torch``; by default what the suffix says (``.onnx``, ``.pt2``).
         images: ``[N, C, H, W]``, normalised, to check with; random ones if not given.
         precision: ``float32`` or ``float64`` within; by default float32 for the plain form and float64 for the others,
@@ -72,6 +76,9 @@ def export_network(
     chosen = format_of(path, format_name)
     require_writable(path)
     computed_in = precision or default_precision(form)
+    require_form(network, form)
+    for name, reason in (unfused(network) if form == "fused" else {}).items():
+        log.warning("block %s stays in the predicted form: %s", name, reason)
     if chosen == "torch":
         return _export_torch(network, path, form, images, computed_in)
     require_onnx("onnxruntime")
@@ -87,7 +94,6 @@ def export_network(
 
 
 def _export_torch(network: Network, path: Path, form: Form, images: Array | None, precision: Precision) -> ExportCheck:
-    require_form(network, form)
     module = to_module(network, form, precision).requires_grad_(False)
     given = torch.from_numpy(check_images(network) if images is None else images).float()
     # An example of two images: sizes of 1 are taken as constants.

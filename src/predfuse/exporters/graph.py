@@ -17,10 +17,12 @@ from predfuse.exporters.arrays import (
     PRECISIONS,
     Form,
     Precision,
+    block_form,
     fused_arrays,
     gate_arrays,
     require_form,
     require_precision,
+    unfused,
 )
 from predfuse.exporters.operators import Operators, Size
 from predfuse.graph.nodes import (
@@ -120,7 +122,7 @@ class _Builder(Operators):
     def __init__(self, network: Network, form: Form, precision: Precision) -> None:
         self.shapes = network.shapes()
         super().__init__(set(self.shapes), precision)
-        self.form = form
+        self.form, self._left = form, unfused(network) if form == "fused" else {}
         self._output = network.output
         self._image = INPUT
         if self.wide:
@@ -197,10 +199,8 @@ class _Builder(Operators):
             self.reshape(y, name, [0, int(node.weight.shape[0]), 1, 1])
 
     def _bottleneck(self, block: Bottleneck) -> None:
-        if self.form == "fused" and block.predictor is not None:
-            y = self._fused(block)
-        else:
-            y = self._unfused(block)
+        form = block_form(block, self.form, self._left)
+        y = self._fused(block) if form == "fused" else self._unfused(block, gated=form == "predicted")
         name, x = block.name, block.inputs[0]
         if block.shuffle_groups > 1:
             shuffled = f"{name}/shuffled" if block.residual else name
@@ -212,10 +212,9 @@ class _Builder(Operators):
         """Name of the projection's result: the block's own where nothing follows."""
         return block.name if block.shuffle_groups == 1 and not block.residual else f"{block.name}/project"
 
-    def _unfused(self, block: Bottleneck) -> str:
-        """The block up to its projection, gated by masks where the form asks for them."""
+    def _unfused(self, block: Bottleneck, *, gated: bool) -> str:
+        """The block up to its projection, gated by masks where it is ``gated``."""
         name, x = block.name, block.inputs[0]
-        gated = self.form == "predicted" and block.predictor is not None
         masks = self._masks(block) if gated else ("", "")
         zero = self.weight(f"{name}/zero", 0.0) if gated else ""
 

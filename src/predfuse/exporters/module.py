@@ -7,12 +7,23 @@ buffers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from predfuse.exporters.arrays import Form, Precision, fused_arrays, gate_arrays, require_form, require_precision
+from predfuse.exporters.arrays import (
+    Form,
+    Precision,
+    block_form,
+    fused_arrays,
+    gate_arrays,
+    require_form,
+    require_precision,
+    unfused,
+)
 from predfuse.graph.nodes import (
     INPUT,
     Activation,
@@ -35,7 +46,9 @@ def to_module(network: Network, form: Form = "plain", precision: Precision = "fl
 
     Args:
         network: What to convert.
-        form: ``plain`` ignores predictors; in the other two, blocks without one are executed with their activations.
+        form: ``plain`` ignores predictors; in the other two, blocks without one are executed with their activations,
+            and in the fused one those of too many dense fused weights take the predicted form
+            (:func:`predfuse.exporters.arrays.unfused`).
         precision: Of its weights and of everything it computes; it gives scores in the type of its images.
 
     Raises:
@@ -63,7 +76,8 @@ class NetworkModule(nn.Module):
         self.form = form
         self.names = [node.name for node in network.nodes]
         self.sources = [node.inputs for node in network.nodes]
-        self.nodes = nn.ModuleList(node_module(node, form) for node in network.nodes)
+        left = unfused(network) if form == "fused" else {}
+        self.nodes = nn.ModuleList(node_module(node, form, left) for node in network.nodes)
         self.flat = isinstance(network.nodes[-1], Linear)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,14 +90,12 @@ class NetworkModule(nn.Module):
         return output.flatten(1) if self.flat else output
 
 
-def node_module(node: Node, form: Form) -> nn.Module:
-    """What a node computes, as a module of its inputs."""
+def node_module(node: Node, form: Form, left: Collection[str] = ()) -> nn.Module:
+    """What a node computes, as a module of its inputs; blocks ``left`` out of the fused form take the predicted one."""
     if isinstance(node, Conv):
         return _Conv(node)
     if isinstance(node, Bottleneck):
-        if form == "plain" or node.predictor is None:
-            return PlainBlock(node)
-        return PredictedBlock(node) if form == "predicted" else FusedBlock(node)
+        return _BLOCKS[block_form(node, form, left)](node)
     if isinstance(node, Pool):
         return _Pool(node)
     if isinstance(node, Linear):
@@ -327,3 +339,6 @@ class FusedBlock(GatedBlock):
     def _grouped(self, x: Tensor) -> Tensor:
         """``[N, C, H, W] -> [N, groups, C/groups, H, W]``."""
         return torch.unflatten(x, 1, (self.groups, -1))
+
+
+_BLOCKS: dict[Form, type[_Block]] = {"plain": PlainBlock, "predicted": PredictedBlock, "fused": FusedBlock}

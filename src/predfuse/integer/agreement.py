@@ -14,6 +14,7 @@ from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import INPUT, Array, Network
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.compile import Compilation, compile_layers
+from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program, to_integers
@@ -72,6 +73,23 @@ class Agreement:
         return dataclasses.asdict(self)
 
 
+@dataclass(frozen=True)
+class CheckedProgram:
+    """A program that was run on the first of its calibration images.
+
+    Attributes:
+        program: The program.
+        agreement: How close it is to its network.
+        saturations: Values of every node that did not fit int16 on those ``agreement.images`` images.
+        machine: That ran it, with the lists of its blocks.
+    """
+
+    program: Program
+    agreement: Agreement
+    saturations: dict[str, int]
+    machine: FastMachine
+
+
 def compile_and_compare(
     network: Network,
     images: Array,
@@ -79,7 +97,7 @@ def compile_and_compare(
     *,
     facts: dict[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> tuple[Program, Agreement]:
+) -> CheckedProgram:
     """:func:`predfuse.integer.compile.compile_network`, and how close the program is to the network.
 
     The agreement stands in the program's metadata too, as ``agreement``; a bad one is logged as a warning.
@@ -87,26 +105,36 @@ def compile_and_compare(
     compiled = compile_layers(network, images, options, facts=facts, progress=progress)
     pixels = images.shape[2] * images.shape[3]
     checked = min(CHECKED_IMAGES, max(FEWEST_CHECKED, CHECKED_PIXELS // pixels))
-    agreement = compare(compiled, network, images[:checked])
+    machine = FastMachine(compiled.program)
+    agreement, saturations = compare(compiled, network, images[:checked], machine)
     if agreement.warning:
         logger.warning("%s: %s", network.name, agreement.warning)
-    program = compiled.program
-    metadata = {**program.metadata, "agreement": agreement.facts()}
-    return dataclasses.replace(program, metadata=metadata), agreement
+    metadata = {**compiled.program.metadata, "agreement": agreement.facts()}
+    machine.program = dataclasses.replace(compiled.program, metadata=metadata)
+    return CheckedProgram(machine.program, agreement, saturations, machine)
 
 
-def compare(compiled: Compilation, network: Network, images: Array) -> Agreement:
+def compare(
+    compiled: Compilation,
+    network: Network,
+    images: Array,
+    machine: FastMachine | None = None,
+) -> tuple[Agreement, dict[str, int]]:
     """Run program and network (predicted masks, float64) on the same images.
 
     Args:
         compiled: The program with its layers.
         network: What it was compiled from.
         images: ``[N, C, H, W]`` uint8 pixels or normalised floats.
+        machine: That runs the program, made if not given.
+
+    Returns:
+        How close they are, and the values of every node that did not fit int16.
     """
     program = compiled.program
     fused = program.fused_blocks()
     wanted = sorted({name for block in fused for name in (block.name, block.inputs[0])} - {INPUT})
-    result = run_program(program, images, keep=wanted)
+    result = run_program(program, images, machine=machine or "fast", keep=wanted)
     integers = {**result.values, INPUT: to_integers(program, images)[0]}
     bits = program.fraction_bits
 
@@ -129,7 +157,7 @@ def compare(compiled: Compilation, network: Network, images: Array) -> Agreement
     logits = ideal.logits.reshape(len(images), -1)
     scores = np.ldexp(result.scores.astype(np.float64), -result.fraction_bits)
     agree = float((scores.argmax(1) == logits.argmax(1)).mean())
-    return Agreement(len(images), errors, drift, _error(scores, logits), agree)
+    return Agreement(len(images), errors, drift, _error(scores, logits), agree), result.saturations
 
 
 def _error(got: Array, expected: Array) -> float:

@@ -10,8 +10,10 @@ from hypothesis import given, strategies as st
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.hardware.block_work import BlockWork, block_work
+from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.hardware.cycle.archon.block import _predictions
 from predfuse.hardware.cycle.archon.group_plan import plan_groups
+from predfuse.hardware.cycle.archon.machine import prepare
 from predfuse.hardware.cycle.archon.predictor import predicted_parts, rectangle_accesses, tile_predict_time
 from predfuse.hardware.cycle.archon.tile_work import plan_item
 from predfuse.hardware.cycle.memory.buffer import Place
@@ -154,6 +156,24 @@ def test_sums_without_room_for_the_next_tile_are_written_first() -> None:
         item = plan_item(work, plan, work.tiles(8, 8)[0], True, 1, spec, ON_CHIP)
         # Otherwise every PE gives up a cycle for each of its two sums.
         assert item.drain_cycles == (-(-item.output_writes // spec.global_buffer.banks) if waits else 2)
+
+
+def test_blocks_whose_windows_the_predictor_does_not_hold_run_unfused() -> None:
+    network = with_predictors(prune_blocks(models.network("fusionet-s"), 0.1, 0.3))
+    first, *others = (block.name for block in network.bottlenecks())
+    channels = {block.name: block.group_channels for block in network.bottlenecks()}
+    spec = archon()
+    own = spec.design.structures
+    assert own is not None and channels[first] < channels[others[-1]]
+    units = -(-9 * channels[first] // own.predictor_inputs)
+    tight = with_fields(spec, {"design.structures.predictor_units": units})
+    prepared = prepare(network, tight)
+    assert set(prepared.blocks) == {name for name, wide in channels.items() if wide == channels[first]}
+    held = units * own.predictor_inputs // channels[others[-1]]
+    reason = f"the predictor holds {held} pixels of {channels[others[-1]]} channels, a window has 9"
+    assert prepared.reasons[others[-1]] == reason
+    status = {entry.node: (entry.status, entry.reason) for entry in simulate(network, tight).ledger}
+    assert status[first] == ("fused", "") and status[others[-1]] == ("plain", reason)
 
 
 def test_networks_with_large_halos_run_in_parts() -> None:

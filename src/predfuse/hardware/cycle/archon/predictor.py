@@ -14,6 +14,7 @@ from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.design import Structures
 from predfuse.hardware.field_types import WORD_BITS
+from predfuse.hardware.fusable import held_pixels
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.integer.tiling import Tile
 
@@ -150,7 +151,7 @@ def predicted_parts(work: BlockWork, tile: Tile, own: Structures) -> list[tuple[
     """
     rows, columns = tile.rows.size, tile.columns.size
     kernel, stride = work.kernel, work.stride
-    held = min(own.hidden_plane_pixels, own.predictor_units * own.predictor_inputs // work.group_channels)
+    held = held_pixels(work.group_channels, own)
     if tile.input_pixels <= held:
         return [(tile.input_rows.size, tile.input_columns.size)]
     fitting: list[tuple[int, list[tuple[int, int]]]] = []
