@@ -271,7 +271,12 @@ def fuzz(name: str, reader: Reader, numbers: range, seed: int, folder: Path) -> 
 
 def readers(folder: Path) -> dict[str, Reader]:
     """All readers with valid files, made in ``folder``."""
-    options: dict[str, Any] = {"input_shape": [1, 8, 8], "stage_channels": [4, 4], "stage_middle": [8, 8], "num_classes": 3}
+    options: dict[str, Any] = {
+        "input_shape": [1, 8, 8],
+        "stage_channels": [4, 4],
+        "stage_middle": [8, 8],
+        "num_classes": 3,
+    }
     network = models.network("fusionet-s", options=options)
     save_network(network, folder / "network")
     save_program(compile_network(network, np.zeros((2, 1, 8, 8))), folder / "program")

@@ -18,7 +18,7 @@ from predfuse.fusion.execute import run_network
 from predfuse.graph.io import load_network, save_network
 from predfuse.graph.nodes import Network
 from predfuse.predictor.initialise import insert_predictors
-from predfuse.predictor.network import prepare_network
+from predfuse.predictor.network import affordable_steps, prepare_network
 from predfuse.predictor.prepare import PrepareConfig
 
 OPTIONS: dict[str, Any] = {
@@ -88,6 +88,23 @@ def test_blocks_can_be_chosen_and_large_ones_take_fewer_images(monkeypatch: pyte
     for left, right in zip(wide.bottlenecks(), narrow.bottlenecks(), strict=True):
         assert left.predictor is not None and right.predictor is not None
         assert left.predictor.input_exponent == right.predictor.input_exponent
+
+
+def test_slow_steps_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = small()
+    assert affordable_steps(network) == 200
+    blocks, shapes = list(network.bottlenecks()), network.shapes()
+    step = 0
+    for block in blocks:
+        rows, columns = shapes[block.inputs[0]][1:]
+        expands = rows * columns * block.in_channels * block.middle_channels // block.groups
+        _, rows, columns = shapes[block.name]
+        step += 32 * (expands + rows * columns * block.middle_channels * block.kernel**2)
+    monkeypatch.setattr("predfuse.predictor.network.TUNED_OPERATIONS", 7.5 * step)
+    assert affordable_steps(network) == 7
+    assert affordable_steps(network, PrepareConfig(blocks=(blocks[0].name,))) > 7
+    monkeypatch.setattr("predfuse.predictor.network.TUNED_OPERATIONS", 1)
+    assert affordable_steps(network) == 1
 
 
 def test_mistakes_are_named() -> None:

@@ -15,7 +15,7 @@ from predfuse.fusion.results import BlockStatistics
 from predfuse.graph.io import save_network
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.calibration_images import calibration_images
-from predfuse.predictor.network import prepare_network
+from predfuse.predictor.network import affordable_steps, prepare_network
 from predfuse.predictor.prepare import PrepareConfig
 from predfuse.report.table import Table
 from predfuse.report.terminal import console
@@ -33,7 +33,10 @@ def prepare(
         int, typer.Option(help="Of the predictors' weights: 1 (ternary), or 2 or 4, with these powers of two.")
     ] = 1,
     blocks: Annotated[list[str] | None, typer.Option("--block", help="Only this block; may be repeated.")] = None,
-    steps: Annotated[int, typer.Option(help="Steps in which the predictors learn the true signs.", min=0)] = 200,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps in which the predictors learn the true signs; default: 200, fewer slow ones.", min=0),
+    ] = None,
     check: Annotated[int, typer.Option(help="Images the table is measured on.", min=1)] = 16,
     *,
     module: ModuleOptions,
@@ -49,6 +52,7 @@ def prepare(
     network = load_source(source, module)
     found = calibration_images(network, images, count, require_size(size, network.input_shape))
     normalised = normalise(network, found.images)
+    steps = affordable_steps(network, config) if steps is None else steps
     with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("tune", total=steps * (len(blocks or ()) or len(list(network.bottlenecks()))))
         prepared = prepare_network(
@@ -62,7 +66,9 @@ def prepare(
     shares = [[f"{value:.1%}" if isinstance(value, float) else value for value in row.values()] for row in rows]
     headings = ("block", "expand on", "false on", "false off", "depthwise on", "false on", "false off")
     table = Table(headings, shares, f"Predictors of {network.name}: shares of all gates of the stage")
-    fitted = f"fitted on {len(found.images)} images of {found.name}; table on {min(check, len(normalised))}"
+    fitted = (
+        f"fitted on {len(found.images)} images of {found.name} in {steps} steps; table on {min(check, len(normalised))}"
+    )
     outputs.emit(f"Predictors of {network.name}", figures, rows, [table, (f"{output}: {fitted}",)])
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from predfuse.errors import InputError
 from predfuse.exporters.module import NetworkModule, PlainBlock, to_module
-from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network
+from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network, Shape
 from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.initialise import fit_predictor
 from predfuse.predictor.layerwise import block_loss
@@ -22,6 +22,8 @@ LARGEST_TENSOR = 1 << 24
 """Values of one pre-activation that a predictor is fitted on; fewer images are used where a block needs more."""
 TUNED_VALUES, FEWEST_TUNED = 1 << 20, 2
 """Values of one pre-activation in a step of tuning; a step takes fewer images where a block needs more, but two."""
+MOST_STEPS, TUNED_OPERATIONS = 200, 60e9
+"""Steps of tuning: so many, or as many as take so many multiplications of the blocks (minutes of one core)."""
 AT_ONCE = 8
 """Images that a layer runs on at once."""
 
@@ -64,18 +66,37 @@ def prepare_network(
     generator = torch.Generator().manual_seed(seed)
     for block, plain, x in _walk(module, chosen, _tensors(network, images)):
         predictor = predictors[block.name]
-        values = block.middle_channels * shapes[block.inputs[0]][1] * shapes[block.inputs[0]][2]
+        values = _values(block, shapes[block.inputs[0]])
         seen = x[: max(1, LARGEST_TENSOR // values)]
         fit_predictor(predictor, plain.expand_weight, plain.depthwise_weight, seen, *plain.pre_activations(seen))
         if steps:
-            at_once = min(batch_size, max(FEWEST_TUNED, TUNED_VALUES // values))
-            _tune(predictor, plain, x, steps, learning_rate, at_once, generator, progress)
+            _tune(predictor, plain, x, steps, learning_rate, _at_once(values, batch_size), generator, progress)
     replaced = {
         block.name: dataclasses.replace(block, predictor=predictors[block.name].to_integers()) for block in chosen
     }
     return dataclasses.replace(
         network.replace_nodes(**replaced), metadata={**network.metadata, "stage": "prepared", "layerwise_steps": steps}
     )
+
+
+def affordable_steps(network: Network, config: PrepareConfig | None = None, batch_size: int = 32) -> int:
+    """Steps of tuning that a network gets where nobody says how many: :data:`MOST_STEPS`, fewer where each is slow."""
+    shapes, operations = network.shapes(), 0
+    for block in _chosen(network, config or PrepareConfig()):
+        values, (_, rows, columns) = _values(block, shapes[block.inputs[0]]), shapes[block.name]
+        windows = block.middle_channels * rows * columns * block.kernel**2
+        operations += _at_once(values, batch_size) * (values * block.group_channels + windows)
+    return min(MOST_STEPS, max(1, int(TUNED_OPERATIONS / operations)))
+
+
+def _values(block: Bottleneck, into: Shape) -> int:
+    """Values of the first pre-activation of an image."""
+    return block.middle_channels * into[1] * into[2]
+
+
+def _at_once(values: int, batch_size: int) -> int:
+    """Images of a step of tuning."""
+    return min(batch_size, max(FEWEST_TUNED, TUNED_VALUES // values))
 
 
 def _chosen(network: Network, config: PrepareConfig) -> list[Bottleneck]:
