@@ -92,6 +92,16 @@ def test_larger_predictor_weights_cost_two_ways_and_bits_of_every_term() -> None
     assert total_area_um2(shipped, True) <= 1.05 * total_area_um2(ternary, True)
 
 
+def test_wider_predictors_cost_bits_of_every_adder_register_and_way() -> None:
+    narrow, wide = archon(), with_fields(archon(), {"activation_bits": 8})
+    before, after = structure_areas_um2(narrow), structure_areas_um2(wide)
+    more = {name for name in before if after[name] > before[name]}
+    assert more == {"predictor, first stage", "predictor, second stage", "hidden planes", "tap selectors"}
+    # Of every term four bits of an adder, of a multiplexer and of a register; of every unit four of its offset's adder.
+    first = 100 * (16 * 4 * (5.595 + 2.52 + 6.3) + 4 * 5.595)
+    assert after["predictor, first stage"] - before["predictor, first stage"] == pytest.approx(first)
+
+
 def test_the_array_follows_the_lists_in_parallel() -> None:
     assert with_fields(archon(), {"design.parallel_lists": 3}).array.pes == 192
     assert with_fields(archon(), {}, name="mine").name == "mine"

@@ -52,6 +52,12 @@ class Predictor:
         """Largest magnitude of its weights: 1 if they are ternary, 2 or 4."""
         return int(max(np.abs(part.astype(np.int64)).max(initial=1) for part in (self.expand, self.depthwise)))
 
+    @property
+    def activation_bits(self) -> int:
+        """Bits that hold its quantised inputs, with sign, and its first-stage outputs, without."""
+        signed = max(int(self.input_max), -int(self.input_min) - 1).bit_length() + 1
+        return max(signed, int(self.hidden_max).bit_length())
+
     def validate(self, name: str, middle: int, group_channels: int, kernel: int) -> None:
         """Check shapes and value ranges against the block the predictor belongs to."""
         check_array(name, "predictor expand", self.expand, (middle, group_channels))

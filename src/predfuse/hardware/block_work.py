@@ -30,6 +30,7 @@ class BlockWork:
         expand_bias: ``[M]`` bool.
         depthwise_bias: ``[M]`` bool.
         largest_predictor_weight: Magnitude of the weights of its predictor; 1 if they are ternary or there is none.
+        predictor_bits: Of the activations of its predictor; 0 if there is none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class BlockWork:
     expand_bias: Array
     depthwise_bias: Array
     largest_predictor_weight: int = 1
+    predictor_bits: int = 0
 
     @property
     def middle(self) -> int:
@@ -108,6 +110,7 @@ def block_work(block: Bottleneck, in_shape: Shape) -> BlockWork:
         expand_bias=block.expand_bias != 0,
         depthwise_bias=block.depthwise_bias != 0,
         largest_predictor_weight=1 if block.predictor is None else block.predictor.largest_weight,
+        predictor_bits=0 if block.predictor is None else block.predictor.activation_bits,
     )
 
 

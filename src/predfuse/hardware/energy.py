@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
-from predfuse.hardware.prices import ADDER_BITS, DRAM_ACCESS_BITS, TERNARY_ADD_BITS, project_row_pj
+from predfuse.hardware.prices import (
+    ADDER_BITS,
+    DRAM_ACCESS_BITS,
+    PUBLISHED_ACTIVATION_BITS,
+    TERNARY_ADD_BITS,
+    project_row_pj,
+)
 
 COMPONENTS = ("dram", "global_buffer", "mask_buffer", "register_files", "multipliers", "adders", "control")
 """Where energy goes. ``register_files`` are all memories inside PEs, ``control`` is FIFOs, gates and the memories and
@@ -116,8 +122,7 @@ def prices_pj(spec: AcceleratorSpec) -> dict[str, float]:
     if isinstance(spec, ArchonSpec):
         prices |= {
             "additions": spec.energy_pj.add,
-            "ternary_additions": spec.energy_pj.add
-            * (TERNARY_ADD_BITS / ADDER_BITS if spec.design.predictor == "dedicated" else 1 / spec.pe.adder_split),
+            "ternary_additions": spec.energy_pj.add * _share_of_an_adder(spec),
             "fifo_pushes": spec.energy_pj.fifo_push,
             "fifo_pops": spec.energy_pj.fifo_pop,
             "gates": spec.energy_pj.gate,
@@ -153,3 +158,10 @@ def at_prices(actions: Actions, prices: Mapping[str, float]) -> dict[str, float]
         if count:
             energy[COMPONENT_OF[name]] += count * prices[name]
     return energy
+
+
+def _share_of_an_adder(spec: ArchonSpec) -> float:
+    """What a ternary addition of the predictor takes of the addition of a PE."""
+    if spec.design.predictor == "shared":
+        return 1 / spec.pe.adder_split
+    return (TERNARY_ADD_BITS + spec.activation_bits - PUBLISHED_ACTIVATION_BITS) / ADDER_BITS

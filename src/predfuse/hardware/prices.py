@@ -36,6 +36,8 @@ DRAM_ACCESS_BITS = 64
 """Bits a published access of the DRAM moves."""
 MASK_GATE_BITS = 160
 """AND gates per lane in a PE with masks of its own (bits): 2,419.2 um2 published for six lanes."""
+PUBLISHED_ACTIVATION_BITS = 4
+"""Of the predictor; adders of its own are wider by every bit more."""
 TERNARY_SUM_BITS = 6
 """Mean width of the adders in a tree of 24 four-bit terms: 12 of 5 bits, 6 of 6, 3 of 7, 2 of 8 (bits)."""
 OFFSET_BITS = 12
@@ -134,8 +136,9 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         # Every power of two above 1 is one way more for an operand, and one bit more for all sums of it.
         powers = design.largest_predictor_weight.bit_length() - 1
         ways = (1 + powers) * (spec.activation_bits + 1)
-        term = (TERNARY_SUM_BITS + powers) * area.adder_bit + ways * area.mux_bit
-        offset = OFFSET_BITS * area.adder_bit
+        wider = spec.activation_bits - PUBLISHED_ACTIVATION_BITS
+        term = (TERNARY_SUM_BITS + powers + wider) * area.adder_bit + ways * area.mux_bit
+        offset = (OFFSET_BITS + wider) * area.adder_bit
         unit = own.predictor_inputs * (term + spec.activation_bits * area.flip_flop) + own.predictor_channels * offset
         second = own.predictor_channels * (own.predictor_taps * term + offset)
         plane = own.predictor_channels * own.hidden_plane_pixels * (spec.activation_bits + 1) * area.flip_flop

@@ -67,6 +67,10 @@ def test_random_networks_on_archons(network: Network, seed: int, machine: str) -
         with pytest.raises(InputError, match="has predictor weights up to"):
             prepare(network, spec)
         return
+    wide = max((block.predictor.activation_bits for block in network.bottlenecks() if block.predictor), default=0)
+    if wide > 2:
+        with pytest.raises(InputError, match=rf"has a predictor of {wide} bits, that of .* has 2; use"):
+            prepare(network, spec.model_copy(update={"activation_bits": 2}))
     run = run_archon(prepare(network, spec), random_masks(network, seed))
     check(run, network, spec)
     assert [entry.status for entry in run.result.ledger if entry.node in random_masks(network, seed)] == [

@@ -108,8 +108,8 @@ def plan_groups(work: BlockWork, spec: ArchonSpec) -> tuple[GroupPlan, ...]:
     """Plan every group of a block; the slow part of a simulation, done once for all images.
 
     Raises:
-        InputError: The block's predictor has larger weights than the machine's, or it has too many fused weights to
-            list (unpruned, wide).
+        InputError: The block's predictor has larger weights or wider activations than the machine's, or it has too many
+            fused weights to list (unpruned, wide).
     """
     entries = int(list_entries(work).sum())
     if entries > MAX_ENTRIES:
@@ -120,6 +120,9 @@ def plan_groups(work: BlockWork, spec: ArchonSpec) -> tuple[GroupPlan, ...]:
         what = f"has predictor weights up to {largest}, those of {spec.name} go to {most}"
         mend = "use archon-shift or a machine with a larger design.largest_predictor_weight"
         raise InputError(f"layer {work.name}", what, mend)
+    if work.predictor_bits > spec.activation_bits:
+        what = f"has a predictor of {work.predictor_bits} bits, that of {spec.name} has {spec.activation_bits}"
+        raise InputError(f"layer {work.name}", what, "use a machine with larger activation_bits, or prepare it again")
     return tuple(_plan_group(work, group, spec) for group in range(work.groups))
 
 
