@@ -21,7 +21,7 @@ install: $(INSTALLED) ## Make the environment (done by the others when needed)
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet -e ".[dev,onnx,explore,rtl,hub]"
+	@$(BIN)/pip install --quiet -e ".[dev,onnx,explore,rtl,hub,peer]"
 	@touch $@
 
 demo: $(INSTALLED) ## Classify real images plain, pruned, predicted and fused; write demo.json and demo.html

@@ -26,7 +26,7 @@ DATA = (
     "zoo/fashion-mnist-fusionet-s/predicted-joint.safetensors",
 )
 SUFFIXES = {".sv", ".cpp", ".yaml", ".safetensors", ".png", ".csv", ".jsonl", ".json"}
-EXTRAS = {"dev", "docs", "explore", "hub", "onnx", "rtl", "track"}
+EXTRAS = {"dev", "docs", "explore", "hub", "onnx", "peer", "rtl", "track"}
 BUILD = "import sys; from hatchling import build; getattr(build, 'build_' + sys.argv[1])(sys.argv[2])"
 RUN_ALL = """
 import sys
