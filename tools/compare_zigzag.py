@@ -23,7 +23,7 @@ from predfuse.graph.nodes import INPUT, Conv, Network
 from predfuse.hardware.closed_form.mapping import Spatial, best_mapping
 from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.hardware.cycle.simulate import simulate_cycles
-from predfuse.hardware.parts import WORD_BITS
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation, workload
 
