@@ -16,11 +16,14 @@ from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
 from predfuse.files import require_new_folder
 from predfuse.graph.nodes import Array
-from predfuse.hardware.spec import ArchonSpec, load_spec
+from predfuse.hardware.area import total_area_mm2
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, load_spec
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import load_program
-from predfuse.report.table import Table
+from predfuse.report.table import Table, optional
 from predfuse.report.terminal import console
+from predfuse.rtl.area import REGISTER_NS, GatewareArea, gateware_area, repriced_um2
+from predfuse.rtl.cells import Cells, load_cells
 from predfuse.rtl.generate import generate as write_folder
 from predfuse.rtl.machine import Machine
 from predfuse.rtl.run import BlockResult, run_on_gateware
@@ -53,7 +56,7 @@ def run(
         raise InputError("--trace", f"is {trace}", "name a .vcd file")
     outputs = replace(outputs, file=trace)
     program, machine, pixels, found = _load(program_path, images, accelerator, count)
-    with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn(), console=console(True)) as progress:
+    with _progress() as progress:
         task = progress.add_task("build (minutes the first time)", total=None)
         simulator = Simulator(machine, traces=trace is not None)
         progress.update(task, description="run")
@@ -105,14 +108,104 @@ def generate(
     typer.echo(f"wrote {output}: {len(blocks)} fused blocks; run make there", err=True)
 
 
-def _load(path: Path, images: str, accelerator: str, count: int) -> tuple[Program, Machine, Array, str]:
-    """Program, machine, ``[N, C, H, W]`` images and what they are called."""
+@commands.command()
+def area(
+    accelerator: Gateware = "archon",
+    liberty: Annotated[
+        Path | None, typer.Option("--liberty", help="Standard cells; default: a small library of 45 nm.")
+    ] = None,
+    reprice: Annotated[
+        list[str] | None, typer.Option("--reprice", help="Another machine, at these ratios; as often as you like.")
+    ] = None,
+    *,
+    outputs: Outputs,
+) -> None:
+    """Synthesise every component of the gateware with Yosys: area beside the model's, and the longest path."""
+    spec, cells = _spec(accelerator), load_cells(liberty)
+    others = [load_spec(name) for name in reprice or ()]
+    with _progress() as progress:
+        task = progress.add_task("elaborate", total=None)
+        found = gateware_area(
+            spec,
+            cells,
+            lambda what, done, total: progress.update(task, description=what, completed=done, total=total or None),
+        )
+    rows = [{**asdict(one), "synthesised_um2": one.synthesised_um2, "ratio": one.ratio} for one in found.structures]
+    figures = {
+        "machine": spec.name,
+        "cells": cells.name,
+        "um2_per_unit": cells.um2,
+        "structures": rows,
+        "components": [asdict(one) for one in found.components],
+        "not_gateware_um2": found.not_gateware,
+        "repriced": [
+            {"machine": one.name, "model_um2": total_area_mm2(one) * 1e6, "repriced_um2": repriced_um2(one, found)}
+            for one in others
+        ],
+    }
+    shown = list(_areas(spec, cells, found))
+    if others:
+        shown.append(_repriced(others, found))
+    outputs.emit(f"{spec.name} in gates", figures, rows, shown)
+
+
+def _repriced(others: list[AcceleratorSpec], found: GatewareArea) -> Table:
+    """Machines at the model's prices and at those of the gateware."""
+    rows = []
+    for one in others:
+        before, after = total_area_mm2(one), repriced_um2(one, found) * 1e-6
+        rows.append([one.name, f"{before:.3f}", f"{after:.3f}", f"{after / before:.2f}"])
+    return Table(("machine", "model mm2", "repriced mm2", "ratio"), rows, "Machines at the ratios above")
+
+
+def _areas(spec: ArchonSpec, cells: Cells, found: GatewareArea) -> Iterator[str | Table]:
+    """What the command shows."""
+    rows = [
+        [
+            one.structure,
+            f"{one.model_um2:,.0f}",
+            f"{one.synthesised_um2:,.0f}",
+            optional(one.ratio, ".2f", "new"),
+            f"{one.cells_um2:,.0f}",
+            f"{one.register_bits:,}",
+            f"{one.macro_bits:,}",
+            f"{one.delay_ns:.2f}",
+        ]
+        for one in found.structures
+    ]
+    model, own = (sum(getattr(one, name) for one in found.structures) for name in ("model_um2", "synthesised_um2"))
+    rows.append(["all of these", f"{model:,.0f}", f"{own:,.0f}", f"{own / model:.2f}", "", "", "", ""])
+    headings = ("structure", "model um2", "synthesised", "ratio", "of it cells", "registers", "macro bits", "ns")
+    yield Table(headings, rows, f"{spec.name} in {cells.name}", frozenset((len(rows) - 1,)))
+    yield f"areas in 45 nm: those of the cells times {cells.um2:.4g} (by their NAND2); macros at the model's prices"
+    left = sum(one.buffer_bits for one in found.structures)
+    yield f"{left:,} bits of memory stand for the global buffer, and are not counted"
+    rest = ", ".join(f"{name} {area:,.0f}" for name, area in found.not_gateware.items())
+    yield f"without gateware: {rest} um2"
+    slowest = max(found.structures, key=lambda one: one.delay_ns)
+    megahertz = 1e3 / (slowest.delay_ns + REGISTER_NS)
+    yield f"slowest: {slowest.structure}, {megahertz:,.0f} MHz on its own, wires left out"
+
+
+def _progress() -> Progress:
+    """Progress and the time left, on standard error."""
+    return Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn(), console=console(True))
+
+
+def _spec(accelerator: str) -> ArchonSpec:
+    """A machine with gateware."""
     spec = load_spec(accelerator)
     if not isinstance(spec, ArchonSpec):
         raise InputError(accelerator, "has no gateware", "use archon or a machine with its structures")
+    return spec
+
+
+def _load(path: Path, images: str, accelerator: str, count: int) -> tuple[Program, Machine, Array, str]:
+    """Program, machine, ``[N, C, H, W]`` images and what they are called."""
+    machine = Machine.of(_spec(accelerator))
     program = load_program(path)
     found = load_images(images, program.input_shape, count, False)
-    return program, Machine.of(spec), found.images, found.name
+    return program, machine, found.images, found.name
 
 
 def _parts(results: list[BlockResult]) -> Iterator[str | Table]:

@@ -25,17 +25,16 @@ module input_plane #(
     plane <= planes[column];
   end
   reg [16*TILE_ROWS*TILE_COLUMNS-1:0] under;
-  integer i, j, k, at;
+  integer i, j, k;
   always @* begin
     under = 0;
-    at = 0;
     for (k = 0; k < KERNEL * KERNEL; k = k + 1)
       if (tap == TAP'(k))
         for (i = 0; i < TILE_ROWS; i = i + 1)
           for (j = 0; j < TILE_COLUMNS; j = j + 1) begin
-            if (stride_2) at = (2 * i + k / KERNEL) * WIDE + 2 * j + k % KERNEL;
-            else at = (i + k / KERNEL) * WIDE + j + k % KERNEL;
-            under[16*(i*TILE_COLUMNS+j)+:16] = plane[16*at+:16];
+            // Constants in each branch: a multiplexer of two words, no shifter of the plane.
+            if (stride_2) under[16*(i*TILE_COLUMNS+j)+:16] = plane[16*((2*i+k/KERNEL)*WIDE+2*j+k%KERNEL)+:16];
+            else under[16*(i*TILE_COLUMNS+j)+:16] = plane[16*((i+k/KERNEL)*WIDE+j+k%KERNEL)+:16];
           end
   end
   always @(posedge clk) x <= under;

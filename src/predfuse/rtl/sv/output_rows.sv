@@ -34,8 +34,15 @@ module output_rows #(
 );
   reg [ROWS-1:0] now;
   assign read_word = WORD'(at / OUTPUT'(LISTS));
-  wire [TILE_COLUMNS*ACCUMULATOR-1:0] row_sums =
-      sums[ACCUMULATOR*(PIXELS*(32'(at)%LISTS)+32'(now)*TILE_COLUMNS)+:TILE_COLUMNS*ACCUMULATOR];
+  localparam WIDE = TILE_COLUMNS * ACCUMULATOR;
+  reg [WIDE-1:0] row_sums;
+  integer t, r;
+  always @* begin
+    row_sums = 0;
+    for (t = 0; t < LISTS; t = t + 1)
+      for (r = 0; r < TILE_ROWS; r = r + 1)
+        if (at % OUTPUT'(LISTS) == OUTPUT'(t) && now == ROWS'(r)) row_sums = sums[WIDE*(TILE_ROWS*t+r)+:WIDE];
+  end
   wire [16*TILE_COLUMNS-1:0] residual_x, y;
   memory #(16 * TILE_COLUMNS, OUTPUTS * TILE_ROWS) u_residual (
       .clk(clk),

@@ -1,0 +1,199 @@
+"""Synthesises every component of a machine's gateware into standard cells with Yosys, once for each content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from predfuse.errors import PredfuseError
+from predfuse.files import user_cache, write_text_atomically
+from predfuse.rtl import yosys
+from predfuse.rtl.build import SOURCES
+from predfuse.rtl.cells import Cells
+from predfuse.rtl.machine import Machine
+
+MACRO_WORDS = 16
+"""A memory of fewer words, or of more than two read ports or one write port, is registers."""
+_MAP = "strash; &get -n; &fraig -x; &put; scorr; dc2; strash; &get -n; &dch -f; &nf; &put; buffer -c; topo; "
+_TIME = "upsize -D {clock}; dnsize -D {clock}; stime -p"
+_PREPARE = ("proc", "opt", "wreduce", "peepopt", "booth", "alumacc", "opt", "memory -nomap", "opt_clean")
+_REGISTERS = (
+    f"memory_map t:$mem_v2 r:SIZE<{MACRO_WORDS} %i",
+    "memory_map t:$mem_v2 r:RD_PORTS>2 %i",
+    "memory_map t:$mem_v2 r:WR_PORTS>1 %i",
+)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory left as a macro.
+
+    Attributes:
+        words: How many.
+        bits: Of a word.
+    """
+
+    words: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Component:
+    """One component at the sizes of a machine, without what is inside it.
+
+    Attributes:
+        name: Of its source file.
+        parent: The component it is in; itself for the whole.
+        count: How many the machine has.
+        cells: Of the library, how many of each.
+        memories: Macros.
+        delay_ps: The longest path through its logic, without what a register adds (ps); 0 if it has none.
+    """
+
+    name: str
+    parent: str
+    count: int
+    cells: dict[str, int]
+    memories: tuple[Memory, ...]
+    delay_ps: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A component before synthesis: its name in the netlist, whose parent it has, and how many there are."""
+
+    module: str
+    parent: str
+    count: int
+
+    @property
+    def name(self) -> str:
+        return self.module.rsplit("\\", 1)[-1]
+
+
+def components(
+    machine: Machine, cells: Cells, clock_ns: float = 5, progress: Callable[[str, int, int], None] | None = None
+) -> list[Component]:
+    """Every component of a machine.
+
+    Args:
+        machine: Its sizes.
+        cells: What it is made of.
+        clock_ns: Period cells are sized for (ns).
+        progress: Called with what is done next, how many components are done and how many there are.
+
+    Raises:
+        InputError: Yosys is not installed.
+        PredfuseError: It refuses the gateware.
+    """
+    told = progress or (lambda what, done, total: None)
+    told("elaborate", 0, 0)
+    parts, netlist = _elaborate(machine)
+    found = []
+    for index, part in enumerate(parts):
+        told(part.name, index, len(parts))
+        found.append(_synthesise(part, netlist, cells, clock_ns))
+    told("done", len(parts), len(parts))
+    return found
+
+
+def _elaborate(machine: Machine) -> tuple[list[_Part], yosys.Netlist]:
+    """The components of a machine and the modules they are."""
+    sources = {file.name: file.read_text() for file in sorted(SOURCES.glob("*.sv"))}
+    for name, value in machine.parameters().items():
+        sources["archon.sv"] = re.sub(rf"(parameter {name} = )\d+", rf"\g<1>{value}", sources["archon.sv"])
+    digest = _digest("elaborate", yosys.version(), *(f"{name}\0{text}" for name, text in sources.items()))
+    cached = _cache() / f"{digest}.il"
+    if not cached.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in sources.items():
+                (Path(folder) / name).write_text(text)
+            reading = f"read_verilog -sv -defer {' '.join(sources)}"
+            yosys.run([reading, "hierarchy -top archon", "setattr -unset src", "write_rtlil all.il"], Path(folder))
+            write_text_atomically(cached, (Path(folder) / "all.il").read_text())
+    netlist = yosys.Netlist(cached.read_text())
+    counts: dict[tuple[str, str], int] = {}
+
+    def walk(module: str, parent: str, count: int) -> None:
+        counts[module, parent] = counts.get((module, parent), 0) + count
+        for inner, times in netlist.instances[module].items():
+            walk(inner, module.rsplit("\\", 1)[-1], count * times)
+
+    walk("\\archon", "archon", 1)
+    return [_Part(module, parent, count) for (module, parent), count in counts.items()], netlist
+
+
+def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: float) -> Component:
+    """One component, from the cache if it was synthesised before."""
+    if part.name == "memory":  # nothing else
+        found = re.findall(r"^  memory width (\d+) size (\d+) ", netlist.texts[part.module], re.M)
+        return Component(part.name, part.parent, part.count, {}, tuple(Memory(int(n), int(b)) for b, n in found), 0.0)
+    script = _MAP + _TIME.format(clock=round(clock_ns * 1000))
+    module = netlist.alone(part.module)
+    # Names of generated cells carry counters that differ from machine to machine.
+    plain = re.sub(r"\$\d+", "$", module)
+    key = _digest("synthesise", yosys.version(), plain, cells.text, script, *_PREPARE, *_REGISTERS)
+    cached = _cache() / f"{key}.json"
+    if not cached.exists():
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "module.il").write_text(module)
+            (folder / "cells.lib").write_text(cells.text)
+            (folder / "map.abc").write_text(script.replace("; ", "\n") + "\n")
+            said = yosys.run(list(_commands(part.module)), folder)
+            macros = [
+                {"words": _number(one, "SIZE"), "bits": _number(one, "WIDTH")}
+                for one in (folder / "memories.txt").read_text().split("cell $mem_v2")[1:]
+            ]
+            found = json.loads((folder / "stat.json").read_text())["modules"][part.module]["num_cells_by_type"]
+            delays = re.findall(r"Delay\s*=\s*([\d.]+) ps", said)
+            figures = {
+                "cells": {cell: count for cell, count in found.items() if cell in cells.area},
+                "memories": macros,
+                "delay_ps": float(delays[-1]) if delays else 0.0,
+            }
+            left = [cell for cell in found if cell.startswith("$_")]
+            if left:
+                raise PredfuseError(f"{part.name}: no cell of {cells.name} for {', '.join(sorted(left))}")
+        write_text_atomically(cached, json.dumps(figures))
+    figures = json.loads(cached.read_text())
+    memories = tuple(Memory(**one) for one in figures["memories"])
+    return Component(part.name, part.parent, part.count, figures["cells"], memories, figures["delay_ps"])
+
+
+def _commands(module: str) -> Iterator[str]:
+    """The script of a component."""
+    yield from ("read_rtlil module.il", f"hierarchy -top {module}", *_PREPARE, *_REGISTERS, "opt_clean")
+    yield "dump -o memories.txt t:$mem_v2"
+    yield from ("opt -fast", "techmap", "opt -fast", "dfflegalize -cell $_DFF_P_ x -cell $_DLATCH_P_ x", "opt -fast")
+    yield from ("dfflibmap -liberty cells.lib", "opt -fast", "abc -liberty cells.lib -script map.abc", "opt_clean")
+    yield "tee -q -o stat.json stat -json"
+
+
+def _number(cell: str, parameter: str) -> int:
+    """A parameter of a cell in Yosys' text form: decimal, or bits."""
+    found = re.search(rf"parameter (?:signed )?\\{parameter} (\S+)", cell)
+    if found is None:
+        raise PredfuseError(f"a memory has no {parameter}")
+    _, bits, binary = found[1].partition("'")
+    return int(binary, 2) if bits else int(found[1])
+
+
+def _cache() -> Path:
+    folder = user_cache() / "rtl" / "synthesis"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0\0".join(parts).encode()).hexdigest()[:32]
+
+
+def as_figures(component: Component) -> dict[str, object]:
+    """A component as plain values."""
+    return asdict(component)
