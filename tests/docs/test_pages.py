@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from snippets import ROOT, commands, snippets
 from typer.testing import CliRunner
 
-from predfuse.cli import app
+from predfuse.cli import COMMANDS, app, load
 
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")] if "made" not in path.parts)
+NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
@@ -27,6 +35,37 @@ def test_the_snippets_run_verbatim(page: str, tmp_path: Path, monkeypatch: pytes
     for words in commands(page):
         ran = CliRunner().invoke(app, words)
         assert ran.exit_code == 0, f"predfuse {' '.join(words)}\n{ran.output}\n{ran.exception}"
+
+
+@pytest.mark.parametrize("page", [name for name in NAMES if name != "README.md" and "\n```python\n" in text_of(name)])
+def test_python_on_other_pages_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    for snippet in snippets(page):
+        if snippet.kind == "python":
+            exec(compile(snippet.code, page, "exec"), scope)
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_code_can_be_checked_and_commands_exist(page: str) -> None:
+    text = text_of(page)
+    assert not re.search(r"^    (?:from [\w.]+ )?import ", text, re.MULTILINE), "Python stands in a fence, to be run"
+    for line in re.findall(r"^(?:    |! ?)?predfuse ([a-z].*)$", text, re.MULTILINE):
+        words = shlex.split(line, comments=True)
+        if words and words[0] in COMMANDS:
+            unknown = list(unknown_options(load(words[0]), words[1:]))
+            assert not unknown, f"{page}: predfuse {line}: {unknown}"
+
+
+def unknown_options(command: Any, words: list[str]) -> Iterator[str]:
+    """Options among the words of a command that it does not have."""
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    for word in words:
+        option = word.split("=")[0]
+        if re.fullmatch(r"--?[a-z][a-z-]*", option) and option not in known | {"--help"}:
+            yield option
 
 
 def test_the_first_page_stays_short() -> None:
