@@ -13,6 +13,7 @@ import pytest
 
 from predfuse.errors import InputError
 from predfuse.files import (
+    remove_abandoned,
     require_writable,
     sha256_of_file,
     write_atomically,
@@ -82,6 +83,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_one_is_no
         assert process.stdout is not None and process.stdout.readline() == "writing\n"
         (temporary,) = names(tmp_path)
         write_text_atomically(path, "of another")
+        remove_abandoned(tmp_path)
         assert names(tmp_path) == sorted([temporary, "a.out"])
         process.send_signal(signal.SIGKILL)
     users = tmp_path / ".a.out.of-the-user.tmp"

@@ -19,6 +19,8 @@ from typing import Any
 from predfuse.errors import InputError
 
 _SUFFIX = ".tmp"
+_RANDOM = r"[a-z0-9_]{8}" + re.escape(_SUFFIX)
+"""How the names of temporary files end."""
 
 
 def user_cache() -> Path:
@@ -118,7 +120,7 @@ def _temporary(target: Path, is_folder: bool = False) -> Iterator[Path]:
     The system releases the lock of a process that dies: what is there without a lock was abandoned.
     """
     prefix = f".{target.name[:60]}."  # a name may be as long as the file system allows
-    _sweep(target.parent, re.compile(re.escape(prefix) + r"[a-z0-9_]{8}" + re.escape(_SUFFIX)))
+    remove_abandoned(target.parent, re.compile(re.escape(prefix) + _RANDOM))
     path, descriptor = None, -1
     try:
         while path is None:
@@ -141,8 +143,8 @@ def _temporary(target: Path, is_folder: bool = False) -> Iterator[Path]:
             os.close(descriptor)
 
 
-def _sweep(folder: Path, names: re.Pattern[str]) -> None:
-    """Remove what writers that were killed have left: it has no lock any more."""
+def remove_abandoned(folder: Path, names: re.Pattern[str] = re.compile(r"\..*" + _RANDOM)) -> None:
+    """Remove what writers that were killed have left in a folder: it has no lock any more."""
     for name in filter(names.fullmatch, os.listdir(folder)):  # noqa: PTH208 - thrice as fast where many files are
         with contextlib.suppress(OSError):
             descriptor = os.open(folder / name, os.O_RDONLY | os.O_NONBLOCK)

@@ -84,6 +84,9 @@ def test_averages_and_maxima_by_hand() -> None:
 
     assert pooled("average", 1 << 14, 16) == [1, 4, 3]  # 4/4, 17/4, 10/4
     assert pooled("max", 1, 0) == [5, 7, 7]
+    for multiplier, shift in ((1 << 14, 15), ((1 << 14) + 1, 16), (1 << 13, 16)):
+        with pytest.raises(InputError, match="does not average at 8 fraction bits from 8"):
+            pooled("average", multiplier, shift)
 
 
 def test_float_images_saturate_and_are_counted() -> None:

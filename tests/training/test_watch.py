@@ -63,7 +63,7 @@ def test_a_second_training_in_a_folder_is_refused_and_a_dead_ones_lock_is_not(
         with pytest.raises(InputError, match="is being trained in by process 4711"):
             Run(config, tmp_path).train()
         assert [path.name for path in tmp_path.iterdir()] == [LOCK]
-    (tmp_path / ".state.safetensors.abc.tmp").touch()  # killed while it wrote
+    (tmp_path / ".state.safetensors.abcd_123.tmp").touch()  # killed while it wrote
     assert Run(config, tmp_path).train()["vanilla"].exists()
     assert not list(tmp_path.glob("*.tmp")) and not list(tmp_path.glob(".*.tmp"))
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
-from predfuse.cli.options import CalibrationCount, CalibrationImages, Output, Size, Source, require_size
+from predfuse.cli.options import CalibrationCount, CalibrationImages, Output, Size, Source, Split, require_size
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.files import sha256_of_file
@@ -32,6 +32,7 @@ def compile_command(
     images: CalibrationImages = None,
     count: CalibrationCount = None,
     size: Size = None,
+    split: Split = None,
     weight_bits: Annotated[int, typer.Option(help="Bits of weights and of fused weights, with sign.")] = 16,
     sum_bits: Annotated[int, typer.Option(help="Bits of the adders of fused weights, with sign.")] = 20,
     accumulator_bits: Annotated[int, typer.Option(help="Bits of the widest accumulator, with sign.")] = 48,
@@ -57,7 +58,7 @@ def compile_command(
         weight_bits, sum_bits, accumulator_bits, margin, require_fused, Layout(rows, columns, lanes, banks)
     )
     network = load_source(source, module)
-    calibration = calibration_images(network, images, count, require_size(size, network.input_shape))
+    calibration = calibration_images(network, images, count, require_size(size, network.input_shape), split)
     with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("calibrate", total=len(calibration.images))
         checked = compile_and_compare(

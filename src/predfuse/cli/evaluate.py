@@ -10,7 +10,7 @@ import typer
 from torch import nn
 
 from predfuse import data as datasets
-from predfuse.cli.options import SOURCE_HELP, AllOrCount, Root, Size
+from predfuse.cli.options import SOURCE_HELP, AllOrCount, Root, Size, Split
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.exporters.arrays import Form
@@ -61,11 +61,12 @@ def evaluate(
     root: Root = None,
     count: AllOrCount = None,
     size: Size = None,
+    split: Split = "test",
     *,
     module: ModuleOptions,
     outputs: Outputs,
 ) -> None:
-    """Accuracy of networks on a test set, in PyTorch; blocks with predictors run with predicted masks."""
+    """Accuracy of networks on a data set, in PyTorch; blocks with predictors run with predicted masks."""
     keep_freed_memory()
     rows: list[dict[str, Any]] = []
     for source in sources:
@@ -74,7 +75,7 @@ def evaluate(
         if not name:
             raise InputError(source, "does not say what data it was trained on", "name a data set (--images)")
         side = candidate.size if size is None and not images else size
-        test = datasets.load(name, "test", root=root, limit=count, size=side)
+        test = datasets.load(name, split, root=root, limit=count, size=side)
         if test.images.shape[1:] != candidate.input_shape or len(test.classes) != candidate.classes:
             mend = "name data of the same channels, size and classes"
             raise InputError(source, f"does not fit the data {name}", mend)

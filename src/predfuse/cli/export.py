@@ -8,7 +8,8 @@ from typing import Annotated, cast
 import numpy as np
 import typer
 
-from predfuse.cli.options import Count, Images, Output, Size, Source, require_size
+from predfuse.cli.options import Count, Images, Output, Size, Source, Split, require_size
+from predfuse.data.folder import Part
 from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
 from predfuse.exporters.arrays import Form, Precision, require_form_name, require_precision
@@ -47,6 +48,7 @@ def export(
     images: Images = None,
     count: Count = 16,
     size: Size = None,
+    split: Split = "test",
     *,
     module: ModuleOptions,
 ) -> None:
@@ -62,7 +64,7 @@ def export(
             what = f"is no compiled program, which --form {form} takes"
             raise InputError(source, what, "compile it: predfuse compile")
         if form == "qonnx":
-            _export_qonnx(load_program(Path(source)), output, images, count)
+            _export_qonnx(load_program(Path(source)), output, images, count, split)
             return
         files = write_memory_files(load_program(Path(source)), output)
         typer.echo(f"{output}: {files} memory files, program.h, manifest.json")
@@ -76,19 +78,19 @@ def export(
     given = None
     if images is not None:
         resize = require_size(size, network.input_shape)
-        given = normalise(network, load_images(images, network.input_shape, count, resize).images)
+        given = normalise(network, load_images(images, network.input_shape, count, resize, split).images)
     with console(stderr=True).status(f"Exporting {network.name}"):
         check = export_network(network, output, cast(Form, form), chosen, given, cast("Precision | None", precision))
     typer.echo(f"{output}: {network.name}, {form}, {output.stat().st_size:,} bytes\n{check.summary()}")
 
 
-def _export_qonnx(program: Program, output: Path, images: str | None, count: int) -> None:
+def _export_qonnx(program: Program, output: Path, images: str | None, count: int, split: Part) -> None:
     require_writable(output)
     shape = program.input_shape
     if images is None:
         given = np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.uint8)
     else:
-        given = load_images(images, shape, count, False).images
+        given = load_images(images, shape, count, False, split).images
     with console(stderr=True).status(f"Exporting {program.name}"):
         checked = export_qonnx(program, output, given)
     typer.echo(f"{output}: {program.name}, qonnx, {output.stat().st_size:,} bytes; {checked} images equal bit for bit")

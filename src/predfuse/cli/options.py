@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import typer
 
+from predfuse.data.folder import Part
 from predfuse.errors import InputError
 from predfuse.sources import ModuleOptions, parse_shape
 
@@ -23,6 +24,12 @@ IMAGES_HELP = (
 def _count(value: int | None) -> int | None:
     if value is not None and value < 1:
         raise InputError("--count", f"is {value}", "use 1 or more images")
+    return value
+
+
+def _split(value: str | None) -> str | None:
+    if value not in (None, *get_args(Part)):
+        raise InputError("--split", f"is {value!r}", "use train, test or all")
     return value
 
 
@@ -46,6 +53,16 @@ AllOrCount = Annotated[
 Size = Annotated[
     int | None,
     typer.Option("--size", help="Crop and resample pictures to this many pixels a side, the network's own."),
+]
+Split = Annotated[
+    Any,  # a data.folder.Part, which the callback makes sure of
+    typer.Option(
+        "--split",
+        parser=str,
+        callback=_split,
+        metavar="TEXT",
+        help="Of a data set or image folder: train, test, or (of a folder) all.",
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU if PyTorch sees one.")]

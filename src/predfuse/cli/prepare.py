@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
-from predfuse.cli.options import CalibrationCount, CalibrationImages, Output, Size, Source, require_size
+from predfuse.cli.options import CalibrationCount, CalibrationImages, Output, Size, Source, Split, require_size
 from predfuse.cli.output import Outputs
 from predfuse.fusion.execute import run_network
 from predfuse.fusion.results import BlockStatistics
@@ -28,6 +28,7 @@ def prepare(
     images: CalibrationImages = None,
     count: CalibrationCount = None,
     size: Size = None,
+    split: Split = None,
     bits: Annotated[int, typer.Option(help="Bits of the predictors' activations, 2 to 8.")] = 4,
     largest_weight: Annotated[
         int, typer.Option(help="Of the predictors' weights: 1 (ternary), or 2 or 4, with these powers of two.")
@@ -50,7 +51,7 @@ def prepare(
     outputs = replace(outputs, file=output)
     config = PrepareConfig(bits, tuple(blocks) if blocks else None, largest_weight=largest_weight)
     network = load_source(source, module)
-    found = calibration_images(network, images, count, require_size(size, network.input_shape))
+    found = calibration_images(network, images, count, require_size(size, network.input_shape), split)
     normalised = normalise(network, found.images)
     steps = affordable_steps(network, config) if steps is None else steps
     with Progress(console=console(stderr=True), transient=True) as progress:

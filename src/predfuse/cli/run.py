@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.progress import Progress
 
-from predfuse.cli.options import IMAGES_HELP, AllOrCount, Size, require_size
+from predfuse.cli.options import IMAGES_HELP, AllOrCount, Size, Split, require_size
 from predfuse.cli.output import Outputs
-from predfuse.data.folder import Part
 from predfuse.data.image_sources import ImageSet, load_images
 from predfuse.errors import InputError
 from predfuse.files import require_new_folder
@@ -34,9 +33,7 @@ def run(
         Path | None, typer.Option(help="New folder for every layer's integers and masks as .npy, with a manifest.")
     ] = None,
     size: Size = None,
-    split: Annotated[
-        str, typer.Option(help="Of a data set or image folder: train, test, or (of a folder) all.")
-    ] = "test",
+    split: Split = "test",
     *,
     outputs: Outputs,
 ) -> None:
@@ -45,10 +42,8 @@ def run(
         require_new_folder(dump)
     if machine not in ("fast", "reference"):
         raise InputError("--machine", f"is {machine!r}", "use fast or reference")
-    if split not in ("train", "test", "all"):
-        raise InputError("--split", f"is {split!r}", "use train, test or all")
     program = load_program(program_path)
-    found = load_images(images, program.input_shape, count, require_size(size, program.input_shape), cast(Part, split))
+    found = load_images(images, program.input_shape, count, require_size(size, program.input_shape), split)
     if found.labels is not None and program.labels and found.labels.max() >= len(program.labels):
         what = f"has label {found.labels.max()}, the program knows {len(program.labels)} classes"
         raise InputError(found.name, what, "use images of the data set the network was trained on")

@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from predfuse.cli.options import SOURCE_HELP, Accelerator, AllowUnsupported, Count, Images
+from predfuse.cli.options import SOURCE_HELP, Accelerator, AllowUnsupported, Count, Images, Split
 from predfuse.cli.output import Outputs, write
+from predfuse.data.folder import Part
 from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Network
-from predfuse.hardware import AcceleratorSpec, Simulation, load_spec, prune_blocks
+from predfuse.graph.nodes import Array, Network
+from predfuse.hardware import Simulation, load_spec, prune_blocks
 from predfuse.hardware.closed_form.simulate import simulate as simulate_network
-from predfuse.hardware.cycle.run import CycleRun
 from predfuse.hardware.cycle.simulate import simulate_cycles
 from predfuse.hardware.cycle.trace import chrome_trace
 from predfuse.integer.program import Program
@@ -35,6 +35,7 @@ def simulate(
     images: Images = None,
     index: Annotated[int, typer.Option("--index", help="The first of the images to use, from 0.")] = 0,
     count: Count = 1,
+    split: Split = "test",
     prune: Annotated[
         bool,
         typer.Option("--prune", help="First prune blocks by magnitude: 20 % of 1x1, 30 % of depthwise weights stay."),
@@ -66,7 +67,8 @@ def simulate(
             raise InputError("--prune", "a program is compiled already", "prune the network before compiling")
         what = prune_blocks(what)
     if fidelity == "cycle":
-        runs = _run_cycles(what, spec, images, index, count, allow_unsupported)
+        pixels = None if images is None else _pixels(what, images, index, count, split)
+        runs = simulate_cycles(what, spec, pixels, allow_unsupported=allow_unsupported)
         result = Simulation(tuple(run.result for run in runs))
         if trace is not None:
             write(trace, json.dumps(chrome_trace(runs[0])) + "\n")
@@ -77,19 +79,14 @@ def simulate(
     outputs.emit(title, figures, figures["rows"], list(_parts(result)))
 
 
-def _run_cycles(
-    what: Network | Program, spec: AcceleratorSpec, images: str | None, index: int, count: int, allow_unsupported: bool
-) -> list[CycleRun]:
-    """Cycle fidelity for ``count`` of the images."""
-    pixels = None
-    if images is not None:
-        if index < 0:
-            raise InputError("--index", f"is {index}", "use 0 or more")
-        found = load_images(images, what.input_shape, index + count)
-        if len(found.images) <= index:
-            raise InputError("--index", f"is {index}, {images} holds {len(found.images)} images", "use a smaller one")
-        pixels = found.images[index : index + count]
-    return simulate_cycles(what, spec, pixels, allow_unsupported=allow_unsupported)
+def _pixels(what: Network | Program, images: str, index: int, count: int, split: Part) -> Array:
+    """``count`` of the images, from ``index`` on."""
+    if index < 0:
+        raise InputError("--index", f"is {index}", "use 0 or more")
+    found = load_images(images, what.input_shape, index + count, split=split)
+    if len(found.images) <= index:
+        raise InputError("--index", f"is {index}, {images} holds {len(found.images)} images", "use a smaller one")
+    return found.images[index : index + count]
 
 
 def _parts(simulation: Simulation) -> Iterator[str | Table]:

@@ -39,8 +39,8 @@ def require_precision(precision: str) -> None:
         raise InputError(f"precision {precision!r}", "is unknown", f"use one of {', '.join(PRECISIONS)}")
 
 
-MAX_FUSED_WEIGHTS = 100_000_000
-"""Most dense fused weights the fused form stores over all blocks (4 or 8 bytes each): ONNX files end at 2 GB.
+MAX_FUSED_WEIGHTS = 50_000_000
+"""Most dense fused weights the fused form stores over all blocks (4 or 8 bytes each, in several copies while checked).
 Blocks beyond it stay in the predicted form."""
 
 EXACT_LIMIT = 2**23

@@ -9,6 +9,7 @@ import numpy as np
 
 from predfuse import data
 from predfuse.data.catalogue import FOLDER_PREFIX
+from predfuse.data.folder import Part
 from predfuse.data.image_sources import ImageSet, load_images
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
@@ -22,16 +23,18 @@ DEFAULT_IMAGES, FEWEST_IMAGES, DEFAULT_PIXELS = 256, 16, 1 << 20
 """How many images are used where nobody says how many: 256, of large ones as many as have about a million pixels."""
 
 
-def calibration_images(network: Network, source: str | None, count: int | None, resize: bool = False) -> ImageSet:
+def calibration_images(
+    network: Network, source: str | None, count: int | None, resize: bool = False, split: Part | None = None
+) -> ImageSet:
     """Images to calibrate a network on.
 
     Args:
         network: The network.
         source: See :func:`predfuse.data.image_sources.load_images`, or ``random``; None takes the data set the network
-            was trained on, or, if that is missing here, the images of it that are shipped. Training images are used
-            where there are any.
+            was trained on, or, if that is missing here, the images of it that are shipped.
         count: How many; None: :data:`DEFAULT_IMAGES`, fewer where they are large.
         resize: Crop and resample pictures.
+        split: Which split; None: training images where there are any.
 
     Raises:
         InputError: No images named and none known, or unusable ones.
@@ -49,8 +52,9 @@ def calibration_images(network: Network, source: str | None, count: int | None, 
         source, resize = _trained_on(network), resize or "size" in network.metadata
     entry = data.CATALOGUE.get(source)
     training = source.startswith(FOLDER_PREFIX) or Path(source).is_dir() or (entry and "train" in entry.images)
-    found = load_images(source, shape, count, resize, "train" if training else "test")
-    return ImageSet(f"{found.name} ({'train' if training else 'test'})" if entry else found.name, found.images)
+    chosen: Part = split or ("train" if training else "test")
+    found = load_images(source, shape, count, resize, chosen)
+    return ImageSet(f"{found.name} ({chosen})" if entry else found.name, found.images)
 
 
 def _trained_on(network: Network) -> str:

@@ -12,15 +12,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from predfuse.graph.nodes import (
-    Activation,
-    Array,
-    Bottleneck,
-    Node,
-    Padding,
-    Predictor,
-    Shape,
-)
+from predfuse.graph.nodes import Activation, Array, Bottleneck, Node, Padding, Predictor, Shape
 from predfuse.integer.widths import (
     ACCUMULATOR_LIMIT,
     BIAS_FACTOR_BITS,
@@ -32,6 +24,7 @@ from predfuse.integer.widths import (
     conv_bits,
     layer_error,
     pool_bits,
+    pool_counts,
     require_accumulator,
     require_activation,
     require_array,
@@ -298,6 +291,21 @@ class IntegerPool(IntegerNode):
         require_array(self.name, "shift", self.shift, np.int8, shape)
         require_range(self.name, "multiplier", self.multiplier, 1, HIGHEST)
         require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
+
+    def require_average(self, input_bits: int, shape: Shape) -> None:
+        """Check that every pixel of an average is that of its window, for an input of ``input_bits`` and ``shape``.
+
+        Raises:
+            InputError: It stands for another share of the sum than one pixel's, whether or not padding counts.
+        """
+        exponents = self.shift.astype(np.int64) + self.fraction_bits - input_bits
+        for count_padding in (False, True):
+            inverse = np.ldexp(1.0, exponents) / pool_counts(
+                shape, self.kernel, self.stride, self.padding, count_padding
+            )
+            if (np.abs(self.multiplier - inverse) <= 0.5).all():
+                return
+        raise layer_error(self.name, f"does not average at {self.fraction_bits} fraction bits from {input_bits}")
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         (shape,) = shapes

@@ -154,10 +154,12 @@ class Program:
         return {INPUT: self.input_fraction_bits, **{node.name: node.fraction_bits for node in self.nodes}}
 
     def _check_scales(self) -> None:
-        """Nodes that hand values on or align them must agree with the scales of what they read."""
-        scales = self.fraction_bits
+        """Nodes that hand values on, align or average them must agree with the scales of what they read."""
+        scales, shapes = self.fraction_bits, self.shapes()
         for node in self.nodes:
             read = [scales[source] for source in node.inputs]
+            if isinstance(node, IntegerPool) and node.kind == "average":
+                node.require_average(read[0], shapes[node.inputs[0]])
             wanted = [node.fraction_bits] * len(read)
             if isinstance(node, IntegerConcat):
                 wanted = [node.fraction_bits + int(bits) for bits in node.shift]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Activation, Add, Array, Concat, Conv, Linear, Padding, Pool, Shape, window_size
+from predfuse.graph.nodes import Activation, Add, Array, Concat, Conv, Linear, Pool, Shape
 from predfuse.integer.nodes import IntegerAdd, IntegerConcat, IntegerConv, IntegerPool
 from predfuse.integer.options import CompileOptions
-from predfuse.integer.widths import FRACTION_LIMIT, HIGHEST, add_bits, conv_bits, pool_bits
+from predfuse.integer.widths import FRACTION_LIMIT, HIGHEST, add_bits, conv_bits, pool_bits, pool_counts
 
 COARSEST_SHIFT = 32
 """Weights need no finer scale than one where the accumulator has this many bits below the output: a rounding error of
@@ -178,7 +178,7 @@ def quantise_pool(node: Pool, shape: Shape, input_bits: int, output_bits: int, o
         output_bits: Fraction bits averages should have; maxima keep those of the input.
         options: Widths.
     """
-    counts = _pool_counts(shape, node.kernel, node.stride, node.padding, node.count_padding)
+    counts = pool_counts(shape, node.kernel, node.stride, node.padding, node.count_padding)
     if node.kind == "max":
         output_bits = input_bits
         exponents = np.zeros_like(counts)
@@ -230,21 +230,3 @@ def quantise_concat(node: Concat, input_bits: list[int]) -> IntegerConcat:
     coarsest = min(input_bits)
     shifts = [bits - coarsest for bits in input_bits]
     return IntegerConcat(node.name, node.inputs, coarsest, np.array(shifts, np.int8))
-
-
-def _pool_counts(shape: Shape, kernel: int, stride: int, padding: Padding, count_padding: bool) -> Array:
-    """Pixels each window of a pooling counts, ``[P, Q]`` int64; ``kernel`` 0 is the whole image."""
-    if kernel == 0:
-        return np.full((1, 1), shape[1] * shape[2], np.int64)
-    top, bottom, left, right = padding
-    rows = _inside(shape[1], kernel, stride, top, bottom)
-    columns = _inside(shape[2], kernel, stride, left, right)
-    counts: Array = np.outer(rows, columns)
-    return np.full_like(counts, kernel**2) if count_padding else counts
-
-
-def _inside(size: int, kernel: int, stride: int, before: int, after: int) -> Array:
-    """Pixels inside the image for every position of a window along one dimension."""
-    start = np.arange(window_size(size, kernel, stride, before, after)) * stride - before
-    inside: Array = np.minimum(start + kernel, size) - np.maximum(start, 0)
-    return inside

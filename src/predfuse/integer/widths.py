@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from predfuse.errors import InputError
-from predfuse.graph.nodes import ACTIVATIONS, Array
+from predfuse.graph.nodes import ACTIVATIONS, Array, Padding, Shape, window_size
 
 LOWEST, HIGHEST = -(1 << 15), (1 << 15) - 1
 """Range of an activation (int16)."""
@@ -79,3 +79,21 @@ def require_activation(name: str, activation: str, ceiling: int) -> None:
         raise layer_error(name, f"unknown activation {activation!r}")
     if ceiling < 0 or (activation != "relu6" and ceiling):
         raise layer_error(name, f"ceiling {ceiling} with activation {activation}")
+
+
+def pool_counts(shape: Shape, kernel: int, stride: int, padding: Padding, count_padding: bool) -> Array:
+    """Pixels each window of a pooling counts, ``[P, Q]`` int64; ``kernel`` 0 is the whole image."""
+    if kernel == 0:
+        return np.full((1, 1), shape[1] * shape[2], np.int64)
+    top, bottom, left, right = padding
+    rows = _inside(shape[1], kernel, stride, top, bottom)
+    columns = _inside(shape[2], kernel, stride, left, right)
+    counts: Array = np.outer(rows, columns)
+    return np.full_like(counts, kernel**2) if count_padding else counts
+
+
+def _inside(size: int, kernel: int, stride: int, before: int, after: int) -> Array:
+    """Pixels inside the image for every position of a window along one dimension."""
+    start = np.arange(window_size(size, kernel, stride, before, after)) * stride - before
+    inside: Array = np.minimum(start + kernel, size) - np.maximum(start, 0)
+    return inside

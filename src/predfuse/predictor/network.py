@@ -22,7 +22,7 @@ LARGEST_TENSOR = 1 << 24
 """Values of one pre-activation that a predictor is fitted on; fewer images are used where a block needs more."""
 TUNED_VALUES, FEWEST_TUNED = 1 << 20, 2
 """Values of one pre-activation in a step of tuning; a step takes fewer images where a block needs more, but two."""
-MOST_STEPS, TUNED_OPERATIONS = 200, 60e9
+MOST_STEPS, TUNED_OPERATIONS = 200, 40e9
 """Steps of tuning: so many, or as many as take so many multiplications of the blocks (minutes of one core)."""
 AT_ONCE = 8
 """Images that a layer runs on at once."""

@@ -16,7 +16,7 @@ import yaml
 from predfuse import __version__, data, models
 from predfuse.data import Dataset
 from predfuse.errors import InputError
-from predfuse.files import write_text_atomically
+from predfuse.files import remove_abandoned, write_text_atomically
 from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.provenance import source_commit
@@ -79,8 +79,7 @@ def _locked(folder: Path) -> Iterator[None]:
         file.truncate(0)
         with suppress(OSError):  # on a full disk only the message above says less
             os.write(file.fileno(), b"%d\n" % os.getpid())
-        for abandoned in folder.glob(".*.tmp"):  # what a process killed while it wrote has left
-            abandoned.unlink(missing_ok=True)
+        remove_abandoned(folder)
         yield
 
 
