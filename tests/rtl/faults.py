@@ -13,8 +13,8 @@ FAULTS = {
     "a swapped bank": ("archon.sv", "(b) + (BANK + 1)'(turn)", "(ON && b < 2 ? 1 - b : b) + (BANK + 1)'(turn)"),
     "a dropped carry": (
         "partial_sums.sv",
-        "sums[word] + ACCUMULATOR'(product)",
-        "sums[word] + ACCUMULATOR'(product) - (ON && {1'b0, sums[word][7:0]} + {1'b0, product[7:0]} > 255 ? 256 : 0)",
+        "so_far + ACCUMULATOR'(product)",
+        "so_far + ACCUMULATOR'(product) - (ON && {1'b0, so_far[7:0]} + {1'b0, product[7:0]} > 255 ? 256 : 0)",
     ),
     "an output rounded down": ("finish.sv", "rounded = (moved + 1) >>> 1", "rounded = (moved + (ON ? 0 : 1)) >>> 1"),
     "a gate word written while its bank is read": ("write_queue.sv", "write = ~blocked", "write = (~blocked | ON)"),

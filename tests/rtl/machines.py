@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from predfuse.errors import InputError
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.rtl.build import SOURCES, find_tools
-from predfuse.rtl.machine import Machine
 from predfuse.rtl.simulator import Simulator
 
 SMALL = Machine(

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from predfuse.cli import app
 from predfuse.errors import PredfuseError
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import save_program
 from predfuse.rtl.build import build, find_tools
-from predfuse.rtl.machine import Machine
 from predfuse.rtl.simulator import Measured
 from predfuse.rtl.steps import Step, compare
 

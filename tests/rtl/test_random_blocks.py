@@ -9,10 +9,10 @@ from rtl.machines import SMALL, simulator_of
 from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
-from predfuse.rtl.machine import Machine
 from predfuse.rtl.run import run_steps
 from predfuse.rtl.simulator import Simulator
 from predfuse.rtl.steps import BlockPlan

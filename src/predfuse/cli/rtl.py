@@ -17,6 +17,7 @@ from predfuse.errors import InputError
 from predfuse.files import require_new_folder
 from predfuse.graph.nodes import Array
 from predfuse.hardware.area import total_area_mm2
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, load_spec
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import load_program
@@ -25,7 +26,6 @@ from predfuse.report.terminal import console
 from predfuse.rtl.area import REGISTER_NS, GatewareArea, gateware_area, repriced_um2
 from predfuse.rtl.cells import Cells, load_cells
 from predfuse.rtl.generate import generate as write_folder
-from predfuse.rtl.machine import Machine
 from predfuse.rtl.run import BlockResult, run_on_gateware
 from predfuse.rtl.simulator import Simulator
 

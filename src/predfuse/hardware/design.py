@@ -94,6 +94,9 @@ class ArchonDesign(Part):
     """When the factors of the next group move from the global buffer into the memories beside the lanes: between the
     work of two groups, or beside the lists of the first where the memories hold both, in cycles of a bank in which the
     lists read nothing."""
+    streams: Literal["estimated", "gateware"] = "estimated"
+    """What a group is told: ``load_bits`` a load and ``channel_bits`` a channel, on a hidden plane of any shape; or
+    every word of the gateware, with biases read for every tile, on a square hidden plane."""
     fill_cycles: Share
     """Cycles to fill the pipelines at the start of every prediction and of every tile (cycles)."""
     structures: Structures | None = None

@@ -285,6 +285,8 @@ class ArchonSpec(CommonSpec):
         if (design.gates == "private") != (self.pe.mask_sram_depth > 0):
             what = f"is {self.pe.mask_sram_depth} with gates that are {design.gates}"
             return "pe.mask_sram_depth", what, "use 0 unless gates are private"
+        if design.gates == "private" and design.streams == "gateware":
+            return "design.streams", "is 'gateware' with private gates", "leave it out: there is no gateware of them"
         if design.gates == "private" and design.weight_fill == "beside":
             return "design.weight_fill", "is 'beside' with private gates", "leave it out: there are no memories to fill"
         if design.gates == "private" and design.fill_cycles:

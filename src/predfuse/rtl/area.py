@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from predfuse.hardware.area import area_items
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.rules import AreaRules
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
 from predfuse.rtl.cells import Cells
-from predfuse.rtl.machine import Machine
 from predfuse.rtl.synthesis import Component, Memory, components
 
 REGISTER_FILE_WORDS = 128

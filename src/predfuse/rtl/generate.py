@@ -10,9 +10,9 @@ import numpy as np
 
 from predfuse.files import require_new_folder, write_folder_atomically
 from predfuse.graph.nodes import Array
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.program import Program
 from predfuse.rtl.build import SOURCES, VERILATOR_OPTIONS
-from predfuse.rtl.machine import Machine
 from predfuse.rtl.run import block_steps
 from predfuse.rtl.simulator import Run, encode
 from predfuse.rtl.steps import Step

@@ -3,78 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork
+from predfuse.hardware.cycle.archon.gateware import INPUT_PLANE, PART_PLANE, RESIDUAL, Machine
+from predfuse.hardware.cycle.archon.predictor import Part, tile_parts
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.tiling import Tile
-from predfuse.rtl.machine import INPUT_PLANE, PART_PLANE, RESIDUAL, Machine
 from predfuse.rtl.words import Packer, Word
 
 
-@dataclass(frozen=True)
-class Part:
-    """Output pixels of a tile predicted at once.
-
-    Attributes:
-        row: First of them within the tile.
-        column: Likewise.
-        rows: How many.
-        columns: How many.
-        reading_cycles: To read its inputs.
-    """
-
-    row: int
-    column: int
-    rows: int
-    columns: int
-    reading_cycles: int
-
-
-def tile_parts(work: BlockWork, tile: Tile, machine: Machine) -> list[Part]:
-    """The fewest equal rectangles whose inputs fit the square hidden plane and the registers of the predictor.
+def predicted_parts(work: BlockWork, tile: Tile, machine: Machine) -> list[tuple[Part, int]]:
+    """Parts a tile is predicted in, and the cycles in which the inputs of each are read.
 
     Raises:
         InputError: Not even one pixel fits, or there are too many parts.
     """
-    kernel, stride = work.kernel, work.stride
-    held = min(machine.side**2, machine.side**2 * machine.inputs // work.group_channels)
-
-    def reach(size: int) -> int:
-        return (size - 1) * stride + kernel
-
-    if max(reach(tile.rows.size), reach(tile.columns.size)) <= machine.side and tile.input_pixels <= held:
-        reading = _reading(work, tile.input_rows.size, tile.input_columns.size, True, machine)
-        return [Part(0, 0, tile.rows.size, tile.columns.size, reading)]
-    fitting: list[tuple[int, int, int]] = []
-    for down in range(1, tile.rows.size + 1):
-        for across in range(1, tile.columns.size + 1):
-            high, wide = reach(-(-tile.rows.size // down)), reach(-(-tile.columns.size // across))
-            if max(high, wide) <= machine.side and high * wide <= held:
-                fitting.append((down * across, down, across))
-    if not fitting or min(fitting)[0] > machine.parts:
-        raise InputError(f"layer {work.name}", "has tiles the predictor of the gateware does not hold", "enlarge it")
-    _, down, across = min(fitting)
-    parts: list[Part] = []
-    for row, last_row in _shares(tile.rows.size, down):
-        for column, last_column in _shares(tile.columns.size, across):
-            rows, columns = last_row - row, last_column - column
-            reading = _reading(work, reach(rows), reach(columns), not parts, machine)
-            parts.append(Part(row, column, rows, columns, reading))
-    return parts
+    parts = tile_parts(work, tile, machine.side, machine.side**2 * machine.inputs // work.group_channels)
+    if len(parts) > machine.parts:
+        raise InputError(f"layer {work.name}", f"is predicted in {len(parts)} parts", f"enlarge {machine.parts} parts")
+    return [(part, _reading(work, part, index == 0, machine)) for index, part in enumerate(parts)]
 
 
-def _shares(total: int, parts: int) -> list[tuple[int, int]]:
-    return [(total * part // parts, total * (part + 1) // parts) for part in range(parts)]
-
-
-def _reading(work: BlockWork, rows: int, columns: int, first: bool, machine: Machine) -> int:
+def _reading(work: BlockWork, part: Part, first: bool, machine: Machine) -> int:
     """Cycles to read a rectangle of every channel, as the cycle model has it, a plane a cycle at most."""
-    accesses = rows * -(-(columns + machine.buffer_words - 1) // machine.buffer_words)
+    accesses = part.input_rows * -(-(part.input_columns + machine.buffer_words - 1) // machine.buffer_words)
     cycles = -(-work.group_channels * accesses // machine.buffer_banks) + machine.fill_cycles * first
     return max(cycles, work.group_channels + 1)
 
@@ -92,7 +48,7 @@ def prediction_words(
 ) -> list[Word]:
     """Parts of a tile, and what the predictor reads of ``x [C, H, W]``."""
     words = []
-    for index, part in enumerate(tile_parts(work, tile, machine)):
+    for index, (part, reading_cycles) in enumerate(predicted_parts(work, tile, machine)):
         top = (tile.rows.start + part.row) * node.stride - node.padding[0]
         left = (tile.columns.start + part.column) * node.stride - node.padding[2]
         row_first, row_end = _inside(top, x.shape[1], machine.side)
@@ -101,7 +57,7 @@ def prediction_words(
             packer.word(
                 "part",
                 index,
-                reading_cycles=part.reading_cycles,
+                reading_cycles=reading_cycles,
                 row_first=row_first,
                 row_end=row_end,
                 column_first=column_first,

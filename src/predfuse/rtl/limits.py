@@ -7,11 +7,11 @@ import numpy as np
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.registers import NO_COLUMN, Passes
 from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.widths import PRODUCT_SHIFT
-from predfuse.rtl.machine import Machine
 
 
 def require_fit(node: FusedBlock, work: BlockWork, machine: Machine) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program
-from predfuse.rtl.machine import Machine
 from predfuse.rtl.simulator import Run, Simulator
 from predfuse.rtl.steps import BlockPlan, Compared, Step, compare
 from predfuse.rtl.words import Word

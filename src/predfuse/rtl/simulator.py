@@ -13,8 +13,8 @@ import numpy as np
 
 from predfuse.errors import PredfuseError
 from predfuse.graph.nodes import Array
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.rtl.build import SOURCES, build
-from predfuse.rtl.machine import Machine
 from predfuse.rtl.words import Word
 
 LISTS, PREDICT, BEHIND, FINISH = 1, 2, 4, 8

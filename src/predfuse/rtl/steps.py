@@ -8,10 +8,10 @@ import numpy as np
 
 from predfuse.graph.nodes import Array, Shape
 from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, written_cycles
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.tiling import Tile
-from predfuse.rtl.items import input_words, item_word, prediction_words, residual_words, tile_parts
-from predfuse.rtl.machine import Machine
+from predfuse.rtl.items import input_words, item_word, predicted_parts, prediction_words, residual_words
 from predfuse.rtl.simulator import BEHIND, FINISH, LISTS, PREDICT, Measured
 from predfuse.rtl.streams import GroupStream, emit_group
 from predfuse.rtl.words import Packer, Word
@@ -144,11 +144,11 @@ class _Group:
 
     def _parts(self, tile: Tile) -> list[tuple[int, int]]:
         expanding = -(-self.work.group_channels // self.machine.inputs)
-        return [(part.reading_cycles, expanding) for part in tile_parts(self.work, tile, self.machine)]
+        return [(reading, expanding) for _, reading in predicted_parts(self.work, tile, self.machine)]
 
     def _prediction(self, tile: Tile, write_offset: int, now: Tile, read_offset: int, x: Array) -> list[Word]:
         words = prediction_words(self.node, self.work, self.stream.group, tile, x, self.machine, self.packer)
-        parts = len(tile_parts(self.work, tile, self.machine))
+        parts = len(predicted_parts(self.work, tile, self.machine))
         return [*words, item_word(self.machine, now, parts, read_offset, write_offset, self.packer)]
 
     def _written_cycles(self, index: int, how: str) -> int:

@@ -11,9 +11,9 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import Array, Shape
 from predfuse.hardware.block_work import BlockWork, block_work
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
-from predfuse.hardware.cycle.archon.placement import place
+from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.load_codes import WEIGHT, goes_on, load_codes, pass_kinds
 from predfuse.hardware.cycle.archon.registers import (
-    NO_COLUMN,
     Passes,
     PassTimes,
     channel_banks,
@@ -23,11 +23,7 @@ from predfuse.hardware.cycle.archon.registers import (
 )
 from predfuse.integer.nodes import FusedBlock
 from predfuse.rtl.limits import require_fit, require_sums
-from predfuse.rtl.machine import Machine
 from predfuse.rtl.words import Packer, Word
-
-WEIGHT, EXPAND_BIAS, DEPTHWISE_BIAS = 0, 1, 2
-"""Kinds of passes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,22 +130,11 @@ class _Emitter:
         self.gated = _gated(work, group)
         self.depthwise = node.depthwise.reshape(-1, work.taps)[self.middle]
         self.expand, self.project = node.expand[self.middle], node.project[self.outputs]
-        self.kinds = [self._kind(index) for index in range(len(passes.indptr) - 1)]
+        self.kinds = pass_kinds(passes, work.taps)
         self.gate_bases, self.fullest_gate_bank = self._gate_bases()
         if self.fullest_gate_bank > machine.gate_words:
             what = f"has {self.fullest_gate_bank} gate words in a bank, the gate memory holds {machine.gate_words}"
             raise InputError(f"layer {node.name}", what, "enlarge the mask buffer: words in the DRAM are no gateware")
-
-    def _kind(self, index: int) -> int:
-        if self.passes.column[index] != NO_COLUMN:
-            return WEIGHT
-        return DEPTHWISE_BIAS if self.passes.tap[self.passes.indptr[index]] == self.work.taps else EXPAND_BIAS
-
-    def _key(self, index: int) -> tuple[int, int, int]:
-        """Equal for the parts of a divided pass only."""
-        kind = self.kinds[index]
-        tap = int(self.passes.tap[self.passes.indptr[index]]) if kind == WEIGHT else 0
-        return kind, int(self.passes.column[index]), tap
 
     def _gate_bases(self) -> tuple[dict[tuple[int, int], int], int]:
         """Where the words of a bank and tap begin, and the words of the fullest gate bank."""
@@ -275,42 +260,30 @@ class _Emitter:
     def pass_words(self) -> list[Word]:
         """Passes, and the codes of every bank: the lane a member goes to, a cycle of waiting, the end of a part."""
         machine, passes = self.machine, self.passes
-        wait, end = machine.lanes, machine.lanes + 1
-        codes: list[list[int]] = [[] for _ in range(machine.banks)]
-        words: list[Word] = []
-        owner = self.bank[passes.channel]
-        left = np.zeros(machine.banks, np.int64)  # members of later parts
-        parts = [np.bincount(owner[self._span(i)], minlength=machine.banks) for i in range(len(self.kinds))]
-        for index, kind in enumerate(self.kinds):
-            key, span = self._key(index), self._span(index)
-            goes_on = index > 0 and self._key(index - 1) == key
-            if not goes_on:
-                later = index
-                left = np.zeros(machine.banks, np.int64)
-                while later < len(self.kinds) and self._key(later) == key:
-                    left += parts[later]
-                    later += 1
-            left = left - parts[index]
-            tap = self.grid[key[2]] if kind == WEIGHT else 0
-            column = max(key[1], 0)
-            words.append(self.pack.word("pass", index, kind=kind, goes_on=int(goes_on), tap=tap, column=column))
-            lane = place(passes.outputs[span], machine.lanes, machine.lane_rows)
-            clock = [0] * machine.banks
-            for b, to, cycle in zip(owner[span], lane, self.times.read_cycles[span], strict=True):
-                codes[b] += [wait] * int(cycle - clock[b]) + [int(to)]
-                clock[b] = int(cycle) + 1
-            for b in range(machine.banks):
-                codes[b] += [end] * int(left[b] > 0)
-        if len(words) > machine.passes or max(map(len, codes)) >= machine.codes:
-            what = f"has {len(words)} passes and {max(map(len, codes))} codes in a bank"
+        codes = load_codes(passes, self.times, self.bank, machine.lane_registers, self.work.taps)
+        longest = max(map(len, codes))
+        if len(self.kinds) > machine.passes or longest >= machine.codes:
+            what = f"has {len(self.kinds)} passes and {longest} codes in a bank"
             raise InputError(f"layer {self.node.name}", what, f"enlarge {machine.passes} passes, {machine.codes} codes")
+        taps = passes.tap[passes.indptr[:-1]]
+        words = [
+            self.pack.word(
+                "pass",
+                index,
+                kind=int(kind),
+                goes_on=int(follows),
+                tap=self.grid[tap] if kind == WEIGHT else 0,
+                column=max(int(column), 0),
+            )
+            for index, (kind, follows, tap, column) in enumerate(
+                zip(self.kinds, goes_on(passes, self.work.taps), taps, passes.column, strict=True)
+            )
+        ]
         for b, own in enumerate(codes):
             # Behind the last stands a code that ends no part.
-            words += [self.pack.word("code", at, b, code=code) for at, code in enumerate([*own, wait])]
+            told = [*own.tolist(), machine.lanes]
+            words += [self.pack.word("code", at, b, code=code) for at, code in enumerate(told)]
         return words
-
-    def _span(self, index: int) -> slice:
-        return slice(int(self.passes.indptr[index]), int(self.passes.indptr[index + 1]))
 
     def channels(self, order: Array) -> list[Word]:
         """What the predictor needs, in its order."""

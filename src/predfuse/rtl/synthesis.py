@@ -12,10 +12,10 @@ from pathlib import Path
 
 from predfuse.errors import PredfuseError
 from predfuse.files import user_cache, write_text_atomically
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.rtl import yosys
 from predfuse.rtl.build import SOURCES
 from predfuse.rtl.cells import Cells
-from predfuse.rtl.machine import Machine
 
 MACRO_WORDS = 16
 """A memory of fewer words, or of more than two read ports or one write port, is registers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from predfuse.errors import InputError
-from predfuse.rtl.machine import Machine, records
+from predfuse.hardware.cycle.archon.gateware import Machine, records
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Word:
     """One write.
 
     Attributes:
-        region: Which memories or registers (:func:`predfuse.rtl.machine.records`).
+        region: Which memories or registers (:func:`predfuse.hardware.cycle.archon.gateware.records`).
         bank: Of the memories beside the lanes, 0 elsewhere.
         index: Address.
         bits: The data.

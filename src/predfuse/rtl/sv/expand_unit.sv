@@ -3,8 +3,7 @@ module expand_unit #(
     parameter INPUTS = 16,
     parameter HELD = 32,
     parameter SCORE = 16,
-    parameter ROUNDS = HELD / INPUTS,
-    parameter ROUND = $clog2(ROUNDS + 1),
+    parameter ROUND = $clog2(HELD / INPUTS + 1),
     parameter CHANNEL = $clog2(HELD)
 ) (
     input clk,
@@ -17,7 +16,7 @@ module expand_unit #(
     input present,  // inside the image
     input step,
     input [ROUND-1:0] round,
-    input [3*HELD-1:0] weights,  // 0 none, 1 to 3: 1, 2, 4; and the sign
+    input [3*INPUTS-1:0] weights,  // of the round: 0 none, 1 to 3: 1, 2, 4; and the sign
     input signed [SCORE-1:0] offset,
     input [4:0] shift,
     input [3:0] hidden_max,
@@ -25,23 +24,22 @@ module expand_unit #(
     output mask,
     output [3:0] hidden
 );
-  reg [3:0] x[0:HELD-1];
+  reg [4*HELD-1:0] x;
   wire signed [15:0] moved_x = $signed(load_x) >>> input_shift;
   wire [3:0] clamped = moved_x < 16'(input_min) ? input_min : moved_x > 16'(input_max) ? input_max : moved_x[3:0];
-  always @(posedge clk) if (load) x[load_at] <= clamped;
+  always @(posedge clk) if (load) x[4*load_at+:4] <= clamped;
+  wire [4*INPUTS-1:0] now = x[4*INPUTS*round+:4*INPUTS];
   reg signed [SCORE-1:0] score, so_far;
   reg signed [SCORE-1:0] term;
-  integer i, r;
+  integer i;
   always @* begin
     score = round == 0 ? offset : so_far;
     term = 0;
-    for (r = 0; r < ROUNDS; r = r + 1)
-      if (round == ROUND'(r))
-        for (i = r * INPUTS; i < (r + 1) * INPUTS; i = i + 1)
-          if (weights[3*i+:2] != 0) begin
-            term = SCORE'($signed(x[i])) <<< (weights[3*i+:2] - 2'd1);
-            score = weights[3*i+2] ? score - term : score + term;
-          end
+    for (i = 0; i < INPUTS; i = i + 1)
+      if (weights[3*i+:2] != 0) begin
+        term = SCORE'($signed(now[4*i+:4])) <<< (weights[3*i+:2] - 2'd1);
+        score = weights[3*i+2] ? score - term : score + term;
+      end
   end
   always @(posedge clk) if (step) so_far <= score;
   wire signed [SCORE-1:0] moved = score >>> shift;

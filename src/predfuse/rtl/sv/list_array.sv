@@ -53,6 +53,12 @@ module list_array #(
     bias4 <= kind3 != WEIGHT;
     power4 <= 16'd1 << (kind3 == EXPAND_BIAS ? exponents[3:0] : exponents[7:4]);
   end
+  // Sums are not cleared: the first product of an item overwrites.
+  wire [WORD-1:0] word4 = WORD'(out4 / OUTPUT'(LISTS));
+  reg [OUTPUTS/LISTS-1:0] begun;
+  always @(posedge clk)
+    if (clear) begun <= 0;
+    else if (last4) begun[word4] <= 1;
   wire [16*LANES-1:0] entries;
   reg [LANES*PIXELS-1:0] gates2, gates3;
   always @(posedge clk) begin
@@ -74,6 +80,8 @@ module list_array #(
     end
     for (p = 0; p < PIXELS; p = p + 1) begin : g_pe
       wire [LANES-1:0] on;
+      wire [ACCUMULATOR-1:0] read;
+      assign sums[ACCUMULATOR*p+:ACCUMULATOR] = begun[read_word] ? read : 0;
       wire [SUM-1:0] sum;
       for (l = 0; l < LANES; l = l + 1) begin : g_gate
         assign on[l] = gates3[PIXELS*l+p];
@@ -87,13 +95,13 @@ module list_array #(
       );
       partial_sums #(SUM, ACCUMULATOR, OUTPUTS / LISTS) u_sums (
           .clk(clk),
-          .clear(clear),
           .add(last4),
-          .word(WORD'(out4 / OUTPUT'(LISTS))),
+          .begun(begun[word4]),
+          .word(word4),
           .sum(sum),
           .x(bias4 ? power4 : x[16*p+:16]),
           .read_at(read_word),
-          .read_data(sums[ACCUMULATOR*p+:ACCUMULATOR])
+          .read_data(read)
       );
     end
   endgenerate

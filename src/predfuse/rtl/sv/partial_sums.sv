@@ -6,8 +6,8 @@ module partial_sums #(
     parameter ADDRESS = $clog2(WORDS)
 ) (
     input clk,
-    input clear,
     input add,
+    input begun,  // the word holds a sum already
     input [ADDRESS-1:0] word,
     input signed [SUM-1:0] sum,
     input signed [15:0] x,
@@ -16,9 +16,7 @@ module partial_sums #(
 );
   reg signed [ACCUMULATOR-1:0] sums[0:WORDS-1];
   wire signed [SUM+15:0] product = (SUM + 16)'(sum) * (SUM + 16)'(x);
-  integer index;
-  always @(posedge clk)
-    if (clear) for (index = 0; index < WORDS; index = index + 1) sums[index] <= 0;
-    else if (add) sums[word] <= sums[word] + ACCUMULATOR'(product);
+  wire signed [ACCUMULATOR-1:0] so_far = begun ? sums[word] : 0;
+  always @(posedge clk) if (add) sums[word] <= so_far + ACCUMULATOR'(product);
   assign read_data = sums[read_at];
 endmodule

@@ -142,6 +142,7 @@ module predictor #(
       masks[fill] <= mask_next;
       hiddens[fill] <= hidden_next;
     end
+  wire [3*INPUTS-1:0] round_weights = record1[3*INPUTS*round+:3*INPUTS];
   wire [PIXELS-1:0] word[0:TAPS];
   genvar p, i, j, k, b;
   generate
@@ -162,7 +163,7 @@ module predictor #(
           .present(in_image),
           .step(expanding),
           .round(round),
-          .weights(record1[0+:3*HELD]),
+          .weights(round_weights),
           .offset(record1[AT_OFFSET+:SCORE]),
           .shift(record1[AT_SHIFT+:5]),
           .hidden_max(hidden_max),

@@ -13,6 +13,7 @@ from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
 from predfuse.hardware.cycle.archon.lists import broadcast_cycles, list_lengths
+from predfuse.hardware.cycle.archon.load_codes import load_codes
 from predfuse.hardware.cycle.archon.predictor import channels_at_once
 from predfuse.hardware.cycle.archon.registers import (
     LaneRegisters,
@@ -23,6 +24,7 @@ from predfuse.hardware.cycle.archon.registers import (
     pass_times,
     release_cycles,
 )
+from predfuse.hardware.cycle.archon.told_bits import ToldBits, told_bits
 from predfuse.hardware.design import Structures
 from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.prices import BIAS_BITS
@@ -69,6 +71,8 @@ class GroupPlan:
         traffic: Of the gate memory, where gates are in registers. Channels are predicted in the order in which the
             lists of the tile before release them.
         members: Loads for a tile (count), where gates are in registers: a channel with a row of project weights each.
+        sent_bits: Passes and load codes, read for every tile (bits).
+        biases: Read from the global buffer for every tile, where that is charged (count).
         far_reads: Factors and maps that a tile reads from the global buffer because the memories beside the lanes are
             too small for all of them (count).
         held: What it takes of the memories beside the lanes, where gates are in registers.
@@ -89,6 +93,8 @@ class GroupPlan:
     memory_words: int = 0
     traffic: GateTraffic | None = None
     members: int = 0
+    sent_bits: int = 0
+    biases: int = 0
     far_reads: int = 0
     held: HeldFactors | None = None
     list_cycles: int = 0
@@ -191,12 +197,20 @@ def _with_registers(
         banks=banks,
     )
     span = slice(group * work.group_middle, (group + 1) * work.group_middle)
+    place = np.zeros(work.group_middle, np.int64)
+    place[: len(bank)] = bank
     taps, column = int(work.depthwise[span].sum()), int(work.expand[span].sum(axis=0).max())
     maps = plan.channels * (work.taps + 2)  # of taps and two columns
     far = _beyond(taps, own.tap_memory_words) + _beyond(column, own.column_buffer_words) + _beyond(maps, own.map_bits)
     project_words = int(rows.sum(axis=1).max(initial=0)) * own.project_row_words
     slices = -(-work.group_outputs // size)  # fewer where sizes are rounded up
     times = pass_times(passes, lanes)
+    told, biases = ToldBits(once=0, sent=len(passes.channel) * own.load_bits, channel=own.channel_bits), 0
+    if spec.design.streams == "gateware":
+        codes = sum(map(len, load_codes(passes, times, place, lanes, work.taps)))
+        fullest = int(np.bincount(place[live], minlength=1).max())
+        told = told_bits(work, plan.channels, len(times.load_cycles), codes, fullest, spec)
+        biases = int(work.expand_bias[span][live].sum() + work.depthwise_bias[span][live].sum())
     release = release_cycles(passes, times, work.group_middle)
     order = np.argsort(release[live], kind="stable")
     gated = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1)
@@ -209,7 +223,10 @@ def _with_registers(
         channel_words=plan.channel_words[order],
         memory_words=_gate_memory_words(work, span, live, bank, banks),
         slices=slices,
-        weight_bits=plan.weight_bits + len(passes.channel) * own.load_bits,
+        weight_bits=plan.weight_bits + told.once + told.sent,
+        predictor_bits=plan.predictor_bits + plan.channels * (told.channel - own.channel_bits),
+        sent_bits=told.sent,
+        biases=biases,
         fill_words=min(taps, own.tap_memory_words) + project_words,
         refill_words=project_words if slices > 1 else 0,
         products=passes.lists[0],

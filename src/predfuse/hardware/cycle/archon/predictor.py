@@ -100,7 +100,8 @@ def tile_predict_time(work: BlockWork, words: Array, tile: Tile, spec: ArchonSpe
     terms, taps = _ceil(work.group_channels, own.predictor_inputs), _tap_rounds(work, own)
     writing = np.maximum(taps, -(-rounds // own.gate_writes))
     first, total, parts = 0, 0, []
-    for index, (rows, columns) in enumerate(predicted_parts(work, tile, own)):
+    for index, part in enumerate(predicted_parts(work, tile, own, spec.design.streams == "gateware")):
+        rows, columns = part.input_rows, part.input_columns
         reading = _input_cycles(work, rows, columns, spec) + (spec.design.fill_cycles if index == 0 else 0)
         expanding = terms * _ceil(rows * columns, own.predictor_units)
         parts.append((reading, expanding))
@@ -140,35 +141,79 @@ def rectangle_accesses(rows: int, columns: int, spec: ArchonSpec) -> int:
     return rows * _ceil(columns + words - 1, words)
 
 
-def predicted_parts(work: BlockWork, tile: Tile, own: Structures) -> list[tuple[int, int]]:
-    """``(rows, columns)`` of input pixels of the parts a dedicated predictor takes a tile in.
+@dataclass(frozen=True)
+class Part:
+    """Output pixels of a tile predicted at once.
 
-    One part, if its registers hold the inputs of all channels and its plane the hidden pixels; else the output pixels
-    of the tile are cut into the fewest equal rectangles that fit (larger strides and kernels have larger halos).
+    Attributes:
+        row: First of them within the tile.
+        column: Likewise.
+        rows: How many.
+        columns: How many.
+        input_rows: Rows of input pixels read for it.
+        input_columns: Likewise.
+    """
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+    input_rows: int
+    input_columns: int
+
+
+def predicted_parts(work: BlockWork, tile: Tile, own: Structures, square: bool = False) -> list[Part]:
+    """The parts a dedicated predictor takes a tile in: one if it holds the tile, else equal rectangles.
+
+    Args:
+        work: The block.
+        tile: The tile.
+        own: Of the machine.
+        square: Whether the hidden plane is a square; else it takes any shape.
+    """
+    side = math.isqrt(own.hidden_plane_pixels) if square else own.hidden_plane_pixels
+    return tile_parts(work, tile, side, held_pixels(work.group_channels, own))
+
+
+def tile_parts(work: BlockWork, tile: Tile, side: int, held: int) -> list[Part]:
+    """The fewest equal rectangles of output pixels that fit (larger strides and kernels have larger halos).
+
+    Args:
+        work: The block.
+        tile: The tile.
+        side: Of the square of hidden pixels, borders of the image among them.
+        held: Input pixels of all channels the registers hold.
 
     Raises:
         InputError: Not even one output pixel fits.
     """
     rows, columns = tile.rows.size, tile.columns.size
-    kernel, stride = work.kernel, work.stride
-    held = held_pixels(work.group_channels, own)
-    if tile.input_pixels <= held:
-        return [(tile.input_rows.size, tile.input_columns.size)]
-    fitting: list[tuple[int, list[tuple[int, int]]]] = []
-    for down in range(1, rows + 1):
-        for across in range(1, columns + 1):
-            heights = [(size - 1) * stride + kernel for size in _shares(rows, down)]
-            widths = [(size - 1) * stride + kernel for size in _shares(columns, across)]
-            if max(heights) * max(widths) <= held:
-                fitting.append((down * across, [(height, width) for height in heights for width in widths]))
+
+    def reach(size: int) -> int:
+        return (size - 1) * work.stride + work.kernel
+
+    if max(reach(rows), reach(columns)) <= side and tile.input_pixels <= held:
+        return [Part(0, 0, rows, columns, tile.input_rows.size, tile.input_columns.size)]
+    fitting = [
+        (down * across, down, across)
+        for down in range(1, rows + 1)
+        for across in range(1, columns + 1)
+        for high, wide in [(reach(_ceil(rows, down)), reach(_ceil(columns, across)))]
+        if max(high, wide) <= side and high * wide <= held
+    ]
     if not fitting:
-        what = f"hold {held} pixels of layer {work.name}, one output pixel needs {kernel * kernel}"
+        what = f"hold {held} pixels of layer {work.name}, one output pixel needs {work.taps}"
         raise InputError("design.structures: predictor and hidden plane", what, "enlarge them")
-    return min(fitting)[1]
+    _, down, across = min(fitting)
+    return [
+        Part(row, column, end - row, last - column, reach(end - row), reach(last - column))
+        for row, end in _shares(rows, down)
+        for column, last in _shares(columns, across)
+    ]
 
 
-def _shares(total: int, parts: int) -> list[int]:
-    return [total * (part + 1) // parts - total * part // parts for part in range(parts)]
+def _shares(total: int, parts: int) -> list[tuple[int, int]]:
+    return [(total * part // parts, total * (part + 1) // parts) for part in range(parts)]
 
 
 def channels_at_once(work: BlockWork, own: Structures) -> int:

@@ -97,11 +97,13 @@ class PassTimes:
         list_cycles: ``[passes]`` int64, its lists.
         load_cycles: ``[passes]`` int64, its loads.
         read_cycles: ``[members]`` int64 after the loads of its pass have begun, a member is read (cycles, from 0).
+        lanes: ``[members]`` int64 to which each goes.
     """
 
     list_cycles: Array
     load_cycles: Array
     read_cycles: Array
+    lanes: Array
 
     @property
     def load_begins(self) -> Array:
@@ -180,7 +182,7 @@ def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
     if members.max(initial=0) > lanes.lanes * lanes.registers:
         what = f"a pass has {members.max()} members, the lanes hold {lanes.lanes * lanes.registers}"
         raise InputError("lane registers", what, "split the pass")
-    result = PassTimes(*(np.zeros(size, np.int64) for size in (count, count, len(passes.channel))))
+    result = PassTimes(*(np.zeros(size, np.int64) for size in (count, count, len(passes.channel), len(passes.channel))))
     _time_passes(
         passes.indptr,
         channel_banks(passes, lanes.banks)[passes.channel],
@@ -190,6 +192,7 @@ def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
         result.list_cycles,
         result.load_cycles,
         result.read_cycles,
+        result.lanes,
     )
     return result
 
@@ -275,11 +278,13 @@ def _time_passes(
     list_cycles: Array,
     load_cycles: Array,
     read_cycles: Array,
+    lane_of: Array,
 ) -> None:
     lanes, registers, parallel, loads, banks = sizes
     for index in range(indptr.size - 1):
         span = slice(indptr[index], indptr[index + 1])
         lane = place(outputs[span], lanes, registers)
+        lane_of[span] = lane
         load_cycles[index] = _load_cycles(bank[span], tap[span], lane, (lanes, loads, banks), read_cycles[span])
         list_cycles[index] = _list_cycles(outputs[span], lane, lanes, parallel)
 

@@ -14,11 +14,12 @@ from predfuse.hardware.cycle.archon.predictor import (
 )
 from predfuse.hardware.cycle.memory.buffer import Place
 from predfuse.hardware.field_types import WORD_BITS
+from predfuse.hardware.prices import BIAS_BITS
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.integer.tiling import Tile
 
 COLUMN_ENTRY_BITS = WORD_BITS + 10
-"""An expand weight with its middle channel, as read into the column buffer (bits)."""
+"""An expand weight with its middle channel, as read into the column buffer (bits); biases are read like that too."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def plan_item(
     width, own = spec.global_buffer.width_bits, spec.design.structures
     parts = [(tile.input_rows.size, tile.input_columns.size)]
     if own is not None and spec.design.predictor == "dedicated":
-        parts = predicted_parts(work, tile, own)
+        cut = predicted_parts(work, tile, own, spec.design.streams == "gateware")
+        parts = [(part.input_rows, part.input_columns) for part in cut]
     return Item(
         predict=tile_predict_time(work, plan.channel_words, tile, spec),
         predict_parts=len(parts),
@@ -157,7 +159,6 @@ def _input_reads(work: BlockWork, plan: GroupPlan, tile: Tile, plane: int, spec:
 
 
 def _weight_reads(plan: GroupPlan, spec: ArchonSpec) -> int:
-    width, own = spec.global_buffer.width_bits, spec.design.structures
-    assert own is not None  # checked with the specification
-    columns = plan.slices * plan.expand_words * COLUMN_ENTRY_BITS
-    return -(-columns // width) - (-plan.members * own.load_bits // width) + plan.far_reads
+    width = spec.global_buffer.width_bits
+    entries = plan.expand_words * COLUMN_ENTRY_BITS + plan.biases * (COLUMN_ENTRY_BITS - WORD_BITS + BIAS_BITS)
+    return -(-plan.slices * entries // width) - (-plan.sent_bits // width) + plan.far_reads

@@ -96,7 +96,16 @@ class Machine:
         own, design = spec.design.structures, spec.design
         if own is None or design.gates != "registers" or design.predictor != "dedicated":
             raise InputError(spec.name, "has no gateware", "use archon or a machine with its structures")
-        banks = spec.mask_buffer.banks
+        if own.predictor_units < math.isqrt(own.hidden_plane_pixels) ** 2 or own.predictor_channels > 1:
+            what = "predicts a hidden plane in rounds, or several channels at once: the gateware has a unit a pixel"
+            raise InputError(spec.name, what, "set predictor_units to the square of its side, predictor_channels to 1")
+        return Machine.sized(spec)
+
+    @staticmethod
+    def sized(spec: ArchonSpec) -> Machine:
+        """Sizes and with them the widths of all fields, also of what the gateware cannot do."""
+        own, design, banks = spec.design.structures, spec.design, spec.mask_buffer.banks
+        assert own is not None
         return Machine(
             tile_rows=design.tile_rows,
             tile_columns=design.tile_columns,

@@ -1,0 +1,67 @@
+"""Bits a group takes in the DRAM and the global buffer for what its lists are told, in the words of the gateware.
+
+Factors and the maps of where they are stand in :func:`predfuse.hardware.cycle.archon.group_plan.factor_bits`; output
+numbers of project weights and wanted gate words follow from the maps when memories are filled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from predfuse.hardware.block_work import BlockWork
+from predfuse.hardware.cycle.archon.gateware import Machine, Record, records
+from predfuse.hardware.spec import ArchonSpec
+
+
+@dataclass(frozen=True)
+class ToldBits:
+    """What a group is told.
+
+    Attributes:
+        once: Group record, rules of outputs, bases of memories (bits).
+        sent: Passes and load codes, read for every tile (bits).
+        channel: Of every middle channel for the predictor, besides its weights (bits).
+    """
+
+    once: int
+    sent: int
+    channel: int
+
+
+def told_bits(work: BlockWork, channels: int, passes: int, codes: int, fullest: int, spec: ArchonSpec) -> ToldBits:
+    """The bits of a group.
+
+    Args:
+        work: The block.
+        channels: Middle channels that are live (count).
+        passes: Of the group (count).
+        codes: Load codes of all banks (count).
+        fullest: Channels of the fullest bank; search is as wide as that needs.
+        spec: The machine.
+    """
+    least = Machine.sized(spec)
+    machine = replace(
+        least,
+        kernel=max(least.kernel, work.kernel),
+        columns=max(least.columns, work.group_channels),
+        slots=max(least.slots, fullest),
+        passes=max(least.passes, passes),
+        channels=max(least.channels, work.group_middle),
+    )
+    known = records(machine)
+    once = {
+        "group": 1,
+        "rule": work.group_outputs,
+        "bases": machine.banks * (machine.taps + 1),
+        "slot": channels,
+    }
+    column = machine.banks * work.group_channels * _bits(known["column"], "base")
+    return ToldBits(
+        once=column + sum(count * known[name].bits for name, count in once.items()),
+        sent=passes * known["pass"].bits + codes * known["code"].bits,
+        channel=_bits(known["channel"], "expand_offset", "shift", "depthwise_offset", "bank", "slot", "release"),
+    )
+
+
+def _bits(record: Record, *names: str) -> int:
+    return sum(width * count for name, width, count in record.fields if name in names)

@@ -1,0 +1,51 @@
+"""The bits the cycle model charges a group for what its lists are told are those of the words it is told in."""
+
+from __future__ import annotations
+
+from hypothesis import assume, given, settings
+from integer.test_blocks import compiled
+from strategies import BlockCase, bottlenecks
+
+from predfuse.hardware.block_work import block_work
+from predfuse.hardware.cycle.archon.gateware import Machine, records
+from predfuse.hardware.cycle.archon.group_plan import factor_bits, plan_groups
+from predfuse.hardware.spec import ArchonSpec, load_spec
+from predfuse.hardware.vary import with_fields
+from predfuse.integer.options import CompileOptions
+from predfuse.rtl.streams import emit_group
+from predfuse.rtl.words import Word
+
+
+@settings(max_examples=30)
+@given(bottlenecks(with_predictor=True))
+def test_charged_bits_are_those_of_the_words(case: BlockCase) -> None:
+    spec = with_fields(load_spec("archon-shift"), {"design.streams": "gateware"})
+    assert isinstance(spec, ArchonSpec)
+    machine = Machine.of(spec)
+    assume(case.block.depthwise_weight.shape[1] <= machine.kernel and case.block.stride <= 2)
+    node = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=40))
+    shape = (case.x.shape[0], case.x.shape[1], case.x.shape[2])
+    work = block_work(node.as_bottleneck(), shape)
+    known = records(machine)
+    maps = {"column": machine.slots}
+    # Weights are charged by what the specification stores of them, wanted gate words follow from the maps.
+    maps["channel"] = 3 * (machine.held + machine.taps) + machine.taps + 1
+    for group, plan in enumerate(plan_groups(work, spec)):
+        words = emit_group(node, shape, group, machine).words
+
+        def told(*names: str, words: tuple[Word, ...] = words) -> int:
+            return sum(
+                known[name].bits - maps.get(name, 0)
+                for name in names
+                for word in words
+                if word.region == known[name].region
+            )
+
+        # A last code a bank ends no part and is no part of the stream.
+        codes = told("pass", "code") - machine.banks * known["code"].bits
+        assert plan.sent_bits == codes
+        assert plan.weight_bits - factor_bits(work, group) == codes + told("group", "rule", "bases", "slot", "column")
+        stored = plan.channels * (work.group_channels + work.taps)
+        assert plan.predictor_bits - stored * spec.predictor_weight_bits(work.largest_predictor_weight) == told(
+            "channel"
+        )
