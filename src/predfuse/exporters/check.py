@@ -81,7 +81,7 @@ def relative_error(got: Array, wanted: Array, inputs: float = 0.0) -> float:
     """Largest difference relative to the largest wanted magnitude; infinite where ``got`` is not finite.
 
     Args:
-        got: What a runtime gave.
+        got: What a runtime gave, of any shape.
         wanted: What it should have given, same shape.
         inputs: Largest magnitude the values were computed from: results below a millionth of it are rounding errors
             around 0 and are compared with that millionth.

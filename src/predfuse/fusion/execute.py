@@ -120,7 +120,7 @@ def run_network(
 
     Args:
         network: The network, floating weights.
-        images: ``[N, C, H, W]``, normalised (see :attr:`Network.mean`).
+        images: ``[N, C, H, W]``, normalised (see ``Network.mean``).
         mode: How the blocks run.
         dtype: Floating type of the arithmetic. Predictors round down to a grid, so a block input that differs in the
             last bit can, rarely, flip a mask: in float64 fused and unfused outputs agree far beyond float32's own
@@ -146,7 +146,7 @@ def run_plan(
     progress: Callable[[int], None] | None = None,
     workers: int = 1,
 ) -> ExecutionResult:
-    """Run a prepared network; arguments as of :func:`run_network`.
+    """Run a prepared network on images ``[N, C, H, W]``; all arguments as of :func:`run_network`.
 
     Raises:
         InputError: Images of the wrong shape or with NaN, or an unknown node name.
@@ -246,7 +246,7 @@ def _run_image(plan: Plan, image: Array, *, statistics: bool, keep: Collection[s
 
 
 def run_plain(node: Node, inputs: list[Array]) -> Array:
-    """Output of any node but a bottleneck, in the type of its inputs.
+    """Output ``[N, C, H, W]`` of any node but a bottleneck, in the type of its inputs.
 
     Raises:
         InputError: The node is unsupported or of an unknown type.

@@ -22,7 +22,7 @@ def true_mask(pre_activation: Array, activation: Activation, ceiling: float = RE
     ``linear`` is always on; ``relu`` is on above 0; ``relu6`` is saturated from its ceiling.
 
     Args:
-        pre_activation: The activation's input.
+        pre_activation: The activation's input, of any shape.
         activation: Which activation.
         ceiling: Where ReLU6 saturates, in units of the values (6 for floats, scaled for integers).
     """
@@ -35,7 +35,7 @@ def true_mask(pre_activation: Array, activation: Activation, ceiling: float = RE
 
 
 def apply_mask(values: Array, mask: Array, ceiling: float = RELU6_CEILING) -> Array:
-    """``values`` where on, 0 where off, ``ceiling`` where saturated; the type of ``values`` is kept."""
+    """``values``, of any shape, where on, 0 where off, ``ceiling`` where saturated; the type of ``values`` is kept."""
     zero = values.dtype.type(0)
     passed = np.where(mask == ON, values, zero)
     saturated = mask == SATURATED

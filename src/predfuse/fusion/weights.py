@@ -114,7 +114,7 @@ class EntryCounts:
     """How many entries the lists of a block hold, by the middle channel (and tap) that gates them.
 
     Attributes:
-        weights: ``[M, K]`` int64, for :attr:`FusedWeights.weights`.
+        weights: ``[M, K]`` int64, for ``FusedWeights.weights``.
         expand_bias: ``[M, K]``.
         expand_saturated: ``[M, K]``.
         depthwise_bias: ``[M]``.

@@ -37,7 +37,7 @@ def save_network(network: Network, path: str | Path) -> None:
 
 
 def encode_network(network: Network) -> tuple[dict[str, Any], dict[str, Array]]:
-    """A network as JSON values and arrays by name."""
+    """A network as JSON values, and its arrays, each of any shape, by name (docs/reference/files.md)."""
     tensors: dict[str, Array] = {}
     document = {
         "name": network.name,
@@ -72,7 +72,7 @@ def load_network(path: str | Path, name: str | None = None) -> Network:
 
 
 def encode_fields(value: Any, prefix: str, tensors: dict[str, Array]) -> dict[str, Any]:
-    """The JSON form of a node or predictor: all its fields, and the type of a node; arrays go to ``tensors``."""
+    """The JSON form of a node or predictor: its fields, and the type of a node; arrays, of any shape, go to ``tensors``."""
     encoded: dict[str, Any] = {"type": type(value).__name__} if isinstance(value, Node) else {}
     for field in dataclasses.fields(value):
         content = getattr(value, field.name)
@@ -88,7 +88,7 @@ def encode_fields(value: Any, prefix: str, tensors: dict[str, Array]) -> dict[st
 
 
 def decode_network(document: dict[str, Any], tensors: dict[str, Array]) -> Network:
-    """The network of :func:`encode_network`; every tensor must be used, and is taken out.
+    """The network of :func:`encode_network`; every tensor (any shape) must be used, and is taken out.
 
     Raises:
         InputError: Missing, surplus or impossible fields or tensors.
@@ -124,7 +124,7 @@ def _decode_node(encoded: Any, tensors: dict[str, Array]) -> Node:
 def decode_fields(
     cls: type, encoded: dict[str, Any], where: str, prefix: str, tensors: dict[str, Array]
 ) -> dict[str, Any]:
-    """Constructor arguments of ``cls``: JSON fields checked against their annotations, arrays taken from tensors.
+    """Constructor arguments of ``cls``: JSON fields checked against their annotations, arrays (any shape) from tensors.
 
     Raises:
         InputError: A field or tensor is missing, unknown, or of another type.

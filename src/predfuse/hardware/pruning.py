@@ -17,7 +17,7 @@ DEPTHWISE_DENSITY = 0.3
 
 
 def keep_largest(weight: Array, density: float) -> Array:
-    """The ``round(density * size)`` weights of largest magnitude, the others zero; of equals the first are kept."""
+    """The ``round(density * size)`` largest weights (any shape), the others zero; of equals the first are kept."""
     keep = round(density * weight.size)
     if keep == 0:
         return np.zeros_like(weight)

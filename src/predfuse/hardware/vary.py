@@ -19,7 +19,7 @@ def with_fields(spec: Spec, changes: Mapping[str, Any], name: str | None = None)
 
     What hangs together follows: the array of an Archon from its tile and its lists in parallel, the depth of the
     global buffer from its banks (512 words each, unless the depth is given too), all areas and energies from the sizes
-    by the rules of :mod:`predfuse.hardware.prices`, which are the same for every kind of machine. So
+    by the rules of ``predfuse.hardware.prices``, which are the same for every kind of machine. So
     ``with_fields(spec, {})`` is the machine at the common prices, also where its file states measured ones.
 
     The function is pure: equal arguments give equal machines, and ``spec`` stays as it is.

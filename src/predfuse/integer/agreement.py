@@ -101,6 +101,16 @@ def compile_and_compare(
     """:func:`predfuse.integer.compile.compile_network`, and how close the program is to the network.
 
     The agreement stands in the program's metadata too, as ``agreement``; a bad one is logged as a warning.
+
+    Args:
+        network: As there.
+        images: Calibration images ``[N, C, H, W]``: uint8 pixels, or normalised floats; the first are compared.
+        options: As there.
+        facts: As there.
+        progress: As there.
+
+    Raises:
+        InputError: As there.
     """
     compiled = compile_layers(network, images, options, facts=facts, progress=progress)
     pixels = images.shape[2] * images.shape[3]

@@ -71,7 +71,18 @@ def compile_network(
     facts: dict[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Program:
-    """The program of :func:`compile_layers`, which see."""
+    """Compile a network to integers: the program of :func:`compile_layers`.
+
+    Args:
+        network: Floating weights. Blocks with a predictor are fused, others become three convolutions.
+        images: Calibration images ``[N, C, H, W]``: uint8 pixels, or normalised floats.
+        options: Widths, margin, layout.
+        facts: Further JSON-able metadata of the program.
+        progress: Called with 1 after every calibration image.
+
+    Raises:
+        InputError: As :func:`compile_layers`.
+    """
     return compile_layers(network, images, options, facts=facts, progress=progress).program
 
 
@@ -83,14 +94,7 @@ def compile_layers(
     facts: dict[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Compilation:
-    """Compile a network to integers.
-
-    Args:
-        network: Floating weights. Blocks with a predictor are fused, others become three convolutions.
-        images: Calibration images ``[N, C, H, W]``: uint8 pixels, or normalised floats.
-        options: Widths, margin, layout.
-        facts: Further JSON-able metadata of the program.
-        progress: Called with 1 after every calibration image.
+    """A program with what its layers were made from; arguments as of :func:`compile_network`.
 
     Raises:
         InputError: Images that do not fit, NaN, a scale, sum or accumulator that does not fit, a predictor that cannot

@@ -56,7 +56,7 @@ def to_integers(program: Program, images: Array) -> tuple[Array, int]:
 
     Args:
         program: The program.
-        images: ``[N, C, H, W]``: uint8 pixels, or normalised floats (see :attr:`predfuse.graph.nodes.Network.mean`).
+        images: ``[N, C, H, W]``: uint8 pixels, or normalised floats (see ``Network.mean``).
 
     Raises:
         InputError: Another size or type, or NaN.
@@ -92,7 +92,8 @@ def run_program(
     Args:
         program: The program.
         images: ``[N, C, H, W]``: uint8 pixels, or normalised floats.
-        machine: Which machine; a :class:`FastMachine` made for this program saves making its lists again.
+        machine: Which machine; a :class:`~predfuse.integer.fast_machine.FastMachine` made for this program saves
+            making its lists again.
         keep: Nodes whose values the result holds.
         keep_masks: Whether the result holds the masks of the fused blocks (one byte per gate and image).
         progress: Called with 1 after every image.

@@ -131,7 +131,16 @@ def _tuples(value: Any) -> Any:
 
 
 def network(name: str, seed: int = 0, options: Mapping[str, Any] | None = None) -> Network:
-    """A registered network, freshly initialised, as the graph everything downstream works on."""
+    """A registered network, freshly initialised, as the graph everything downstream works on.
+
+    Args:
+        name: One of :func:`names`.
+        seed: Of the initial weights.
+        options: Keyword arguments of the architecture, as of :func:`build`.
+
+    Raises:
+        InputError: As :func:`build`.
+    """
     return to_network(build(name, seed, **(options or {})), name=name)
 
 

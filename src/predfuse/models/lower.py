@@ -107,7 +107,16 @@ def to_network(
     labels: tuple[str, ...] = (),
     metadata: dict[str, Any] | None = None,
 ) -> Network:
-    """Lower a registered network in its evaluation form (running statistics) to float64 arrays."""
+    """Lower a registered network in its evaluation form (running statistics) to float64 arrays.
+
+    Args:
+        model: From :func:`predfuse.models.build`.
+        name: Of the network; that of the architecture if None.
+        mean: Per channel, subtracted from images scaled to 0..1.
+        std: Per channel, the divisor after that.
+        labels: Class names.
+        metadata: Free JSON-able facts.
+    """
     nodes: list[Node] = list(model.lowered() or ())
     for layer_name, layer in () if nodes else model.layers.named_children():
         nodes += _lower_layer(layer_name, nodes[-1].name if nodes else INPUT, layer)

@@ -81,7 +81,7 @@ def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Pre
 
     Args:
         model: Any module from an image batch to one tensor; trained, for its weights are what the predictors start
-            from. A network of :mod:`predfuse.models` gets the predictors it was built for.
+            from. A network of ``predfuse.models`` gets the predictors it was built for.
         config: What to put in.
         calibration: Images as the model takes them, ``[N, C, H, W]``, on its device; some dozens.
 

@@ -26,7 +26,7 @@ SIZES = (32, 28, 64, 96, 128, 160, 192, 224, 256, 299)
 
 @dataclass(frozen=True)
 class PruneConfig:
-    """What :func:`prune` removes.
+    """What :func:`prune_model` removes.
 
     Attributes:
         pointwise: Share of the weights of every expand and project convolution, 0 to below 1.
@@ -90,7 +90,7 @@ def _apply(module: nn.Module, name: str, mask: Tensor) -> None:
 
 @dataclass(eq=False)
 class Pruning:
-    """The masks :func:`prune` has put into a model.
+    """The masks :func:`prune_model` has put into a model.
 
     Attributes:
         blocks: Names of the blocks it prunes, as the ledger of a trace names them.

@@ -88,7 +88,7 @@ def _masks(what: Network | Program, images: Array | None) -> Iterator[Masks]:
 
 
 def predicted_masks(network: Network, images: Array) -> Iterator[Masks]:
-    """The predicted masks of every block that has a predictor, image by image."""
+    """The predicted masks of every block that has a predictor, image by image of ``[N, C, H, W]``."""
     names = [block.name for block in network.bottlenecks() if block.predictor is not None]
     plan = plan_network(network, "predicted", np.float32)
     for image in images:
