@@ -72,7 +72,7 @@ def load_network(path: str | Path, name: str | None = None) -> Network:
 
 
 def encode_fields(value: Any, prefix: str, tensors: dict[str, Array]) -> dict[str, Any]:
-    """The JSON form of a node or predictor: its fields, and the type of a node; arrays, of any shape, go to ``tensors``."""
+    """A node or predictor as JSON: its fields, and the type of a node; arrays, of any shape, go to ``tensors``."""
     encoded: dict[str, Any] = {"type": type(value).__name__} if isinstance(value, Node) else {}
     for field in dataclasses.fields(value):
         content = getattr(value, field.name)

@@ -55,7 +55,7 @@ class Compilation:
         program: The integers.
         layers: Floating layers of the program, by the same names, in the program's units; they take the real values
             the program's integers stand for.
-        rounded_down: Layers whose integers stand for half a step more (see :class:`Rounding`).
+        rounded_down: Layers whose integers stand for half a step more (see ``Rounding``).
     """
 
     program: Program
