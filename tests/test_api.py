@@ -163,6 +163,19 @@ def test_verbs_take_what_is_stored_as_text_or_path(tmp_path: Path) -> None:
     for verb in (predfuse.count, predfuse.analyze):
         with pytest.raises(InputError, match="takes a network, and this is a compiled program"):
             verb(compiled)
+    with pytest.raises(InputError, match=r"simulate: got a Sequential; give a network \(predfuse.to_network\)"):
+        predfuse.simulate(torch.nn.Sequential(), "archon")  # type: ignore[arg-type]
+    halved = torch.from_numpy(images).bfloat16()
+    assert np.array_equal(predfuse.run(program, halved).scores, predfuse.run(program, halved.float()).scores)
+    holed = images.copy()
+    holed[1, 0, 0, 0] = np.nan
+    for refused in (
+        lambda: predfuse.simulate(program, "eyeriss-dense", "cycle", holed),
+        lambda: predfuse.simulate(graph, "eyeriss-dense", "cycle", holed),
+        lambda: predfuse.export(graph, tmp_path / "x.onnx", images=holed),
+    ):
+        with pytest.raises(InputError, match="images: hold NaN or infinite values"):
+            refused()
     with pytest.raises(InputError, match="mode: applies to networks"):
         predfuse.api.run(compiled, images, mode="true")  # type: ignore[call-overload]
     with pytest.raises(InputError, match="machine: applies to programs"):

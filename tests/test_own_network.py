@@ -24,7 +24,7 @@ def test_the_whole_page_runs(
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     scope: dict[str, object] = {}
     blocks = [snippet.code for snippet in snippets(PAGE)]
-    assert len(blocks) == 4 and blocks[-1].startswith("%%bash\n")
+    assert len(blocks) == 5 and blocks[-1].startswith("%%bash\n")
     for code in blocks[:-1]:
         exec(compile(code, PAGE, "exec"), scope)
     printed = capsys.readouterr().out

@@ -272,6 +272,8 @@ def simulate(
     from predfuse.hardware.cycle.simulate import simulate_cycles
 
     what = _loaded(what)
+    if not isinstance(what, Program):
+        what = _network(what, "simulate")
     spec = hardware.load_spec(str(accelerator)) if isinstance(accelerator, str | Path) else accelerator
     array = None if images is None else _array(images)
     if fidelity != "cycle":
@@ -350,12 +352,17 @@ def _network(what: Any, verb: str) -> Network:
     if isinstance(found, Program):
         raise InputError(verb, "takes a network, and this is a compiled program", "give what it was compiled from")
     if not isinstance(found, Network):
-        raise InputError(verb, f"got a {type(found).__name__}", "give a network, a file or a name")
+        raise InputError(
+            verb, f"got a {type(found).__name__}", "give a network (predfuse.to_network), a file or a name"
+        )
     return found
 
 
 def _array(images: Images) -> Array:
-    return images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
+    if isinstance(images, Tensor):
+        wide = images.float() if images.dtype == torch.bfloat16 else images  # which NumPy does not have
+        return wide.detach().cpu().numpy()
+    return np.asarray(images)
 
 
 def _example(model: nn.Module, images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -23,6 +23,8 @@ MALFORMED = [
     ("seed: 1\nseed: 2\n", "the key 'seed' is given twice, line 2"),
     ("a:\n  b: 1\n  b: 2\n", "the key 'b' is given twice, line 3"),
     ("yes: 1\ntrue: 2\n", "the key 'true' is given twice"),
+    ("a: 010\n", "010 is a number of another base, line 1"),
+    ("b: 2\na: 1:30\n", "1:30 is a number of another base, line 2"),
     ("{? [a] : 1}", "a key that is no plain word"),
     ("a: !!int abc", "is not valid YAML .*invalid literal"),
     ("a: 2026-13-45", "is not valid YAML .*month"),

@@ -15,6 +15,7 @@ from predfuse.exporters.check import TOLERANCE, ExportCheck, check_images, check
 from predfuse.exporters.graph import require_onnx, to_onnx
 from predfuse.exporters.module import to_module
 from predfuse.files import require_writable, write_atomically, write_bytes_atomically
+from predfuse.fusion.execute import require_images
 from predfuse.graph.nodes import Array, Network
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,8 @@ def export_network(
     require_writable(path)
     computed_in = precision or default_precision(form)
     require_form(network, form)
+    if images is not None:
+        require_images(network, images)
     for name, reason in (unfused(network) if form == "fused" else {}).items():
         log.warning("block %s stays in the predicted form: %s", name, reason)
     if chosen == "torch":

@@ -152,7 +152,7 @@ def run_plan(
         InputError: Images of the wrong shape or with NaN, or an unknown node name.
     """
     network = plan.network
-    _check_images(network, images)
+    require_images(network, images)
     unknown = sorted(set(keep) - plan.executions.keys())
     if unknown:
         raise InputError("keep", f"network {network.name} has no layer {unknown[0]!r}", "name one of its layers")
@@ -186,7 +186,12 @@ def run_plan(
     )
 
 
-def _check_images(network: Network, images: Array) -> None:
+def require_images(network: Network, images: Array) -> None:
+    """Check that a network can take images.
+
+    Raises:
+        InputError: They have another shape or type, or hold NaN.
+    """
     if images.ndim != 4 or images.shape[1:] != tuple(network.input_shape) or images.shape[0] == 0:
         what = f"have shape {'x'.join(map(str, images.shape))}, network {network.name} expects N x "
         raise InputError("images", what + " x ".join(map(str, network.input_shape)), "resize or choose other images")

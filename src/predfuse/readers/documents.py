@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -23,6 +24,8 @@ MAX_WHOLE = 2**64
 MAX_DEPTH = 100
 """Deepest nesting of a YAML document."""
 _MERGE = "tag:yaml.org,2002:merge"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_MISREAD = re.compile(r"[-+]?0[0-9_]+|.*:.*")
 _CORRECT = "correct the file"
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -40,6 +43,13 @@ class _Loader(yaml.SafeLoader):
     def add_indent(self, column: int) -> bool:
         _require_shallow(len(self.indents))
         return bool(super().add_indent(column))
+
+    def construct_scalar(self, node: yaml.Node) -> Any:
+        """Numbers that YAML reads as others than people do, ``010`` as 8 and ``1:30`` as 90, are refused."""
+        value = super().construct_scalar(node)
+        if node.tag in _NUMBERS and _MISREAD.fullmatch(value):
+            raise yaml.YAMLError(f"{value} is a number of another base, line {node.start_mark.line + 1}")
+        return value
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from predfuse.errors import InputError
-from predfuse.fusion.execute import plan_network, run_plan
+from predfuse.fusion.execute import plan_network, require_images, run_plan
 from predfuse.graph.nodes import Array, Network, Unsupported
 from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
@@ -42,6 +42,9 @@ def simulate_cycles(
         raise InputError(f"layer {name}", reason, "replace it, or list it with allow_unsupported")
     if isinstance(what, Network) and images is not None:
         images = normalise(what, images)
+        require_images(what, images)
+    elif isinstance(what, Program) and images is not None:
+        to_integers(what, images)  # refuses unusable ones, also where no block asks for masks
     runs = run_with_masks(what, spec, _masks(what, images))
     if not runs:
         kind = "network" if isinstance(what, Network) else "program"
