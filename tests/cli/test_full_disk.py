@@ -176,7 +176,7 @@ def test_standard_output_on_a_full_disk(capfd: pytest.CaptureFixture[str], monke
 def test_what_the_machine_refuses_is_one_line(
     error: Exception, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(_: list[str]) -> None:
         raise error
 
     monkeypatch.setattr(cli, "app", fail)
@@ -184,7 +184,7 @@ def test_what_the_machine_refuses_is_one_line(
 
 
 def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+    def fail(_: list[str]) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(cli, "app", fail)

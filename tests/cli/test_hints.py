@@ -80,7 +80,7 @@ def test_reasons_are_shown_one_a_line(capsys: pytest.CaptureFixture[str], monkey
     error = UnsupportedError("Net", entries)
     assert "\n" not in str(error)
 
-    def fail() -> None:
+    def fail(_: list[str]) -> None:
         raise error
 
     monkeypatch.setattr(cli, "app", fail)
@@ -94,3 +94,27 @@ def test_reasons_are_shown_one_a_line(capsys: pytest.CaptureFixture[str], monkey
         "  a sigmoid has no 0/1 mask: layer0, layer1, layer2, layer3, layer4, layer5 and 3 more",
         "  is a loop: layer0",
     ]
+
+
+def test_names_too_long_for_a_file_end_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (
+        ["compile", "fusionet-s", "--images", "x" * 300, "-o", "y.safetensors"],
+        ["run", "x" * 300, "fashion-mnist-1000"],
+        ["train", "x" * 300, "-o", "run"],
+        ["accelerators", "show", "x" * 300],
+    ):
+        monkeypatch.setattr(sys, "argv", ["predfuse", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr().err
+        assert ended.value.code == 2 and told.count("\n") == 1 and told.startswith("predfuse: error: "), told
+
+
+def test_verbose_may_be_said_before_or_after_the_command() -> None:
+    wanted = ["--verbose", "run", "p", "i"]
+    for given in (["-v", "run", "p", "i"], ["run", "-v", "p", "i"], ["run", "p", "i", "--verbose"], [*wanted, "-v"]):
+        assert cli._verbose_first(given) == wanted
+    assert cli._verbose_first(["run", "--", "-v"]) == ["run", "--", "-v"]
+    assert cli._verbose_first(["run", "p", "-v", "--", "-v"]) == ["--verbose", "run", "p", "--", "-v"]

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from predfuse import __version__
-from predfuse.errors import PredfuseError
+from predfuse.errors import InputError, PredfuseError
 
 NETWORKS, PROGRAMS, MACHINES, EXPERIMENTS, DATA = "Networks", "Programs", "Machines", "Experiments", "Data"
 
@@ -52,6 +52,7 @@ COMMANDS = {
     "data": Entry("data:commands", DATA, "List, fetch and check data sets."),
 }
 """All commands in the order in which the help shows them."""
+_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -97,7 +98,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def options(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what is being done."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what is being done (also after the command)."),
 ) -> None:
     """Predictive layer fusion: train, fuse, count, simulate and compare convolutional networks."""
     if version:
@@ -121,12 +122,22 @@ def in_one_line(error: Exception) -> PredfuseError | None:
     if isinstance(error, OSError):
         where = str(error.filename or "the system")
         mend = "make room" if error.errno in _FULL else "check the path, its permissions and the space left"
+        if error.errno in _PATHS:
+            return InputError(where, error.strerror or str(error), mend)
         return PredfuseError(f"{where}: {error.strerror or error}; {mend}")
     if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
         return PredfuseError("memory: there is not enough; use a smaller network, or fewer or smaller images")
     if isinstance(error, RecursionError):
         return PredfuseError("recursion: something given is nested too deeply; give a simpler one")
     return None
+
+
+def _verbose_first(arguments: list[str]) -> list[str]:
+    """``-v`` and ``--verbose`` before the command, wherever they were said."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    said = [argument in ("-v", "--verbose") for argument in arguments[:end]]
+    rest = [argument for argument, verbose in zip(arguments, said, strict=False) if not verbose] + arguments[end:]
+    return ["--verbose", *rest] if any(said) else arguments
 
 
 def main() -> None:
@@ -137,7 +148,7 @@ def main() -> None:
         rich_utils.COLOR_SYSTEM = None  # no bold either
     try:
         try:
-            app()
+            app(_verbose_first(sys.argv[1:]))
         finally:
             sys.stdout.flush()  # here, where a full disk can still be told
     except (PredfuseError, OSError, MemoryError, RecursionError, RuntimeError) as error:

@@ -56,6 +56,8 @@ def simulate(
     outputs = replace(outputs, text=trace)
     if trace is not None and fidelity != "cycle":
         raise InputError("--trace", f"needs cycle fidelity, not {fidelity}", "add --fidelity cycle")
+    if index < 0:
+        raise InputError("--index", f"is {index}", "use 0 or more")
     spec = load_spec(accelerator)
     what: Network | Program
     if is_program(source):
@@ -81,8 +83,6 @@ def simulate(
 
 def _pixels(what: Network | Program, images: str, index: int, count: int, split: Part) -> Array:
     """``count`` of the images, from ``index`` on."""
-    if index < 0:
-        raise InputError("--index", f"is {index}", "use 0 or more")
     found = load_images(images, what.input_shape, index + count, split=split)
     if len(found.images) <= index:
         raise InputError("--index", f"is {index}, {images} holds {len(found.images)} images", "use a smaller one")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from predfuse.data.folder import Part
 from predfuse.data.image_sources import ImageSet, load_images
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
+from predfuse.readers.boundary import is_folder
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def calibration_images(
     if source is None:  # images as it was trained on them
         source, resize = _trained_on(network), resize or "size" in network.metadata
     entry = data.CATALOGUE.get(source)
-    training = source.startswith(FOLDER_PREFIX) or Path(source).is_dir() or (entry and "train" in entry.images)
+    training = source.startswith(FOLDER_PREFIX) or is_folder(source) or (entry and "train" in entry.images)
     chosen: Part = split or ("train" if training else "test")
     found = load_images(source, shape, count, resize, chosen)
     return ImageSet(f"{found.name} ({chosen})" if entry else found.name, found.images)

@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
         _require_shallow(len(self.indents))
         return bool(super().add_indent(column))
 
-    def construct_scalar(self, node: yaml.Node) -> Any:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         """Numbers that YAML reads as others than people do, ``010`` as 8 and ``1:30`` as 90, are refused."""
         value = super().construct_scalar(node)
         if node.tag in _NUMBERS and _MISREAD.fullmatch(value):
