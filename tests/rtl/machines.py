@@ -31,10 +31,10 @@ TINY = replace(SMALL, tile_rows=2, tile_columns=2, lanes=3, banks=3, slots=16, s
 """Built in a third of the time."""
 
 
-def simulator_of(machine: Machine, folder: Path = SOURCES, *arguments: str) -> Simulator:
+def simulator_of(machine: Machine, folder: Path = SOURCES, *arguments: str, waves: str = "") -> Simulator:
     """Built; the test is skipped where no compiler or no Verilator is."""
     try:
         find_tools()
     except InputError as error:
         pytest.skip(str(error))
-    return Simulator(machine, folder, arguments=arguments)
+    return Simulator(machine, folder, waves, arguments)

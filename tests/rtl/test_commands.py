@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from integer.test_blocks import INPUT_BITS, _example, compiled
-from rtl.machines import SMALL, simulator_of
+from rtl.machines import SMALL, TINY, simulator_of
 from typer.testing import CliRunner
 
 from predfuse.cli import app
-from predfuse.errors import PredfuseError
+from predfuse.errors import InputError, PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program
@@ -97,3 +97,14 @@ def test_the_folder_checks_itself(files: tuple[str, str], tmp_path: Path) -> Non
     assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 1
     again = CliRunner().invoke(app, ["rtl", "generate", *files, "-o", str(out)])
     assert isinstance(again.exception, PredfuseError) and "exists already" in str(again.exception)
+
+
+def test_waveforms_take_the_form_of_their_suffix(tmp_path: Path) -> None:
+    simulator = simulator_of(TINY, waves="fst")
+    simulator.run([], tmp_path / "waves.fst")
+    assert (tmp_path / "waves.fst").read_bytes()[0] == 0  # the header block of FST
+
+
+def test_other_waveforms_are_refused(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["rtl", "run", "no.prog", "no.npy", "--trace", str(tmp_path / "waves.ghw")])
+    assert isinstance(ran.exception, InputError) and ".fst or a .vcd" in str(ran.exception)

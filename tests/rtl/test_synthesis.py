@@ -120,7 +120,7 @@ def test_a_table_has_every_structure(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_every_source_is_in_one_structure() -> None:
-    listed = [name for one in STRUCTURES for name in one.components]
+    listed = {name.split()[0] for one in STRUCTURES for name in one.components}
     assert sorted([*listed, "memory"]) == sorted(path.stem for path in SOURCES.glob("*.sv"))
 
 

@@ -44,7 +44,9 @@ def run(
     images: ImagesSource,
     accelerator: Gateware = "archon",
     count: Count = 1,
-    trace: Annotated[Path | None, typer.Option("--trace", help="Waveforms of the first block, a .vcd file.")] = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Waveforms of the first block, a .fst or .vcd file.")
+    ] = None,
     *,
     outputs: Outputs,
 ) -> None:
@@ -52,13 +54,13 @@ def run(
 
     Every block is fed what the integer machine feeds it; the other layers run on the host.
     """
-    if trace is not None and trace.suffix != ".vcd":
-        raise InputError("--trace", f"is {trace}", "name a .vcd file")
+    if trace is not None and trace.suffix not in (".fst", ".vcd"):
+        raise InputError("--trace", f"is {trace}", "name a .fst or a .vcd file")
     outputs = replace(outputs, file=trace)
     program, machine, pixels, found = _load(program_path, images, accelerator, count)
     with _progress() as progress:
         task = progress.add_task("build (minutes the first time)", total=None)
-        simulator = Simulator(machine, traces=trace is not None)
+        simulator = Simulator(machine, waves="" if trace is None else trace.suffix[1:])
         progress.update(task, description="run")
         results = run_on_gateware(
             program,

@@ -51,8 +51,10 @@ STRUCTURES = (
         True,
     ),
     _Structure("gate memory", ("gate_memory", "gate_bank"), ("mask buffer",), True),
-    _Structure("predictor, first stage", ("expand_unit",), ("predictor, first stage",)),
-    _Structure("predictor, second stage", ("depthwise_unit",), ("predictor, second stage",)),
+    _Structure("predictor, first stage", ("expand_unit", "weighted_sum in expand_unit"), ("predictor, first stage",)),
+    _Structure(
+        "predictor, second stage", ("depthwise_unit", "weighted_sum in depthwise_unit"), ("predictor, second stage",)
+    ),
     _Structure(
         "predictor, planes and gate words",
         ("predictor",),
@@ -157,7 +159,7 @@ def repriced_um2(spec: AcceleratorSpec, found: GatewareArea) -> float:
 def _row(
     one: _Structure, model: dict[str, float], found: list[Component], machine: Machine, cells: Cells, rules: AreaRules
 ) -> StructureArea:
-    own = [part for part in found if part.name in one.components or _holder(part) in one.components]
+    own = [part for part in found if _place(part) in one.components]
     # Load codes of a whole group stand in one memory; a machine reads them from its buffer as it goes.
     held = [
         (part.count, memory)
@@ -179,9 +181,11 @@ def _row(
     )
 
 
-def _holder(part: Component) -> str | None:
-    """Whose memory a component is."""
-    return part.parent if part.name == "memory" else None
+def _place(part: Component) -> str:
+    """What a component is listed as: memories under what they are in, and sums with it."""
+    if part.name == "memory":
+        return part.parent
+    return f"{part.name} in {part.parent}" if part.name == "weighted_sum" else part.name
 
 
 def macro_um2(memory: Memory, rules: AreaRules) -> float:

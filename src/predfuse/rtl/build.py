@@ -73,13 +73,13 @@ def find_tools() -> Tools:
     raise InputError("rtl", "Verilator is not installed", HOW)
 
 
-def build(machine: Machine, folder: Path = SOURCES, traces: bool = False) -> Path:
+def build(machine: Machine, folder: Path = SOURCES, waves: str = "") -> Path:
     """The program that simulates a machine, built if it is not in the cache.
 
     Args:
         machine: Its sizes.
         folder: Where its sources are.
-        traces: Whether it can write waveforms.
+        waves: Form of the waveforms it can write: vcd, fst, or nothing.
 
     Raises:
         InputError: A tool is missing.
@@ -87,7 +87,9 @@ def build(machine: Machine, folder: Path = SOURCES, traces: bool = False) -> Pat
     """
     tools = find_tools()
     files = [*sorted(folder.glob("*.sv")), folder / "bench.cpp"]
-    options = [f"-G{name}={value}" for name, value in machine.parameters().items()] + ["--trace"] * traces
+    options = [f"-G{name}={value}" for name, value in machine.parameters().items()] + [
+        f"--trace-{waves}" if waves == "fst" else "--trace"
+    ] * bool(waves)
     digest = hashlib.sha256("\0".join((*options, *VERILATOR_OPTIONS, str(tools.verilator))).encode())
     for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -98,27 +100,31 @@ def build(machine: Machine, folder: Path = SOURCES, traces: bool = False) -> Pat
     with tempfile.TemporaryDirectory(dir=program.parent) as name:
         made = Path(name)
         tools.verilate(["--cc", "--Mdir", str(made), *options, *map(str, files[:-1])])
-        _compile(tools, made, files[-1], machine, traces)
+        _compile(tools, made, files[-1], machine, waves)
         # Whole or not at all, whoever else builds it meanwhile.
         (made / "simulation").replace(program)
     return program
 
 
-def _compile(tools: Tools, made: Path, bench: Path, machine: Machine, traces: bool) -> None:
+def _compile(tools: Tools, made: Path, bench: Path, machine: Machine, waves: str) -> None:
     """Units of about 2 MB, on all cores; what runs once is not optimised. The make files of Verilator differ from
     version to version."""
     include = tools.root / "include"
-    library = ["verilated.cpp", "verilated_threads.cpp", *["verilated_vcd_c.cpp"] * traces]
+    library = ["verilated.cpp", "verilated_threads.cpp", *[f"verilated_{waves}_c.cpp"] * bool(waves)]
     slow = sorted(made.glob("Varchon*Slow.cpp"))
     fast = sorted(set(made.glob("Varchon*.cpp")) - set(slow))
     units = [*_units(fast, "-O1"), *_units([*(include / one for one in library), bench], "-O1"), *_units(slow, "-O0")]
     flags = [f"-I{made}", f"-I{include}", f"-I{include / 'vltstd'}", f"-DTILE_COLUMNS={machine.tile_columns}"]
-    flags += [f"-DVM_TRACE={int(traces)}", f"-DVM_TRACE_VCD={int(traces)}", "-DVM_COVERAGE=0", "-DVM_SC=0"]
-    flags += ["-DVM_TRACE_FST=0", "-DVM_TIMING=0", "-DVERILATOR=1", "-std=c++17", "-w", "-pthread"]
+    flags += [f"-DVM_TRACE={int(bool(waves))}", f"-DVM_TRACE_VCD={int(waves == 'vcd')}", "-DVM_COVERAGE=0", "-DVM_SC=0"]
+    flags += [f"-DVM_TRACE_FST={int(waves == 'fst')}", "-DVM_TIMING=0", "-DVERILATOR=1", "-std=c++17", "-w", "-pthread"]
 
     def run(arguments: list[str]) -> None:
         command = [str(tools.compiler), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=made)
+        if done.returncode and "zlib.h" in done.stderr:
+            raise InputError(
+                "--trace", "FST needs the headers of zlib", "install them (zlib1g-dev), or name a .vcd file"
+            )
         if done.returncode:
             raise PredfuseError(f"the gateware does not build: {done.stderr.strip()[:2000]}")
 
@@ -130,7 +136,7 @@ def _compile(tools: Tools, made: Path, bench: Path, machine: Machine, traces: bo
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(unit, range(len(units))))
-    run(["-pthread", *objects, "-o", "simulation"])
+    run(["-pthread", *objects, "-o", "simulation", *["-lz"] * (waves == "fst")])
 
 
 def _units(files: list[Path], level: str) -> list[tuple[str, list[Path]]]:

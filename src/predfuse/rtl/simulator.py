@@ -56,7 +56,7 @@ class Simulator:
     Args:
         machine: Its sizes.
         folder: Where its sources are.
-        traces: Whether it can write waveforms.
+        waves: Form of the waveforms it can write: vcd, fst, or nothing.
         arguments: Plus arguments of every run, for sources that ask for them.
 
     Raises:
@@ -65,11 +65,11 @@ class Simulator:
     """
 
     def __init__(
-        self, machine: Machine, folder: Path = SOURCES, traces: bool = False, arguments: Sequence[str] = ()
+        self, machine: Machine, folder: Path = SOURCES, waves: str = "", arguments: Sequence[str] = ()
     ) -> None:
         self.machine = machine
         self.arguments = tuple(arguments)
-        self._program = build(machine, folder, traces)
+        self._program = build(machine, folder, waves)
 
     def run(self, operations: Sequence[Word | Run], waves: Path | None = None) -> list[Measured]:
         """Everything in order, from reset on; one result for every :class:`Run`.

@@ -7,7 +7,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from predfuse.errors import PredfuseError
@@ -192,8 +192,3 @@ def _cache() -> Path:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0\0".join(parts).encode()).hexdigest()[:32]
-
-
-def as_figures(component: Component) -> dict[str, object]:
-    """A component as plain values."""
-    return asdict(component)

@@ -89,5 +89,5 @@ class Netlist:
 
     def box(self, name: str) -> str:
         """The ports of a module."""
-        ports = re.findall(r"^  wire .*(?:input|output) \d+ \S+$", self.texts[name], re.M)
+        ports = re.findall(r"^  wire .*(?:input|output) \d+ (?:signed )?\S+$", self.texts[name], re.M)
         return "\n".join(["attribute \\blackbox 1", f"module {name}", *ports, "end"]) + "\n"

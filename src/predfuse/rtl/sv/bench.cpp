@@ -12,15 +12,19 @@
 
 #include "Varchon.h"
 #include "verilated.h"
-#if VM_TRACE
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+typedef VerilatedFstC Waves;
+#elif VM_TRACE
 #include "verilated_vcd_c.h"
+typedef VerilatedVcdC Waves;
 #endif
 
 static const long LIMIT = 10000000;  // cycles of a run after which the machine is taken to hang
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: %s WORDS RESULTS [WAVES.vcd]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s WORDS RESULTS [WAVES]\n", argv[0]);
     return 2;
   }
   std::FILE* file = std::fopen(argv[1], "rb");
@@ -34,11 +38,11 @@ int main(int argc, char** argv) {
   Verilated::commandArgs(argc, argv);
   Varchon* top = new Varchon;
 #if VM_TRACE
-  VerilatedVcdC* waves = nullptr;
+  Waves* waves = nullptr;
   uint64_t now = 0;
   if (argc > 3 && argv[3][0] != '+') {
     Verilated::traceEverOn(true);
-    waves = new VerilatedVcdC;
+    waves = new Waves;
     top->trace(waves, 99);
     waves->open(argv[3]);
   }

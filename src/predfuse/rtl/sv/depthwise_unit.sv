@@ -11,17 +11,20 @@ module depthwise_unit #(
     input present,
     output [TAPS:0] gates
 );
-  reg signed [SCORE-1:0] score, term;
-  integer k;
-  always @* begin
-    score = offset;
-    term = 0;
-    for (k = 0; k < TAPS; k = k + 1)
-      if (weights[3*k+:2] != 0) begin
-        term = SCORE'(hidden[4*k+:4]) << (weights[3*k+:2] - 2'd1);
-        score = weights[3*k+2] ? score - term : score + term;
-      end
-  end
+  wire [5*TAPS-1:0] values;
+  wire signed [SCORE-1:0] sum;
+  wire signed [SCORE-1:0] score = offset + sum;
+  genvar k;
+  generate
+    for (k = 0; k < TAPS; k = k + 1) begin : g_value
+      assign values[5*k+:5] = {1'b0, hidden[4*k+:4]};
+    end
+  endgenerate
+  weighted_sum #(TAPS, SCORE) u_sum (
+      .values(values),
+      .weights(weights),
+      .sum(sum)
+  );
   wire mask2 = present & ((score > 0) | ~gated);
   assign gates = {mask2, mask1 & {TAPS{mask2}}};
 endmodule

@@ -29,18 +29,21 @@ module expand_unit #(
   wire [3:0] clamped = moved_x < 16'(input_min) ? input_min : moved_x > 16'(input_max) ? input_max : moved_x[3:0];
   always @(posedge clk) if (load) x[4*load_at+:4] <= clamped;
   wire [4*INPUTS-1:0] now = x[4*INPUTS*round+:4*INPUTS];
-  reg signed [SCORE-1:0] score, so_far;
-  reg signed [SCORE-1:0] term;
-  integer i;
-  always @* begin
-    score = round == 0 ? offset : so_far;
-    term = 0;
-    for (i = 0; i < INPUTS; i = i + 1)
-      if (weights[3*i+:2] != 0) begin
-        term = SCORE'($signed(now[4*i+:4])) <<< (weights[3*i+:2] - 2'd1);
-        score = weights[3*i+2] ? score - term : score + term;
-      end
-  end
+  wire [5*INPUTS-1:0] values;
+  wire signed [SCORE-1:0] sum;
+  reg signed [SCORE-1:0] so_far;
+  wire signed [SCORE-1:0] score = (round == 0 ? offset : so_far) + sum;
+  genvar i;
+  generate
+    for (i = 0; i < INPUTS; i = i + 1) begin : g_value
+      assign values[5*i+:5] = {now[4*i+3], now[4*i+:4]};
+    end
+  endgenerate
+  weighted_sum #(INPUTS, SCORE) u_sum (
+      .values(values),
+      .weights(weights),
+      .sum(sum)
+  );
   always @(posedge clk) if (step) so_far <= score;
   wire signed [SCORE-1:0] moved = score >>> shift;
   assign mask = present & ((score > 0) | ~gated);
