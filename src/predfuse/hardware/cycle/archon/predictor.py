@@ -194,22 +194,22 @@ def tile_parts(work: BlockWork, tile: Tile, side: int, held: int) -> list[Part]:
 
     if max(reach(rows), reach(columns)) <= side and tile.input_pixels <= held:
         return [Part(0, 0, rows, columns, tile.input_rows.size, tile.input_columns.size)]
-    fitting = [
-        (down * across, down, across)
-        for down in range(1, rows + 1)
-        for across in range(1, columns + 1)
-        for high, wide in [(reach(_ceil(rows, down)), reach(_ceil(columns, across)))]
-        if max(high, wide) <= side and high * wide <= held
-    ]
+    fitting: list[list[Part]] = []
+    for down in range(1, rows + 1):
+        for across in range(1, columns + 1):
+            if reach(_ceil(rows, down)) <= side and reach(_ceil(columns, across)) <= side:
+                parts = [
+                    Part(row, column, end - row, last - column, reach(end - row), reach(last - column))
+                    for row, end in _shares(rows, down)
+                    for column, last in _shares(columns, across)
+                ]
+                if max(part.input_rows * part.input_columns for part in parts) <= held:
+                    fitting.append(parts)
     if not fitting:
         what = f"hold {held} pixels of layer {work.name}, one output pixel needs {work.taps}"
         raise InputError("design.structures: predictor and hidden plane", what, "enlarge them")
-    _, down, across = min(fitting)
-    return [
-        Part(row, column, end - row, last - column, reach(end - row), reach(last - column))
-        for row, end in _shares(rows, down)
-        for column, last in _shares(columns, across)
-    ]
+    # Of as many, those of the fewest rows: a row begins anywhere in a word of the buffer.
+    return min(fitting, key=lambda parts: (len(parts), [(part.input_rows, part.input_columns) for part in parts]))
 
 
 def _shares(total: int, parts: int) -> list[tuple[int, int]]:
