@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from predfuse.data import cifar
-from predfuse.data.sources import KnownFile
+from predfuse.data.checksums import KnownFile
 
 PER_BATCH = 3
 

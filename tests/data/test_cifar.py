@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from predfuse.data import catalogue, cifar, load
-from predfuse.data.sources import KnownFile
+from predfuse.data.checksums import KnownFile
 from predfuse.errors import InputError
 
 from .conftest import TinyCifar, pack

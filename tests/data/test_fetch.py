@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from predfuse.data import cifar, fetch
-from predfuse.data.sources import KnownFile
+from predfuse.data.checksums import KnownFile
 from predfuse.errors import InputError, PredfuseError
 
 from .conftest import TinyCifar, pack
@@ -165,7 +165,7 @@ def test_debian_package_is_unpacked_without_installing(
     import numpy as np
 
     from predfuse.data import CATALOGUE, fashion_mnist
-    from predfuse.data.sources import KnownFile
+    from predfuse.data.checksums import KnownFile
 
     from .test_fashion_mnist import idx
 

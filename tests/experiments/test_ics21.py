@@ -12,8 +12,8 @@ import pytest
 
 from predfuse.experiments.ics21 import NETWORKS, Reproduction, reproduce
 from predfuse.experiments.published_figures import published
+from predfuse.hardware.closed_form.eyeriss import nonzeros_per_tile
 from predfuse.hardware.closed_form.mapping import best_mapping
-from predfuse.hardware.closed_form.sparse import nonzeros_per_tile
 from predfuse.hardware.pruning import prune_blocks
 from predfuse.hardware.spec import EyerissSpec, load_spec
 from predfuse.hardware.workload import workload

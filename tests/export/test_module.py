@@ -71,7 +71,8 @@ def test_blocks_too_large_for_the_fused_form_stay_predicted(monkeypatch: pytest.
     (left,) = reasons
     assert reasons[left].endswith(f"more than {sum(counts[:-1]):,} with the {sum(counts[:-1]):,} of smaller blocks")
     module = to_module(network, "fused")
-    forms = {name: type(module.nodes[module.names.index(name)]).__name__ for name in (block.name for block in blocks)}
+    made = dict(zip((node.name for node in network.nodes), module.layers, strict=True))
+    forms = {block.name: type(made[block.name]).__name__ for block in blocks}
     assert {name for name, form in forms.items() if form == "PredictedBlock"} == {left}
     assert set(forms.values()) == {"PredictedBlock", "FusedBlock"}
     assert export_network(network, tmp_path / "mixed.onnx", "fused").output_error < 1e-5

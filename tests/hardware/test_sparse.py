@@ -10,9 +10,8 @@ from hardware.operations import operation, operations
 from hypothesis import assume, given
 
 from predfuse.errors import InputError
-from predfuse.hardware.closed_form.dense import dense_stage
+from predfuse.hardware.closed_form.eyeriss import array_stage, nonzeros_per_tile
 from predfuse.hardware.closed_form.mapping import Mapping, best_mapping
-from predfuse.hardware.closed_form.sparse import nonzeros_per_tile, sparse_stage
 from predfuse.hardware.spec import EyerissSpec, load_spec
 from predfuse.hardware.workload import Operation
 
@@ -58,12 +57,12 @@ def test_every_weight_is_counted_in_the_pe_that_holds_it(op: Operation) -> None:
 @given(operations(with_weights=True))
 def test_skipping_zeros_never_costs_more_and_nothing_is_skipped_without_zeros(op: Operation) -> None:
     assume(op.taps <= 15)
-    sparse, dense = sparse_stage(op, spec()), dense_stage(op, spec())
+    sparse, dense = array_stage(op, spec()), array_stage(op, spec().model_copy(update={"kind": "dense"}))
     assert sparse.total_cycles <= dense.total_cycles
     assert sparse.total_energy_uj <= dense.total_energy_uj * (1 + 1e-12)
     assert op.weight is not None
     assert sparse.actions.multiplications == np.count_nonzero(op.weight) * op.out_pixels
-    full = sparse_stage(replace(op, weight=np.ones(np.shape(op.weight))), spec())
+    full = array_stage(replace(op, weight=np.ones(np.shape(op.weight))), spec())
     assert full.total_cycles == dense.total_cycles
     assert full.total_energy_uj == pytest.approx(dense.total_energy_uj)
 
@@ -75,18 +74,18 @@ def test_a_pass_lasts_as_long_as_its_slowest_pe() -> None:
     uneven, even = np.zeros((8, 8, 1, 1)), np.zeros((8, 8, 1, 1))
     uneven[:, 3] = 1.0  # eight weights, all in one PE row
     even[3, :] = 1.0  # eight weights, one in every PE row
-    assert sparse_stage(replace(op, weight=uneven), spec()).total_cycles == 8 * mapping.pixel_passes
-    assert sparse_stage(replace(op, weight=even), spec()).total_cycles == mapping.pixel_passes
+    assert array_stage(replace(op, weight=uneven), spec()).total_cycles == 8 * mapping.pixel_passes
+    assert array_stage(replace(op, weight=even), spec()).total_cycles == mapping.pixel_passes
 
 
 def test_a_layer_without_weights_takes_no_time() -> None:
-    result = sparse_stage(operation(8, 8, size=8, density=0.0), spec())
+    result = array_stage(operation(8, 8, size=8, density=0.0), spec())
     assert result.total_cycles == 0 and result.utilisation == 0.0 and result.actions.multiplications == 0
 
 
 def test_compressed_weights_travel_with_their_index_unless_that_takes_more_bits() -> None:
     dense, half = operation(64, 64, size=8, density=1.0), operation(64, 64, size=8, density=0.5)
-    full, fewer = sparse_stage(dense, spec()), sparse_stage(half, spec())
+    full, fewer = array_stage(dense, spec()), array_stage(half, spec())
     saved = full.actions.dram_read_bits - fewer.actions.dram_read_bits
     assert half.weight is not None
     assert saved == pytest.approx(half.weights * 16 - np.count_nonzero(half.weight) * 26)
@@ -94,4 +93,4 @@ def test_compressed_weights_travel_with_their_index_unless_that_takes_more_bits(
 
 def test_weights_must_be_known() -> None:
     with pytest.raises(InputError, match="has no weights"):
-        sparse_stage(operation(8, 8), spec())
+        array_stage(operation(8, 8), spec())

@@ -18,7 +18,7 @@ from torch.nn import Conv2d
 from predfuse import models
 from predfuse.errors import PredfuseError
 from predfuse.graph.nodes import Activation
-from predfuse.models.layers import BlockKernel, BottleneckUnit, ConvUnit, fold_norms
+from predfuse.models.layers import BlockKernel, BottleneckUnit, ConvUnit
 from predfuse.predictor.initialise import initial_predictor
 from predfuse.predictor.layerwise import block_loss
 from predfuse.training.fast import choose, native
@@ -27,6 +27,7 @@ from predfuse.training.fast.choose import use_kernels
 from predfuse.training.fast.cpu_block import ChannelwiseBlock
 from predfuse.training.fast.gpu_block import ChannelMajor, fits
 from predfuse.training.fast.native import block_loops
+from predfuse.training.losses import fold_norms
 from predfuse.training.pruning import INNER_NORMS
 
 Norms = Literal["batch", "scale", "partial"]

@@ -23,7 +23,7 @@ from predfuse.files import as_csv
 from predfuse.graph.nodes import Bottleneck, Conv
 from predfuse.models import build, to_network
 from predfuse.report.ablation import markdown as ablation_table
-from predfuse.report.zoo import ABLATIONS, BEGIN, END, markdown, with_table
+from predfuse.report.zoo import ABLATIONS, ZOO, markdown, with_table
 from predfuse.training.checkpoint import read_tensors, write_tensors
 from predfuse.training.config import load_config, stored_config
 from predfuse.training.runs import load_run
@@ -311,7 +311,7 @@ def test_commands(tmp_path: Path) -> None:
     assert "checkpoints are the ones" in runner.invoke(app, ["zoo", "check"]).output
     assert runner.invoke(app, ["zoo", "table"]).output == markdown(zoo.summaries(zoo.stages()))
     page = tmp_path / "page.md"
-    page.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
+    page.write_text(f"above\n{ZOO[0]}\nold\n{ZOO[1]}\nbelow\n")
     assert runner.invoke(app, ["zoo", "table", "--write", str(page)]).exit_code == 0
     text = page.read_text()
     assert text.startswith("above\n") and text.endswith("below\n") and "old" not in text and "92.34%" in text

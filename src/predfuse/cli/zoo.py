@@ -17,7 +17,7 @@ from predfuse.experiments.training_cost import training_cost
 from predfuse.files import write_text_atomically
 from predfuse.report.ablation import markdown as ablation_markdown
 from predfuse.report.terminal import Part, console
-from predfuse.report.zoo import ABLATIONS, cost_table, errors_table, markdown, run_table, summary_table, with_table
+from predfuse.report.zoo import ABLATIONS, ZOO, cost_table, errors_table, markdown, run_table, summary_table, with_table
 from predfuse.zoo.errors import run_errors
 
 commands = typer.Typer()
@@ -53,11 +53,7 @@ def table(
     ] = None,
 ) -> None:
     """The accuracies as docs/explanation/zoo.md shows them, in Markdown."""
-    text = markdown(zoo.summaries(zoo.stages()))
-    if write is None:
-        typer.echo(text, nl=False)
-        return
-    write_text_atomically(write, with_table(write, text))
+    _show(write, markdown(zoo.summaries(zoo.stages())))
 
 
 @commands.command("ablations")
@@ -68,11 +64,15 @@ def ablations(
     ] = None,
 ) -> None:
     """What each choice of a small CIFAR-10 FusioNet-S costs and saves, in Markdown."""
-    text = ablation_markdown(read_rows(zoo.root() / zoo.ABLATION_RESULTS))
-    if write is None:
+    _show(write, ablation_markdown(read_rows(zoo.root() / zoo.ABLATION_RESULTS)), ABLATIONS)
+
+
+def _show(page: Path | None, text: str, markers: tuple[str, str] = ZOO) -> None:
+    """Put a table between the markers of a Markdown page, or show it."""
+    if page is None:
         typer.echo(text, nl=False)
-        return
-    write_text_atomically(write, with_table(write, text, ABLATIONS))
+    else:
+        write_text_atomically(page, with_table(page, text, markers))
 
 
 @commands.command("errors")

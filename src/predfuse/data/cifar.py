@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from predfuse.data.dataset import Images, Labels, Source, Split
-from predfuse.data.sources import AGAIN, KnownFile, read_file, read_members
+from predfuse.data.checksums import AGAIN, KnownFile, read_file, read_members
 from predfuse.errors import InputError
 from predfuse.readers.boundary import reading
 from predfuse.readers.documents import parse_json

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from predfuse.data.dataset import Images, Labels, Source, Split
-from predfuse.data.sources import AGAIN, LARGEST_BYTES, KnownFile, read_file
+from predfuse.data.checksums import AGAIN, LARGEST_BYTES, KnownFile, read_file
 from predfuse.errors import InputError
 from predfuse.readers.archives import read_gzip
 from predfuse.readers.boundary import reading
@@ -113,17 +113,3 @@ def read_shipped(folder: Path | None = None) -> tuple[Images, Labels]:
     rows = sheet.shape[1] // _SIZE
     tiles = sheet.reshape(rows, _SIZE, _TILES_PER_ROW, _SIZE).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(tiles.reshape(-1, 1, _SIZE, _SIZE)[: len(labels)]), labels
-
-
-def contact_sheet(images: Images) -> Images:
-    """Tile ``[N, 1, 28, 28]`` images into one ``[H, W]`` picture, 40 to a row, as the shipped subset is stored."""
-    rows = -(-len(images) // _TILES_PER_ROW)
-    sheet = np.zeros((rows * _TILES_PER_ROW, _SIZE, _SIZE), np.uint8)
-    sheet[: len(images)] = images[:, 0]
-    tiles = sheet.reshape(rows, _TILES_PER_ROW, _SIZE, _SIZE).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(tiles.reshape(rows * _SIZE, _TILES_PER_ROW * _SIZE))
-
-
-def subset_positions(labels: Labels, per_class: int = 100) -> list[int]:
-    """Positions of the first ``per_class`` images of every class, in ascending order."""
-    return sorted(int(i) for label in range(len(CLASSES)) for i in np.flatnonzero(labels == label)[:per_class])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from predfuse.errors import PredfuseError
 from predfuse.exporters.arrays import Form, Precision
@@ -161,24 +161,29 @@ def _output_errors(scores: Array, wanted: Tensor) -> list[float]:
 
 def _decided_masks(module: NetworkModule, compared: list[Tensor]) -> Masks:
     """The masks by block, out of the results of a file's comparisons: only predictors compare, twice a block."""
-    gated = [name for name, layer in zip(module.names, module.nodes, strict=True) if isinstance(layer, GatedBlock)]
+    gated = [
+        node.name
+        for node, layer in zip(module.graph.nodes, module.layers, strict=True)
+        if isinstance(layer, GatedBlock)
+    ]
     return {name: (first, second) for name, first, second in zip(gated, compared[::2], compared[1::2], strict=True)}
 
 
 def _forward(module: NetworkModule, images: Array, given: Masks | None = None) -> tuple[Tensor, Masks]:
     """Output of the module for float32 images, under its own masks or given ones, and its own masks."""
-    values = {INPUT: torch.from_numpy(images).double()}
     masks: Masks = {}
+    names = dict(zip(module.layers, (node.name for node in module.graph.nodes), strict=True))
+
+    def call(layer: nn.Module, *inputs: Tensor) -> Tensor:
+        if isinstance(layer, GatedBlock):
+            name = names[layer]
+            masks[name] = layer.gates(inputs[0])
+            return layer.gated(inputs[0], *(given or masks)[name])
+        result: Tensor = layer(*inputs)
+        return result
+
     with torch.no_grad():
-        for name, sources, layer in zip(module.names, module.sources, module.nodes, strict=True):
-            inputs = [values[source] for source in sources]
-            if isinstance(layer, GatedBlock):
-                masks[name] = layer.gates(inputs[0])
-                values[name] = layer.gated(inputs[0], *(given or masks)[name])
-            else:
-                values[name] = layer(*inputs)
-    output = values[module.names[-1]]
-    return output.flatten(1) if module.flat else output, masks
+        return module.run(torch.from_numpy(images).double(), call), masks
 
 
 def _changed_gates(decided: Masks, wanted: Masks, images: int) -> Array:
@@ -195,10 +200,10 @@ def _layer_errors(module: NetworkModule, values: dict[str, Array]) -> dict[str, 
     errors: dict[str, float] = {}
     tensors = {name: torch.from_numpy(value).double() for name, value in values.items()}
     with torch.no_grad():
-        for name, sources, layer in zip(module.names, module.sources, module.nodes, strict=True):
-            wanted = layer(*(tensors[source] for source in sources)).numpy()
-            largest = max(float(np.abs(values[source]).max()) for source in sources)
-            errors[name] = relative_error(values[name].reshape(wanted.shape), wanted, largest)
+        for node, layer in zip(module.graph.nodes, module.layers, strict=True):
+            wanted = layer(*(tensors[source] for source in node.inputs)).numpy()
+            largest = max(float(np.abs(values[source]).max()) for source in node.inputs)
+            errors[node.name] = relative_error(values[node.name].reshape(wanted.shape), wanted, largest)
     return errors
 
 

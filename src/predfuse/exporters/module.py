@@ -7,7 +7,7 @@ buffers.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 import torch
@@ -24,21 +24,9 @@ from predfuse.exporters.arrays import (
     require_precision,
     unfused,
 )
-from predfuse.graph.nodes import (
-    INPUT,
-    Activation,
-    Add,
-    Array,
-    Bottleneck,
-    Concat,
-    Conv,
-    Linear,
-    Network,
-    Node,
-    Padding,
-    Pool,
-    Shuffle,
-)
+from predfuse.graph.nodes import Array, Bottleneck, Linear, Network, Node, Padding
+from predfuse.models.from_graph import GraphCnn, folded_layers
+from predfuse.models.layers import BottleneckUnit, shuffle_channels
 
 
 def to_module(network: Network, form: Form = "plain", precision: Precision = "float32") -> NetworkModule:
@@ -56,191 +44,55 @@ def to_module(network: Network, form: Form = "plain", precision: Precision = "fl
     """
     require_form(network, form)
     require_precision(precision)
-    return NetworkModule(network, form).to(_DTYPES[precision]).eval()
+    return NetworkModule(network, form, _DTYPES[precision]).eval()
 
 
 _DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 
 
-class NetworkModule(nn.Module):
-    """The graph of a network, node by node.
+class NetworkModule(GraphCnn):
+    """The graph of a network, layer by layer.
 
     Attributes:
-        names: Name of every node, in order.
-        nodes: The module of every node.
         form: The form it was made in.
     """
 
-    def __init__(self, network: Network, form: Form) -> None:
-        super().__init__()
-        self.form = form
-        self.names = [node.name for node in network.nodes]
-        self.sources = [node.inputs for node in network.nodes]
+    def __init__(self, network: Network, form: Form, dtype: torch.dtype) -> None:
+        layers = folded_layers(network, dtype)
         left = unfused(network) if form == "fused" else {}
-        self.nodes = nn.ModuleList(node_module(node, form, left) for node in network.nodes)
-        self.flat = isinstance(network.nodes[-1], Linear)
+        pairs = zip(network.nodes, layers, strict=True)
+        forms = (_in_form(node, layer, form, left).to(dtype) for node, layer in pairs)
+        super().__init__(network.name, network, forms)
+        self.form = form
+        self._output = network.shapes()[network.output]
+        self._flat = isinstance(network.nodes[-1], Linear)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores of normalised images ``[N, C, H, W]``."""
+        """Scores of normalised images ``[N, C, H, W]``, in the type of the images."""
+        return self.run(x, lambda layer, *inputs: layer(*inputs))
+
+    def run(self, x: Tensor, call: Callable[..., Tensor]) -> Tensor:
+        """As :meth:`forward`, every layer's output being what ``call`` gives for it and its inputs."""
         weights = (tensor for tensors in (self.parameters(), self.buffers()) for tensor in tensors)
-        values = {INPUT: x.to(next(weights, x).dtype)}
-        for name, sources, module in zip(self.names, self.sources, self.nodes, strict=True):
-            values[name] = module(*(values[source] for source in sources))
-        output = values[self.names[-1]].to(x.dtype)
-        return output.flatten(1) if self.flat else output
+        y = self.through(x.to(next(weights, x).dtype), call).to(x.dtype)
+        return y if self._flat else y.unflatten(1, self._output)
 
 
-def node_module(node: Node, form: Form, left: Collection[str] = ()) -> nn.Module:
-    """What a node computes, as a module of its inputs; blocks ``left`` out of the fused form take the predicted one."""
-    if isinstance(node, Conv):
-        return _Conv(node)
-    if isinstance(node, Bottleneck):
-        return _BLOCKS[block_form(node, form, left)](node)
-    if isinstance(node, Pool):
-        return _Pool(node)
-    if isinstance(node, Linear):
-        return _Linear(node)
-    if isinstance(node, Add):
-        return _Add(node)
-    if isinstance(node, Concat):
-        return _Concat()
-    assert isinstance(node, Shuffle)
-    return _Shuffle(node.groups)
+def _in_form(node: Node, layer: nn.Module, form: Form, left: Collection[str]) -> nn.Module:
+    """The layer of a node, or what stands for a block in its form (see :func:`block_form`)."""
+    chosen = block_form(node, form, left) if isinstance(node, Bottleneck) else "plain"
+    if not isinstance(node, Bottleneck) or not isinstance(layer, BottleneckUnit) or chosen == "plain":
+        return layer
+    return FusedBlock(node) if chosen == "fused" else PredictedBlock(node, layer)
 
 
 def _tensor(array: Array) -> Tensor:
     return torch.from_numpy(np.array(array, np.float64))
 
 
-def _parameter(array: Array) -> nn.Parameter:
-    return nn.Parameter(_tensor(array))
-
-
-def _pad(x: Tensor, padding: Padding, value: float = 0.0) -> Tensor:
+def _pad(x: Tensor, padding: Padding) -> Tensor:
     top, bottom, left, right = padding
-    return F.pad(x, (left, right, top, bottom), value=value) if any(padding) else x
-
-
-def _activate(x: Tensor, activation: Activation) -> Tensor:
-    if activation == "relu":
-        return F.relu(x)
-    return F.relu6(x) if activation == "relu6" else x
-
-
-def _shuffle(x: Tensor, groups: int) -> Tensor:
-    return F.channel_shuffle(x, groups) if groups > 1 else x
-
-
-class _Conv(nn.Module):
-    def __init__(self, node: Conv) -> None:
-        super().__init__()
-        self.weight, self.bias = _parameter(node.weight), _parameter(node.bias)
-        self.stride, self.padding, self.dilation, self.groups = node.stride, node.padding, node.dilation, node.groups
-        self.activation = node.activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        padded = _pad(x, self.padding)
-        y = F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-        return _activate(y, self.activation)
-
-
-class _Pool(nn.Module):
-    def __init__(self, node: Pool) -> None:
-        super().__init__()
-        self.node = node
-
-    def forward(self, x: Tensor) -> Tensor:
-        node = self.node
-        if node.kernel == 0:
-            return x.mean((2, 3), keepdim=True) if node.kind == "average" else x.amax((2, 3), keepdim=True)
-        if node.kind == "max":
-            return F.max_pool2d(_pad(x, node.padding, -torch.inf), node.kernel, node.stride)
-        y = F.avg_pool2d(_pad(x, node.padding), node.kernel, node.stride)
-        if node.count_padding or not any(node.padding):
-            return y
-        inside = _pad(torch.ones_like(x[:1, :1]), node.padding)
-        return y / F.avg_pool2d(inside, node.kernel, node.stride)
-
-
-class _Linear(nn.Module):
-    def __init__(self, node: Linear) -> None:
-        super().__init__()
-        self.weight, self.bias = _parameter(node.weight), _parameter(node.bias)
-        self.activation = node.activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _activate(F.linear(x.flatten(1), self.weight, self.bias), self.activation)[:, :, None, None]
-
-
-class _Add(nn.Module):
-    def __init__(self, node: Add) -> None:
-        super().__init__()
-        self.activation = node.activation
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        total = inputs[0]
-        for x in inputs[1:]:
-            total = total + x
-        return _activate(total, self.activation)
-
-
-class _Concat(nn.Module):
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return torch.cat(inputs, 1)
-
-
-class _Shuffle(nn.Module):
-    def __init__(self, groups: int) -> None:
-        super().__init__()
-        self.groups = groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _shuffle(x, self.groups)
-
-
-class _Block(nn.Module):
-    """What the three forms of a block share: its geometry, shuffle and residual."""
-
-    def __init__(self, block: Bottleneck) -> None:
-        super().__init__()
-        self.stride, self.padding, self.groups = block.stride, block.padding, block.groups
-        self.shuffle_groups, self.residual = block.shuffle_groups, block.residual
-
-    def finish(self, y: Tensor, x: Tensor) -> Tensor:
-        y = _shuffle(y, self.shuffle_groups)
-        return y + x if self.residual else y
-
-    def windows(self, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Depthwise convolution of ``[N, M, H, W]``."""
-        return F.conv2d(_pad(h, self.padding), weight, bias, self.stride, groups=len(weight))
-
-
-class PlainBlock(_Block):
-    """A bottleneck with its activation functions."""
-
-    def __init__(self, block: Bottleneck) -> None:
-        super().__init__(block)
-        self.expand_weight = _parameter(block.expand_weight[:, :, None, None])
-        self.expand_bias = _parameter(block.expand_bias)
-        self.depthwise_weight = _parameter(block.depthwise_weight[:, None])
-        self.depthwise_bias = _parameter(block.depthwise_bias)
-        self.project_weight = _parameter(block.project_weight[:, :, None, None])
-        self.project_bias = _parameter(block.project_bias)
-        self.expand_activation, self.depthwise_activation = block.expand_activation, block.depthwise_activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.project(self.pre_activations(x)[1], x)
-
-    def pre_activations(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the two activations see, ``a [N, M, H, W]`` and ``d [N, M, P, Q]``, under the true masks."""
-        a = F.conv2d(x, self.expand_weight, self.expand_bias, groups=self.groups)
-        h = _activate(a, self.expand_activation)
-        return a, self.windows(h, self.depthwise_weight, self.depthwise_bias)
-
-    def project(self, d: Tensor, x: Tensor) -> Tensor:
-        """The block's output from its second pre-activation and its input."""
-        u = _activate(d, self.depthwise_activation)
-        return self.finish(F.conv2d(u, self.project_weight, self.project_bias, groups=self.groups), x)
+    return F.pad(x, (left, right, top, bottom)) if any(padding) else x
 
 
 class _Gates(nn.Module):
@@ -271,10 +123,12 @@ class _Gates(nn.Module):
         return z1 > self.thresholds[0], z2 > self.thresholds[1]
 
 
-class GatedBlock(_Block):
+class GatedBlock(nn.Module):
     """What the two predicted forms share: masks decided by a predictor take the place of activations."""
 
-    gates: _Gates
+    def __init__(self, block: Bottleneck) -> None:
+        super().__init__()
+        self.gates = _Gates(block)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.gated(x, *self.gates(x))
@@ -284,19 +138,15 @@ class GatedBlock(_Block):
         raise NotImplementedError
 
 
-class PredictedBlock(GatedBlock, PlainBlock):
+class PredictedBlock(GatedBlock):
     """A bottleneck whose only nonlinearity are its predictor's masks."""
 
-    def __init__(self, block: Bottleneck) -> None:
+    def __init__(self, block: Bottleneck, unit: BottleneckUnit) -> None:
         super().__init__(block)
-        self.gates = _Gates(block)
+        self.unit = unit
 
     def gated(self, x: Tensor, mask1: Tensor, mask2: Tensor) -> Tensor:
-        a = F.conv2d(x, self.expand_weight, self.expand_bias, groups=self.groups)
-        h = torch.where(mask1, a, torch.zeros_like(a))
-        d = self.windows(h, self.depthwise_weight, self.depthwise_bias)
-        u = torch.where(mask2, d, torch.zeros_like(d))
-        return self.finish(F.conv2d(u, self.project_weight, self.project_bias, groups=self.groups), x)
+        return self.unit.under_masks(x, mask1, mask2)
 
 
 class FusedBlock(GatedBlock):
@@ -312,8 +162,8 @@ class FusedBlock(GatedBlock):
 
     def __init__(self, block: Bottleneck) -> None:
         super().__init__(block)
-        self.gates = _Gates(block)
-        self.kernel = block.kernel
+        self.kernel, self.stride, self.padding, self.groups = block.kernel, block.stride, block.padding, block.groups
+        self.shuffle_groups, self.residual = block.shuffle_groups, block.residual
         arrays = fused_arrays(block, np.float64)
         for name in ("taps", "constant", "bias"):
             self.register_buffer(name, _tensor(getattr(arrays, name)))
@@ -334,11 +184,9 @@ class FusedBlock(GatedBlock):
             sums = F.conv2d(survivors, self.taps[tap], groups=self.groups)
             sums = torch.unflatten(sums, 1, (self.groups, -1, image.shape[2]))
             y = y + (sums * image[:, :, None, :, window[0], window[1]]).sum(3)
-        return self.finish(y.flatten(1, 2), x)
+        y = shuffle_channels(y.flatten(1, 2), self.shuffle_groups)
+        return y + x if self.residual else y
 
     def _grouped(self, x: Tensor) -> Tensor:
         """``[N, C, H, W] -> [N, groups, C/groups, H, W]``."""
         return torch.unflatten(x, 1, (self.groups, -1))
-
-
-_BLOCKS: dict[Form, type[_Block]] = {"plain": PlainBlock, "predicted": PredictedBlock, "fused": FusedBlock}

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Activation, Node, Shape
+from predfuse.graph.nodes import Activation, Node, Padding, Shape
 
 if TYPE_CHECKING:  # a predictor is put into a block from outside
     from predfuse.predictor.trainable import TrainablePredictor
@@ -140,6 +139,29 @@ class PartialNorm(nn.Module):
         self.bias.mul_(mask)
 
 
+class PaddedConv2d(nn.Conv2d):
+    """A convolution without bias that pads its sides ``(top, bottom, left, right)`` unequally."""
+
+    def __init__(
+        self, into: int, out: int, kernel: tuple[int, int], stride: int, sides: Padding, dilation: int, groups: int
+    ) -> None:
+        super().__init__(into, out, kernel, stride, 0, dilation, groups, bias=False)
+        self.sides = sides
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, bottom, left, right = self.sides
+        return super().forward(nn.functional.pad(x, (left, right, top, bottom)))
+
+
+def padding_of(conv: nn.Conv2d) -> Padding:
+    """``(top, bottom, left, right)`` pixels a convolution adds to its input."""
+    if isinstance(conv, PaddedConv2d):
+        return conv.sides
+    assert not isinstance(conv.padding, str)
+    rows, columns = conv.padding
+    return (rows, rows, columns, columns)
+
+
 Norm = nn.BatchNorm2d | ScaleNorm | PartialNorm
 """What may follow a convolution inside a block."""
 
@@ -241,12 +263,18 @@ class BottleneckUnit(nn.Module):
             if self.depthwise_activation != "linear":
                 hidden = predictor.gate(hidden, depthwise_score, predictor.depthwise_width)
             return hidden
-        expand_mask, depthwise_mask = predictor.masks(x)
-        hidden = self.expand_norm(self.expand(x))
+        return self._masked(x, *predictor.masks(x))
+
+    def _masked(self, x: Tensor, expand_mask: Tensor, depthwise_mask: Tensor) -> Tensor:
+        hidden: Tensor = self.expand_norm(self.expand(x))
         if self.expand_activation != "linear":
             hidden = hidden.mul_(expand_mask)
         hidden = self.depthwise_norm(self.depthwise(hidden))
         return hidden if self.depthwise_activation == "linear" else hidden.mul_(depthwise_mask)
+
+    def under_masks(self, x: Tensor, expand_mask: Tensor, depthwise_mask: Tensor) -> Tensor:
+        """The block's output under given masks, ``[N, M, H, W]`` and ``[N, M, P, Q]``; linear activations have none."""
+        return self._finished(x, self.project(self._masked(x, expand_mask, depthwise_mask)))
 
     def pre_activations(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the two activations see, ``a`` and ``d``, each ``[N, M, H, W]``, under the true masks."""
@@ -335,21 +363,6 @@ class Cnn(nn.Module):
         for name, layer in self.layers.named_children():
             if isinstance(layer, BottleneckUnit):
                 yield name, layer
-
-
-@torch.no_grad()
-def fold_norms(model: Cnn) -> None:
-    """Fold the norms of a model in evaluation mode, in place, into the convolutions before them."""
-    for layer in model.layers:
-        names: tuple[str, ...] = ()
-        if isinstance(layer, ConvUnit):
-            names = ("conv",)
-        elif isinstance(layer, BottleneckUnit):
-            names = ("expand", "depthwise", "project")
-        for name in names:
-            norm = "norm" if name == "conv" else f"{name}_norm"
-            setattr(layer, name, fuse_conv_bn_eval(getattr(layer, name), getattr(layer, norm)))
-            setattr(layer, norm, nn.Identity())
 
 
 def require_divisible(groups: int, *channels: int) -> None:

@@ -11,8 +11,8 @@ from torch import nn
 
 from predfuse.errors import InputError
 from predfuse.fusion.folding import fold_batch_norm
-from predfuse.graph.nodes import INPUT, Add, Bottleneck, Conv, Linear, Network, Node, Padding, Pool, Shuffle
-from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, Norm, ShuffleUnit
+from predfuse.graph.nodes import INPUT, Add, Bottleneck, Conv, Linear, Network, Node, Pool, Shuffle
+from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, Norm, ShuffleUnit, padding_of
 
 Array = npt.NDArray[Any]
 
@@ -35,11 +35,6 @@ def folded(conv: nn.Conv2d, norm: Norm) -> tuple[Array, Array]:
     )
 
 
-def _padding(conv: nn.Conv2d) -> Padding:
-    pad = int(conv.padding[0])
-    return (pad, pad, pad, pad)
-
-
 def _lower_conv(name: str, source: str, unit: ConvUnit) -> list[Node]:
     weight, bias = folded(unit.conv, unit.norm)
     conv = Conv(
@@ -48,7 +43,7 @@ def _lower_conv(name: str, source: str, unit: ConvUnit) -> list[Node]:
         weight=weight,
         bias=bias,
         stride=unit.conv.stride[0],
-        padding=_padding(unit.conv),
+        padding=padding_of(unit.conv),
         groups=unit.conv.groups,
         activation=unit.activation,
     )
@@ -72,7 +67,7 @@ def lower_bottleneck(name: str, source: str, unit: BottleneckUnit) -> Bottleneck
         project_weight=project[:, :, 0, 0],
         project_bias=project_bias,
         stride=unit.depthwise.stride[0],
-        padding=_padding(unit.depthwise),
+        padding=padding_of(unit.depthwise),
         groups=unit.groups,
         expand_activation=unit.expand_activation,
         depthwise_activation=unit.depthwise_activation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from predfuse.models.layers import BottleneckUnit, Cnn, Norm
+from predfuse.models.layers import BottleneckUnit, Cnn, Norm, padding_of
 from predfuse.predictor.format import PUBLISHED_FORMAT, PredictorFormat
 from predfuse.predictor.trainable import (
     TrainablePredictor,
@@ -108,8 +108,10 @@ def _least_error_step(magnitude: Tensor, largest: int) -> Tensor:
     return step
 
 
-def _slope(norm: Norm) -> Tensor:
-    """Factor ``[M, 1, 1, 1]`` the batch norm multiplies with, in evaluation."""
+def _slope(norm: Norm | nn.Identity) -> Tensor:
+    """Factor ``[M, 1, 1, 1]`` the batch norm multiplies with, in evaluation; 1 where it is folded already."""
+    if isinstance(norm, nn.Identity):
+        return torch.ones(())
     assert norm.running_var is not None
     return (norm.weight / (norm.running_var + norm.eps).sqrt()).view(-1, 1, 1, 1)
 
@@ -149,6 +151,7 @@ def empty_predictor(block: BottleneckUnit, format: PredictorFormat = PUBLISHED_F
         block.depthwise.stride[0],
         block.groups,
         format,
+        padding_of(block.depthwise),
     )
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from predfuse.errors import InputError
-from predfuse.exporters.module import NetworkModule, PlainBlock, to_module
-from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network, Shape
-from predfuse.predictor.format import PredictorFormat
-from predfuse.predictor.initialise import fit_predictor
+from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network, Node, Shape
+from predfuse.models.from_graph import folded_layers
+from predfuse.models.layers import BottleneckUnit
+from predfuse.predictor.initialise import initial_predictor
 from predfuse.predictor.layerwise import block_loss
 from predfuse.predictor.prepare import PrepareConfig, warn_too_large
 from predfuse.predictor.trainable import TrainablePredictor
@@ -60,20 +60,15 @@ def prepare_network(
     config = config or PrepareConfig()
     chosen = _chosen(network, config)
     warn_too_large(chosen)
-    module = to_module(network, "plain").requires_grad_(False)
-    predictors = {block.name: _empty(block, config.format) for block in chosen}
     shapes = network.shapes()
     generator = torch.Generator().manual_seed(seed)
-    for block, plain, x in _walk(module, chosen, _tensors(network, images)):
-        predictor = predictors[block.name]
+    replaced: dict[str, Node] = {}
+    for block, unit, x in _walk(network, chosen, _tensors(network, images)):
         values = _values(block, shapes[block.inputs[0]])
-        seen = x[: max(1, LARGEST_TENSOR // values)]
-        fit_predictor(predictor, plain.expand_weight, plain.depthwise_weight, seen, *plain.pre_activations(seen))
+        predictor = initial_predictor(unit, x[: max(1, LARGEST_TENSOR // values)], config.format)
         if steps:
-            _tune(predictor, plain, x, steps, learning_rate, _at_once(values, batch_size), generator, progress)
-    replaced = {
-        block.name: dataclasses.replace(block, predictor=predictors[block.name].to_integers()) for block in chosen
-    }
+            _tune(predictor, unit, x, steps, learning_rate, _at_once(values, batch_size), generator, progress)
+        replaced[block.name] = dataclasses.replace(block, predictor=predictor.to_integers())
     return dataclasses.replace(
         network.replace_nodes(**replaced), metadata={**network.metadata, "stage": "prepared", "layerwise_steps": steps}
     )
@@ -119,39 +114,32 @@ def _tensors(network: Network, images: Array) -> Tensor:
     return torch.from_numpy(images).float()
 
 
-def _empty(block: Bottleneck, format: PredictorFormat) -> TrainablePredictor:
-    return TrainablePredictor(
-        block.middle_channels, block.group_channels, block.kernel, block.stride, block.groups, format, block.padding
-    )
-
-
 def _walk(
-    module: NetworkModule, blocks: list[Bottleneck], images: Tensor
-) -> Iterator[tuple[Bottleneck, PlainBlock, Tensor]]:
-    """Every chosen block with its module and its input, while the network runs under the true masks, layer by layer."""
+    network: Network, blocks: list[Bottleneck], images: Tensor
+) -> Iterator[tuple[Bottleneck, BottleneckUnit, Tensor]]:
+    """Every chosen block with its layers and its input, while the network runs under the true masks, layer by layer."""
     wanted = {block.name: block for block in blocks}
     values = {INPUT: images}
-    pending = Counter(source for sources in module.sources for source in sources)
-    for name, sources, layer in zip(module.names, module.sources, module.nodes, strict=True):
-        inputs = [values[source] for source in sources]
-        if name in wanted:
-            assert isinstance(layer, PlainBlock)
-            yield wanted[name], layer, inputs[0]
-            wanted.pop(name)
+    pending = Counter(source for node in network.nodes for source in node.inputs)
+    for node, layer in zip(network.nodes, folded_layers(network), strict=True):
+        inputs = [values[source] for source in node.inputs]
+        if node.name in wanted:
+            assert isinstance(layer, BottleneckUnit)
+            yield wanted.pop(node.name), layer, inputs[0]
             if not wanted:
                 return
         with torch.no_grad():
             parts = zip(*(torch.split(x, AT_ONCE) for x in inputs), strict=True)
-            values[name] = torch.cat([layer(*part) for part in parts])
-        pending.subtract(sources)
-        for source in sources:
+            values[node.name] = torch.cat([layer(*part) for part in parts])
+        pending.subtract(node.inputs)
+        for source in node.inputs:
             if not pending[source]:
                 values.pop(source, None)  # nothing reads it any more
 
 
 def _tune(
     predictor: TrainablePredictor,
-    plain: PlainBlock,
+    unit: BottleneckUnit,
     images: Tensor,
     steps: int,
     learning_rate: float,
@@ -168,7 +156,7 @@ def _tune(
             order += torch.randperm(len(images), generator=generator).tolist()
         x, order = images[order[:batch_size]], order[batch_size:]
         with torch.no_grad():
-            targets = plain.pre_activations(x)
+            targets = unit.pre_activations(x)
         optimizer.zero_grad()
         loss = block_loss(predictor, x, *targets)
         loss.backward()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # would load torch for a list of files
     from predfuse.predictor.errors import BlockErrors
     from predfuse.predictor.format import PredictorFormat
 
-BEGIN, END = "<!-- zoo: made by predfuse zoo table --write -->", "<!-- zoo: end -->"
+ZOO = "<!-- zoo: made by predfuse zoo table --write -->", "<!-- zoo: end -->"
 ABLATIONS = "<!-- ablations: made by predfuse zoo ablations --write -->", "<!-- ablations: end -->"
 
 
@@ -111,7 +111,7 @@ def _accuracy(summary: Summary | None) -> str:
     return f"{summary.mean:.2%} ({summary.lowest:.2%} to {summary.highest:.2%})"
 
 
-def with_table(path: Path, text: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
+def with_table(path: Path, text: str, markers: tuple[str, str] = ZOO) -> str:
     """The contents of a Markdown file with what stands between the markers replaced.
 
     Raises:

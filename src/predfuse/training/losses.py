@@ -7,8 +7,9 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from predfuse.models.layers import BottleneckUnit, Cnn, fold_norms
+from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit
 from predfuse.predictor.errors import relative_error
 from predfuse.predictor.gates import evaluation
 from predfuse.predictor.layerwise import block_loss
@@ -118,3 +119,18 @@ def block_outputs(model: Cnn, images: Tensor) -> tuple[Tensor, list[Tensor]]:
 def feature_distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     """Mean over the blocks of the outputs' :func:`predfuse.predictor.errors.relative_error`."""
     return torch.stack([relative_error(x, target) for x, target in zip(found, wanted, strict=True)]).mean()
+
+
+@torch.no_grad()
+def fold_norms(model: Cnn) -> None:
+    """Fold the norms of a model in evaluation mode, in place, into the convolutions before them."""
+    for layer in model.layers:
+        names: tuple[str, ...] = ()
+        if isinstance(layer, ConvUnit):
+            names = ("conv",)
+        elif isinstance(layer, BottleneckUnit):
+            names = ("expand", "depthwise", "project")
+        for name in names:
+            norm = "norm" if name == "conv" else f"{name}_norm"
+            setattr(layer, name, fuse_conv_bn_eval(getattr(layer, name), getattr(layer, norm)))
+            setattr(layer, norm, nn.Identity())

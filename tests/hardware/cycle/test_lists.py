@@ -8,7 +8,7 @@ from strategies import BlockCase, bottlenecks
 
 from predfuse.fusion.weights import fuse
 from predfuse.hardware.block_work import bias_entries, block_work, list_entries
-from predfuse.hardware.cycle.archon.lists import broadcast_cycles, list_lengths
+from predfuse.hardware.cycle.archon.group_plan import broadcast_cycles, list_lengths
 
 
 @given(bottlenecks())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -130,10 +131,6 @@ def _scaled(view: View, scale: Tensor, shift: Tensor) -> tuple[Array, Array]:
     return _per_channel(view, scale), _per_channel(view, shift)
 
 
-def _difference(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _sum(lowering, node, arguments, sign=-1.0)
-
-
 def _reversed_difference(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
     swapped = {**arguments, "self": arguments["other"], "other": arguments["self"]}
     return _sum(lowering, node, swapped, sign=-1.0)
@@ -151,26 +148,14 @@ def _product(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], inv
     return affine(lowering, node, view, scale, shift, "scale")
 
 
-def _quotient(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _product(lowering, node, arguments, inverse=True)
-
-
 def _negative(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
     return _product(lowering, node, {"self": arguments["self"], "other": -1.0})
 
 
-def _activation(lowering: Lowering, node: GraphNode, argument: Any, activation: Activation) -> View:
-    view = lowering.feature_map(argument)
+def _activation(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], activation: Activation) -> View:
+    view = lowering.feature_map(arguments["self"])
     drafted = activation_node(lowering.name_of(node), view.source, activation)
     return lowering.draft(node, drafted, view.shape, "activation")
-
-
-def _relu(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _activation(lowering, node, arguments["self"], "relu")
-
-
-def _relu6(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _activation(lowering, node, arguments["self"], "relu6")
 
 
 def _clamp(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
@@ -179,11 +164,11 @@ def _clamp(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> Vi
     if isinstance(low, GraphNode) or isinstance(high, GraphNode):
         raise NotSupportedError("a clamp to tensors")
     if low == 0 and high in (None, math.inf):
-        return _activation(lowering, node, arguments["self"], "relu")
+        return _activation(lowering, node, arguments, "relu")
     if low == 0 and high == 6:
-        return _activation(lowering, node, arguments["self"], "relu6")
+        return _activation(lowering, node, arguments, "relu6")
     if low is None and high == 6 and lowering.ends_in_relu(arguments["self"]):
-        return _activation(lowering, node, arguments["self"], "relu6")
+        return _activation(lowering, node, arguments, "relu6")
     raise NotSupportedError(f"a clamp to {low}..{high}: only ReLU (0..) and ReLU6 (0..6) have masks")
 
 
@@ -201,18 +186,10 @@ def _extreme(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], bou
     return _clamp(lowering, node, {"self": first, bound: low})
 
 
-def _maximum(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _extreme(lowering, node, arguments, "min")
-
-
-def _minimum(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _extreme(lowering, node, arguments, "max")
-
-
 def _threshold(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
     if arguments["threshold"] != 0 or arguments["value"] != 0:
         raise NotSupportedError("a threshold other than ReLU's")
-    return _relu(lowering, node, arguments)
+    return _activation(lowering, node, arguments, "relu")
 
 
 def _pass(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
@@ -285,19 +262,19 @@ HANDLERS: dict[str, Handler] = {
     "aten.batch_norm": _batch_norm,
     "aten._native_batch_norm_legit_no_training": _native_batch_norm,
     "aten.add": _sum,
-    "aten.sub": _difference,
+    "aten.sub": partial(_sum, sign=-1.0),
     "aten.rsub": _reversed_difference,
     "aten.mul": _product,
-    "aten.div": _quotient,
+    "aten.div": partial(_product, inverse=True),
     "aten.neg": _negative,
-    "aten.relu": _relu,
-    "aten.relu6": _relu6,
+    "aten.relu": partial(_activation, activation="relu"),
+    "aten.relu6": partial(_activation, activation="relu6"),
     "aten.hardtanh": _clamp,
     "aten.clamp": _clamp,
     "aten.clamp_min": _clamp,
     "aten.clamp_max": _clamp,
-    "aten.maximum": _maximum,
-    "aten.minimum": _minimum,
+    "aten.maximum": partial(_extreme, bound="min"),
+    "aten.minimum": partial(_extreme, bound="max"),
     "aten.threshold": _threshold,
     "aten.dropout": _pass,
     "aten.feature_dropout": _pass,

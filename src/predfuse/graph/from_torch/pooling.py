@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,14 +74,6 @@ def _pool(
     return lowering.draft(node, Pool(name, (view.source,), kind, size, step, edges, inside), shape, "pool")
 
 
-def _average_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _pool(lowering, node, arguments, "average")
-
-
-def _max_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _pool(lowering, node, arguments, "max")
-
-
 def _max_pool_with_indices(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> list[View]:
     return [_pool(lowering, node, arguments, "max", tuple(lowering.capture.values[node.name][0].shape))]
 
@@ -100,10 +93,6 @@ def _adaptive_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any
     return lowering.draft(node, Pool(lowering.name_of(node), (view.source,), kind, size, size), shape, "pool")
 
 
-def _adaptive_average_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> View:
-    return _adaptive_pool(lowering, node, arguments, "average")
-
-
 def _adaptive_max_pool(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) -> Any:
     value = lowering.capture.values[node.name]
     if isinstance(value, Tensor):
@@ -120,8 +109,8 @@ POOLING: dict[str, Callable[[Lowering, GraphNode, dict[str, Any]], View | list[V
     "aten.sum": _total,
     "aten.amax": _largest,
     "aten.max_pool2d_with_indices": _max_pool_with_indices,
-    "aten.avg_pool2d": _average_pool,
-    "aten.max_pool2d": _max_pool,
-    "aten.adaptive_avg_pool2d": _adaptive_average_pool,
+    "aten.avg_pool2d": partial(_pool, kind="average"),
+    "aten.max_pool2d": partial(_pool, kind="max"),
+    "aten.adaptive_avg_pool2d": partial(_adaptive_pool, kind="average"),
     "aten.adaptive_max_pool2d": _adaptive_max_pool,
 }

@@ -8,8 +8,7 @@ from dataclasses import replace
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
 from predfuse.hardware.closed_form.archon import fused_stages, plain_stage
-from predfuse.hardware.closed_form.dense import dense_stage
-from predfuse.hardware.closed_form.sparse import sparse_stage
+from predfuse.hardware.closed_form.eyeriss import array_stage
 from predfuse.hardware.fusable import why_not_fused
 from predfuse.hardware.result import LedgerEntry, SimulationResult, StageResult, Status
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
@@ -83,9 +82,8 @@ def _run(item: WorkItem, spec: AcceleratorSpec, tiles: Tiles) -> tuple[Status, s
     if not item.operations:
         return "plain", item.note, ()
     if not isinstance(spec, ArchonSpec):
-        stage = sparse_stage if spec.kind == "sparse" else dense_stage
-        rows = (stage(operation, spec, tiles.get((operation.layer, operation.stage))) for operation in item.operations)
-        return "plain", "", tuple(rows)
+        sizes = ((operation, tiles.get((operation.layer, operation.stage))) for operation in item.operations)
+        return "plain", "", tuple(array_stage(operation, spec, tile) for operation, tile in sizes)
     obstacle = why_not_fused(item, spec)
     if not obstacle:
         return "fused", "", fused_stages(item, spec)

@@ -12,7 +12,6 @@ from predfuse.fusion.weights import MAX_ENTRIES
 from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
-from predfuse.hardware.cycle.archon.lists import broadcast_cycles, list_lengths
 from predfuse.hardware.cycle.archon.load_codes import load_codes
 from predfuse.hardware.cycle.archon.predictor import channels_at_once
 from predfuse.hardware.cycle.archon.registers import (
@@ -278,3 +277,29 @@ def factor_bits(work: BlockWork, group: int) -> int:
     arrays = (work.expand[span][live], work.depthwise[span][live], project[:, live])
     biases = int((work.expand_bias[span] & live).sum() + (work.depthwise_bias[span] & live).sum())
     return sum(int(part.sum()) * WORD_BITS + part.size for part in arrays) + biases * BIAS_BITS
+
+
+def list_lengths(work: BlockWork, group: int) -> tuple[Array, Array]:
+    """Entries of every list of a group, as the published machine broadcasts them.
+
+    Args:
+        work: The block.
+        group: Which group.
+
+    Returns:
+        Of the weight lists ``[O, C, K]`` int64, and of the bias lists ``[O * (K + 1)]``: for every output those of the
+        expand biases tap by tap and that of the depthwise biases.
+    """
+    span = slice(group * work.group_middle, (group + 1) * work.group_middle)
+    project = work.project[group * work.group_outputs : (group + 1) * work.group_outputs].astype(np.float64)
+    taps = work.depthwise[span].astype(np.float64)
+    factors = (work.expand[span].astype(np.float64)[:, :, None] * taps[:, None, :]).reshape(work.group_middle, -1)
+    shape = (work.group_outputs, work.group_channels, work.taps)
+    weights = np.rint(project @ factors).astype(np.int64).reshape(shape)
+    biases = np.column_stack((work.expand_bias[span, None] * taps, work.depthwise_bias[span]))
+    return weights, np.rint(project @ biases).astype(np.int64).ravel()
+
+
+def broadcast_cycles(lengths: Array, lanes: int) -> int:
+    """Cycles to send lists, ``lanes`` entries a cycle; lists share none, an empty one takes one too."""
+    return int(np.maximum(1, -(-lengths // lanes)).sum())

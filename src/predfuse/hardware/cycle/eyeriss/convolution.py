@@ -15,10 +15,9 @@ import numpy as np
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
+from predfuse.hardware.closed_form.eyeriss import nonzeros_per_tile, skip_zeros
 from predfuse.hardware.closed_form.mapping import Mapping, best_mapping, divisors, find_mapping, needed_words
-from predfuse.hardware.closed_form.sparse import skip_zeros
 from predfuse.hardware.cycle.eyeriss.padding import pad_weight, padded, without_edges
-from predfuse.hardware.cycle.eyeriss.sparse import least_cycles, sparse_cycles
 from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles, on_chip
 from predfuse.hardware.cycle.memory.schedule import Step, even_steps, timeline
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide
@@ -312,3 +311,24 @@ def _residual(bits: int, spec: EyerissSpec, place: Place) -> Actions:
         psum_regfile_writes=bits / WORD_BITS,
         dram_read_bits=fetched,
     )
+
+
+def sparse_cycles(candidate: Operation, mapping: Mapping, spec: EyerissSpec, at_once: int = 1) -> int:
+    """Cycles of the array for one pixel pass; a pass without any weight still takes the time to begin it, one cycle.
+
+    Args:
+        candidate: The layer, rounded up with weights that are zero.
+        mapping: Of ``candidate``.
+        spec: The machine.
+        at_once: Groups worked on at once, each by its share of the array, which takes its groups one after the other.
+    """
+    counts = nonzeros_per_tile(candidate, mapping)
+    least = 1 if spec.edges == "idle" else 0
+    return int(counts.max(axis=1).clip(min=least).reshape(at_once, -1).sum(axis=1).max())
+
+
+def least_cycles(nonzeros: int, mapping: Mapping, at_once: int = 1) -> int:
+    """Cycles of the array if all its PEs had equally many of so many non-zero weights: no less can be needed."""
+    spatial = mapping.spatial
+    tiles = spatial.m_columns * spatial.m_rows * spatial.c_rows * spatial.s_rows * at_once
+    return -(-nonzeros // tiles) * mapping.pixel_passes

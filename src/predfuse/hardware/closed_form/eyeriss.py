@@ -1,9 +1,12 @@
-"""The sparse machine: the dense mapping, zero weights skipped; a pass lasts as long as its slowest PE.
+"""The dense and the sparse machine at ``paper`` fidelity: one mapping for both, zero weights skipped on the sparse one.
 
-In a pass every PE works through the weights it holds, one multiplication per non-zero weight and cycle, and all PEs
-wait for the one that holds the most (ICS 2021). PEs of a column of outputs share weights, so that the wait is decided
-by the tiles of weights laid over the PE rows (and over the columns, where those hold output channels). The same
-weights serve ``pixel_passes`` passes.
+On the dense machine every multiplication takes a cycle of a PE, and the mapping leaves no PE in use idle: cycles are
+multiplications over PEs in use (ICS 2021 artifact).
+
+On the sparse machine, in a pass every PE works through the weights it holds, one multiplication per non-zero weight and
+cycle, and all PEs wait for the one that holds the most (ICS 2021). PEs of a column of outputs share weights, so that
+the wait is decided by the tiles of weights laid over the PE rows (and over the columns, where those hold output
+channels). The same weights serve ``pixel_passes`` passes.
 
 Energy: zero weights cause no multiplication and no access of the PE's memories, and are neither stored nor fetched:
 a compressed weight travels with an index. A layer whose compressed form is larger than the plain one stays plain.
@@ -53,23 +56,25 @@ def nonzeros_per_tile(operation: Operation, mapping: Mapping) -> Array:
     return counts
 
 
-def sparse_stage(operation: Operation, spec: EyerissSpec, tile_macs: int | None = None) -> StageResult:
-    """One layer or stage with its real weights.
+def array_stage(operation: Operation, spec: EyerissSpec, tile_macs: int | None = None) -> StageResult:
+    """One layer or stage on the machine's array.
 
     Args:
-        operation: The layer or stage, with weights.
+        operation: The layer or stage; for a sparse machine with its real weights.
         spec: The machine.
         tile_macs: Weights a PE must hold per pass, to follow a given mapping.
 
     Raises:
-        InputError: The operation has no weights, or a memory of the machine is too small for it.
+        InputError: Weights are missing, or a memory of the machine is too small for the layer.
     """
     mapping = best_mapping(operation, spec, tile_macs)
-    counts = nonzeros_per_tile(operation, mapping)
-    cycles = int(counts.max(axis=1).sum()) * mapping.pixel_passes
-    nonzeros = int(counts.sum())
-    actions = skip_zeros(mapping.actions, operation, mapping, nonzeros, spec)
-    multiplications = nonzeros * operation.out_pixels
+    cycles, multiplications, actions = mapping.cycles, operation.macs, mapping.actions
+    if spec.kind == "sparse":
+        counts = nonzeros_per_tile(operation, mapping)
+        nonzeros = int(counts.sum())
+        cycles = int(counts.max(axis=1).sum()) * mapping.pixel_passes
+        multiplications = nonzeros * operation.out_pixels
+        actions = skip_zeros(actions, operation, mapping, nonzeros, spec)
     return StageResult(
         layer=operation.layer,
         stage=operation.stage,
