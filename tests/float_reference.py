@@ -27,7 +27,7 @@ from predfuse.graph.nodes import (
     Shuffle,
     window_size,
 )
-from predfuse.integer.reference import convolve, shuffle, widen
+from predfuse.integer.reference import convolve as convolve, shuffle as shuffle, widen
 
 
 def activate(x: Array, activation: Activation, ceiling: float = RELU6_CEILING) -> Array:
