@@ -1,4 +1,4 @@
-"""Reading files of a data set out of a folder or a tar archive, and checking that they are the known ones."""
+"""Files of known checksums: read out of a folder or a tar archive, and refused where they are other ones."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from predfuse.data.dataset import Images, Labels, Source, Split
 from predfuse.data.checksums import AGAIN, KnownFile, read_file, read_members
+from predfuse.data.dataset import Images, Labels, Source, Split
 from predfuse.errors import InputError
 from predfuse.readers.boundary import reading
 from predfuse.readers.documents import parse_json

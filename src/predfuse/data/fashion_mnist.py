@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from predfuse.data.dataset import Images, Labels, Source, Split
 from predfuse.data.checksums import AGAIN, LARGEST_BYTES, KnownFile, read_file
+from predfuse.data.dataset import Images, Labels, Source, Split
 from predfuse.errors import InputError
 from predfuse.readers.archives import read_gzip
 from predfuse.readers.boundary import reading

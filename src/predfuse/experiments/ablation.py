@@ -47,7 +47,7 @@ class Row:
         lost: Test accuracy, 0..1, its last stage has less than that of the base; None until the base is finished.
         fused_multiplications: Per image, fused; None where there are no integers (float scales).
         total_cycles: Of one test image on ``archon`` at cycle fidelity; likewise.
-        energy_uj: Likewise.
+        energy_uj: Energy of the same image (uJ); likewise.
     """
 
     variant: str

@@ -34,7 +34,7 @@ class Variant:
     Attributes:
         name: As in the file.
         config: Its whole configuration.
-        folder: Of its run.
+        folder: Where its run is.
         tasks: Its stages.
     """
 

@@ -65,11 +65,11 @@ class BlockShape:
         return self.middle / self.channels
 
     def fused_multiplications(self) -> int:
-        """Of one image, fused."""
+        """Multiplications of one image, the block fused."""
         return self.outputs * self.channels // self.groups * self.kernel**2 * self.out_pixels
 
     def unfused_multiplications_per_middle(self, pointwise: float = 1.0, depthwise: float = 1.0) -> float:
-        """Of one image and one channel inside, with these shares of the weights kept."""
+        """Multiplications of one image for each channel inside, unfused, with these shares of the weights kept."""
         expand = pointwise * self.channels / self.groups * self.in_pixels
         return expand + (depthwise * self.kernel**2 + pointwise * self.outputs / self.groups) * self.out_pixels
 
@@ -225,7 +225,7 @@ class Analysis:
 
     @property
     def best_multiplications(self) -> float:
-        """Of one image, when exactly the gaining blocks are fused."""
+        """Multiplications of one image when exactly the gaining blocks are fused."""
         gaining = {block.name for block in self.gaining}
         return sum(
             (layer.fused if layer.name in gaining else layer.dense).multiplications for layer in self.counts.layers

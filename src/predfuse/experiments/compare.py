@@ -65,12 +65,12 @@ class Machine:
 
     @property
     def result(self) -> SimulationResult:
-        """Of the first image, by layer and stage."""
+        """The result of the first image, by layer and stage."""
         return self.costs.first
 
     @property
     def area_um2(self) -> float:
-        """Of the whole machine, the mask buffer included (um2)."""
+        """Area of the whole machine, the mask buffer included (um2)."""
         return total_area_um2(self.spec, with_mask_buffer=True)
 
 

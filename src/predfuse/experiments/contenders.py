@@ -108,7 +108,7 @@ class Lineup:
     few: Array
 
     def with_pruned_tails(self) -> Lineup:
-        """The same with every 1x1 layer outside the blocks of what is not fused pruned too.
+        """The same networks, those not fused with every 1x1 layer outside their blocks pruned too.
 
         They have no accuracy then: what such a network would reach after further training is not known, so that none
         of them stands beside another network at equal accuracy.

@@ -262,7 +262,7 @@ def searched_for_mm2(name: str) -> float | None:
 
 
 def best_searched(costs: Iterable[Cost]) -> list[Cost]:
-    """Of the shipped machines of one kind and area, searched for several networks, the one of least energy times delay.
+    """Keep, of shipped machines of one kind and area searched for several networks, that of least energy times delay.
 
     Machines of one's own all stay. The costs are those of one network.
     """

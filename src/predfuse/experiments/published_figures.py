@@ -73,7 +73,7 @@ class PublishedHeadline:
 
 @dataclass(frozen=True)
 class Published:
-    """All published figures.
+    """The published figures of ICS 2021.
 
     Attributes:
         source: Where they come from.

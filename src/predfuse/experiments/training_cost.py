@@ -57,7 +57,7 @@ class StageCost:
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """Of a network, all stages.
+    """What training all stages of a network costs.
 
     Attributes:
         network: Registered name.
@@ -81,7 +81,7 @@ class TrainingCost:
 
     @property
     def gpu_hours(self) -> float:
-        """Of vanilla training on the GPU of the estimate."""
+        """Hours of vanilla training on the GPU of the estimate."""
         return self.stages[0].images / self.gpu_images_per_second / 3600
 
 

@@ -123,7 +123,7 @@ class Cache:
         return hashlib.sha256(plain.encode()).hexdigest()
 
     def get(self, key: str) -> Outcome | None:
-        """What is known.
+        """The outcome that is stored; None where there is none.
 
         Raises:
             InputError: The file is damaged.

@@ -45,7 +45,7 @@ class NetworkChoice(BaseModel):
 
     @property
     def trained(self) -> bool:
-        """Whether it is a checkpoint."""
+        """Whether the network is a trained checkpoint, not a registered name."""
         from predfuse import models
 
         return self.name not in models.names()

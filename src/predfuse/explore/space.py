@@ -48,7 +48,7 @@ class Range(_Strict):
     """Ratio of two values, in place of ``step``."""
 
     def values(self) -> tuple[Value, ...]:
-        """All of them; whole numbers as integers."""
+        """All values of the field, whole numbers as integers."""
         found: list[float] = []
         value = self.first
         if (self.step is not None and self.step <= 0) or (self.factor is not None and (self.factor <= 1 or value <= 0)):

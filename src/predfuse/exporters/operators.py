@@ -39,7 +39,7 @@ class Operators:
 
     @property
     def wide(self) -> bool:
-        """Whether values are float64."""
+        """Whether values are computed in float64."""
         return self.precision == "float64"
 
     def _name(self, wanted: str) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from predfuse.arrays import Array, Int8Array, Int64Array
 from predfuse.errors import InputError
 from predfuse.fusion import layers
-from predfuse.graph.nodes import Activation, Array, Bottleneck, Predictor
+from predfuse.graph.nodes import Activation, Bottleneck, Predictor
 
 OFF, ON, SATURATED = 0, 1, 2
 RELU6_CEILING = 6.0
 
 
-def true_mask(pre_activation: Array, activation: Activation, ceiling: float = RELU6_CEILING) -> Array:
+def true_mask(pre_activation: Array, activation: Activation, ceiling: float = RELU6_CEILING) -> Int8Array:
     """States the activation really takes, int8 of the same shape.
 
     ``linear`` is always on; ``relu`` is on above 0; ``relu6`` is saturated from its ceiling.
@@ -28,13 +29,13 @@ def true_mask(pre_activation: Array, activation: Activation, ceiling: float = RE
     """
     if activation == "linear":
         return np.ones(pre_activation.shape, np.int8)
-    states: Array = np.greater(pre_activation, 0).view(np.int8)
+    states: Int8Array = np.greater(pre_activation, 0).view(np.int8)
     if activation == "relu6":
         states += np.greater_equal(pre_activation, ceiling).view(np.int8)
     return states
 
 
-def apply_mask(values: Array, mask: Array, ceiling: float = RELU6_CEILING) -> Array:
+def apply_mask(values: Array, mask: Int8Array, ceiling: float = RELU6_CEILING) -> Array:
     """``values``, of any shape, where on, 0 where off, ``ceiling`` where saturated; the type of ``values`` is kept."""
     zero = values.dtype.type(0)
     passed = np.where(mask == ON, values, zero)
@@ -42,7 +43,7 @@ def apply_mask(values: Array, mask: Array, ceiling: float = RELU6_CEILING) -> Ar
     return np.where(saturated, values.dtype.type(ceiling), passed) if saturated.any() else passed
 
 
-def quantise_input(predictor: Predictor, x: Array, fraction_bits: int | None = None) -> Array:
+def quantise_input(predictor: Predictor, x: Array, fraction_bits: int | None = None) -> Int64Array:
     """The predictor's view of a block's input: ``clamp(floor(x / 2**input_exponent), input_min, input_max)``, int64.
 
     Args:
@@ -71,7 +72,7 @@ def quantise_input(predictor: Predictor, x: Array, fraction_bits: int | None = N
     return np.clip(shifted, predictor.input_min, predictor.input_max)
 
 
-def predict_masks(block: Bottleneck, x: Array, fraction_bits: int | None = None) -> tuple[Array, Array]:
+def predict_masks(block: Bottleneck, x: Array, fraction_bits: int | None = None) -> tuple[Int8Array, Int8Array]:
     """Both masks of a block from its integer predictor; a ``linear`` activation is always on.
 
     All arithmetic is exact: it runs in floating point only below 2**24 (float32) or 2**53, where every integer is

@@ -12,9 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
+from predfuse.arrays import Array, Int32Array, Int64Array
 from predfuse.errors import InputError
 from predfuse.fusion.masks import RELU6_CEILING
-from predfuse.graph.nodes import Array, Bottleneck, Padding
+from predfuse.graph.nodes import Bottleneck, Padding
 
 PRUNED_SHARE = 0.2 * 0.3 * 0.2
 """Of all fused weights, where 20 % of expand, 30 % of depthwise and 20 % of project weights are kept."""
@@ -32,8 +33,8 @@ class SparseLists:
         value: ``[entries]`` float or int64.
     """
 
-    indptr: Array
-    channel: Array
+    indptr: Int64Array
+    channel: Int32Array
     value: Array
 
     def __len__(self) -> int:
@@ -43,7 +44,7 @@ class SparseLists:
     def rows(self) -> int:
         return int(self.indptr.size) - 1
 
-    def row_of_entries(self) -> Array:
+    def row_of_entries(self) -> Int64Array:
         """Row of every entry, int64."""
         return np.repeat(np.arange(self.rows), np.diff(self.indptr))
 

@@ -19,10 +19,16 @@ INPUT = "input"
 
 
 def fault(name: str, what: str, mend: str = "correct the layer") -> InputError:
+    """The error that names a layer."""
     return InputError(f"layer {name}", what, mend)
 
 
 def check_array(name: str, label: str, array: Array, shape: tuple[int | None, ...]) -> None:
+    """Refuse what is no array of finite numbers of this shape; None stands for any size.
+
+    Raises:
+        InputError: It is something else, such as a list, or has another shape or type.
+    """
     if not isinstance(array, np.ndarray):
         raise fault(name, f"{label} is a {type(array).__name__}, not a NumPy array")
     fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=False))
@@ -37,6 +43,7 @@ def check_array(name: str, label: str, array: Array, shape: tuple[int | None, ..
 
 
 def check_groups(name: str, groups: int, **channels: int) -> None:
+    """Refuse groups that do not divide all these numbers of channels."""
     if not is_count(groups) or groups < 1:
         raise fault(name, f"groups is {groups}", "use 1 or more groups")
     for label, count in channels.items():
@@ -45,6 +52,7 @@ def check_groups(name: str, groups: int, **channels: int) -> None:
 
 
 def check_window(name: str, stride: int, padding: Padding, dilation: int = 1) -> None:
+    """Refuse strides, dilations and paddings that are no whole numbers, or too small."""
     if not (is_count(stride) and is_count(dilation)) or stride < 1 or dilation < 1:
         raise fault(name, f"stride {stride}, dilation {dilation}", "both must be whole numbers, 1 or more")
     if not isinstance(padding, tuple) or len(padding) != 4 or not all(is_count(pixels) for pixels in padding):
@@ -62,6 +70,7 @@ def window_size(size: int, kernel: int, stride: int, before: int, after: int, di
 
 
 def check_activation(name: str, activation: str) -> None:
+    """Refuse unknown activations."""
     if activation not in ACTIVATIONS:
         raise fault(name, f"unknown activation {activation!r}", f"use one of {', '.join(ACTIVATIONS)}")
 

@@ -130,7 +130,7 @@ def decode_fields(
         InputError: A field or tensor is missing, unknown, or of another type.
     """
     hints = _hints(cls)
-    arrays = {name for name, hint in hints.items() if hint == Array}
+    arrays = {name for name, hint in hints.items() if typing.get_origin(hint) is np.ndarray}
     require_fields(where, encoded, set(hints) - arrays)
     values: dict[str, Any] = {}
     for name, hint in hints.items():

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predfuse.graph.base import Array, check_array, fault
+from predfuse.arrays import Int8Array, Int32Array
+from predfuse.graph.base import check_array, fault
 
 PREDICTOR_WEIGHTS = (0, 1, 2, 4)
 """Magnitudes of the weights of a predictor that needs no multiplication."""
@@ -38,11 +39,11 @@ class Predictor:
     """
 
     input_exponent: int
-    expand: Array
-    expand_offset: Array
-    shift: Array
-    depthwise: Array
-    depthwise_offset: Array
+    expand: Int8Array
+    expand_offset: Int32Array
+    shift: Int8Array
+    depthwise: Int8Array
+    depthwise_offset: Int32Array
     input_min: int = -8
     input_max: int = 7
     hidden_max: int = 15

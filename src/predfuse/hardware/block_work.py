@@ -7,7 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from predfuse.graph.nodes import Array, Bottleneck, Padding, Shape
+from predfuse.arrays import Array, Mask
+from predfuse.graph.nodes import Bottleneck, Padding, Shape
 from predfuse.integer.tiling import Tile, tiles
 
 
@@ -41,11 +42,11 @@ class BlockWork:
     stride: int
     padding: Padding
     residual: bool
-    expand: Array
-    depthwise: Array
-    project: Array
-    expand_bias: Array
-    depthwise_bias: Array
+    expand: Mask
+    depthwise: Mask
+    project: Mask
+    expand_bias: Mask
+    depthwise_bias: Mask
     largest_predictor_weight: int = 1
     predictor_bits: int = 0
 
@@ -79,11 +80,11 @@ class BlockWork:
         return tiles(self.in_shape, self.out_shape, window, self.stride, self.padding, rows, columns)
 
     @cached_property
-    def live_channels(self) -> Array:
+    def live_channels(self) -> Mask:
         """``[M]`` bool: middle channels with a path to an output; a compiler leaves the others out."""
         reached = (self.expand.any(axis=1) | self.expand_bias) & self.depthwise.any(axis=1)
         read = self.project.reshape(self.groups, self.group_outputs, self.group_middle).any(axis=1).ravel()
-        live: Array = (reached | self.depthwise_bias) & read
+        live: Mask = (reached | self.depthwise_bias) & read
         return live
 
     def without_shifts(self) -> BlockWork:

@@ -23,7 +23,7 @@ class ArraySize(Part):
 
     @property
     def pes(self) -> int:
-        """All PEs (count)."""
+        """Processing elements of the whole array (count)."""
         return self.rows * self.columns
 
 
@@ -174,7 +174,7 @@ class ArchonArea(CommonArea):
 
 
 class CommonSpec(Part):
-    """What every machine states."""
+    """Fields that the specification of every machine has."""
 
     name: Annotated[str, Field(min_length=1)]
     """What tables call the machine."""

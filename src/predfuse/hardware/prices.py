@@ -170,7 +170,7 @@ def sized(spec: Spec, tables: Iterable[str] = ("area_um2", "energy_pj")) -> Spec
 
 
 def _prices(spec: AcceleratorSpec) -> dict[str, Part]:
-    """Both tables."""
+    """Areas and energies of a specification, the two tables of its prices."""
     if isinstance(spec, ArchonSpec):
         return {"area_um2": _archon_areas(spec), "energy_pj": _archon_energies(spec)}
     return {"area_um2": _eyeriss_areas(spec), "energy_pj": _eyeriss_energies(spec)}
@@ -187,7 +187,7 @@ def _multiplier_um2(pe: EyerissPe | ArchonPe, rules: PriceRules) -> float:
 
 
 def _common_energies(spec: AcceleratorSpec) -> dict[str, float]:
-    """Of one action, by the fields of :class:`predfuse.hardware.fields.CommonEnergy`."""
+    """Energies of one action each, by the fields of :class:`predfuse.hardware.fields.CommonEnergy`."""
     rules = spec.price_rules
     inputs = regfile_access_pj(spec.pe.ifmap_regfile_words, rules)
     wider = spec.pe.psum_bits - WORD_BITS

@@ -53,7 +53,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What became of one node.
+    """How one node of the network was simulated, or why not.
 
     Attributes:
         node: Its name.
@@ -166,7 +166,7 @@ class SimulationResult:
         }
 
     def with_unsupported(self, layers: dict[str, str]) -> SimulationResult:
-        """The same figures, with ``layers`` (name: reason) entered in the ledger as not simulated."""
+        """Add ``layers`` (name: reason) to the ledger as not simulated; all figures stay."""
         entries = (
             LedgerEntry(entry.node, "unsupported", layers[entry.node]) if entry.node in layers else entry
             for entry in self.ledger
@@ -186,7 +186,7 @@ class Simulation:
 
     @property
     def images(self) -> int:
-        """How many results there are."""
+        """Number of images that were simulated."""
         return len(self.results)
 
     @property

@@ -44,7 +44,7 @@ def price_notes(what: Network | Program, accelerator: str, cycles: Mapping[str, 
     Args:
         what: The network or program.
         accelerator: Name of the Archon.
-        cycles: Of its layers, at cycle fidelity.
+        cycles: Cycles of its layers, at cycle fidelity.
     """
     blocks = unpruned_blocks(what)
     if not blocks:

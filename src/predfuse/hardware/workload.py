@@ -92,7 +92,7 @@ class Operation:
 
     @property
     def weights(self) -> int:
-        """All weights (count)."""
+        """Weights of the layer, zeros included (count)."""
         return self.outputs * self.group_channels * self.taps
 
     @property
@@ -111,7 +111,7 @@ class Operation:
         return self.weights * self.out_pixels
 
     def with_image(self, in_size: tuple[int, int], out_size: tuple[int, int]) -> Operation:
-        """The same operation on another image size ``(height, width)``."""
+        """The operation on another image size ``(height, width)``."""
         rows = replace(self.rows, size=in_size[0], out=out_size[0])
         columns = replace(self.columns, size=in_size[1], out=out_size[1])
         return replace(self, rows=rows, columns=columns)
@@ -174,7 +174,7 @@ class Workload:
 
     @cached_property
     def operations(self) -> tuple[Operation, ...]:
-        """All convolutions in order."""
+        """Convolutions of all nodes, in order."""
         return tuple(operation for item in self.items for operation in item.operations)
 
     def with_operations(self, change: Callable[[Operation], Operation]) -> Workload:

@@ -174,7 +174,7 @@ def quantise_block(
         input_bits: Fraction bits of its input.
         output_bits: Fraction bits its output should have; fewer where the accumulator does not resolve them.
         options: Widths.
-        rounding: Of its input and output.
+        rounding: How its input and output are rounded.
 
     Raises:
         InputError: No predictor, a predictor finer than the input, too many fused weights, or widths that do not fit.

@@ -32,7 +32,7 @@ class Calibration:
         return {name: float(values.max()) for name, values in self.channels.items()}
 
     def scaled(self, gains: dict[str, Array]) -> Calibration:
-        """Of the same network with channels larger by powers of two, ``[C]`` per node."""
+        """Ranges of the network with channels larger by powers of two, ``[C]`` per node."""
         channels = {
             name: np.ldexp(values, gains[name]) if name in gains else values for name, values in self.channels.items()
         }

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from predfuse.arrays import Array, Int16Array
 from predfuse.errors import InputError
 from predfuse.fusion.weights import FusedWeights, SparseLists
-from predfuse.graph.nodes import Array
 from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.widths import HIGHEST, PRODUCT_SHIFT, accumulator_bits
@@ -31,10 +31,10 @@ class Factors:
         groups: Groups of all channels.
     """
 
-    project: Array
-    expand: Array
+    project: Int16Array
+    expand: Int16Array
     expand_bias: Array
-    depthwise: Array
+    depthwise: Int16Array
     depthwise_bias: Array
     groups: int
 

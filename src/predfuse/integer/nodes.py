@@ -12,7 +12,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from predfuse.graph.nodes import Activation, Array, Bottleneck, Node, Padding, Predictor, Shape
+from predfuse.arrays import Int8Array, Int16Array, Int32Array, Int64Array
+from predfuse.graph.nodes import Activation, Bottleneck, Node, Padding, Predictor, Shape
 from predfuse.integer.widths import (
     ACCUMULATOR_LIMIT,
     BIAS_FACTOR_BITS,
@@ -61,9 +62,9 @@ class IntegerConv(IntegerNode):
         accumulator_bits: With sign, for the worst case of any int16 input.
     """
 
-    weight: Array
-    bias: Array
-    shift: Array
+    weight: Int16Array
+    bias: Int64Array
+    shift: Int8Array
     accumulator_bits: int
     stride: int = 1
     padding: Padding = (0, 0, 0, 0)
@@ -149,18 +150,18 @@ class FusedBlock(IntegerNode):
         residual_shift: Fraction bits of the input less those of the output; 0 without residual.
     """
 
-    expand: Array
-    expand_bias: Array
-    depthwise: Array
-    depthwise_bias: Array
-    project: Array
-    weight_shift: Array
-    expand_bias_shift: Array
-    depthwise_bias_shift: Array
-    expand_bias_exponent: Array
-    depthwise_bias_exponent: Array
-    output_bias: Array
-    shift: Array
+    expand: Int16Array
+    expand_bias: Int32Array
+    depthwise: Int16Array
+    depthwise_bias: Int32Array
+    project: Int16Array
+    weight_shift: Int8Array
+    expand_bias_shift: Int8Array
+    depthwise_bias_shift: Int8Array
+    expand_bias_exponent: Int8Array
+    depthwise_bias_exponent: Int8Array
+    output_bias: Int64Array
+    shift: Int8Array
     weight_bits: int
     sum_bits: int
     accumulator_bits: int
@@ -272,8 +273,8 @@ class IntegerPool(IntegerNode):
     kernel: int
     stride: int
     padding: Padding
-    multiplier: Array
-    shift: Array
+    multiplier: Int16Array
+    shift: Int8Array
     accumulator_bits: int
 
     def __post_init__(self) -> None:
@@ -329,7 +330,7 @@ class IntegerAdd(IntegerNode):
         accumulator_bits: With sign, for the worst case of any int16 inputs.
     """
 
-    align: Array
+    align: Int8Array
     shift: int
     accumulator_bits: int
     activation: Activation = "linear"
@@ -357,7 +358,7 @@ class IntegerConcat(IntegerNode):
         shift: ``[inputs]`` int8.
     """
 
-    shift: Array
+    shift: Int8Array
 
     def __post_init__(self) -> None:
         super().__post_init__()

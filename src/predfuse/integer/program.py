@@ -150,7 +150,7 @@ class Program:
 
     @property
     def fraction_bits(self) -> dict[str, int]:
-        """Of the image and of every layer's output, by name, in the order of the program."""
+        """Fraction bits of the image and of every layer's output, by name, in the order of the program."""
         return {INPUT: self.input_fraction_bits, **{node.name: node.fraction_bits for node in self.nodes}}
 
     def _check_scales(self) -> None:

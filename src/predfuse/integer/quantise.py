@@ -123,7 +123,7 @@ def quantise_conv(
         input_bits: Fraction bits of its input.
         output_bits: Fraction bits its output should have; fewer where the accumulator does not resolve them.
         options: Widths.
-        rounding: Of its input and output.
+        rounding: How its input and output are rounded.
 
     Raises:
         InputError: The accumulator does not fit.

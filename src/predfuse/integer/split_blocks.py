@@ -8,7 +8,7 @@ from predfuse.graph.nodes import Add, Bottleneck, Conv, Network, Node, Shuffle
 
 
 def unfold_unpredicted(network: Network) -> Network:
-    """The same network with every block that has no predictor as ``NAME.expand``, ``NAME.depthwise``,
+    """A copy of the network with every block that has no predictor as ``NAME.expand``, ``NAME.depthwise``,
     ``NAME.project`` and, where it has them, ``NAME.shuffle`` and ``NAME.add``.
 
     The outputs are unchanged; layers that read a block read the last of its parts.

@@ -25,9 +25,9 @@ PRODUCT_SHIFT = 15
 """Right shift after the first product of two factors of a fused weight."""
 
 
-def layer_error(name: str, what: str, mend: str = "compile the network again") -> InputError:
+def layer_error(name: str, what: str) -> InputError:
     """The error of an impossible layer."""
-    return InputError(f"layer {name}", what, mend)
+    return InputError(f"layer {name}", what, "compile the network again")
 
 
 def require_array(name: str, label: str, array: Array, dtype: type[np.generic], shape: tuple[int, ...]) -> None:

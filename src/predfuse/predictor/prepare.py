@@ -50,7 +50,7 @@ class PrepareConfig:
 
     @property
     def format(self) -> PredictorFormat:
-        """Of the predictors' numbers."""
+        """The format of the predictors' numbers."""
         return PredictorFormat(self.bits, largest_weight=self.largest_weight)
 
 

@@ -38,7 +38,7 @@ class _WholeWeights(torch.autograd.Function):
 
 
 def nearest_power(magnitude: Tensor, largest: int) -> Tensor:
-    """Of 0, 1, 2, ... ``largest`` (powers of two) the nearest to each magnitude; halfway the smaller."""
+    """Round each magnitude to the nearest of 0, 1, 2, ... ``largest`` (powers of two); halfway to the smaller."""
     steps = [magnitude > bound for bound in power_bounds(largest)]
     weight = steps[0].to(magnitude.dtype)
     for reached in steps[1:]:

@@ -74,7 +74,7 @@ def is_file(path: str | Path) -> bool:
 
 
 def is_folder(path: str | Path) -> bool:
-    """The same of a folder."""
+    """Whether a path is a folder; one that cannot be looked at is none."""
     return os.path.isdir(path)  # noqa: PTH112
 
 

@@ -25,7 +25,7 @@ def table_of(rows: Sequence[Row]) -> Table:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The same in Markdown; cycles and energy with their ratio to those of the base."""
+    """The rows as a Markdown table; cycles and energy with their ratio to those of the base."""
     base = rows[0]
     cells = [
         [

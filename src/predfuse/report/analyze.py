@@ -147,7 +147,7 @@ def at_cycle_fidelity(analysis: Analysis) -> str:
 
 
 def remedy_table(analysis: Analysis) -> Table:
-    """What to change, by block."""
+    """What to change in each block, as a table."""
     rows = [[name, remedy] for name, remedy in analysis.cycle.remedies.items()]
     return Table(("block", "what to change"), rows, "What to change", text_columns=frozenset((0, 1)))
 
@@ -194,7 +194,7 @@ def advice_table(analysis: Analysis) -> Table:
 
 
 def ledger_summary(ledger: Ledger) -> str:
-    """How many nodes are what."""
+    """How many nodes of a ledger have each status, in one line."""
     counts = Counter(entry.status for entry in ledger)
     return ", ".join(f"{counts[status]} {status}" for status in ("fused", "plain", "unsupported") if counts[status])
 

@@ -20,6 +20,8 @@ COLOURS = {  # Okabe and Ito's palette, distinguishable with any colour vision
     "red": "#d55e00",
     "purple": "#cc79a7",
 }
+MAP_PX = 150
+"""Height of one heat map."""
 FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif", "size": 13, "color": INK}
 
 
@@ -43,7 +45,6 @@ def grouped_bars(
     categories: Sequence[str],
     series: Mapping[str, tuple[Sequence[float], str]],
     unit: str,
-    logarithmic: bool = False,
     height_px: int = 360,
 ) -> Any:
     """Bars side by side per category.
@@ -52,7 +53,6 @@ def grouped_bars(
         categories: Labels along the bottom.
         series: Values per category and colour (a key of :data:`COLOURS`), by name.
         unit: Title of the value axis.
-        logarithmic: Whether the value axis is; every decade is labelled then.
         height_px: Height of the chart.
     """
     figure = go.Figure(
@@ -61,9 +61,7 @@ def grouped_bars(
             for name, (values, colour) in series.items()
         ]
     )
-    figure.update_yaxes(title=unit, type="log" if logarithmic else "linear", exponentformat="SI")
-    if logarithmic:
-        figure.update_yaxes(dtick=1)
+    figure.update_yaxes(title=unit, exponentformat="SI")
     return _finish(figure, height_px, barmode="group")
 
 
@@ -154,7 +152,6 @@ def heat_maps(
     columns: int,
     scale: tuple[float, float],
     scale_bar: bool = True,
-    side_px: int = 150,
 ) -> Any:
     """Square heat maps ``[H, W]`` of shares in one colour scale, by title.
 
@@ -163,7 +160,6 @@ def heat_maps(
         columns: Maps per row.
         scale: Shares at both ends of the colour scale.
         scale_bar: Whether the scale is shown.
-        side_px: Height of one map.
     """
     rows = -(-len(images) // columns)
     figure = make_subplots(
@@ -184,7 +180,7 @@ def heat_maps(
         )
         figure.add_trace(heat_map, row=row + 1, col=column + 1)
         figure.update_yaxes(scaleanchor=f"x{place + 1}" if place else "x", row=row + 1, col=column + 1)
-    _finish(figure, rows * (side_px + 46) + 30)
+    _finish(figure, rows * (MAP_PX + 46) + 30)
     figure.update_xaxes(visible=False, constrain="domain")
     figure.update_yaxes(visible=False, constrain="domain", autorange="reversed")
     figure.update_layout(margin={"l": 8, "r": 8, "t": 30, "b": 8})

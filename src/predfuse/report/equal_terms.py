@@ -117,7 +117,7 @@ def _accuracies(costs: Sequence[Cost]) -> Table:
 
 
 def interval(tested: Accuracy) -> str:
-    """Both ends in words."""
+    """Both ends of an interval in words."""
     return f"{tested.low:.2%} to {tested.high:.2%}"
 
 

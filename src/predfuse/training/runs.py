@@ -50,8 +50,8 @@ class TrainedRun:
     Attributes:
         folder: Where they lie.
         vanilla: Trained without any modification.
-        pruned: The same with most weights zero.
-        predicted: The same with predictors; None where the run has none.
+        pruned: The network after pruning, most weights zero.
+        predicted: The network with predictors; None where the run has none.
         history: The lines of its log that state a test accuracy; empty where there are none.
     """
 
@@ -124,9 +124,9 @@ def require_same_data(run: TrainedRun, rival: TrainedRun) -> None:
         raise InputError(str(rival.folder), what, "compare runs on the same data")
 
 
-def network_of(path: Path, architecture: str | None = None) -> Network:
+def network_of(path: Path) -> Network:
     """The graph of a checkpoint's network, with its normalisation and labels."""
-    return _checkpoint(path, architecture).network
+    return _checkpoint(path).network
 
 
 def _checkpoint(path: Path, architecture: str | None = None) -> Checkpoint:

@@ -34,7 +34,7 @@ class Stage:
         test_images: Size of the test set.
         parameters: Numbers the network holds, predictors and batch norms included.
         pointwise_sparsity: Share of zero weights in the blocks' 1x1 convolutions; None before pruning.
-        depthwise_sparsity: The same for the depthwise convolutions.
+        depthwise_sparsity: Share of zeros in the depthwise convolutions.
         epochs: Of this stage alone, all cycles (the layer-wise steps of the predictors not counted).
         device: What it was trained on; several where it went on elsewhere.
         training_hours: Of this stage alone (predicted: the layer-wise steps before it too), where it was trained.

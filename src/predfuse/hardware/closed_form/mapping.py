@@ -97,7 +97,7 @@ class Mapping:
 
     @property
     def passes(self) -> int:
-        """All passes of the layer."""
+        """Passes of the whole layer over the array."""
         return self.pixel_passes * self.weight_passes
 
     @property
@@ -216,7 +216,7 @@ def find_mapping(operation: Operation, spec: EyerissSpec, tile_macs: int | None 
 
 
 def needed_words(operation: Operation, mapping: Mapping, psum_bits: int) -> tuple[int, int]:
-    """Of the global buffer and of the weight memory of a PE (16-bit words)."""
+    """Words a mapping needs of the global buffer and of the weight memory of a PE (16-bit words)."""
     bounds = {name: np.array([getattr(mapping, name)]) for name in ("m0", "c0", "m1", "c1", "m2", "c2")}
     sides = {name: np.array([getattr(mapping.spatial, name)]) for name in ("m_columns", "m_rows", "c_rows")}
     spatial = mapping.spatial

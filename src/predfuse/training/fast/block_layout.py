@@ -25,7 +25,7 @@ class Layout:
     Attributes:
         images: Number of images.
         height: Of an image, in pixels.
-        width: Likewise.
+        width: Of the images, in pixels; likewise.
         kernel: Side of the depthwise filter, odd; padded with half of it.
         stride: Of the filter.
     """

@@ -60,7 +60,7 @@ def _arrays(call: _Call, rows: Tensor, weights: tuple[Tensor, ...], latents: tup
         call: Its form and statistics; the loops write those of the depthwise norm there.
         rows: Its inputs, flat.
         weights: Folded expand and its shift, depthwise, factor and bias of the depthwise norm, project.
-        latents: Of its predictor.
+        latents: Latent weights and offsets of its predictor.
     """
     layout, groups, second = call.layout, call.groups, call.second
     expand, shift, depthwise, gamma, beta, project = (weight.detach() for weight in weights)

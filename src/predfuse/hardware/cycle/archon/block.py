@@ -93,7 +93,7 @@ def plan_block(
 
 @dataclass(frozen=True)
 class _Predictions:
-    """Of one item.
+    """The predictions of one item.
 
     Attributes:
         cycles: From the first input read to the last gate word written.

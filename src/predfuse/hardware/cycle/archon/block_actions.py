@@ -20,7 +20,7 @@ Items = Sequence[Sequence[Item]]
 
 
 def ternary_additions(work: BlockWork, groups: Sequence[GroupPlan], items: Items) -> tuple[int, int]:
-    """Of both stages of the predictor, zero weights and halos included."""
+    """Additions of both stages of the predictor, zero weights and halos included."""
     pixels_in, pixels = sum(item.input_pixels for item in items[0]), sum(item.pixels for item in items[0])
     channels = sum(plan.channels for plan in groups)
     return channels * work.group_channels * pixels_in, channels * work.taps * pixels

@@ -296,7 +296,7 @@ def list_lengths(work: BlockWork, group: int) -> tuple[Array, Array]:
     factors = (work.expand[span].astype(np.float64)[:, :, None] * taps[:, None, :]).reshape(work.group_middle, -1)
     shape = (work.group_outputs, work.group_channels, work.taps)
     weights = np.rint(project @ factors).astype(np.int64).reshape(shape)
-    biases = np.column_stack((work.expand_bias[span, None] * taps, work.depthwise_bias[span]))
+    biases = np.column_stack((work.expand_bias[span, None] * taps, work.depthwise_bias[span])).astype(np.float64)
     return weights, np.rint(project @ biases).astype(np.int64).ravel()
 
 

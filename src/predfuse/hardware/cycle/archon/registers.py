@@ -121,7 +121,7 @@ class PassTimes:
 
     @property
     def cycles(self) -> int:
-        """All passes."""
+        """Cycles of all passes."""
         return int(self.ends[-1]) if len(self.list_cycles) else 0
 
 
@@ -227,7 +227,7 @@ def release_cycles(passes: Passes, times: PassTimes, channels: int) -> Array:
 
 
 def split_rows(passes: Passes, row_words: int) -> Passes:
-    """The same passes, a channel read by more than ``row_words`` outputs as several members of that many at most."""
+    """Split members: a channel read by more than ``row_words`` outputs as several members of that many at most."""
     rows = np.maximum(1, -(-count_ones(passes.outputs).astype(np.int64) // row_words))
     owner = np.repeat(np.arange(len(rows)), rows)
     outputs = np.empty(len(owner), np.uint64)
@@ -257,7 +257,7 @@ def _cut_rows(outputs: Array, row_words: int, rows: Array) -> None:
 
 
 def split_passes(passes: Passes, capacity: int) -> Passes:
-    """The same passes, those with more than ``capacity`` members divided evenly; every part runs its lists anew."""
+    """Divide passes of more than ``capacity`` members evenly; every part runs its lists anew."""
     members = np.diff(passes.indptr)
     parts = np.maximum(1, -(-members // capacity))
     owner = np.repeat(np.arange(len(members)), parts)

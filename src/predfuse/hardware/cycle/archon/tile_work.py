@@ -134,7 +134,7 @@ def plan_item(
 
 
 def _cycles(accesses: int, spec: ArchonSpec) -> int:
-    """Of so many accesses of the global buffer, all banks at once."""
+    """Cycles of so many accesses of the global buffer, all banks at once."""
     return -(-accesses // spec.global_buffer.banks)
 
 

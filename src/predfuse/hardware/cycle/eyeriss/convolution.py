@@ -83,7 +83,7 @@ class Way:
         return min(self.mapping.passes, MOST_STEPS)
 
     def row(self, spec: EyerissSpec) -> StagePlan:
-        """What it does."""
+        """The stage of a plan that runs this way."""
         mapping, at_once = self.mapping, self.at_once
         described = mapping.describe() if at_once == 1 else f"{at_once} groups at once, each {mapping.describe()}"
         pes = mapping.spatial.pes * at_once
@@ -176,7 +176,7 @@ class Convolutions:
         return best[1]
 
     def counted(self, way: Way) -> Way:
-        """The same way, its cycles no longer a bound."""
+        """Replace the bound on a way's cycles by the cycles, counted."""
         if self.spec.kind == "sparse":
             mapping, operation, spatial = way.mapping, way.operation, way.mapping.spatial
             weight, nonzero, _ = self._weights(operation)

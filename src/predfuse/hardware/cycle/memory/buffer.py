@@ -166,7 +166,7 @@ def buffer_cycles(actions: Actions, spec: AcceleratorSpec) -> int:
 
 
 def on_chip(actions: Actions, input_bits: float, output_bits: float, spec: AcceleratorSpec) -> Actions:
-    """The same layer with maps of so many bits never leaving the global buffer."""
+    """Actions of a layer whose maps of so many bits never leave the global buffer."""
     width = spec.global_buffer.width_bits
     return actions.with_counts(
         dram_read_bits=actions.dram_read_bits - input_bits,
