@@ -13,12 +13,13 @@ from integer.cases import CompiledCase, compiled_cases
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from predfuse import zoo
+from predfuse import data, load, zoo
 from predfuse.cli import main
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
+from predfuse.integer.compile import compile_network
 from predfuse.integer.program import Program
-from predfuse.integer.qonnx import DOMAIN, run_qonnx, to_qonnx
+from predfuse.integer.qonnx import DOMAIN, predictor_to_qonnx, run_qonnx, to_qonnx
 from predfuse.integer.run import run_program, to_integers
 
 
@@ -57,12 +58,30 @@ def test_random_programs_are_equal_bit_for_bit(case: CompiledCase) -> None:
         assert np.array_equal(integers_of(program, image, run), wanted)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(case=compiled_cases(with_predictor=True))
-def test_fused_blocks_are_refused(case: CompiledCase) -> None:
+def test_fused_blocks_are_refused_and_their_predictors_are_said_exactly(case: CompiledCase) -> None:
     assume(case.program.fused_blocks())
     with pytest.raises(InputError, match="is fused, which QONNX has no operators for"):
         to_qonnx(case.program)
+    require_equal_masks(case.program, case.images[:1])
+
+
+def require_equal_masks(program: Program, images: Array) -> None:
+    """Every predictor, run by the package qonnx on what its block reads, gives the masks of the integer machine."""
+    execute = pytest.importorskip("qonnx.core.onnx_exec", reason="the package qonnx is not installed").execute_onnx
+    wrapper = pytest.importorskip("qonnx.core.modelwrapper").ModelWrapper
+    blocks = list(program.fused_blocks())
+    result = run_program(program, images, keep=[block.inputs[0] for block in blocks], keep_masks=True)
+    for block in blocks:
+        source = block.inputs[0]
+        real = np.ldexp(result.values[source].astype(np.float32), -program.fraction_bits[source])
+        found = execute(wrapper(predictor_to_qonnx(program, block.name)), {"input": real})
+        gated = (block.expand_gated, block.depthwise_gated)
+        assert len(found) == sum(gated)
+        for number, mask in enumerate(result.masks[block.name], 1):
+            if gated[number - 1]:
+                assert np.array_equal(found[f"mask{number}"], mask), f"{block.name}: mask{number}"
 
 
 def test_a_shipped_network_by_command(
@@ -81,3 +100,12 @@ def test_a_shipped_network_by_command(
         assert not ended.value.code
     assert out.stat().st_size > 100_000
     assert "1 images equal bit for bit" in capsys.readouterr().out
+
+
+def test_predictors_of_a_shipped_network_are_said_exactly() -> None:
+    network = load(zoo.folder("fashion-mnist-fusionet-s") / "predicted-joint.safetensors")
+    images = data.load("fashion-mnist-1000", "test", limit=4).images
+    program = compile_network(network, images)
+    require_equal_masks(program, images[:1])
+    with pytest.raises(InputError, match="has no fused block 'nowhere'"):
+        predictor_to_qonnx(program, "nowhere")

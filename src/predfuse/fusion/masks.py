@@ -110,7 +110,7 @@ def predictor_scores(block: Bottleneck, x: Array, fraction_bits: int | None = No
     predictor = block.predictor
     if predictor is None:
         raise InputError(f"layer {block.name}", "has no predictor", "train one, or run it with true masks")
-    dtype = _exact_type(predictor)
+    dtype = exact_type(predictor)
     quantised = quantise_input(predictor, x, fraction_bits).astype(dtype)
     score1 = layers.pointwise(quantised, predictor.expand.astype(dtype), block.groups)
     score1 += predictor.expand_offset.astype(dtype)[:, None, None]
@@ -122,7 +122,7 @@ def predictor_scores(block: Bottleneck, x: Array, fraction_bits: int | None = No
     return score1, score2
 
 
-def _exact_type(predictor: Predictor) -> type[np.float32] | type[np.float64]:
+def exact_type(predictor: Predictor) -> type[np.float32] | type[np.float64]:
     """The narrowest floating type that holds every integer of the predictor exactly."""
     reach = max(-predictor.input_min, predictor.input_max)
     first = np.abs(predictor.expand.astype(np.int64)).sum(axis=1).max() * reach

@@ -1,4 +1,4 @@
-"""A program's plain layers as QONNX: exact real-valued operators with a ``Quant`` node after each, equal bit for bit.
+"""A program's plain layers as QONNX, and its predictors: exact operators with ``Quant`` nodes, equal bit for bit.
 
 A value is the number its integer stands for, ``integer * 2**-fraction_bits``. Scales are powers of two and accumulators
 have at most 48 bits, so that float64, in which everything is computed, holds every value exactly. The rounding shift,
@@ -16,6 +16,7 @@ from predfuse.errors import InputError, PredfuseError
 from predfuse.exporters.graph import IR_VERSION, OPSET, require_onnx
 from predfuse.exporters.operators import Operators
 from predfuse.files import write_bytes_atomically
+from predfuse.fusion.masks import exact_type
 from predfuse.graph.nodes import INPUT, Array, Shape
 from predfuse.integer.nodes import (
     FusedBlock,
@@ -77,6 +78,82 @@ def to_qonnx(program: Program) -> onnx.ModelProto:
     model: onnx.ModelProto = helper.make_model(
         graph, producer_name="predfuse", producer_version=__version__, opset_imports=opsets, ir_version=IR_VERSION
     )
+    return model
+
+
+def predictor_to_qonnx(program: Program, name: str) -> onnx.ModelProto:
+    """The predictor of a fused block as a QONNX model for one image: what says which gates are on.
+
+    The input is ``input`` ``[1, C, H, W]`` float32, the block's input in real values, integers times
+    ``2**-fraction_bits``; the outputs are ``mask1`` ``[1, M, H, W]`` and ``mask2`` ``[1, M, P, Q]``, 0 and 1, of those
+    stages that are gated. Weights are 0, powers of two and their negatives, ``Quant`` with ``FLOOR`` is shift and
+    clamp, and float32 holds every sum exactly.
+
+    Args:
+        program: The program.
+        name: A fused block of it.
+
+    Raises:
+        InputError: ``onnx`` is missing, no fused block has this name, or its predictor has clamps that are no range of
+            bits or sums that float32 does not hold.
+
+    Source:
+        docs/explanation/arithmetic.md (predictor).
+    """
+    require_onnx()
+    from onnx import TensorProto, helper, numpy_helper
+
+    block = next((node for node in program.fused_blocks() if node.name == name), None)
+    if block is None:
+        raise InputError(f"program {program.name}", f"has no fused block {name!r}", "name one that it has")
+    predictor, middle = block.predictor, len(block.predictor.shift)
+    bits, hidden_bits = int(predictor.input_max + 1).bit_length(), int(predictor.hidden_max).bit_length()
+    ranges = (predictor.input_min, predictor.input_max, predictor.hidden_max)
+    if ranges != (-(1 << bits - 1), (1 << bits - 1) - 1, (1 << hidden_bits) - 1) or exact_type(predictor) != np.float32:
+        what = f"has a predictor with clamps {ranges}, or with sums of more than 24 bits"
+        raise InputError(f"block {name}", what, "train one of whole bits")
+    step = 2.0**predictor.input_exponent
+    hidden = np.ldexp(step, predictor.shift.astype(int)).reshape(1, -1, 1, 1)
+    shapes = program.shapes()
+    (channels, *size), (_, *out) = shapes[block.inputs[0]], shapes[name]
+    constants = {
+        "step": step,
+        "zero": 0.0,
+        "bits": float(bits),
+        "hidden_step": hidden,
+        "hidden_bits": float(hidden_bits),
+        "expand": predictor.expand[:, :, None, None],
+        "expand_offset": predictor.expand_offset * step,
+        "depthwise": predictor.depthwise[:, None] / hidden.reshape(-1, 1, 1, 1),
+        "depthwise_offset": predictor.depthwise_offset,
+    }
+    top, bottom, left, right = block.padding
+    window = {"strides": [block.stride] * 2, "pads": [top, left, bottom, right], "group": middle}
+    quant = {"domain": DOMAIN, "narrow": 0, "rounding_mode": "FLOOR"}
+    node = helper.make_node
+    nodes = [
+        node("Quant", [INPUT, "step", "zero", "bits"], ["seen"], signed=1, **quant),
+        node("Conv", ["seen", "expand", "expand_offset"], ["score1"], group=block.groups),
+        node("Quant", ["score1", "hidden_step", "zero", "hidden_bits"], ["hidden"], signed=0, **quant),
+        node("Conv", ["hidden", "depthwise", "depthwise_offset"], ["score2"], **window),
+    ]
+    outputs = []
+    stages = ((block.expand_gated, size), (block.depthwise_gated, out))
+    for number, (gated, extent) in enumerate(stages, 1):
+        if gated:
+            nodes.append(node("Greater", [f"score{number}", "zero"], [f"on{number}"]))
+            nodes.append(node("Cast", [f"on{number}"], [f"mask{number}"], to=TensorProto.FLOAT))
+            shape = [1, middle, *extent]
+            outputs.append(helper.make_tensor_value_info(f"mask{number}", TensorProto.FLOAT, shape))
+    given = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, channels, *size])]
+    weights = [numpy_helper.from_array(np.asarray(value, np.float32), label) for label, value in constants.items()]
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
+    inner = {"seen": (channels, size), "hidden": (middle, size), "score1": (middle, size), "score2": (middle, out)}
+    known = [helper.make_tensor_value_info(at, TensorProto.FLOAT, [1, c, *s]) for at, (c, s) in inner.items()]
+    gates = {"on1": size, "on2": out}
+    known += [helper.make_tensor_value_info(at, TensorProto.BOOL, [1, middle, *s]) for at, s in gates.items()]
+    graph = helper.make_graph(nodes, f"{program.name}-{name}-predictor", given, outputs, weights, value_info=known)
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
     return model
 
 
