@@ -43,7 +43,6 @@ nitpick_ignore_regex = [
 ]
 
 autodoc_typehints = "description"
-autodoc_type_aliases = {"Array": "Array", "Images": "Images"}  # not spelt out
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

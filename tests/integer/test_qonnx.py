@@ -16,7 +16,7 @@ from onnx.reference.op_run import OpRun
 from predfuse import data, load, zoo
 from predfuse.cli import main
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
+from predfuse.graph.nodes import Array, Network
 from predfuse.integer.compile import compile_network
 from predfuse.integer.program import Program
 from predfuse.integer.qonnx import DOMAIN, predictor_to_qonnx, run_qonnx, to_qonnx
@@ -104,6 +104,7 @@ def test_a_shipped_network_by_command(
 
 def test_predictors_of_a_shipped_network_are_said_exactly() -> None:
     network = load(zoo.folder("fashion-mnist-fusionet-s") / "predicted-joint.safetensors")
+    assert isinstance(network, Network)
     images = data.load("fashion-mnist-1000", "test", limit=4).images
     program = compile_network(network, images)
     require_equal_masks(program, images[:1])

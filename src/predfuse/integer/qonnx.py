@@ -8,7 +8,7 @@ half up, is half a step in the bias and ``Quant`` with ``FLOOR``; its limits of 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -128,8 +128,8 @@ def predictor_to_qonnx(program: Program, name: str) -> onnx.ModelProto:
         "depthwise_offset": predictor.depthwise_offset,
     }
     top, bottom, left, right = block.padding
-    window = {"strides": [block.stride] * 2, "pads": [top, left, bottom, right], "group": middle}
-    quant = {"domain": DOMAIN, "narrow": 0, "rounding_mode": "FLOOR"}
+    window: dict[str, Any] = {"strides": [block.stride] * 2, "pads": [top, left, bottom, right], "group": middle}
+    quant: dict[str, Any] = {"domain": DOMAIN, "narrow": 0, "rounding_mode": "FLOOR"}
     node = helper.make_node
     nodes = [
         node("Quant", [INPUT, "step", "zero", "bits"], ["seen"], signed=1, **quant),
