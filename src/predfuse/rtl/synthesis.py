@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from predfuse.errors import PredfuseError
 from predfuse.files import user_cache, write_text_atomically
@@ -152,7 +153,7 @@ def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: flo
             ]
             found = json.loads((folder / "stat.json").read_text())["modules"][part.module]["num_cells_by_type"]
             delays = re.findall(r"Delay\s*=\s*([\d.]+) ps", said)
-            figures = {
+            figures: dict[str, Any] = {
                 "cells": {cell: count for cell, count in found.items() if cell in cells.area},
                 "memories": macros,
                 "delay_ps": float(delays[-1]) if delays else 0.0,
