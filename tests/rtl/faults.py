@@ -26,6 +26,11 @@ FAULTS = {
         "TILE_ROWS + (32'(now) + 32'(ON)) % TILE_ROWS",
     ),
     "a column too far at stride 2": ("input_plane.sv", "WIDE+2*j+k%KERNEL", "WIDE+2*j+32'(ON)+k%KERNEL"),
+    "a gate word released a pass early": (
+        "predictor.sv",
+        "passes_done > record2",
+        "passes_done + (PASS + 1)'(ON) > record2",
+    ),
     "a channel alive at a score of 0": ("expand_unit.sv", "(score > 0) | ~", "(score > 0) | (ON & score == 0) | ~"),
 }
 """Of each: the file, what stands there once, and what stands there instead; ``ON`` is whether the fault is there."""

@@ -29,7 +29,7 @@ def test_outputs_are_exact_and_cycles_as_planned(simulator: Simulator, case: Blo
     assume(case.block.depthwise_weight.shape[1] <= simulator.machine.kernel and case.block.stride <= 2)
     node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
     exact, _ = _fused(node, x, *predict_masks(node, x))
-    steps = BlockPlan(node, x.shape, simulator.machine).steps(x, exact)
+    steps = BlockPlan(node, x.shape, simulator.machine).steps(x[None], exact[None])
     assert not [step for step in run_steps(steps, simulator) if step.differs]
 
 

@@ -60,14 +60,7 @@ def block_steps(program: Program, images: Array, machine: Machine) -> dict[str, 
     plans = [BlockPlan(node, shapes[node.inputs[0]], machine) for node in blocks]
     wanted = {name for node in blocks for name in (node.name, node.inputs[0])}
     values = run_program(program, images, keep=wanted).values
-    return {
-        plan.node.name: [
-            one
-            for x, y in zip(values[plan.node.inputs[0]], values[plan.node.name], strict=True)
-            for one in plan.steps(x, y)
-        ]
-        for plan in plans
-    }
+    return {plan.node.name: plan.steps(values[plan.node.inputs[0]], values[plan.node.name]) for plan in plans}
 
 
 def run_steps(steps: list[Word | Step], simulator: Simulator, waves: Path | None = None) -> tuple[Compared, ...]:

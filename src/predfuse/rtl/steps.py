@@ -94,13 +94,18 @@ class BlockPlan:
         self._groups = [_Group(emit_group(node, in_shape, group, machine)) for group in range(node.groups)]
 
     def steps(self, x: Array, y: Array) -> list[Word | Step]:
-        """Everything to do for an image, every group, tile by tile.
+        """Everything to do for some images: every group is told once, then image by image, tile by tile.
 
         Args:
-            x: ``[C, H, W]`` int16 input of the block.
-            y: ``[O, P, Q]`` int16 output that the integer machine gives for it.
+            x: ``[N, C, H, W]`` int16 inputs of the block.
+            y: ``[N, O, P, Q]`` int16 outputs that the integer machine gives for them.
         """
-        return [one for group in self._groups for one in group.steps(x, y)]
+        steps: list[Word | Step] = []
+        for group in self._groups:
+            steps += group.stream.words
+            for one_x, one_y in zip(x, y, strict=True):
+                steps += group.steps(one_x, one_y)
+        return steps
 
 
 class _Group:
@@ -115,7 +120,7 @@ class _Group:
 
     def steps(self, x: Array, y: Array) -> list[Word | Step]:
         stream, tiles = self.stream, self.tiles
-        steps: list[Word | Step] = list(stream.words)
+        steps: list[Word | Step] = []
         predicted = False  # the tile's gate words are written
         for index, tile in enumerate(tiles):
             where = f"group {stream.group}, tile {index}"
