@@ -30,7 +30,7 @@ from predfuse.explore.report import render_report
 from predfuse.explore.result import SearchResult, hypervolume, hypervolume_over_time, pareto_front
 from predfuse.explore.search import explore
 from predfuse.explore.space import Space, parse_space
-from predfuse.graph.nodes import Conv
+from predfuse.graph.nodes import Conv, Network
 
 GRID = """
 machine: eyeriss-sparse
@@ -293,6 +293,7 @@ def test_shares_of_shifts() -> None:
     whole = make_subject(NetworkChoice(name="fusionet-s"))
     fifth = make_subject(NetworkChoice(name="fusionet-s", shift_share=0.2))
     assert whole.masks and fifth.masks and whole.digest != fifth.digest
+    assert isinstance(fifth.network, Network)
     for block in fifth.network.bottlenecks():
         assert (block.expand_bias != 0).sum() <= round(0.2 * block.expand_bias.size)
 

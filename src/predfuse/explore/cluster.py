@@ -80,13 +80,12 @@ class Workers:
 
 
 @contextlib.contextmanager
-def connected(workers: int, scheduler: str | None, evaluate: Evaluate) -> Iterator[Workers]:
-    """A cluster for the time of a search.
+def connected(workers: int, scheduler: str | None = None) -> Iterator[Client]:
+    """A cluster for the time of a search or an ablation.
 
     Args:
         workers: Processes to start on this machine.
         scheduler: Address of a running scheduler, in place of processes of our own.
-        evaluate: What its workers run.
 
     Raises:
         InputError: The scheduler is not reachable, has no worker, or its workers have another version.
@@ -117,4 +116,4 @@ def connected(workers: int, scheduler: str | None, evaluate: Evaluate) -> Iterat
                 if version != model_version():
                     what = f"has version {version}, this is {model_version()}"
                     raise InputError(f"worker {worker}", what, "install the same version on both")
-        yield Workers(client, evaluate)
+        yield client

@@ -17,8 +17,11 @@ from predfuse.graph.io import encode_fields
 from predfuse.graph.nodes import Array, Bottleneck, Network, Node
 from predfuse.hardware.cycle.archon.machine import Masks
 from predfuse.hardware.pruning import keep_largest, with_pruned_rest
+from predfuse.integer.program import Program
 
 ACCURACY_IMAGES = 500
+COMPILE_IMAGES = 32
+"""Images the scales of a trained network's integer program are chosen on, as ``predfuse compare`` does."""
 
 
 class NetworkChoice(BaseModel):
@@ -27,25 +30,27 @@ class NetworkChoice(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    """A registered network, calibrated on real images and not trained; or the path of a trained checkpoint."""
+    """A registered network, calibrated on real images and not trained; else a training run, by its folder or its name
+    in the zoo, of which the stage that ``fused`` and ``pruned`` ask for is taken; else a checkpoint."""
     options: dict[str, Any] = {}
     """Of the constructor of a registered network."""
     fused: bool = True
     """Whether blocks have predictors, so that a fusing machine fuses them."""
     pruned: Literal["nothing", "blocks", "everything"] = "blocks"
-    """What of a registered network is pruned: its blocks to the published densities; also all other 1x1 layers."""
+    """Blocks: of a registered network to the published densities, of a run as trained; everything: also all other 1x1
+    layers."""
     shift_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the shifts inside every block that stay, the largest first."""
     images: Annotated[int, Field(gt=0)] = 1
     """Images that give the masks; costs are the mean over them."""
     data: str = "cifar10"
-    """Test images of a trained checkpoint; a registered network takes images as it is calibrated on."""
+    """Test images of a checkpoint; a run knows its own, a registered network takes those it is calibrated on."""
     init_seed: Annotated[int, Field(ge=0)] = 0
     """Of the weights of a registered network."""
 
     @property
     def trained(self) -> bool:
-        """Whether the network is a trained checkpoint, not a registered name."""
+        """Whether the name is that of no registered network, but of a run or a checkpoint."""
         from predfuse import models
 
         return self.name not in models.names()
@@ -80,37 +85,46 @@ class Subject:
     """A network ready to be measured on any machine.
 
     Attributes:
-        network: Pruned, with predictors if fused.
+        network: Pruned; with predictors if fused, and then compiled to integers where it was trained.
         masks: Of every image, where blocks have predictors.
-        accuracy_percent: Of a trained network on test images; None of one only calibrated.
+        accuracy_percent: Of a trained network on test images, where it is wanted.
         source: Its images, in words.
         digest: SHA-256 of all of it.
     """
 
-    network: Network
+    network: Network | Program
     masks: tuple[Masks, ...]
     accuracy_percent: float | None
     source: str
     digest: str
 
 
-def make_subject(choice: NetworkChoice, root: Path | None = None) -> Subject:
-    """Build, calibrate or load, prune, and find the masks.
+def make_subject(choice: NetworkChoice, root: Path | None = None, accuracy_wanted: bool = False) -> Subject:
+    """Build, calibrate or load, prune, and find the masks; the accuracy of a trained network only where it is wanted.
 
     Raises:
         InputError: No such network, or one that cannot be made with these options.
     """
-    from predfuse.hardware.cycle.simulate import predicted_masks
+    from predfuse.hardware.cycle.simulate import masks_of
+    from predfuse.integer.compile import compile_network
 
-    network, images, accuracy, source = _trained(choice, root) if choice.trained else _calibrated(choice, root)
+    accuracy: float | None = None
+    if choice.trained:
+        network, images, accuracy, source = _trained(choice, root, accuracy_wanted)
+    else:
+        network, images, source = _calibrated(choice, root)
     if choice.shift_share < 1:
         network = with_shift_share(network, choice.shift_share)
-    fused = any(block.predictor is not None for block in network.bottlenecks())
-    masks = tuple(predicted_masks(network, images)) if fused else ()
-    return Subject(network, masks, accuracy, source, _digest(network, masks, accuracy))
+    what: Network | Program = network
+    masks: tuple[Masks, ...] = ()
+    if any(block.predictor is not None for block in network.bottlenecks()):
+        if choice.trained:
+            what = compile_network(network, images[:COMPILE_IMAGES])
+        masks = tuple(masks_of(what, images[: choice.images]))
+    return Subject(what, masks, accuracy, source, _digest(what, masks, accuracy))
 
 
-def _calibrated(choice: NetworkChoice, root: Path | None) -> tuple[Network, Array, None, str]:
+def _calibrated(choice: NetworkChoice, root: Path | None) -> tuple[Network, Array, str]:
     from predfuse import models
     from predfuse.training.calibrated import calibrated, real_images
 
@@ -131,25 +145,39 @@ def _calibrated(choice: NetworkChoice, root: Path | None) -> tuple[Network, Arra
         network, images, source = made.network, made.images, made.source
     if choice.pruned == "everything":
         network = with_pruned_rest(network)
-    return network, images, None, f"{source}; calibrated, not trained"
+    return network, images, f"{source}; calibrated, not trained"
 
 
-def _trained(choice: NetworkChoice, root: Path | None) -> tuple[Network, Array, float, str]:
+def _trained(
+    choice: NetworkChoice, root: Path | None, accuracy_wanted: bool
+) -> tuple[Network, Array, float | None, str]:
     from predfuse import data
     from predfuse.fusion.execute import run_network
     from predfuse.integer.calibrate import normalise
     from predfuse.sources import load_source
+    from predfuse.training.runs import load_run
+    from predfuse.zoo import catalogue
 
-    network = load_source(choice.name)
-    if not choice.fused:
-        network = replace(network, nodes=tuple(_without_predictor(node) for node in network.nodes))
+    count = max(choice.images, ACCURACY_IMAGES if accuracy_wanted else COMPILE_IMAGES)
+    if catalogue.folder(choice.name).is_dir():
+        run = load_run(choice.name, predictor=choice.fused)
+        unfused = run.vanilla if choice.pruned == "nothing" else run.pruned
+        network = (run.predicted if choice.fused and run.predicted is not None else unfused).network
+        found = run.test_images(count, root)
+    else:
+        network = load_source(choice.name)
+        if not choice.fused:
+            network = replace(network, nodes=tuple(_without_predictor(node) for node in network.nodes))
+        found = data.load(choice.data, "test", root=root, limit=count)
     if choice.pruned == "everything":
         network = with_pruned_rest(network)
-    found = data.load(choice.data, "test", root=root, limit=max(choice.images, ACCURACY_IMAGES))
-    inputs = normalise(network, found.images)
-    accuracy = run_network(network, inputs, statistics=False).accuracy(found.labels)
-    source = f"{choice.data} test images; accuracy of the first {len(found.labels)}"
-    return network, inputs[: choice.images], 100 * accuracy, source
+    accuracy: float | None = None
+    source = f"{found.name} test images"
+    if accuracy_wanted:
+        inputs, labels = normalise(network, found.images[:ACCURACY_IMAGES]), found.labels[:ACCURACY_IMAGES]
+        accuracy = 100 * run_network(network, inputs, statistics=False).accuracy(labels)
+        source += f"; accuracy of the first {len(labels)}"
+    return network, found.images, accuracy, source
 
 
 def _without_predictor(node: Node) -> Node:
@@ -171,7 +199,7 @@ def with_shift_share(network: Network, share: float) -> Network:
     return replace(network, nodes=tuple(map(fewer, network.nodes)))
 
 
-def _digest(network: Network, masks: tuple[Masks, ...], accuracy: float | None) -> str:
+def _digest(network: Network | Program, masks: tuple[Masks, ...], accuracy: float | None) -> str:
     tensors: dict[str, Array] = {}
     document = [encode_fields(node, node.name, tensors) for node in network.nodes]
     facts = {"nodes": document, "input_shape": list(network.input_shape), "accuracy": accuracy}

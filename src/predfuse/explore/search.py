@@ -99,11 +99,11 @@ def _explore(
 ) -> SearchResult:
     kept = Cache(cache or folder / "cache")
     history = History(space, folder / JOURNAL)
-    subjects = _Subjects(root)
+    subjects = _Subjects(root, "accuracy_percent" in space.wanted)
     run = _Run(space, history, kept, subjects, keep_going, progress)
     if run.wanted:
-        with connected(workers, scheduler, evaluation) as cluster:
-            run.to_the_end(cluster)
+        with connected(workers, scheduler) as client:
+            run.to_the_end(Workers(client, evaluation))
     rows = tuple(Row(asked.number, asked.point, outcome) for asked, outcome in history.finished())
     if not any(row.outcome.evaluated for row in rows):
         raise InputError("limits", f"no point meets them ({rows[-1].outcome.reason})", "widen them or the fields")
@@ -124,13 +124,13 @@ def _alone(folder: Path) -> Iterator[None]:
 class _Subjects:
     """Networks, each made once; the last few are held."""
 
-    def __init__(self, root: Path | None) -> None:
-        self._root = root
+    def __init__(self, root: Path | None, accuracy_wanted: bool) -> None:
+        self._root, self._accuracy_wanted = root, accuracy_wanted
         self._held: dict[str, Subject] = {}
 
     def __call__(self, choice: NetworkChoice) -> Subject:
         name = choice.model_dump_json()
-        subject = self._held.pop(name, None) or make_subject(choice, self._root)
+        subject = self._held.pop(name, None) or make_subject(choice, self._root, self._accuracy_wanted)
         self._held[name] = subject
         while len(self._held) > HELD_NETWORKS:
             del self._held[next(iter(self._held))]

@@ -122,12 +122,16 @@ class Space:
         if len(set(self.objectives)) < len(self.objectives):
             raise InputError(f"{file}: objectives", "holds one twice", "name each once")
         trained = self.network.trained
-        wanted = {*self.objectives, *self.limits.at_most, *self.limits.at_least}
-        if "accuracy_percent" in wanted and not trained:
+        if "accuracy_percent" in self.wanted and not trained:
             raise InputError(f"{file}: accuracy_percent", "is known of trained networks only", "name a checkpoint")
         if document.evaluations is None and self.sampler != "grid":
             raise InputError(f"{file}: evaluations", "is missing", "say how many points may be evaluated")
         self.evaluations = document.evaluations if document.evaluations is not None else self.size
+
+    @property
+    def wanted(self) -> set[str]:
+        """Metrics that are an objective or have a limit."""
+        return {*self.objectives, *self.limits.at_most, *self.limits.at_least}
 
     @property
     def size(self) -> int:

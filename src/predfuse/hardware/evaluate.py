@@ -12,6 +12,7 @@ from predfuse.hardware.cycle.archon.machine import Masks
 from predfuse.hardware.cycle.simulate import run_with_masks
 from predfuse.hardware.result import Simulation
 from predfuse.hardware.spec import AcceleratorSpec
+from predfuse.integer.program import Program
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class Evaluation:
     area_mm2: float
 
 
-def evaluate(spec: AcceleratorSpec, network: Network, masks: Sequence[Masks] = ()) -> Evaluation:
+def evaluate(spec: AcceleratorSpec, network: Network | Program, masks: Sequence[Masks] = ()) -> Evaluation:
     """Run a network at cycle fidelity. Equal arguments give equal costs; nothing is read, written or kept.
 
     Args:
         spec: The machine.
-        network: With its real weights; blocks with predictors are fused on an Archon.
+        network: With its real weights, or its integer program; blocks with predictors are fused on an Archon.
         masks: Of the fused blocks, one an image, as :func:`predfuse.hardware.cycle.simulate.predicted_masks` yields
             them. They depend on network and images alone: find them once. Only an Archon looks at them.
 

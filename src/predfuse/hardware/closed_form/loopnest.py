@@ -21,7 +21,7 @@ Depthwise layers have one input channel per output: their inputs follow the loop
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,9 +35,6 @@ from predfuse.hardware.workload import Operation
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
-
-
-_PER_MAPPING = ("m_columns", "m_rows", "c_rows", "m0", "c0", "m1", "c1", "m2", "c2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +70,6 @@ class Nests:
     c1: Ints
     m2: Ints
     c2: Ints
-
-    def select(self, keep: npt.NDArray[np.bool_]) -> Nests:
-        """Only the mappings where ``keep`` is true."""
-        kept = {name: getattr(self, name)[keep] for name in _PER_MAPPING}
-        return replace(self, **kept)
 
     @property
     def m_array(self) -> Ints:
@@ -210,7 +202,7 @@ def actions_of(accesses: Accesses, index: int, operation: Operation, spec: Eyeri
 
 
 def energies_pj(accesses: Accesses, operation: Operation, spec: EyerissSpec) -> Floats:
-    """Energy of every mapping (pJ)."""
+    """Energy of every mapping (pJ); the oracle of the compiled :mod:`~predfuse.hardware.closed_form.nest_energies`."""
     prices = prices_pj(spec)
     total: Any = sum(counts * prices[name] for name, counts in _counts(accesses, operation, spec).items())
     return np.asarray(total, dtype=np.float64)

@@ -12,25 +12,21 @@ searched at random where this search is exhaustive.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from predfuse.errors import InputError
-from predfuse.hardware.closed_form.loopnest import (
-    Accesses,
-    Ints,
-    Nests,
-    actions_of,
-    buffer_words,
-    count_accesses,
-    energies_pj,
-)
+from predfuse.hardware.closed_form.loopnest import Ints, Nests, actions_of, buffer_words, count_accesses
+from predfuse.hardware.closed_form.nest_energies import COLUMNS, energies_that_fit_pj
 from predfuse.hardware.closed_form.windows import Window
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
+
+M0, C0 = COLUMNS.index("m0"), COLUMNS.index("c0")
 
 
 @dataclass(frozen=True)
@@ -198,29 +194,25 @@ def _search(
 
 def find_mapping(operation: Operation, spec: EyerissSpec, tile_macs: int | None = None) -> Mapping | None:
     """:func:`best_mapping`, searched anew; None where no mapping fits."""
-    rows = operation.rows
-    nests = _tilings(operation, spec, tile_macs)
-    for p1 in reversed(divisors(rows.out)):
-        if nests is None:
-            break
-        tiled = replace(nests, p1=p1)
-        fits = buffer_words(operation, tiled, spec.pe.psum_bits) <= spec.global_buffer.words
-        if fits.any():
-            tiled = tiled.select(fits)
-            accesses = count_accesses(operation, tiled, spec.pe.ifmap_regfile_words)
-            energies = energies_pj(accesses, operation, spec)
-            cheapest = np.flatnonzero(energies <= energies.min() * (1 + 1e-9))
-            index = int(cheapest[np.argmax((tiled.m0 * tiled.c0)[cheapest])])
-            return _mapping(operation, spec, tiled, accesses, index)
+    table = _tilings(operation, spec, tile_macs)
+    if table is None:
+        return None
+    spatial = spatial_mappings(operation, spec.array.rows, spec.array.columns)[0]
+    for p1 in reversed(divisors(operation.rows.out)):
+        energies = energies_that_fit_pj(table, operation, spec, spatial.q_columns, spatial.s_rows, p1)
+        least = energies.min()
+        if least < math.inf:
+            cheapest = table[energies <= least * (1 + 1e-9)]
+            chosen = cheapest[np.argmax(cheapest[:, M0] * cheapest[:, C0])]
+            return _mapping(operation, spec, _nests(chosen[None], operation, spatial, p1))
     return None
 
 
 def needed_words(operation: Operation, mapping: Mapping, psum_bits: int) -> tuple[int, int]:
     """Words a mapping needs of the global buffer and of the weight memory of a PE (16-bit words)."""
-    bounds = {name: np.array([getattr(mapping, name)]) for name in ("m0", "c0", "m1", "c1", "m2", "c2")}
-    sides = {name: np.array([getattr(mapping.spatial, name)]) for name in ("m_columns", "m_rows", "c_rows")}
     spatial = mapping.spatial
-    nests = Nests(spatial.q_columns, spatial.s_rows, mapping.s0, mapping.p1, **sides, **bounds)
+    row = [getattr(spatial if name in COLUMNS[:3] else mapping, name) for name in COLUMNS]
+    nests = _nests(np.array([row], dtype=np.int64), operation, spatial, mapping.p1)
     return int(buffer_words(operation, nests, psum_bits)[0]), mapping.tile_macs
 
 
@@ -230,65 +222,72 @@ def _taps(operation: Operation, spatial: Spatial) -> tuple[int, int]:
     return s0, operation.rows.kernel * s0
 
 
-def _tilings(operation: Operation, spec: EyerissSpec, tile_macs: int | None = None) -> Nests | None:
-    """Every tiling that fits the memories of a PE, for a single output row in the buffer; None if there is none."""
+def _tilings(operation: Operation, spec: EyerissSpec, tile_macs: int | None = None) -> Ints | None:
+    """Every tiling that fits the memories of a PE, ``[n, len(COLUMNS)]``; None if there is none."""
     m, c = _sides(operation)
     spatials = spatial_mappings(operation, spec.array.rows, spec.array.columns)
-    s0, taps = _taps(operation, spatials[0])
-    columns: list[Ints] = []
+    _, taps = _taps(operation, spatials[0])
+    held = (1, spec.pe.weight_sram_words // taps) if tile_macs is None else (tile_macs / taps, tile_macs / taps)
+    found: list[Ints] = []
     for spatial in spatials:
-        outputs = _splits(m // spatial.m_columns // spatial.m_rows, spec.pe.psum_regfile_words)
-        inputs = _splits(c // spatial.c_rows, spec.pe.ifmap_regfile_words // taps)
-        if not inputs.size:
-            return None
-        pairs = np.concatenate([np.repeat(outputs, len(inputs), axis=0), np.tile(inputs, (len(outputs), 1))], axis=1)
-        held = pairs[:, 0] * pairs[:, 3] * taps
-        pairs = pairs[held <= spec.pe.weight_sram_words if tile_macs is None else held == tile_macs]
-        sides = np.array([[spatial.m_columns, spatial.m_rows, spatial.c_rows]], dtype=np.int64)
-        columns.append(np.concatenate([np.repeat(sides, len(pairs), axis=0), pairs], axis=1))
-    table = np.concatenate(columns).T
-    if not table.size:
-        return None
-    names = ("m_columns", "m_rows", "c_rows", "m0", "m1", "m2", "c0", "c1", "c2")
-    return Nests(
-        q_columns=spatials[0].q_columns,
-        s_rows=spatials[0].s_rows,
-        s0=s0,
-        p1=1,
-        **dict(zip(names, np.ascontiguousarray(table), strict=True)),
-    )
+        sides = (m // spatial.m_columns // spatial.m_rows, c // spatial.c_rows)
+        pairs = _pairs(*sides, spec.pe.psum_regfile_words, spec.pe.ifmap_regfile_words // taps, *held)
+        rows = np.empty((len(pairs), len(COLUMNS)), dtype=np.int64)
+        rows[:, :3] = spatial.m_columns, spatial.m_rows, spatial.c_rows
+        rows[:, 3:] = pairs
+        found.append(rows)
+    table = np.concatenate(found)
+    return table if table.size else None
 
 
-def _mapping(operation: Operation, spec: EyerissSpec, nests: Nests, accesses: Accesses, index: int) -> Mapping:
-    def bound(field: str) -> int:
-        return int(getattr(nests, field)[index])
+@lru_cache(maxsize=256)
+def _pairs(m: int, c: int, most_m: int, most_c: int, least_held: float, most_held: float) -> Ints:
+    """``[n, 6]``: factorisations of output and input channels with at least and at most so many weights in a PE."""
+    outputs, inputs = _splits(m, most_m), _splits(c, most_c)
+    if not inputs.size:
+        return np.empty((0, 6), dtype=np.int64)
+    both = [np.repeat(outputs, len(inputs), axis=0), np.tile(inputs, (len(outputs), 1))]
+    pairs: Ints = np.concatenate(both, axis=1)
+    held = pairs[:, 0] * pairs[:, 3]
+    fitting: Ints = pairs[(held >= least_held) & (held <= most_held)]
+    return fitting
 
+
+def _nests(table: Ints, operation: Operation, spatial: Spatial, p1: int) -> Nests:
+    named = dict(zip(COLUMNS, np.ascontiguousarray(table.T), strict=True))
+    return Nests(spatial.q_columns, spatial.s_rows, _taps(operation, spatial)[0], p1, **named)
+
+
+def _mapping(operation: Operation, spec: EyerissSpec, nests: Nests) -> Mapping:
+    """The mapping of a single nest."""
+    bounds = {name: int(getattr(nests, name)[0]) for name in COLUMNS}
+    sides = {name: bounds.pop(name) for name in COLUMNS[:3]}
     groups = 1 if operation.is_depthwise else operation.groups
-    bounds = {field: bound(field) for field in ("m0", "c0", "m1", "c1", "m2", "c2")}
+    accesses = count_accesses(operation, nests, spec.pe.ifmap_regfile_words)
     return Mapping(
-        spatial=Spatial(bound("m_columns"), nests.q_columns, nests.s_rows, bound("m_rows"), bound("c_rows")),
+        spatial=Spatial(q_columns=nests.q_columns, s_rows=nests.s_rows, **sides),
         **bounds,
         s0=nests.s0,
         p1=nests.p1,
         tile_macs=bounds["m0"] * bounds["c0"] * nests.s0 * operation.rows.kernel,
         pixel_passes=operation.out_pixels // nests.q_columns,
         weight_passes=bounds["m1"] * bounds["m2"] * bounds["c1"] * bounds["c2"] * groups,
-        actions=actions_of(accesses, index, operation, spec),
+        actions=actions_of(accesses, 0, operation, spec),
     )
 
 
 def _no_mapping(operation: Operation, spec: EyerissSpec, tile_macs: int | None) -> InputError:
     """Names the memory that is too small, what it holds and what it would need."""
     layer = f"layer {operation.layer} ({operation.stage})"
-    nests = _tilings(operation, spec)
-    if nests is None:
-        _, taps = _taps(operation, spatial_mappings(operation, spec.array.rows, spec.array.columns)[0])
+    table, spatial = _tilings(operation, spec), spatial_mappings(operation, spec.array.rows, spec.array.columns)[0]
+    if table is None:
+        _, taps = _taps(operation, spatial)
         field, words = "ifmap_regfile_words", spec.pe.ifmap_regfile_words
         if taps <= words:
             field, words = "weight_sram_words", spec.pe.weight_sram_words
         what = f"is {words}: no mapping of {layer} fits, whose kernel gives a PE {taps} taps"
         return InputError(f"{spec.file}: pe.{field}", what, f"use {taps} or more")
-    smallest = int(buffer_words(operation, nests, spec.pe.psum_bits).min())
+    smallest = int(buffer_words(operation, _nests(table, operation, spatial, 1), spec.pe.psum_bits).min())
     depth = -(-smallest * spec.global_buffer.depth // spec.global_buffer.words)
     if depth > spec.global_buffer.depth:
         what = f"is {spec.global_buffer.depth}: no mapping of {layer} fits"

@@ -45,7 +45,7 @@ def simulate_cycles(
         require_images(what, images)
     elif isinstance(what, Program) and images is not None:
         to_integers(what, images)  # refuses unusable ones, also where no block asks for masks
-    runs = run_with_masks(what, spec, _masks(what, images))
+    runs = run_with_masks(what, spec, masks_of(what, images))
     if not runs:
         kind = "network" if isinstance(what, Network) else "program"
         raise InputError(f"{kind} {what.name}", "has fused blocks, whose masks depend on the image", "give images")
@@ -78,7 +78,7 @@ def run_with_masks(what: Network | Program, spec: AcceleratorSpec, masks: Iterab
     return [run_archon(prepared, of_image) for of_image in (masks if prepared.blocks else ({},))]
 
 
-def _masks(what: Network | Program, images: Array | None) -> Iterator[Masks]:
+def masks_of(what: Network | Program, images: Array | None) -> Iterator[Masks]:
     """The masks of every fused block, image by image: predicted ones, of a program those its integer machine finds."""
     if images is None:
         return
