@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being run, images done and images in all."""
 
 IMAGES = 1000
-SIMULATED_IMAGES = 50
+SIMULATED_IMAGES = 25
 """Images the accelerators are simulated on; schedules hardly depend on them."""
 
 
@@ -165,7 +165,9 @@ def run_demo(
 
         step(0)
         started = time.perf_counter()
-        plan = plan_network(checkpoint.network, mode)
+        # only what is compared to the last bit, or counted, needs double precision
+        single = mode == "true" and not statistics
+        plan = plan_network(checkpoint.network, mode, np.float32 if single else np.float64)
         inputs = normalise(checkpoint.network, dataset.images)
         result = run_plan(plan, inputs, statistics=statistics, progress=step, workers=threads)
         return Variant(name, checkpoint, result, result.accuracy(dataset.labels), time.perf_counter() - started)

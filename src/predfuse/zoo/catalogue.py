@@ -26,7 +26,7 @@ class Stage:
     Attributes:
         run: Folder of the run in the zoo.
         data: Data set.
-        network: Registered name.
+        network: Registered name, and ``x0.5`` or the like for a width other than 1.
         seed: Of initial weights, order and variation of the images; predicted: of the latter two where it has its own.
         stage: ``vanilla``, ``pruned``, ``predicted-joint`` or ``predicted-frozen``.
         recipe: Digest of the configuration up to this stage, seeds left out.
@@ -76,7 +76,7 @@ class Summary:
 
     Attributes:
         data: Data set.
-        network: Registered name.
+        network: Registered name, and ``x0.5`` or the like for a width other than 1.
         stage: As in :class:`Stage`.
         seeds: How many runs.
         mean: Of their test accuracies, 0..1.

@@ -98,6 +98,12 @@ def _copy(source: Path, target: Path) -> dict[str, Any]:
     return facts
 
 
+def _name(architecture: str, made_by: TrainConfig) -> str:
+    """The registered name, with its width where that is not 1: networks of different widths are different networks."""
+    width = made_by.network.options.get("width", 1.0)
+    return architecture if width == 1.0 else f"{architecture} x{width:g}"
+
+
 def _stage(
     run: str,
     file: Path,
@@ -118,7 +124,7 @@ def _stage(
     return Stage(
         run=run,
         data=str(facts["data"]),
-        network=str(facts["architecture"]),
+        network=_name(str(facts["architecture"]), made_by),
         seed=made_by.seed_of(name),
         stage=name,
         recipe=made_by.recipe(name),
