@@ -100,7 +100,12 @@ def test_the_folder_checks_itself(files: tuple[str, str], tmp_path: Path) -> Non
 
 
 def test_waveforms_take_the_form_of_their_suffix(tmp_path: Path) -> None:
-    simulator = simulator_of(TINY, waves="fst")
+    try:
+        simulator = simulator_of(TINY, waves="fst")
+    except InputError as error:
+        if "needs the headers" not in str(error):
+            raise
+        pytest.skip(str(error))
     simulator.run([], tmp_path / "waves.fst")
     assert (tmp_path / "waves.fst").read_bytes()[0] == 0  # the header block of FST
 

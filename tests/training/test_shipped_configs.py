@@ -17,7 +17,7 @@ from predfuse.training.run import Run
 CONFIGS = sorted(
     path for path in Path("configs").glob("*.yaml") if {"network", "vanilla"} <= yaml.safe_load(path.read_text()).keys()
 )
-RIVALS = [path for path in CONFIGS if "mobilenetv2" in path.name]
+RIVALS = [path for path in CONFIGS if path.name.startswith("cifar10-mobilenetv2")]
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,9 @@ from predfuse.integer.run import to_integers
 from predfuse.training.calibrated import calibrated, with_all_shifts, without_shifts
 from predfuse.training.runs import Checkpoint, TrainedRun
 
-SHIPPED_RUN = "fashion-mnist-fusionet-n"
+SHIPPED_RUN = "fashion-mnist-fusionet-s"
+DEMO_RUN = "fashion-mnist-fusionet-n"
+"""The shape made for fusion; its predictors have weights up to 4, which ``archon`` itself does not take."""
 SHIPPED_RIVAL = "fashion-mnist-mobilenetv2-s"
 COMPILE_IMAGES = 32
 """Images the scales of the integer program are chosen on."""

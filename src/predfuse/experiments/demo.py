@@ -19,7 +19,7 @@ from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult, Machine, compare_lineup
 from predfuse.experiments.confidence import wilson_interval
-from predfuse.experiments.contenders import COMPILE_IMAGES, SHIPPED_RIVAL, SHIPPED_RUN, trained
+from predfuse.experiments.contenders import COMPILE_IMAGES, DEMO_RUN, SHIPPED_RIVAL, trained
 from predfuse.fusion.counts import LayerCounts, NetworkCounts, Operations, count_network, multiplication_reductions
 from predfuse.fusion.execute import plan_network, run_plan
 from predfuse.fusion.masks import OFF
@@ -126,7 +126,7 @@ class DemoResult:
 
 
 def run_demo(
-    run_folder: Path | str = SHIPPED_RUN,
+    run_folder: Path | str = DEMO_RUN,
     rival_folder: Path | str = SHIPPED_RIVAL,
     count: int = IMAGES,
     progress: Progress | None = None,

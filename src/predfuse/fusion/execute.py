@@ -187,7 +187,7 @@ def run_plan(
 
 
 def require_images(network: Network, images: Array) -> None:
-    """Check that a network can take images.
+    """Check that a network can take images ``[N, C, H, W]``.
 
     Raises:
         InputError: They have another shape or type, or hold NaN.

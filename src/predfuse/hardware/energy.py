@@ -162,6 +162,7 @@ def at_prices(actions: Actions, prices: Mapping[str, float]) -> dict[str, float]
 
 def _share_of_an_adder(spec: ArchonSpec) -> float:
     """What a ternary addition of the predictor takes of the addition of a PE."""
+    bits = TERNARY_ADD_BITS + spec.activation_bits - PUBLISHED_ACTIVATION_BITS
     if spec.design.predictor == "shared":
-        return 1 / spec.pe.adder_split
-    return (TERNARY_ADD_BITS + spec.activation_bits - PUBLISHED_ACTIVATION_BITS) / ADDER_BITS
+        return bits / TERNARY_ADD_BITS / spec.pe.adder_split
+    return bits / ADDER_BITS

@@ -94,7 +94,7 @@ def compile_layers(
     facts: dict[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Compilation:
-    """A program with what its layers were made from; arguments as of :func:`compile_network`.
+    """A program with what its layers were made from; arguments as of :func:`compile_network`, images ``[N, C, H, W]``.
 
     Raises:
         InputError: Images that do not fit, NaN, a scale, sum or accumulator that does not fit, a predictor that cannot

@@ -121,10 +121,9 @@ def _compile(tools: Tools, made: Path, bench: Path, machine: Machine, waves: str
     def run(arguments: list[str]) -> None:
         command = [str(tools.compiler), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=made)
-        if done.returncode and "zlib.h" in done.stderr:
-            raise InputError(
-                "--trace", "FST needs the headers of zlib", "install them (zlib1g-dev), or name a .vcd file"
-            )
+        if done.returncode and ("zlib.h" in done.stderr or "lz4.h" in done.stderr):
+            mend = "install them (zlib1g-dev, liblz4-dev), or name a .vcd file"
+            raise InputError("--trace", "FST needs the headers of zlib and LZ4", mend)
         if done.returncode:
             raise PredfuseError(f"the gateware does not build: {done.stderr.strip()[:2000]}")
 
@@ -136,7 +135,7 @@ def _compile(tools: Tools, made: Path, bench: Path, machine: Machine, waves: str
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(unit, range(len(units))))
-    run(["-pthread", *objects, "-o", "simulation", *["-lz"] * (waves == "fst")])
+    run(["-pthread", *objects, "-o", "simulation", *["-lz", "-llz4"] * (waves == "fst")])
 
 
 def _units(files: list[Path], level: str) -> list[tuple[str, list[Path]]]:

@@ -14,6 +14,7 @@ from typing import Any
 from predfuse.errors import PredfuseError
 from predfuse.files import user_cache, write_text_atomically
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.readers.documents import read_json
 from predfuse.rtl import yosys
 from predfuse.rtl.build import SOURCES
 from predfuse.rtl.cells import Cells
@@ -151,7 +152,7 @@ def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: flo
                 {"words": _number(one, "SIZE"), "bits": _number(one, "WIDTH")}
                 for one in (folder / "memories.txt").read_text().split("cell $mem_v2")[1:]
             ]
-            found = json.loads((folder / "stat.json").read_text())["modules"][part.module]["num_cells_by_type"]
+            found = read_json(folder / "stat.json")["modules"][part.module]["num_cells_by_type"]
             delays = re.findall(r"Delay\s*=\s*([\d.]+) ps", said)
             figures: dict[str, Any] = {
                 "cells": {cell: count for cell, count in found.items() if cell in cells.area},
@@ -162,7 +163,7 @@ def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: flo
             if left:
                 raise PredfuseError(f"{part.name}: no cell of {cells.name} for {', '.join(sorted(left))}")
         write_text_atomically(cached, json.dumps(figures))
-    figures = json.loads(cached.read_text())
+    figures = read_json(cached)
     memories = tuple(Memory(**one) for one in figures["memories"])
     return Component(part.name, part.parent, part.count, figures["cells"], memories, figures["delay_ps"])
 
