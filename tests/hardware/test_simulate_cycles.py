@@ -12,7 +12,8 @@ from predfuse import zoo
 from predfuse.cli import app
 from predfuse.errors import InputError
 from predfuse.experiments.compare import compare
-from predfuse.experiments.contenders import COMPILE_IMAGES, SHIPPED_RUN
+from predfuse.experiments.contenders import SHIPPED_RUN
+from predfuse.integer.options import COMPILE_IMAGES
 
 PREDICTED = str(next(zoo.folder(SHIPPED_RUN).glob("predicted-*.safetensors"), "missing"))
 

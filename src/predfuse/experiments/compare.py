@@ -14,7 +14,6 @@ from typing import Any, Literal, get_args
 
 from predfuse.errors import InputError
 from predfuse.experiments.contenders import (
-    COMPILE_IMAGES,
     SHIPPED_RIVAL,
     SHIPPED_RUN,
     Contender,
@@ -29,6 +28,7 @@ from predfuse.hardware.closed_form.simulate import PAPER, simulate
 from predfuse.hardware.cycle.run import CYCLE, CycleRun
 from predfuse.hardware.result import Simulation, SimulationResult
 from predfuse.hardware.spec import AcceleratorSpec, archon_for, load_spec
+from predfuse.integer.options import COMPILE_IMAGES
 from predfuse.training.runs import load_run, require_same_data
 
 NetworkSet = Literal["shipped", "published"]

@@ -24,6 +24,7 @@ from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.compile import compile_network
 from predfuse.integer.fast_machine import FastMachine
+from predfuse.integer.options import COMPILE_IMAGES
 from predfuse.integer.program import Program
 from predfuse.integer.run import to_integers
 from predfuse.training.calibrated import calibrated, with_all_shifts, without_shifts
@@ -33,8 +34,6 @@ SHIPPED_RUN = "fashion-mnist-fusionet-s"
 DEMO_RUN = "fashion-mnist-fusionet-n"
 """The shape made for fusion; its predictors have weights up to 4, which ``archon`` itself does not take."""
 SHIPPED_RIVAL = "fashion-mnist-mobilenetv2-s"
-COMPILE_IMAGES = 32
-"""Images the scales of the integer program are chosen on."""
 PUBLISHED_IMAGES = 4
 """Images the published networks take at most; they are large."""
 BOUND_IMAGES = 2
@@ -143,7 +142,7 @@ def trained(
     Args:
         runs: Of networks to be fused, with a predicted stage.
         rivals: Of compact ones.
-        dataset: Test images; the first :data:`COMPILE_IMAGES` calibrate the programs.
+        dataset: Test images; the first :data:`~predfuse.integer.options.COMPILE_IMAGES` calibrate the programs.
         count: How many of them are run.
         say: Told what is being done.
         classes: ``[N]`` what the first rival's ``vanilla`` and ``pruned`` take the images for, where that is known.

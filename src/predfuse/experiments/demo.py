@@ -19,7 +19,7 @@ from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult, Machine, compare_lineup
 from predfuse.experiments.confidence import wilson_interval
-from predfuse.experiments.contenders import COMPILE_IMAGES, DEMO_RUN, SHIPPED_RIVAL, trained
+from predfuse.experiments.contenders import DEMO_RUN, SHIPPED_RIVAL, trained
 from predfuse.fusion.counts import LayerCounts, NetworkCounts, Operations, count_network, multiplication_reductions
 from predfuse.fusion.execute import plan_network, run_plan
 from predfuse.fusion.masks import OFF
@@ -27,6 +27,7 @@ from predfuse.fusion.results import BlockStatistics, ExecutionResult, Mode
 from predfuse.graph.nodes import Array, Bottleneck, Network
 from predfuse.hardware.area import total_area_um2
 from predfuse.integer.calibrate import normalise
+from predfuse.integer.options import COMPILE_IMAGES
 from predfuse.training.runs import Checkpoint, load_run, require_same_data
 
 VariantName = Literal["vanilla", "pruned", "predicted", "fused"]

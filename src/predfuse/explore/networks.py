@@ -17,11 +17,10 @@ from predfuse.graph.io import encode_fields
 from predfuse.graph.nodes import Array, Bottleneck, Network, Node
 from predfuse.hardware.cycle.archon.machine import Masks
 from predfuse.hardware.pruning import keep_largest, with_pruned_rest
+from predfuse.integer.options import COMPILE_IMAGES
 from predfuse.integer.program import Program
 
 ACCURACY_IMAGES = 500
-COMPILE_IMAGES = 32
-"""Images the scales of a trained network's integer program are chosen on, as ``predfuse compare`` does."""
 
 
 class NetworkChoice(BaseModel):
@@ -162,7 +161,7 @@ def _trained(
     if catalogue.folder(choice.name).is_dir():
         run = load_run(choice.name, predictor=choice.fused)
         unfused = run.vanilla if choice.pruned == "nothing" else run.pruned
-        network = (run.predicted if choice.fused and run.predicted is not None else unfused).network
+        network = (run.predicted or unfused).network  # there is a predicted one exactly where it is asked for
         found = run.test_images(count, root)
     else:
         network = load_source(choice.name)

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from predfuse.errors import InputError
 from predfuse.integer.program import ACCUMULATOR_LIMIT, SUM_LIMIT, Layout
 
+COMPILE_IMAGES = 32
+"""Images of a trained run that the scales of its program are chosen on, in a comparison or a search."""
+
 
 @dataclass(frozen=True)
 class CompileOptions:

@@ -33,11 +33,17 @@ from predfuse.graph.nodes import (
     Shuffle,
     Unsupported,
 )
-from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, Norm, PaddedConv2d, activate, shuffle_channels
+from predfuse.models.layers import (
+    BottleneckUnit,
+    Cnn,
+    ConvUnit,
+    Norm,
+    PaddedConv2d,
+    activate,
+    norm_names,
+    shuffle_channels,
+)
 from predfuse.models.lower import array_of, folded, lower_bottleneck
-
-STAGES = ("expand", "depthwise", "project")
-"""The convolutions of a block."""
 
 
 class GraphCnn(Cnn):
@@ -203,8 +209,7 @@ def _convolution(
 
 def _with_biases(unit: ConvUnit | BottleneckUnit) -> nn.Module:
     """The same layer with a bias in each convolution in place of the norm after it."""
-    pairs = {"conv": "norm"} if isinstance(unit, ConvUnit) else {name: f"{name}_norm" for name in STAGES}
-    for name, norm in pairs.items():
+    for name, norm in norm_names(unit).items():
         conv = getattr(unit, name)
         conv.bias = nn.Parameter(torch.empty(conv.out_channels))
         setattr(unit, norm, nn.Identity())

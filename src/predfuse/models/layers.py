@@ -179,6 +179,13 @@ class BlockKernel(Protocol):
         """
 
 
+def norm_names(layer: nn.Module) -> dict[str, str]:
+    """Name of the norm behind each of a layer's convolutions, by the name of the convolution; none of other layers."""
+    if isinstance(layer, BottleneckUnit):
+        return {name: f"{name}_norm" for name in ("expand", "depthwise", "project")}
+    return {"conv": "norm"} if isinstance(layer, ConvUnit) else {}
+
+
 class BottleneckUnit(nn.Module):
     """Expand -> depthwise -> project with batch norms; gated by ReLU, or by a predictor once it has one.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from predfuse.errors import InputError
+from predfuse.readers.boundary import read_bytes
 
 NAND2_UM2 = 0.798
 """A two-input NAND in 45 nm (um2): cells of another technology are scaled by what theirs is."""
@@ -43,7 +44,6 @@ class Cells:
         area: Area of every cell (units of the library).
         registers: Cells that are flip-flops or latches.
         um2: What a unit of its areas is in 45 nm (um2), by the size of its NAND.
-        own: Whether it is that of this module.
     """
 
     name: str
@@ -51,7 +51,6 @@ class Cells:
     area: dict[str, float]
     registers: frozenset[str]
     um2: float
-    own: bool
 
 
 def load_cells(file: Path | None) -> Cells:
@@ -61,14 +60,11 @@ def load_cells(file: Path | None) -> Cells:
         InputError: The file cannot be read, or has no two-input NAND to scale it by.
     """
     if file is None:
-        return _of("built-in 45 nm cells", _liberty(), True)
-    try:
-        return _of(file.name, file.read_text(encoding="utf-8", errors="replace"), False)
-    except OSError as error:
-        raise InputError(str(file), error.strerror or "cannot be read", "name a Liberty file") from None
+        return _of("built-in 45 nm cells", _liberty())
+    return _of(file.name, read_bytes(file, mend="name a Liberty file").decode(errors="replace"))
 
 
-def _of(name: str, text: str, own: bool) -> Cells:
+def _of(name: str, text: str) -> Cells:
     area: dict[str, float] = {}
     registers = set()
     for body in re.split(r"\bcell\s*\(", text)[1:]:
@@ -82,7 +78,7 @@ def _of(name: str, text: str, own: bool) -> Cells:
     nands = [area[cell] for cell in area if re.search(r"nand2(?![0-9]*b)", cell, re.I) and area[cell] > 0]
     if not nands:
         raise InputError(name, "has no cell called NAND2 to scale areas by", "name a Liberty file of standard cells")
-    return Cells(name, text, area, frozenset(registers), NAND2_UM2 / min(nands), own)
+    return Cells(name, text, area, frozenset(registers), NAND2_UM2 / min(nands))
 
 
 def _liberty() -> str:

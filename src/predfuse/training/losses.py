@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit
+from predfuse.models.layers import BottleneckUnit, Cnn, norm_names
 from predfuse.predictor.errors import relative_error
 from predfuse.predictor.gates import evaluation
 from predfuse.predictor.layerwise import block_loss
@@ -125,12 +125,6 @@ def feature_distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tenso
 def fold_norms(model: Cnn) -> None:
     """Fold the norms of a model in evaluation mode, in place, into the convolutions before them."""
     for layer in model.layers:
-        names: tuple[str, ...] = ()
-        if isinstance(layer, ConvUnit):
-            names = ("conv",)
-        elif isinstance(layer, BottleneckUnit):
-            names = ("expand", "depthwise", "project")
-        for name in names:
-            norm = "norm" if name == "conv" else f"{name}_norm"
+        for name, norm in norm_names(layer).items():
             setattr(layer, name, fuse_conv_bn_eval(getattr(layer, name), getattr(layer, norm)))
             setattr(layer, norm, nn.Identity())
