@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from predfuse import models
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
-from predfuse.experiments.ablation import plan_ablation, read_ablation, read_rows, run_ablation
+from predfuse.experiments.ablation import plan_ablation, read_ablation, run_ablation
+from predfuse.experiments.ablation_rows import read_rows
 from predfuse.experiments.ablation_runs import Progress
-from predfuse.experiments.ablation_work import tasks
 from predfuse.training.config import parse_config
 
 VARIANTS = {
@@ -29,6 +29,8 @@ VARIANTS = {
     "shifts removed": {"prune.shift_sparsity": 1},
     "vanilla only": {"prune": None},
 }
+
+STAGES = ("vanilla", "pruned", "layerwise", "predicted-joint")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,8 @@ def test_variants_are_trained_and_measured(variants: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out" / "vanilla-only" / "pruned.safetensors").exists()
     stages = (tmp_path / "out" / "2-bit-activations" / "log.jsonl").read_text()
     assert '"vanilla"' not in stages and '"predicted-joint"' in stages
-    assert "variant 1 of 8: base\n" in ran.output and "variant 4 of 8: float scales, about 0.0 h" in ran.output
+    assert " of 28: layerwise of 2-bit activations\n" in ran.output and "28 of 28: " in ran.output
+    assert "pruned of 2-bit activations" not in ran.output
     # Nothing is trained again.
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.safetensors")}
     again = run_ablation(variants, tmp_path / "out")
@@ -89,55 +92,53 @@ def test_variants_are_trained_and_measured(variants: Path, tmp_path: Path) -> No
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.safetensors")}
 
 
-def test_variants_trained_side_by_side_are_the_same(variants: Path, tmp_path: Path) -> None:
+def test_variants_trained_side_by_side_are_the_same_and_a_failed_one_stops_no_other(
+    variants: Path, tmp_path: Path
+) -> None:
     document = yaml.safe_load(variants.read_text())
     document["base"] = yaml.safe_load((variants.parent / "base.yaml").read_text())
     document["variants"] = {"2 bits": {"predict.bits": 2}, "another seed": {"seed": 1}}
     path = tmp_path / "few.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    started: list[Progress] = []
-    side_by_side = run_ablation(path, tmp_path / "two", started.append, jobs=2)
-    # The second variant waits for the pruned network of the base, the third does not.
-    assert [progress.variant for progress in started] == ["base", "another seed", "2 bits"]
     one_by_one = run_ablation(path, tmp_path / "one")
-    assert [row.variant for row in side_by_side] == ["base", "2 bits", "another seed"]
-    assert side_by_side == one_by_one
+    assert [row.variant for row in one_by_one] == ["base", "2 bits", "another seed"]
+    document["variants"] = {"hot": {"vanilla.learning_rate": 1e30}, **document["variants"]}
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    ended: list[Progress] = []
+    with pytest.raises(PredfuseError, match=r"variant 'hot' failed .*lower the learning rate.*; 3 are finished"):
+        run_ablation(path, tmp_path / "two", ended.append, jobs=2)
+    assert [asdict(row) for row in one_by_one] == json.loads((tmp_path / "two" / "ablation.json").read_text())
     log = (tmp_path / "two" / "2-bits" / "log.jsonl").read_text()
     assert '"vanilla"' not in log and '"pruned"' not in log
-    assert [share for _, share in plan_ablation(path, tmp_path / "two")[0]] == [0, 0, 0]
+    words = [progress.what for progress in ended]
+    # What is built on the stage that failed is not begun; the 14 stages are each made once.
+    assert sorted(words) == sorted(
+        [f"{stage} of {name}" for name in ("base", "another seed") for stage in STAGES]
+        + [f"{stage} of 2 bits" for stage in STAGES[2:]]
+        + [f"{stage} of hot failed" for stage in STAGES]
+        + ["base", "2 bits", "another seed", "hot failed"]
+    )
+    assert dict(plan_ablation(path, tmp_path / "two")) == {
+        "base": (),
+        "hot": STAGES,
+        "2 bits": (),
+        "another seed": (),
+    }
 
 
-def test_a_failed_training_process_is_reported(variants: Path, tmp_path: Path) -> None:
-    document = yaml.safe_load(variants.read_text())
-    document["base"] = yaml.safe_load((variants.parent / "base.yaml").read_text())
-    document["variants"] = {"hot": {"vanilla.learning_rate": 1e30}}
-    path = tmp_path / "few.yaml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-    with pytest.raises(PredfuseError, match=r"variant 'hot' failed .*lower the learning rate"):
-        run_ablation(path, tmp_path / "out", jobs=2)
-
-
-def test_the_plan_counts_shared_stages_once(variants: Path, tmp_path: Path) -> None:
-    shares, hours = plan_ablation(variants, tmp_path)
-    by_name = dict(shares)
-    assert hours is None and sum(by_name.values()) == pytest.approx(1)
-    assert by_name["vanilla only"] == 0  # the base has that stage too
-    assert by_name["base"] > by_name["shifts pruned"] > by_name["2-bit activations"] == by_name["float scales"] > 0
-    assert by_name["no shifts"] == pytest.approx(by_name["base"])
-    # Once the base's vanilla stage is done, in 36 seconds: as many for each unit of work.
-    config = parse_config(yaml.safe_load((variants.parent / "base.yaml").read_text()), "base")
-    (tmp_path / "base").mkdir()
-    (tmp_path / "base" / "vanilla.safetensors").touch()
-    line = {"stage": "vanilla", "step": 8, "seconds": 36.0}
-    (tmp_path / "base" / "log.jsonl").write_text(json.dumps(line) + "\n" + '{"stage": "vanil')
-    left, hours = plan_ablation(variants, tmp_path)
-    vanilla, whole = tasks(config)[0].work, sum(task.work for task in tasks(config)) / by_name["base"]
-    assert hours == pytest.approx((whole - vanilla) / vanilla * 0.01)
-    assert hours is not None and plan_ablation(variants, tmp_path, jobs=2)[1] == pytest.approx(hours / 2)
-    assert dict(left)["base"] == pytest.approx((whole * by_name["base"] - vanilla) / (whole - vanilla))
+def test_the_plan_has_every_stage_once(variants: Path, tmp_path: Path) -> None:
+    left = dict(plan_ablation(variants, tmp_path))
+    assert left["base"] == left["no shifts"] == STAGES
+    assert left["2-bit activations"] == left["float scales"] == STAGES[2:]
+    assert left["shifts pruned"] == STAGES[1:]
+    assert left["vanilla only"] == ()  # the base has that stage too
+    # A stage that some variant has is not made again, whichever comes first.
+    (tmp_path / "vanilla-only").mkdir()
+    (tmp_path / "vanilla-only" / "vanilla.safetensors").touch()
+    assert dict(plan_ablation(variants, tmp_path))["base"] == STAGES[1:]
     shown = CliRunner().invoke(app, ["ablate", str(variants), "-o", str(tmp_path), "--plan"], env={"COLUMNS": "90"})
-    assert shown.exit_code == 0 and "no shifts" in shown.output and "hours" in shown.output
-    assert not (tmp_path / "base" / "pruned.safetensors").exists()
+    assert shown.exit_code == 0 and "no shifts" in shown.output and "layerwise, predicted-joint" in shown.output
+    assert not (tmp_path / "base").exists()
 
 
 @pytest.mark.parametrize(

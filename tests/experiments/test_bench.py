@@ -16,6 +16,7 @@ from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
 from predfuse.experiments import bench
 from predfuse.experiments.bench import BenchResult
+from predfuse.fusion.results import Mode
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.training.checkpoint import save_checkpoint
 from predfuse.training.pruning import Pruner
@@ -52,6 +53,7 @@ def test_figures_of_a_run(run_folder: Path, tmp_path: Path) -> None:
     assert (figures["network"], figures["images"]) == ("fusionet", 4)
     assert set(figures["executed_images_per_second"]) == {"true", "predicted", "fused"}
     assert set(figures["simulated_images_per_second"]) == {"fusionet"}
+    assert 0 < figures["evaluation_seconds"]["fusionet on archon"] < 10
     assert set(figures["training_ratio"]) == {"pruned", "predicted"} and min(figures["training_ratio"].values()) > 0
     speeds = {**figures["executed_images_per_second"], **figures["pytorch_images_per_second"]}
     assert all(speed > 1 for speed in speeds.values())
@@ -62,9 +64,9 @@ def test_figures_of_a_run(run_folder: Path, tmp_path: Path) -> None:
 
 
 def test_limits_are_judged() -> None:
-    result = BenchResult(
-        "net", 10, 250.0, 100.0, {"pruned": 1.2}, {"true": 90.0, "predicted": 60.0, "fused": 50.0}, {"fusionet-s": 20.0}
-    )
+    executed: dict[Mode, float] = {"true": 90.0, "predicted": 60.0, "fused": 50.0}
+    evaluated = {"fusionet-s on archon": 0.5, "other on archon": 9.0}
+    result = BenchResult("net", 10, 250.0, 100.0, {"pruned": 1.2}, executed, {"fusionet-s": 20.0}, evaluated)
     assert result.predicted_ratio == 2.5 and result.missed == ()
     slow = dataclasses.replace(
         result,
@@ -72,13 +74,22 @@ def test_limits_are_judged() -> None:
         training={"pruned": 1.1},
         executed={**result.executed, "fused": 49.0},
         simulated={"fusionet-s": 19.0},
+        evaluation_seconds={"fusionet-s on archon": 0.51},
     )
     assert slow.missed == (
         "predicted takes 2.53x vanilla, more than 2.5x",
         "pruned training is 1.10x as fast as layers, less than 1.2x",
         "fused runs 49.0 images/s, less than 50",
         "fusionet-s in integers with cycles runs 19.00 images/s, less than 20",
+        "evaluating fusionet-s on archon takes 0.510 s, more than 0.5",
     )
+
+
+def test_blocks_as_a_network_of_their_own() -> None:
+    whole, blocks = models.network("mobilenetv2"), bench.blocks_of("mobilenetv2")
+    assert [node.name for node in blocks.nodes] == [node.name for node in whole.bottlenecks()]
+    shapes = whole.shapes()
+    assert all(shapes[name] == shape for name, shape in blocks.shapes().items() if name != "input")
 
 
 def test_rounds_take_the_best_of_each_job(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from predfuse import zoo
 from predfuse.cli import app, main
 from predfuse.errors import InputError
-from predfuse.experiments.ablation import read_ablation, read_rows
-from predfuse.experiments.ablation_work import activations_per_image
-from predfuse.experiments.training_cost import gpu_images_per_second, training_cost
+from predfuse.experiments.ablation import read_ablation
+from predfuse.experiments.ablation_rows import read_rows
+from predfuse.experiments.training_cost import activations_per_image, gpu_images_per_second, training_cost
 from predfuse.files import as_csv
 from predfuse.graph.nodes import Bottleneck, Conv
 from predfuse.models import build, to_network

@@ -11,15 +11,13 @@ import typer
 from predfuse.cli.options import Device, OutputFolder
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
-from predfuse.experiments.ablation import plan_ablation, run_ablation
-from predfuse.report.ablation import plan_table, progress_line, table_of
 from predfuse.report.terminal import console
 
 
 def ablate(
     variants: Annotated[Path, typer.Argument(help="YAML: a base configuration and its variants.", metavar="VARIANTS")],
     output: OutputFolder,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Variants trained at the same time.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Stages trained at the same time.")] = 1,
     device: Device = "auto",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what is left to train.")] = False,
     *,
@@ -27,13 +25,18 @@ def ablate(
 ) -> None:
     """Train variants of one configuration and compare accuracy, cycles and energy.
 
-    Stages that variants have in common are trained once. ablation.csv and ablation.json are brought up to date after
-    every variant.
+    Stages that variants have in common are trained once; one that fails stops no other. ablation.csv and ablation.json
+    are brought up to date after every variant.
     """
+    try:
+        from predfuse.experiments.ablation import plan_ablation, run_ablation
+        from predfuse.report.ablation import plan_table, progress_line, table_of
+    except ModuleNotFoundError as error:
+        raise InputError("ablate", f"needs {error.name}", "install predfuse[explore]") from error
     if plan:
-        shares, hours = plan_ablation(variants, output, jobs)
-        figures = [{"variant": name, "share_of_the_work": share} for name, share in shares]
-        outputs.emit("What is left to train", figures, figures, [plan_table(shares, hours)])
+        left = plan_ablation(variants, output)
+        rows_left = [{"variant": name, "stages": list(stages)} for name, stages in left]
+        outputs.emit("What is left to train", rows_left, rows_left, [plan_table(left)])
         return
     try:
         output.mkdir(parents=True, exist_ok=True)

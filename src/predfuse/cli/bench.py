@@ -54,4 +54,8 @@ def _rows(result: benchmark.BenchResult) -> list[dict[str, str]]:
         limits = benchmark.MIN_SIMULATED_IMAGES_PER_SECOND
         limit = f"{limits[name]:.2g} images/s" if name in limits else ""
         cells.append((f"{name}: integers and cycles", f"{speed:.1f}", "", limit))
+    for name, seconds in result.evaluation_seconds.items():
+        limits = benchmark.MAX_EVALUATION_SECONDS
+        limit = f"{1 / limits[name]:.1f} images/s" if name in limits else ""
+        cells.append((f"evaluation, {name}", f"{1 / seconds:.2f}", "", limit))
     return [dict(zip(("how", "images_per_second", "time_over_vanilla", "limit"), row, strict=True)) for row in cells]

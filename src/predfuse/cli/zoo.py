@@ -12,7 +12,7 @@ from predfuse import zoo
 from predfuse.cli.options import Count, Device, Root
 from predfuse.cli.output import Outputs
 from predfuse.errors import PredfuseError
-from predfuse.experiments.ablation import read_rows
+from predfuse.experiments.ablation_rows import read_rows
 from predfuse.experiments.training_cost import training_cost
 from predfuse.files import write_text_atomically
 from predfuse.report.ablation import markdown as ablation_markdown

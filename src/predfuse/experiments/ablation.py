@@ -13,57 +13,25 @@ Stages that variants have in common are trained once: variants of the predictor 
 from __future__ import annotations
 
 import copy
-import csv
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from predfuse.errors import InputError, printable
-from predfuse.experiments.ablation_runs import Progress, Variant, train_variants
-from predfuse.experiments.ablation_work import hours_left, shares_left, tasks
+from predfuse import data
+from predfuse.errors import InputError, PredfuseError, printable
+from predfuse.experiments.ablation_rows import Row
+from predfuse.experiments.ablation_runs import Progress, Variant, owners, train_variants
 from predfuse.files import as_csv, write_text_atomically
-from predfuse.readers.boundary import read_text, reading
 from predfuse.readers.documents import read_mapping
 from predfuse.training.checkpoint import read_tensors
 from predfuse.training.config import parse_config
 from predfuse.training.device import choose_device
+from predfuse.training.run import build_model
 
 BASE = "base"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One variant.
-
-    Attributes:
-        variant: Its name; ``base`` is the configuration unchanged.
-        changes: Fields changed, as ``field=value``.
-        vanilla: Test accuracy, 0..1.
-        pruned: Test accuracy; None if it was not pruned.
-        predicted: Test accuracy of the better tuning; None if it has no predictor.
-        lost: Test accuracy, 0..1, its last stage has less than that of the base; None until the base is finished.
-        fused_multiplications: Per image, fused; None where there are no integers (float scales).
-        total_cycles: Of one test image on ``archon`` at cycle fidelity; likewise.
-        energy_uj: Energy of the same image (uJ); likewise.
-    """
-
-    variant: str
-    changes: str
-    vanilla: float
-    pruned: float | None
-    predicted: float | None
-    lost: float | None
-    fused_multiplications: float | None
-    total_cycles: int | None
-    energy_uj: float | None
-
-    @property
-    def last(self) -> float:
-        """Accuracy of the last stage it has."""
-        return next(value for value in (self.predicted, self.pruned, self.vanilla) if value is not None)
 
 
 def read_ablation(path: Path) -> dict[str, dict[str, Any]]:
@@ -114,8 +82,8 @@ def run_ablation(
     Args:
         path: The file of variants.
         folder: Receives a training run per variant, and after every variant ``ablation.csv`` and ``ablation.json``.
-        progress: Called whenever a variant starts.
-        jobs: Variants trained at the same time, each in a process of its own.
+        progress: Told of every stage and every variant that ends.
+        jobs: Stages trained at the same time, each in a process of its own.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU if there is one; all variants share it.
 
     Returns:
@@ -123,35 +91,49 @@ def run_ablation(
 
     Raises:
         InputError: A configuration is unusable (all are checked before the first is trained), or no such device.
-        PredfuseError: A training process failed.
+        PredfuseError: A variant failed; all others are finished.
     """
     choose_device(device)  # refused before the first variant
     configs, variants = _variants(path, folder)
+    for config in {(v.config.data, v.config.network.model_dump_json()): v.config for v in variants}.values():
+        source = config.data
+        train = data.load(source.name, "train", root=source.root, limit=source.limit, size=source.size)
+        build_model(config, train)  # likewise
     measured: dict[str, Row] = {}
 
-    def finished(variant: Variant) -> None:
-        changes = _differences(configs[BASE], configs[variant.name])
-        measured[variant.name] = _measure(variant.name, changes, variant.paths)
+    def finished(variant: Variant, row: Row) -> None:
+        measured[variant.name] = replace(row, changes=_differences(configs[BASE], configs[variant.name]))
         rows = _compared(measured, list(configs))
         write_text_atomically(folder / "ablation.csv", as_csv(map(asdict, rows)))
         write_text_atomically(folder / "ablation.json", json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
-    train_variants(variants, jobs, progress or (lambda _: None), finished, device)
+    failed = train_variants(variants, measure, finished, progress or (lambda _: None), jobs, device)
+    if failed:
+        first = next(iter(failed))
+        more = f"; {len(failed) - 1} more failed" if len(failed) > 1 else ""
+        raise PredfuseError(f"variant {first!r} failed ({failed[first]}){more}; {len(measured)} are finished")
     return _compared(measured, list(configs))
 
 
-def plan_ablation(path: Path, folder: Path, jobs: int = 1) -> tuple[list[tuple[str, float]], float | None]:
-    """What is left to train: a share of the work per variant, and the hours it takes, if anything is finished already.
-
-    A stage that several variants need counts for the first of them.
+def plan_ablation(path: Path, folder: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """The stages still to be trained, by variant; one that several need is with the one that makes it.
 
     Raises:
         InputError: As :func:`run_ablation`.
     """
     _, variants = _variants(path, folder)
-    shares = shares_left({variant.folder: variant.tasks for variant in variants})
-    hours = hours_left({variant.folder: variant.tasks for variant in variants}, jobs)
-    return [(variant.name, shares[variant.folder]) for variant in variants], hours
+    made_by = owners(variants)
+    return [
+        (
+            variant.name,
+            tuple(
+                stage
+                for stage in variant.config.stages
+                if made_by[variant.key(stage)][0] is variant and not variant.path(stage).exists()
+            ),
+        )
+        for variant in variants
+    ]
 
 
 def _variants(path: Path, folder: Path) -> tuple[dict[str, dict[str, Any]], list[Variant]]:
@@ -161,7 +143,7 @@ def _variants(path: Path, folder: Path) -> tuple[dict[str, dict[str, Any]], list
     slugs = {name: _slug(name) for name in parsed}
     if len(set(slugs.values())) < len(slugs):
         raise InputError(str(path), "has variants whose names differ only in punctuation", "rename one")
-    return configs, [Variant(name, config, folder / slugs[name], tasks(config)) for name, config in parsed.items()]
+    return configs, [Variant(name, config, folder / slugs[name]) for name, config in parsed.items()]
 
 
 def _slug(name: str) -> str:
@@ -190,17 +172,18 @@ def _differences(base: Any, other: Any, prefix: str = "") -> str:
     return ", ".join(found)
 
 
-def _measure(name: str, changes: str, paths: Mapping[str, Path]) -> Row:
-    facts = {stage: read_tensors(path)[1] for stage, path in paths.items()}
+def measure(variant: Variant) -> Row:
+    """A trained variant; ``changes`` and what it lost are still to be filled in."""
+    facts = {stage: read_tensors(variant.path(stage))[1] for stage in variant.config.stages}
     accuracy = {stage: float(found["test_accuracy"]) for stage, found in facts.items()}
     tunings = {stage: value for stage, value in accuracy.items() if stage.startswith("predicted")}
     best = max(tunings, key=tunings.__getitem__) if tunings else None
     multiplications, cycles, energy = (None, None, None)
     if best is not None and facts[best].get("scales", "power-of-two") == "power-of-two":
-        multiplications, cycles, energy = _hardware(paths[best], facts[best])
+        multiplications, cycles, energy = _hardware(variant.path(best), facts[best])
     return Row(
-        variant=name,
-        changes=changes,
+        variant=variant.name,
+        changes="",
         vanilla=accuracy["vanilla"],
         pruned=accuracy.get("pruned"),
         predicted=tunings[best] if best is not None else None,
@@ -213,7 +196,6 @@ def _measure(name: str, changes: str, paths: Mapping[str, Path]) -> Row:
 
 def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
     """Fused multiplications, cycles and energy (uJ) of the first test image."""
-    from predfuse import data
     from predfuse.fusion.counts import count_network
     from predfuse.hardware.cycle.simulate import simulate_cycles
     from predfuse.hardware.spec import archon_for
@@ -224,26 +206,3 @@ def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
     found = data.load(facts["data"], "test", root=source["root"], limit=1, size=source["size"])
     result = simulate_cycles(network, archon_for(network), found.images[:1])[0].result
     return count_network(network).total.fused.multiplications, result.total_cycles, result.total_energy_uj
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The rows of an ``ablation.csv``.
-
-    Raises:
-        InputError: Missing file, or none of this version's form.
-    """
-    lines = read_text(path).splitlines()
-    with reading(str(path), "holds no ablation", "name an ablation.csv of predfuse ablate"):
-        return [_row(line) for line in csv.DictReader(lines)]
-
-
-def _row(line: Mapping[str, str]) -> Row:
-    known = {field.name for field in fields(Row)}
-    if set(line) != known:
-        raise ValueError("other columns than expected")
-    numbers: dict[str, Any] = {
-        name: (int(value) if value.isdigit() else float(value)) if value else None
-        for name, value in line.items()
-        if name not in ("variant", "changes")
-    }
-    return Row(variant=line["variant"], changes=line["changes"], **numbers)

@@ -1,30 +1,27 @@
-"""Training the variants of an ablation, one after another or several at a time; common stages are trained once."""
+"""Training the variants of an ablation on Dask workers: a task for every stage, those that variants share made once."""
 
 from __future__ import annotations
 
-import logging
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import hashlib
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import torch
 import yaml
+from dask.typing import Key
+from distributed import Client, Future, as_completed
 
-from predfuse.errors import PredfuseError
-from predfuse.experiments.ablation_work import Task, hours_left, unfinished
-from predfuse.files import write_text_atomically
-from predfuse.training.checkpoint import read_tensors
-from predfuse.training.config import TrainConfig, stored_config
+from predfuse.explore.cluster import connected
+from predfuse.files import write_bytes_atomically, write_text_atomically
+from predfuse.training.config import TrainConfig
 from predfuse.training.run import Run
 
-log = logging.getLogger(__name__)
-
-POLL_SECONDS = 0.2
+Measured = TypeVar("Measured")
+Paths = dict[str, Path]
+"""Checkpoints by stage."""
 
 
 @dataclass(frozen=True)
@@ -35,134 +32,132 @@ class Variant:
         name: As in the file.
         config: Its whole configuration.
         folder: Where its run is.
-        tasks: Its stages.
     """
 
     name: str
     config: TrainConfig
     folder: Path
-    tasks: list[Task]
 
-    @property
-    def missing(self) -> list[Task]:
-        """Stages without a checkpoint."""
-        return unfinished(self.tasks, self.folder)
+    def path(self, stage: str) -> Path:
+        """Where the checkpoint of a stage lies or will lie."""
+        return self.folder / f"{stage}.safetensors"
 
-    @property
-    def paths(self) -> dict[str, Path]:
-        """Its checkpoints by stage."""
-        return {task.stage: self.folder / f"{task.stage}.safetensors" for task in self.tasks}
+    def key(self, stage: str) -> str:
+        """Digest of what decides the result of a stage; equal ones give equal checkpoints."""
+        return hashlib.sha256(f"{stage} {self.config.up_to(stage).model_dump_json()}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A variant starts.
+    """A stage has ended, or a variant has been measured.
 
     Attributes:
-        variant: Its name.
-        number: Of the variants started, this one included.
-        count: Of all variants.
-        hours: Estimate for all that is left; None before anything is measured.
+        what: It, in words.
+        done: How many have ended, this one included.
+        count: Of all.
     """
 
-    variant: str
-    number: int
+    what: str
+    done: int
     count: int
-    hours: float | None
+
+
+def owners(variants: list[Variant]) -> dict[str, tuple[Variant, str]]:
+    """Which variant makes every stage, by key: one that has it already, else the first that needs it; in order."""
+    found: dict[str, tuple[Variant, str]] = {}
+    for variant in variants:
+        for stage in variant.config.stages:
+            held = found.setdefault(variant.key(stage), (variant, stage))
+            if variant.path(stage).exists() and not held[0].path(stage).exists():
+                found[variant.key(stage)] = (variant, stage)
+    return found
 
 
 def train_variants(
     variants: list[Variant],
-    jobs: int,
+    measure: Callable[[Variant], Measured],
+    finished: Callable[[Variant, Measured], None],
     progress: Callable[[Progress], None],
-    finished: Callable[[Variant], None],
-    device: str = "cpu",
-) -> None:
-    """Train all on a device (``"cpu"``, ``"cuda"``, ``"auto"``); ``finished`` is called as soon as a variant is.
+    jobs: int,
+    device: str,
+) -> dict[str, str]:
+    """Train and measure all variants; what fails stops only what is built on it.
 
-    Raises:
-        PredfuseError: A training process failed; the others are stopped, to be taken up again later.
+    Args:
+        variants: In the order in which they are begun.
+        measure: What is run for each once it is trained, on a worker.
+        finished: Told what that gave.
+        progress: Told of every stage and variant.
+        jobs: Workers, processes on this machine.
+        device: ``"cpu"``, ``"cuda"``, ``"auto"``; all share it.
+
+    Returns:
+        The variants that failed, by name, and why.
     """
-    started = 0
-
-    def start(variant: Variant) -> None:
-        nonlocal started
-        started += 1
-        hours = hours_left({each.folder: each.tasks for each in variants}, jobs)
-        variant.folder.mkdir(parents=True, exist_ok=True)
-        take_over([other.folder for other in variants if other is not variant], variant)
-        progress(Progress(variant.name, started, len(variants), hours))
-
-    if jobs == 1:
-        for variant in variants:
-            start(variant)
-            Run(variant.config, variant.folder, device).train()
-            finished(variant)
-        return
-    waiting = list(variants)
-    running: list[tuple[Variant, subprocess.Popen[bytes]]] = []
-    with _stopped_in_the_end(running):
-        while waiting or running:
-            for pair in [pair for pair in running if pair[1].poll() is not None]:
-                running.remove(pair)
-                _require_success(*pair)
-                finished(pair[0])
-            ready = [variant for variant in waiting if not _awaits(variant, [other for other, _ in running])]
-            if ready and len(running) < jobs:
-                waiting.remove(ready[0])
-                start(ready[0])
-                running.append((ready[0], _process(ready[0], device)))
-            else:
-                time.sleep(POLL_SECONDS)
+    made_by = owners(variants)
+    failed: dict[str, str] = {}
+    with connected(jobs) as client:
+        trained = _submit(client, made_by, max(1, (os.cpu_count() or 1) // jobs), device)
+        waited: dict[Key, Variant | str] = {}
+        for key, future in trained.items():
+            variant, stage = made_by[key]
+            waited[future.key] = f"{stage} of {variant.name}"
+        results = as_completed(trained.values(), raise_errors=False)
+        for number, variant in enumerate(variants):
+            last = trained[variant.key(variant.config.stages[-1])]
+            future = client.submit(_finish, variant, measure, last, key=f"variant-{number}", pure=False)
+            waited[future.key] = variant
+            results.add(future)
+        for done, future in enumerate(results, start=1):
+            what, error = waited[future.key], future.exception()
+            if isinstance(what, Variant):
+                if error is None:
+                    finished(what, future.result())
+                else:
+                    failed[what.name] = " ".join(f"{error}".split())
+                what = what.name
+            progress(Progress(what if error is None else f"{what} failed", done, len(waited)))
+    return failed
 
 
-def _awaits(variant: Variant, running: list[Variant]) -> bool:
-    """Whether one that runs is about to make a stage this one needs too."""
-    being_made = [task.config for other in running for task in other.missing]
-    return any(task.config in being_made for task in variant.missing)
+def _submit(
+    client: Client, made_by: dict[str, tuple[Variant, str]], threads: int, device: str
+) -> dict[str, Future[Paths]]:
+    """A task per stage, each after the one before it in its variant, so that no two work in one folder at once."""
+    tasks: dict[str, Future[Paths]] = {}
+
+    def task(key: str) -> Future[Paths]:
+        if key not in tasks:
+            variant, stage = made_by[key]
+            place = variant.config.stages.index(stage)
+            before: Future[Paths] | Paths = task(variant.key(variant.config.stages[place - 1])) if place else {}
+            tasks[key] = client.submit(_train, variant, stage, before, threads, device, key=f"stage-{key}", pure=False)
+        return tasks[key]
+
+    for key in made_by:
+        task(key)
+    return tasks
 
 
-def _process(variant: Variant, device: str) -> subprocess.Popen[bytes]:
-    config = variant.folder / "config.yaml"
-    write_text_atomically(config, yaml.safe_dump(variant.config.model_dump(mode="json"), sort_keys=False))
-    command = [sys.executable, "-m", "predfuse", "train", str(config), "-o", str(variant.folder), "--device", device]
-    with (variant.folder / "output.txt").open("ab") as output:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+def _train(variant: Variant, stage: str, before: Paths, threads: int, device: str) -> Paths:
+    """One stage in the folder of its variant, from those before it, wherever they were made."""
+    _taken_over(variant, before)
+    if not variant.path(stage).exists():
+        torch.set_num_threads(variant.config.threads or threads)
+        Run(variant.config.up_to(stage), variant.folder, device).train()
+    return {**before, stage: variant.path(stage)}
 
 
-def _require_success(variant: Variant, process: subprocess.Popen[bytes]) -> None:
-    if process.returncode == 0:
-        return
-    said = (variant.folder / "output.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    raise PredfuseError(f"variant {variant.name!r} failed ({said[-1] if said else f'exit {process.returncode}'})")
+def _finish(variant: Variant, measure: Callable[[Variant], Measured], paths: Paths) -> Measured:
+    _taken_over(variant, paths)
+    config = yaml.safe_dump(variant.config.model_dump(mode="json"), sort_keys=False)
+    write_text_atomically(variant.folder / "config.yaml", config)
+    return measure(variant)
 
 
-@contextmanager
-def _stopped_in_the_end(running: list[tuple[Variant, subprocess.Popen[bytes]]]) -> Iterator[None]:
-    """Interrupt what still runs, so that it saves its state."""
-    try:
-        yield
-    finally:
-        for _, process in running:
-            process.send_signal(signal.SIGINT)
-        for _, process in running:
-            process.wait()
-
-
-def take_over(others: list[Path], variant: Variant) -> None:
-    """Copy the stages other variants have finished with what decides them configured alike."""
-    wanted = {task.stage: task.config for task in variant.missing}
-    for other in others:
-        for stage in list(wanted):
-            path = other / f"{stage}.safetensors"
-            if path.exists() and _made_by(path).up_to(stage) == wanted[stage]:
-                target = variant.folder / path.name
-                temporary = target.with_suffix(".tmp")
-                shutil.copyfile(path, temporary)
-                temporary.replace(target)
-                del wanted[stage]
-                log.info("%s: stage %s is that of %s", variant.name, stage, other.name)
-
-
-def _made_by(path: Path) -> TrainConfig:
-    return stored_config(read_tensors(path)[1].get("config"), str(path))
+def _taken_over(variant: Variant, paths: Paths) -> None:
+    """Copy the checkpoints other variants have made."""
+    variant.folder.mkdir(parents=True, exist_ok=True)
+    for stage, path in paths.items():
+        if not variant.path(stage).exists():
+            write_bytes_atomically(variant.path(stage), path.read_bytes())

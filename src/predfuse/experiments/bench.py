@@ -7,21 +7,26 @@ compared interleaved.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from predfuse import models
 from predfuse.fusion.execute import Plan, plan_network, run_plan
 from predfuse.fusion.results import Mode
-from predfuse.graph.nodes import Array, Network
+from predfuse.graph.nodes import INPUT, Array, Network
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
-from predfuse.hardware.spec import archon_for
+from predfuse.hardware.cycle.simulate import predicted_masks
+from predfuse.hardware.evaluate import evaluate
+from predfuse.hardware.spec import ArchonSpec, archon_for, load_spec
+from predfuse.hardware.vary import with_fields
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.compile import compile_network
 from predfuse.integer.fast_machine import FastMachine
@@ -42,6 +47,12 @@ by layer."""
 MIN_FUSED_IMAGES_PER_SECOND = 50.0
 MIN_SIMULATED_IMAGES_PER_SECOND = {"fusionet": 1 / 3, "fusionet-s": 20.0}
 """Integer outputs, and cycles and energy on ``archon``, after compilation; by network."""
+MAX_EVALUATION_SECONDS = {
+    "fusionet-s on archon": 0.5,
+    "fusionet on archon": 10.0,
+    "mobilenetv2's blocks on dense": 0.05,
+}
+"""Cycles, energy and area of one image on a machine not seen before, masks at hand: what a search waits for."""
 FULL_SIZE = "fusionet"
 COMPILE_IMAGES = 8
 
@@ -62,6 +73,7 @@ class BenchResult:
         training: Time of a training step layer by layer over that a middle channel at a time, by stage; no speed.
         executed: The executor of :mod:`predfuse.fusion.execute` in float64, image by image, by mode.
         simulated: Integer machine and ``archon`` at cycle fidelity together, image by image, by network.
+        evaluation_seconds: Of :func:`predfuse.hardware.evaluate.evaluate`, by network and machine.
     """
 
     network: str
@@ -71,6 +83,7 @@ class BenchResult:
     training: dict[str, float]
     executed: dict[Mode, float]
     simulated: dict[str, float]
+    evaluation_seconds: dict[str, float]
 
     @property
     def predicted_ratio(self) -> float:
@@ -93,6 +106,9 @@ class BenchResult:
             least = MIN_SIMULATED_IMAGES_PER_SECOND.get(name, 0.0)
             if speed < least:
                 found.append(f"{name} in integers with cycles runs {speed:.2f} images/s, less than {least:.2g}")
+        for name, seconds in self.evaluation_seconds.items():
+            if seconds > MAX_EVALUATION_SECONDS.get(name, math.inf):
+                found.append(f"evaluating {name} takes {seconds:.3f} s, more than {MAX_EVALUATION_SECONDS[name]:g}")
         return tuple(found)
 
     def as_json(self) -> dict[str, Any]:
@@ -105,6 +121,7 @@ class BenchResult:
             "training_ratio": dict(self.training),
             "executed_images_per_second": dict(self.executed),
             "simulated_images_per_second": dict(self.simulated),
+            "evaluation_seconds": dict(self.evaluation_seconds),
             "missed": list(self.missed),
         }
 
@@ -125,12 +142,12 @@ def run_bench(folder: Path | str, images: int = 100, rounds: int = ROUNDS, full_
     assert run.predicted is not None
     network = run.predicted.network
     inputs = normalise(network, run.test_images(images).images)
-    models = {name: load_checkpoint(item.path)[0] for name, item in (("v", run.vanilla), ("p", run.predicted))}
+    timed = {name: load_checkpoint(item.path)[0] for name, item in (("v", run.vanilla), ("p", run.predicted))}
     plans = {mode: plan_network(network, mode) for mode in MODES}
     batches = [torch.from_numpy(inputs[at : at + BATCH]).float() for at in range(0, len(inputs), BATCH)]
 
     def forward(name: str) -> Callable[[], None]:
-        return lambda: _forward(models[name], batches)
+        return lambda: _forward(timed[name], batches)
 
     def execute(mode: Mode) -> Callable[[], None]:
         return lambda: _execute(plans[mode], inputs)
@@ -139,9 +156,12 @@ def run_bench(folder: Path | str, images: int = 100, rounds: int = ROUNDS, full_
         vanilla, predicted = _best_seconds([forward("v"), forward("p")], rounds)
         executed = _best_seconds([execute(mode) for mode in MODES], rounds)
         simulated = {network.name: 1 / _simulation_seconds(network, inputs[:COMPILE_IMAGES], rounds)}
+        evaluated = {f"{network.name} on archon": _evaluation_seconds(network, inputs[:1], rounds)}
         if full_size:
             made = calibrated(FULL_SIZE, 1)
             simulated[FULL_SIZE] = 1 / _simulation_seconds(made.network, made.images, rounds)
+            evaluated[f"{FULL_SIZE} on archon"] = _evaluation_seconds(made.network, made.images, rounds)
+            evaluated["mobilenetv2's blocks on dense"] = _evaluation_seconds(blocks_of("mobilenetv2"), None, rounds)
         keep_freed_memory()  # as training does; last, for it stays so
         training = {
             stage: _training_ratio(item.path, batches[0], rounds)
@@ -149,7 +169,7 @@ def run_bench(folder: Path | str, images: int = 100, rounds: int = ROUNDS, full_
         }
     count = len(inputs)
     speeds = {mode: count / seconds for mode, seconds in zip(MODES, executed, strict=True)}
-    return BenchResult(network.name, count, count / vanilla, count / predicted, training, speeds, simulated)
+    return BenchResult(network.name, count, count / vanilla, count / predicted, training, speeds, simulated, evaluated)
 
 
 def _simulation_seconds(network: Network, images: Array, rounds: int) -> float:
@@ -163,6 +183,28 @@ def _simulation_seconds(network: Network, images: Array, rounds: int) -> float:
         run_archon(prepared, machine.run_image(integers, keep=(), keep_masks=True).masks)
 
     return _best_seconds([job], rounds)[0]
+
+
+def _evaluation_seconds(network: Network, images: Array | None, rounds: int) -> float:
+    """Processor seconds of one evaluation: of a fused network on ``archon`` with one image's masks, else on dense."""
+    masks = () if images is None else tuple(predicted_masks(network, images[:1]))
+    spec = load_spec("eyeriss-dense") if images is None else archon_for(network)
+    size = spec.pe.adders if isinstance(spec, ArchonSpec) else spec.array.rows
+    field = "pe.adders" if isinstance(spec, ArchonSpec) else "array.rows"
+    machines = iter([with_fields(spec, {field: size + more}) for more in range(rounds + 1)])  # each another one
+
+    def job() -> None:
+        evaluate(next(machines), network, masks)
+
+    return _best_seconds([job], rounds)[0]
+
+
+def blocks_of(name: str) -> Network:
+    """The bottleneck blocks of a registered network, one after another, as a network of their own."""
+    whole = models.network(name)
+    first, *others = whole.bottlenecks()
+    shape = whole.shapes()[first.inputs[0]]
+    return replace(whole, input_shape=shape, nodes=(replace(first, inputs=(INPUT,)), *others), mean=(), std=())
 
 
 def _training_ratio(path: Path, images: torch.Tensor, rounds: int) -> float:

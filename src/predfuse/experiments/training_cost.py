@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from predfuse import models
-from predfuse.experiments.ablation_work import activations_per_image
 from predfuse.experiments.bench import one_core
 from predfuse.fusion.counts import count_network
+from predfuse.models.layers import Cnn
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.training.config import PruneConfig
 from predfuse.training.device import choose_device, describe
@@ -92,6 +93,23 @@ def gpu_images_per_second(
     by_arithmetic = peak_flops / (multiplications * FLOPS_PER_MULTIPLICATION)
     by_memory = bandwidth_bytes_per_second / (activations * BYTES_PER_ACTIVATION)
     return GPU_EFFICIENCY * min(by_arithmetic, by_memory)
+
+
+@torch.no_grad()
+def activations_per_image(model: Cnn) -> int:
+    """Values all convolutions of a registered network write for one image."""
+    written: list[int] = []
+    hooks = [
+        module.register_forward_hook(lambda _, __, output: written.append(output.numel()))
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    training = model.training
+    model.eval()(torch.zeros(1, *model.input_shape))
+    model.train(training)
+    for hook in hooks:
+        hook.remove()
+    return sum(written)
 
 
 def training_cost(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from predfuse.experiments.ablation import Row
-from predfuse.experiments.ablation_runs import Progress
+from predfuse.experiments.ablation_rows import Row
 from predfuse.report.table import Table, count, optional
+
+if TYPE_CHECKING:
+    from predfuse.experiments.ablation_runs import Progress
 
 
 def table_of(rows: Sequence[Row]) -> Table:
@@ -52,17 +55,12 @@ def _with_ratio(value: float | None, base: float | None, form: str) -> str:
     return f"{value:{form}} ({value / base:.2f})"
 
 
-def plan_table(shares: Sequence[tuple[str, float]], hours: float | None) -> Table:
-    """What is left to train by variant, in hours where anything is measured, else as parts of the whole."""
-    title = "To be trained, shared stages with the first that needs them"
-    if hours is None:
-        return Table(("variant", "of the work"), [[name, f"{share:.1%}"] for name, share in shares], title)
-    every = [*shares, ("all", sum(share for _, share in shares))]
-    rows = [[name, f"{share:.1%}", f"{share * hours:.1f}"] for name, share in every]
-    return Table(("variant", "of the work", "hours"), rows, title)
+def plan_table(left: Sequence[tuple[str, tuple[str, ...]]]) -> Table:
+    """What is left to train by variant."""
+    title = "To be trained; a stage that several need is with the one that makes it"
+    return Table(("variant", "stages"), [[name, ", ".join(stages)] for name, stages in left], title)
 
 
 def progress_line(progress: Progress) -> str:
-    """A line for the terminal when a variant starts."""
-    left = "" if progress.hours is None else f", about {progress.hours:.1f} h for all that is left"
-    return f"variant {progress.number} of {progress.count}: {progress.variant}{left}"
+    """A line for the terminal when a stage or a variant has ended."""
+    return f"{progress.done} of {progress.count}: {progress.what}"

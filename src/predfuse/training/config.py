@@ -193,6 +193,15 @@ class TrainConfig(_Strict):
     prune: PruneConfig | None = PruneConfig()
     predict: PredictConfig | None = PredictConfig()
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of its stages, which their checkpoints have too, in order."""
+        if self.prune is None:
+            return ("vanilla",)
+        if self.predict is None:
+            return ("vanilla", "pruned")
+        return ("vanilla", "pruned", "layerwise", *(f"predicted-{tuning}" for tuning in self.predict.tuning))
+
     def up_to(self, stage: str) -> TrainConfig:
         """The part of the configuration that decides what ``stage`` gives; the rest left out, or as by default."""
         if any(getattr(self, name) != value for name, value in _WHEN.items()):

@@ -128,7 +128,7 @@ class Run:
             self.processes.wait()  # until the folder is there
             return self._train()
         with _locked(self.folder):
-            for stage in self._stages():
+            for stage in self.config.stages:
                 if self._path(stage).exists():
                     self._require_made_by_this_config(self._path(stage), stage)
             write_text_atomically(
@@ -153,10 +153,11 @@ class Run:
             "pruned",
             lambda model: prune_stage(trainer, model, prune, self._loss(prune, vanilla, vanilla)),
         )
-        if predict is None or not predict.tuning:
+        if predict is None:
             return paths
-        names = self._stages()[3:]
-        if not all(self._path(name).exists() for name in names):  # the layer-wise stage is needed by them alone
+        names = self.config.stages[3:]
+        # The layer-wise stage is needed by those alone, or is the last one that is wanted.
+        if not names or not all(self._path(name).exists() for name in names):
             paths["layerwise"] = self._layerwise(pruned, predict)
         for name, tuning in zip(names, predict.tuning, strict=True):
             paths[name] = self._stage(
@@ -195,12 +196,6 @@ class Run:
 
     def _placed(self, model: Cnn) -> Cnn:
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-    def _stages(self) -> list[str]:
-        """The names of its stages, in order."""
-        prune, predict = self.config.prune, self.config.predict
-        tunings = [] if prune is None or predict is None else [f"predicted-{tuning}" for tuning in predict.tuning]
-        return ["vanilla", *(["pruned"] if prune else []), *(["layerwise"] if tunings else []), *tunings]
 
     def _path(self, stage: str) -> Path:
         return self.folder / f"{stage}.safetensors"
