@@ -56,7 +56,9 @@ def test_pixels_and_the_floats_they_stand_for_give_one_program() -> None:
         model = small_model()
         predfuse.prepare(model, predfuse.PrepareConfig(), floats)
         options = CompileOptions(weight_bits=12)
-        programs.append(predfuse.compile(model, calibration, options, name="small", mean=mean, std=std, labels=("a",)))
+        programs.append(
+            predfuse.compile(model, calibration, options, name="small", mean=mean, std=std, labels=("a", "b", "c"))
+        )
     assert {program.name for program in programs} == {"small"} and programs[0].labels == ("a",)
     scores = [predfuse.run(program, pixels()).scores.astype(int) for program in programs]
     # float32 images differ from the pixels' float64 by rounding, and with them the scales' last bits.

@@ -102,7 +102,11 @@ def test_a_function_is_a_source_like_any_other(folder: Path) -> None:
         ("fusionet-s", ModuleOptions(std=(1.0,)), "--std: applies to package.module:function only"),
         ("no-such-thing", ModuleOptions(), "neither a registered network nor a file nor package.module:function"),
         ("zoo_of_my_own:swish", ModuleOptions(shape=(1, 1, 4, 4)), "1 unsupported operation: SiLU .* has no 0/1 mask"),
-        ("zoo_of_my_own:small", ModuleOptions(shape=(1, 1, 28, 28), mean=(0.5, 0.5)), "mean has 2 values; give one"),
+        (
+            "zoo_of_my_own:small",
+            ModuleOptions(shape=(1, 1, 28, 28), mean=(0.5, 0.5)),
+            "mean has 2 values for 1 channels; give one",
+        ),
     ],
 )
 def test_sources_that_do_not_work_are_refused(folder: Path, text: str, options: ModuleOptions, message: str) -> None:

@@ -361,7 +361,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     failed = False
     numbers = range(chosen.start, chosen.start + chosen.count)
-    with tempfile.TemporaryDirectory() as name:
+    memory = Path("/dev/shm")  # the files given are many and small: no disk has to write them
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         folder = Path(name)
         known = readers(folder)
         limit_memory(2 * 1024**3)

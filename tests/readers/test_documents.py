@@ -74,7 +74,17 @@ def test_every_yaml_file_goes_through_the_one_reader(read: Callable[[Path], Any]
 
 @pytest.mark.parametrize(
     "line",
-    ["seed: yes", "seed: 12345678901234567890123", "seed: 9223372036854775808", "vanilla: {epochs: .inf}", "seed: -1"],
+    [
+        "seed: yes",
+        "seed: '3'",
+        "vanilla: {epochs: '3'}",
+        "data: {name: cifar10, flip: 'no'}",
+        "predict: {bits: '4'}",
+        "seed: 12345678901234567890123",
+        "seed: 9223372036854775808",
+        "vanilla: {epochs: .inf}",
+        "seed: -1",
+    ],
 )
 def test_numbers_of_a_training_configuration(line: str, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"

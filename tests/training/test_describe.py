@@ -59,8 +59,12 @@ def test_the_schema_is_that_of_the_configuration() -> None:
     ("override", "what"),
     [
         ("seed=yes", "seed is yes, not a number"),
-        ("data.limit=no", "limit is no, not a number"),
+        ("data.limit=no", "data.limit "),
         ("vanilla.epochs=.inf", "vanilla.epochs"),
+        ("vanilla.epochs='3'", "vanilla.epochs is the text '3', not a number"),
+        ("predict.tuning=[1]", "tuning"),
+        ("data.flip=1", "data.flip is 1, not true or false"),
+        ("data.flip='yes'", "data.flip is the text 'yes', not true or false"),
         ("seed=99999999999999999999999", "seed"),
     ],
 )

@@ -9,6 +9,7 @@ import typer
 
 from predfuse.data.folder import Part
 from predfuse.errors import InputError
+from predfuse.input_checks import require_normalisation
 from predfuse.sources import ModuleOptions, parse_shape
 
 SOURCE_HELP = (
@@ -110,10 +111,7 @@ def module_options(
     """
     shape = None if input_shape is None else parse_shape(input_shape)
     means, stds = _floats("--mean", mean), _floats("--std", std)
-    if not all(-1 <= value <= 1 for value in means):
-        raise InputError("--mean", f"is {mean!r}", "give it for pixels of 0..1 (divide by 255)")
-    if not all(0 < value <= 10 for value in stds):
-        raise InputError("--std", f"is {std!r}", "give positive numbers for pixels of 0..1 (divide by 255)")
+    require_normalisation("--mean and --std", means, stds, len(means or stds))
     return ModuleOptions(weights, shape, means, stds)
 
 

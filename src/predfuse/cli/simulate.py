@@ -54,8 +54,9 @@ def simulate(
     one, mean and range are given too.
     """
     outputs = replace(outputs, text=trace)
-    if trace is not None and fidelity != "cycle":
-        raise InputError("--trace", f"needs cycle fidelity, not {fidelity}", "add --fidelity cycle")
+    for option, given in (("--trace", trace), ("--images", images)):
+        if given is not None and fidelity != "cycle":
+            raise InputError(option, f"needs cycle fidelity, not {fidelity}", "add --fidelity cycle")
     if index < 0:
         raise InputError("--index", f"is {index}", "use 0 or more")
     spec = load_spec(accelerator)

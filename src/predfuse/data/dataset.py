@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from predfuse.errors import InputError
+from predfuse.input_checks import require_labels, require_normalisation
 
 Images: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
-LEAST_STD = 1 / 255 / 1000
-"""Least deviation of a channel in 0..1, a thousandth of one step of an 8-bit pixel: below, it is noise of rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +51,10 @@ class Dataset:
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
             raise InputError(where, f"a label lies outside 0..{len(self.classes) - 1}", "correct the labels")
         channels = self.images.shape[1]
-        numbers = np.array([*self.mean, *self.std], np.float64)
-        if len(self.mean) != channels or len(self.std) != channels or not np.isfinite(numbers).all():
-            raise InputError(where, f"mean {self.mean}, std {self.std}", f"give {channels} of each")
-        if min(self.std) < LEAST_STD:
-            raise InputError(where, f"std {self.std}", f"give {LEAST_STD:.1e} or more; 1 for a constant channel")
+        if not self.mean:
+            raise InputError(where, "has no mean and std", f"give {channels} of each")
+        require_normalisation(where, self.mean, self.std, channels)
+        require_labels(where, self.classes, len(self.classes))
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.shape))

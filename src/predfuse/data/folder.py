@@ -16,8 +16,9 @@ from typing import Literal
 
 import numpy as np
 
-from predfuse.data.dataset import LEAST_STD, Dataset, Images, Labels, Split
+from predfuse.data.dataset import Dataset, Images, Labels, Split
 from predfuse.errors import InputError
+from predfuse.input_checks import LEAST_STD
 from predfuse.readers.boundary import read_bytes, reading
 from predfuse.readers.pictures import GREY_MODES, SUFFIXES, Mode, decode_picture, picture_mode
 

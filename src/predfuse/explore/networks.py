@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from predfuse.errors import InputError
 from predfuse.graph.io import encode_fields
@@ -19,6 +19,7 @@ from predfuse.hardware.cycle.archon.machine import Masks
 from predfuse.hardware.pruning import keep_largest, with_pruned_rest
 from predfuse.integer.options import COMPILE_IMAGES
 from predfuse.integer.program import Program
+from predfuse.readers.documents import validated
 
 ACCURACY_IMAGES = 500
 
@@ -72,11 +73,7 @@ class NetworkChoice(BaseModel):
             else:
                 known = ", ".join(name for name in document if name != "options")
                 raise InputError(f"field {field!r}", "is not of a network", f"use options.NAME or one of {known}")
-        try:
-            return NetworkChoice.model_validate(document)
-        except ValidationError as error:
-            what = f"{error.errors()[0]['msg'].lower()}"
-            raise InputError(f"network {', '.join(changes)}", what, "see docs/how-to/explore.md") from error
+        return validated(NetworkChoice, document, f"network {', '.join(changes)}", "see docs/how-to/explore.md")
 
 
 @dataclass(frozen=True, eq=False)

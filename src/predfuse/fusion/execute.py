@@ -38,6 +38,7 @@ from predfuse.graph.nodes import (
     Shuffle,
     Unsupported,
 )
+from predfuse.input_checks import require_finite
 
 STORED_ENTRIES = 4_000_000
 """Blocks with more fused weights than this are fused without storing them (slower, and little memory)."""
@@ -197,8 +198,7 @@ def require_images(network: Network, images: Array) -> None:
         raise InputError("images", what + " x ".join(map(str, network.input_shape)), "resize or choose other images")
     if images.dtype.kind != "f":
         raise InputError("images", f"have type {images.dtype}", "scale them to 0..1 and normalise them first")
-    if not np.isfinite(images).all():
-        raise InputError("images", "hold NaN or infinite values", "repair the images")
+    require_finite(images)
 
 
 @dataclass(frozen=True, eq=False)

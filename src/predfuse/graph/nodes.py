@@ -8,6 +8,7 @@ those of "arithmetic: block" (see ``docs/explanation/arithmetic.md``); everythin
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,6 +33,7 @@ from predfuse.graph.base import (
     window_size as window_size,
 )
 from predfuse.graph.predictor import Predictor as Predictor
+from predfuse.input_checks import require_labels, require_normalisation
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,13 +325,8 @@ class Network:
         if len(self.input_shape) != 3 or not all(is_count(size) and size > 0 for size in self.input_shape):
             what = f"input shape {self.input_shape}"
             raise InputError(f"network {self.name}", what, "give (channels, height, width)")
-        for label, values in (("mean", self.mean), ("std", self.std)):
-            if values and len(values) != self.input_shape[0]:
-                raise InputError(f"network {self.name}", f"{label} has {len(values)} values", "give one per channel")
-            if not np.isfinite(values).all() or (label == "std" and min(values, default=1.0) <= 0):
-                what = f"{label} is {values}"
-                raise InputError(f"network {self.name}", what, "give finite values, and divisors above 0")
-        self.shapes()
+        require_normalisation(f"network {self.name}", self.mean, self.std, self.input_shape[0])
+        require_labels(f"network {self.name}", self.labels, math.prod(self.shapes()[self.output]))
 
     def __repr__(self) -> str:
         size, blocks = "x".join(map(str, self.input_shape)), sum(1 for _ in self.bottlenecks())

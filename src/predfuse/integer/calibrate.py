@@ -10,6 +10,7 @@ import numpy as np
 from predfuse.errors import InputError
 from predfuse.fusion.execute import plan_network, run_plan
 from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network
+from predfuse.input_checks import require_finite
 from predfuse.integer.pixels import pixel_table
 
 
@@ -53,6 +54,7 @@ def normalise(network: Network, images: Array) -> Array:
         return np.stack([table[channel][images[:, channel]] for channel in range(images.shape[1])], axis=1)
     if images.dtype.kind != "f":
         raise InputError("images", f"have type {images.dtype}", "use uint8 pixels or normalised floats")
+    require_finite(images)
     return images
 
 

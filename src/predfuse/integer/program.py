@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import INPUT, Array, Shape
+from predfuse.input_checks import require_labels
 from predfuse.integer.nodes import (
     NODE_TYPES,
     FusedBlock,
@@ -122,7 +124,7 @@ class Program:
             raise InputError(where, f"input gain is {gains}", "give one finite value above 0 per channel")
         if not self.nodes:
             raise InputError(where, "has no layers", "compile the network again")
-        self.shapes()
+        require_labels(where, self.labels, math.prod(self.shapes()[self.output.name]))
         self._check_scales()
 
     def __repr__(self) -> str:

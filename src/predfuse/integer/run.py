@@ -11,6 +11,7 @@ import numpy as np
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import INPUT, Array
+from predfuse.input_checks import require_finite
 from predfuse.integer import reference
 from predfuse.integer.arithmetic import saturate
 from predfuse.integer.fast_machine import FastMachine
@@ -71,8 +72,7 @@ def to_integers(program: Program, images: Array) -> tuple[Array, int]:
         return pixels, 0
     if images.dtype.kind != "f":
         raise InputError("images", f"have type {images.dtype}", "use uint8 pixels or normalised floats")
-    if not np.isfinite(images).all():
-        raise InputError("images", "hold NaN or infinite values", "repair the images")
+    require_finite(images)
     gain = np.array(program.input_gain or (1.0,) * wanted[0])[:, None, None]
     scaled = np.floor(np.ldexp(images.astype(np.float64) * gain, program.input_fraction_bits) + 0.5)
     return saturate(np.clip(scaled, -(2.0**40), 2.0**40).astype(np.int64))

@@ -88,6 +88,11 @@ def build(name: str, seed: int = 0, **options: Any) -> Cnn:
     Raises:
         InputError: Unknown name or option, or an impossible shape.
     """
+    return build_from(name, options, seed)
+
+
+def build_from(name: str, options: Mapping[str, Any], seed: int = 0) -> Cnn:
+    """As :func:`build`, with options from a file, which may have any names."""
     if name not in _REGISTRY:
         raise InputError(f"network {name!r}", "is not registered", f"use one of {', '.join(_REGISTRY)}")
     factory = _REGISTRY[name]
@@ -141,7 +146,7 @@ def network(name: str, seed: int = 0, options: Mapping[str, Any] | None = None) 
     Raises:
         InputError: As :func:`build`.
     """
-    return to_network(build(name, seed, **(options or {})), name=name)
+    return to_network(build_from(name, options or {}, seed), name=name)
 
 
 __all__ = ["Cnn", "build", "names", "network", "to_network"]

@@ -238,10 +238,29 @@ def validated(model: type[Model], raw: Any, where: str, mend: str = "correct the
     """
     with reading(where, "holds values that cannot be checked", _CORRECT):
         try:
-            return model.model_validate(raw)
+            found = model.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(printable(str(step)[:60]) for step in first["loc"]) or "document"
             if first["type"] == "extra_forbidden":
                 raise InputError(where, f"{key} is not a known key", "remove or rename it") from error
             raise InputError(where, f"{key} {first['msg'][:1].lower()}{first['msg'][1:]}", mend) from error
+    _require_own_kind(where, raw, found, ())
+    return found
+
+
+def _require_own_kind(where: str, raw: Any, found: Any, place: tuple[Any, ...]) -> None:
+    """Refuse text or truth that was taken for a number, and a number or text for a truth: pydantic converts them."""
+    if isinstance(raw, str | int | float) and isinstance(found, int | float):
+        text, truth = isinstance(raw, str), isinstance(raw, bool)
+        if text or truth != isinstance(found, bool):
+            said = f"the text {raw[:40]!r}" if isinstance(raw, str) else ("yes" if raw else "no") if truth else str(raw)
+            wanted = "true or false" if isinstance(found, bool) else "a number"
+            raise InputError(where, f"{'.'.join(map(str, place))} is {said}, not {wanted}", "write it without quotes")
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            inner = found.get(key) if isinstance(found, dict) else getattr(found, str(key), None)
+            _require_own_kind(where, value, inner, (*place, key))
+    elif isinstance(raw, list) and isinstance(found, list | tuple) and len(raw) == len(found):
+        for index, pair in enumerate(zip(raw, found, strict=True)):
+            _require_own_kind(where, *pair, (*place, index))

@@ -90,7 +90,7 @@ def calibrated(
     from predfuse.training.pruning import Pruner
 
     pixels, source = real_images(CALIBRATION_IMAGES + images, root)
-    model = models.build(name, seed=seed, **(options or {}))
+    model = models.build_from(name, options or {}, seed)
     Pruner(model).prune(0.8, 0.7)
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:

@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from predfuse import models
-from predfuse.data.dataset import LEAST_STD
 from predfuse.errors import InputError
+from predfuse.input_checks import require_labels, require_normalisation
 from predfuse.models.from_graph import rebuilt
 from predfuse.models.layers import Cnn
 from predfuse.predictor.format import PredictorFormat
@@ -60,8 +60,8 @@ class _Facts(BaseModel):
     stage: str = ""
     data: str = ""
     test_accuracy: float = Field(0.0, ge=0, le=1)
-    mean: list[Annotated[float, Field(ge=0, le=1)]] = []
-    std: list[Annotated[float, Field(ge=LEAST_STD, le=1)]] = []
+    mean: list[float] = []
+    std: list[float] = []
     labels: list[str] = []
     config: dict[str, Any] = {}
 
@@ -99,13 +99,10 @@ def load_checkpoint(path: Path, architecture: str | None = None) -> tuple[Cnn, d
     if architecture is not None and name != architecture:
         raise InputError(str(path), f"holds {name}, not {architecture}", f"name a checkpoint of {architecture}")
     with located(path):
-        model = rebuilt(name, facts.options) if of_graph else models.build(name, **facts.options)
-    channels = model.input_shape[0]
-    for label, values in (("mean", facts.mean), ("std", facts.std)):
-        if len(values) not in (0, channels):
-            raise InputError(str(path), f"has {len(values)} values of {label} for {channels} channels", RETRAIN)
-    if facts.labels and len(facts.labels) != model.options.get("num_classes"):
-        raise InputError(str(path), f"has {len(facts.labels)} labels, another number than classes", RETRAIN)
+        model = rebuilt(name, facts.options) if of_graph else models.build_from(name, facts.options)
+    require_normalisation(str(path), facts.mean, facts.std, model.input_shape[0])
+    classes = model.options.get("num_classes")
+    require_labels(str(path), facts.labels, classes if isinstance(classes, int) else 0)
     if metadata.get("shifts") == "pruned":
         make_shifts_prunable(model)
     if metadata.get("bits"):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from predfuse.errors import InputError
 from predfuse.predictor.format import LargestWeight, PredictorFormat, Scales
@@ -17,16 +17,6 @@ from predfuse.readers.documents import parse_yaml, read_mapping, validated
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_truth_for_a_number(cls, values: Any) -> Any:
-        """YAML reads yes and no as truth values, which Python takes for 1 and 0."""
-        for name, value in values.items() if isinstance(values, dict) else ():
-            field = cls.model_fields.get(name)
-            if isinstance(value, bool) and field is not None and field.annotation in (int, float, int | None):
-                raise ValueError(f"{name} is {'yes' if value else 'no'}, not a number")
-        return values
 
 
 class NetworkConfig(_Strict):

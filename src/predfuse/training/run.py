@@ -50,7 +50,7 @@ def build_model(config: TrainConfig, train: Dataset) -> Cnn:
         return own_model(config, train)
     channels, height, width = train.images.shape[1:]
     options: dict[str, Any] = {"input_shape": (channels, height, width), "num_classes": len(train.classes)}
-    model = models.build(config.network.name, seed=config.seed, **{**options, **config.network.options})
+    model = models.build_from(config.network.name, {**options, **config.network.options}, config.seed)
     if model.input_shape[0] != channels:
         raise InputError("network.options.input_shape", f"data has {channels} channels", "leave the option out")
     return model
