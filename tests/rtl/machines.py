@@ -20,9 +20,9 @@ SMALL = Machine(
 """So small that tiles are predicted in parts, passes divided, and queues full; a channel has more words than banks."""
 
 MID = Machine(
-    tile_rows=4, tile_columns=4, lanes=4, lane_rows=7, words=4, outputs=32, banks=5, slots=32, side=6, inputs=4,
-    held=16, columns=16, writes=4, queue=4, channels=128, passes=256, codes=2048, gate_words=256, tap_words=128,
-    column_words=128, project_rows=64,
+    tile_rows=4, tile_columns=4, lanes=4, lane_rows=7, words=4, outputs=32, banks=5, slots=64, side=6, inputs=4,
+    held=16, columns=16, writes=4, queue=4, channels=320, passes=256, codes=2048, gate_words=320, tap_words=160,
+    column_words=160, project_rows=96,
 )  # fmt: skip
 """Holds every fused block of the shipped networks."""
 
