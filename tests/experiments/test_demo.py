@@ -18,7 +18,7 @@ from predfuse import models
 from predfuse.cli import main
 from predfuse.data import fashion_mnist, load
 from predfuse.errors import InputError
-from predfuse.experiments import demo
+from predfuse.experiments import demo, demo_gateware
 from predfuse.experiments.compare import NOT_EQUAL_TERMS
 from predfuse.experiments.confidence import wilson_interval
 from predfuse.fusion.execute import run_network
@@ -29,6 +29,8 @@ from predfuse.report.demo import page
 from predfuse.report.demo_tables import pruned_comparison, terminal
 from predfuse.report.page import render
 from predfuse.report.terminal import show
+from predfuse.rtl.run import BlockResult
+from predfuse.rtl.steps import Compared
 from predfuse.training.checkpoint import read_tensors, save_checkpoint, write_tensors
 from predfuse.training.pruning import Pruner
 
@@ -100,7 +102,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="session")
 def result(runs: tuple[Path, Path]) -> demo.DemoResult:
-    return demo.run_demo(*runs, count=IMAGES)
+    with pytest.MonkeyPatch.context() as patch:
+        without_gateware(patch)
+        return demo.run_demo(*runs, count=IMAGES)
+
+
+def without_gateware(patch: pytest.MonkeyPatch) -> None:
+    """Machines are not built for every test: one below does it."""
+    patch.setattr(demo, "first_block", lambda program, images: "The gateware was not run (a test).")
 
 
 def test_json_has_the_promised_keys_and_agrees_with_direct_runs(result: demo.DemoResult) -> None:
@@ -136,10 +145,11 @@ def test_the_better_tuning_is_shown(result: demo.DemoResult) -> None:
     assert (result.variants["fused"].classes == result.variants["predicted"].classes).all()
 
 
-def test_progress_ends_complete(runs: tuple[Path, Path]) -> None:
+def test_progress_ends_complete(runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    without_gateware(monkeypatch)
     seen: dict[str, tuple[int, int]] = {}
     demo.run_demo(*runs, count=2, progress=lambda what, done, total: seen.__setitem__(what, (done, total)), workers=1)
-    assert seen.pop("simulating") == (1, 1)
+    assert seen.pop("simulating") == seen.pop("gateware (minutes the first time)") == (1, 1)
     assert len(seen) == 6
     assert set(seen.values()) == {(2, 2)}
 
@@ -273,6 +283,7 @@ def command(
 def test_command_writes_both_files(
     runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    without_gateware(monkeypatch)
     files = ["--json", str(tmp_path / "d.json"), "--report", str(tmp_path / "d.html")]
     code, out, _ = command(["--run", str(runs[0]), "--against", str(runs[1]), "-n", "3", *files], capsys, monkeypatch)
     assert code == 0
@@ -308,6 +319,23 @@ def test_shipped_networks_do_what_the_project_promises() -> None:
     assert metadata["pruned"]["test_accuracy"] >= metadata["vanilla"]["test_accuracy"] - 0.002
     assert metadata["fused"]["test_accuracy"] >= metadata["vanilla"]["test_accuracy"] - 0.003
     assert result.counts.total.multiplication_reduction > 15
+    ran = result.gateware
+    if isinstance(ran, str):
+        pytest.skip(ran)  # no compiler here
+    assert ran.block.layer == "b1" and ran.block.list_cycles > 0 and not ran.block.differences
+    assert "every output bit" in str(ran) and demo.as_json(result)["gateware"]["differences"] == 0
+
+
+def test_a_wrong_step_and_a_missing_tool_are_told(result: demo.DemoResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = Compared("tile 0", 5, 6, 0, 0, 1, 2)
+    ran = demo_gateware.GatewareRun("archon-tiny", BlockResult("b1", (bad,)), 1.0)
+    assert "1 of 1 steps differ." in str(ran) and "every" not in str(ran)
+    text = [*terminal(result), *terminal(dataclasses.replace(result, gateware=ran))]
+    assert "The gateware was not run (a test)." in text and str(ran) in text
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    program: Any = None  # not come to
+    said = demo_gateware.first_block(program, np.zeros((1, 1, 4, 4)))
+    assert isinstance(said, str) and "predfuse[rtl]" in said and "\n" not in said
 
 
 def test_the_simulated_comparison_is_that_of_the_compare_command(result: demo.DemoResult) -> None:

@@ -20,6 +20,7 @@ from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult, Machine, compare_lineup
 from predfuse.experiments.confidence import wilson_interval
 from predfuse.experiments.contenders import DEMO_RUN, SHIPPED_RIVAL, trained
+from predfuse.experiments.demo_gateware import GatewareRun, first_block
 from predfuse.fusion.counts import LayerCounts, NetworkCounts, Operations, count_network, multiplication_reductions
 from predfuse.fusion.execute import plan_network, run_plan
 from predfuse.fusion.masks import OFF
@@ -85,6 +86,7 @@ class DemoResult:
         comparison: The same by simulation at cycle fidelity, on the first images only.
         examples: Positions of the first image of every class, by class.
         masks: Predicted masks of the last of these images, ``([M, H, W], [M, P, Q])`` bool by block.
+        gateware: One block on the simulated gateware, or why it was not run.
     """
 
     dataset: Dataset
@@ -98,6 +100,7 @@ class DemoResult:
     comparison: CompareResult
     examples: tuple[int, ...]
     masks: dict[str, tuple[Array, Array]]
+    gateware: GatewareRun | str
 
     @property
     def network_name(self) -> str:
@@ -189,6 +192,11 @@ def run_demo(
     lineup = trained([run], [rival], loaded, simulated, lambda text: None, classes)
     comparison = compare_lineup(lineup, "shipped", "cycle", lambda text: None)
     say("simulating", 1, 1)
+    say("gateware (minutes the first time)", 0, 1)
+    (fused,) = lineup.fused
+    assert fused.program is not None
+    gateware = first_block(fused.program, dataset.images)
+    say("gateware (minutes the first time)", 1, 1)
     examples = first_of_each_class(dataset.labels)
     return DemoResult(
         dataset=dataset,
@@ -202,6 +210,7 @@ def run_demo(
         comparison=comparison,
         examples=examples,
         masks=masks_of_image(run.predicted.network, dataset.images[examples[-1]]),
+        gateware=gateware,
     )
 
 
@@ -260,7 +269,22 @@ def as_json(result: DemoResult) -> dict[str, Any]:
         "published_fusionet_multiplication_reduction": result.published_reductions,
         "machines": _closed_forms(result),
         "comparison": result.comparison.as_json(),
+        "gateware": _gateware(result.gateware),
         "seconds": {name: variant.seconds for name, variant in result.variants.items()},
+    }
+
+
+def _gateware(run: GatewareRun | str) -> dict[str, Any]:
+    if isinstance(run, str):
+        return {"skipped": run}
+    return {
+        "machine": run.machine,
+        "block": run.block.layer,
+        "steps": len(run.block.steps),
+        "list_cycles": run.block.list_cycles,
+        "predict_cycles": run.block.predict_cycles,
+        "differences": len(run.block.differences),
+        "seconds": run.seconds,
     }
 
 

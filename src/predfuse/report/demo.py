@@ -232,6 +232,7 @@ def _simulated(result: DemoResult) -> Section:
     bars = charts.ratio_bars(labels, speedups, colours, "speed-up over the dense machine")
     images = f"Mean of {comparison.images} images."
     parts: list[Part] = [headline(comparison), images, Chart(bars), published_machines(comparison), *comparison.notes]
+    parts.append(str(result.gateware))
     return Section("Accelerators, cycle fidelity", parts)
 
 

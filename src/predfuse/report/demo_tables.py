@@ -157,6 +157,7 @@ def terminal(result: DemoResult) -> list[str | Table]:
         headline(result.comparison),
         *result.comparison.notes,
         f"Fused against layer by layer: largest difference of any output {difference(result)} (float64).",
+        str(result.gateware),
         pruned_comparison(result),
         "Published FusioNet, multiplications dense / fused by block: "
         + ", ".join(f"{name} {value:.2f}" for name, value in result.published_reductions.items()),

@@ -1,0 +1,64 @@
+"""The demonstration's run on gateware: one fused block on one image, simulated on the small machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from predfuse.errors import PredfuseError
+from predfuse.graph.nodes import Array
+from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.spec import ArchonSpec, load_spec
+from predfuse.integer.program import Program
+from predfuse.integer.run import run_program
+from predfuse.rtl.run import BlockResult, run_steps
+from predfuse.rtl.simulator import Simulator
+from predfuse.rtl.steps import BlockPlan
+
+MACHINE = "archon-tiny"
+
+
+@dataclass(frozen=True)
+class GatewareRun:
+    """The first fused block of a program on the gateware.
+
+    Attributes:
+        machine: What it ran on.
+        block: What it did, held against the integer machine and the cycle model.
+        seconds: Wall-clock time, without building the machine.
+    """
+
+    machine: str
+    block: BlockResult
+    seconds: float
+
+    def __str__(self) -> str:
+        one, wrong = self.block, len(self.block.differences)
+        exact = "every output bit is the integer machine's, every cycle the model's"
+        return (
+            f"Gateware of {self.machine}, simulated: block {one.layer} on one image, {one.list_cycles:,} cycles of"
+            f" lists and {one.predict_cycles:,} of predictions in {self.seconds:.1f} s; "
+            + (f"{wrong:,} of {len(one.steps):,} steps differ." if wrong else f"{exact}.")
+        )
+
+
+def first_block(program: Program, images: Array) -> GatewareRun | str:
+    """Run it, or say in one sentence why it cannot run here: tools are missing, or the small machine does not hold it.
+
+    Args:
+        program: Compiled.
+        images: ``[N, C, H, W]``, as :func:`predfuse.integer.run.run_program` takes them; the first is used.
+    """
+    spec = load_spec(MACHINE)
+    assert isinstance(spec, ArchonSpec)
+    try:
+        simulator = Simulator(Machine.of(spec))
+        started = time.perf_counter()
+        node = program.fused_blocks()[0]
+        plan = BlockPlan(node, program.shapes()[node.inputs[0]], simulator.machine)
+        values = run_program(program, images[:1], keep={node.name, node.inputs[0]}).values
+        steps = plan.steps(values[node.inputs[0]], values[node.name])
+    except PredfuseError as error:
+        return f"The gateware was not run ({error})."
+    block = BlockResult(node.name, run_steps(steps, simulator))
+    return GatewareRun(MACHINE, block, time.perf_counter() - started)
