@@ -26,6 +26,7 @@ from predfuse.report.terminal import console
 from predfuse.rtl.area import REGISTER_NS, GatewareArea, gateware_area, repriced_um2
 from predfuse.rtl.cells import Cells, load_cells
 from predfuse.rtl.generate import generate as write_folder
+from predfuse.rtl.place import Device, Placed, place as place_and_route
 from predfuse.rtl.run import BlockResult, run_on_gateware
 from predfuse.rtl.simulator import Simulator
 
@@ -149,6 +150,34 @@ def area(
     if others:
         shown.append(_repriced(others, found))
     outputs.emit(f"{spec.name} in gates", figures, rows, shown)
+
+
+@commands.command()
+def place(
+    accelerator: Gateware = "archon-tiny",
+    device: Annotated[Device, typer.Option("--device", help="Size of the ECP5.")] = "85k",
+    *,
+    outputs: Outputs,
+) -> None:
+    """Place and route the gateware on an ECP5 FPGA: what it takes of it, its clock and its longest path."""
+    spec = _spec(accelerator)
+    with _progress() as progress:
+        task = progress.add_task("start", total=None)
+        found = place_and_route(Machine.of(spec), device, lambda what: progress.update(task, description=what))
+    rows = [asdict(one) for one in found.resources]
+    outputs.emit(
+        f"{spec.name} on an ECP5-{device}", {"machine": spec.name, **asdict(found)}, rows, list(_placed(found))
+    )
+
+
+def _placed(found: Placed) -> Iterator[str | Table]:
+    """What the command shows."""
+    rows = [
+        [one.name, f"{one.used:,}", f"{one.available:,}", f"{one.used / one.available:.0%}"] for one in found.resources
+    ]
+    yield Table(("resource", "used", "of", "share"), rows, f"On an ECP5-{found.device}, placed and routed")
+    yield f"{found.megahertz:.1f} MHz: {found.logic_ns:.2f} ns in cells and {found.routing_ns:.2f} ns between them"
+    yield f"longest path: {len(found.path)} nets from {found.path[0]} to {found.path[-1]}"
 
 
 def _repriced(others: list[AcceleratorSpec], found: GatewareArea) -> Table:

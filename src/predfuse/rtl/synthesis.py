@@ -104,11 +104,17 @@ def components(
     return found
 
 
-def _elaborate(machine: Machine) -> tuple[list[_Part], yosys.Netlist]:
-    """The components of a machine and the modules they are."""
+def parameterised(machine: Machine) -> dict[str, str]:
+    """Every source by file, that of the whole with the sizes of a machine as its parameters."""
     sources = {file.name: file.read_text() for file in sorted(SOURCES.glob("*.sv"))}
     for name, value in machine.parameters().items():
         sources["archon.sv"] = re.sub(rf"(parameter {name} = )\d+", rf"\g<1>{value}", sources["archon.sv"])
+    return sources
+
+
+def _elaborate(machine: Machine) -> tuple[list[_Part], yosys.Netlist]:
+    """The components of a machine and the modules they are."""
+    sources = parameterised(machine)
     digest = _digest("elaborate", yosys.version(), *(f"{name}\0{text}" for name, text in sources.items()))
     cached = _cache() / f"{digest}.il"
     if not cached.exists():
