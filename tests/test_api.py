@@ -59,7 +59,7 @@ def test_pixels_and_the_floats_they_stand_for_give_one_program() -> None:
         programs.append(
             predfuse.compile(model, calibration, options, name="small", mean=mean, std=std, labels=("a", "b", "c"))
         )
-    assert {program.name for program in programs} == {"small"} and programs[0].labels == ("a",)
+    assert {program.name for program in programs} == {"small"} and programs[0].labels == ("a", "b", "c")
     scores = [predfuse.run(program, pixels()).scores.astype(int) for program in programs]
     # float32 images differ from the pixels' float64 by rounding, and with them the scales' last bits.
     assert np.abs(scores[0] - scores[1]).max() <= 2 < np.abs(scores[0]).max()

@@ -13,7 +13,7 @@ from strategies import network_images, networks
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.fusion.execute import run_network
-from predfuse.graph.nodes import INPUT, Add, Array, Bottleneck, Conv, Linear, Network, Shuffle
+from predfuse.graph.nodes import INPUT, Add, Array, Bottleneck, Concat, Conv, Linear, Network, Shuffle
 from predfuse.integer import run_program
 from predfuse.integer.calibrate import calibrate, normalise
 from predfuse.integer.compile import compile_network
@@ -148,8 +148,9 @@ def test_unusable_images_and_weights_are_refused(small: tuple[Network, Array]) -
         compile_network(network, images, CompileOptions(accumulator_bits=24))
 
 
-@pytest.mark.parametrize("size", [0.0, 1e-12, 1e-9, 1e-5, 1.0])
-def test_a_branch_of_next_to_nothing_compiles_like_one_of_nothing(size: float) -> None:
+@pytest.mark.parametrize("join", [Add, Concat])
+@pytest.mark.parametrize("size", [0.0, 1e-38, 1e-20, 1e-9, 1e-5, 1.0])
+def test_a_branch_of_next_to_nothing_compiles_like_one_of_nothing(size: float, join: type[Add] | type[Concat]) -> None:
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(2, 3, 2, 1, 1))
     network = Network(
@@ -159,7 +160,7 @@ def test_a_branch_of_next_to_nothing_compiles_like_one_of_nothing(size: float) -
             Conv("large", (INPUT,), weight=weights[0, :2], bias=np.zeros(2)),
             Conv("small", (INPUT,), weight=size * weights[1, :2], bias=np.zeros(2)),
             Shuffle("shuffled", ("small",), 2),
-            Add("sum", ("large", "shuffled")),
+            join("joined", ("large", "shuffled")),
         ),
     )
     images = rng.normal(size=(4, 2, 5, 5))

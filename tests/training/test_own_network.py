@@ -117,6 +117,14 @@ def test_a_function_trains_through_all_stages_and_its_checkpoints_are_used_witho
     target = str(tmp_path / "own.program")
     compiled = CliRunner().invoke(app, ["compile", last, "-o", target, "-n", "8"], catch_exceptions=False)
     assert compiled.exit_code == 0
+    for line in (
+        ["run", target, str(pictures), "-n", "2"],
+        ["simulate", target, "-a", "archon", "--fidelity", "cycle", "--images", f"folder:{pictures}", "-n", "2"],
+        ["export", last, "-o", str(tmp_path / "own.onnx"), "--images", str(pictures), "-n", "2"],
+        ["compare", "--run", str(tmp_path / "run"), "-n", "2"],  # with itself: no rival on these pictures is shipped
+    ):
+        found = CliRunner().invoke(app, line, catch_exceptions=False)
+        assert found.exit_code == 0, found.output
 
 
 def test_kept_weights_compute_the_same_and_still_do_in_training_mode(branched: nn.Module) -> None:

@@ -10,12 +10,12 @@ import typer
 
 from predfuse.cli.options import Count, Images, Output, Size, Source, Split, require_size
 from predfuse.data.folder import Part
-from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
 from predfuse.exporters.arrays import Form, Precision, require_form_name, require_precision
 from predfuse.exporters.files import export_network, format_of
 from predfuse.files import require_writable
 from predfuse.integer.calibrate import normalise
+from predfuse.integer.calibration_images import images_for
 from predfuse.integer.memory_files import write_memory_files
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import is_program, load_program
@@ -78,7 +78,7 @@ def export(
     given = None
     if images is not None:
         resize = require_size(size, network.input_shape)
-        given = normalise(network, load_images(images, network.input_shape, count, resize, split).images)
+        given = normalise(network, images_for(network, images, count, resize, split).images)
     with console(stderr=True).status(f"Exporting {network.name}"):
         check = export_network(network, output, cast(Form, form), chosen, given, cast("Precision | None", precision))
     typer.echo(f"{output}: {network.name}, {form}, {output.stat().st_size:,} bytes\n{check.summary()}")
@@ -90,7 +90,7 @@ def _export_qonnx(program: Program, output: Path, images: str | None, count: int
     if images is None:
         given = np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.uint8)
     else:
-        given = load_images(images, shape, count, False, split).images
+        given = images_for(program, images, count, split=split).images
     with console(stderr=True).status(f"Exporting {program.name}"):
         checked = export_qonnx(program, output, given)
     typer.echo(f"{output}: {program.name}, qonnx, {output.stat().st_size:,} bytes; {checked} images equal bit for bit")

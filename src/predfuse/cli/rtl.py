@@ -12,13 +12,13 @@ from rich.progress import Progress, TimeRemainingColumn
 
 from predfuse.cli.options import IMAGES_HELP, Count
 from predfuse.cli.output import Outputs
-from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
 from predfuse.files import require_new_folder
 from predfuse.graph.nodes import Array
 from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, load_spec
+from predfuse.integer.calibration_images import images_for
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import load_program
 from predfuse.report.table import Table, optional
@@ -235,7 +235,7 @@ def _load(path: Path, images: str, accelerator: str, count: int) -> tuple[Progra
     """Program, machine, ``[N, C, H, W]`` images and what they are called."""
     machine = Machine.of(_spec(accelerator))
     program = load_program(path)
-    found = load_images(images, program.input_shape, count, False)
+    found = images_for(program, images, count)
     return program, machine, found.images, found.name
 
 

@@ -12,10 +12,11 @@ from rich.progress import Progress
 
 from predfuse.cli.options import IMAGES_HELP, AllOrCount, Size, Split, require_size
 from predfuse.cli.output import Outputs
-from predfuse.data.image_sources import ImageSet, load_images
+from predfuse.data.image_sources import ImageSet
 from predfuse.errors import InputError
 from predfuse.files import require_new_folder
 from predfuse.integer import MachineResult, run_program
+from predfuse.integer.calibration_images import images_for
 from predfuse.integer.dump import dump_result
 from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.program import Program
@@ -43,7 +44,7 @@ def run(
     if machine not in ("fast", "reference"):
         raise InputError("--machine", f"is {machine!r}", "use fast or reference")
     program = load_program(program_path)
-    found = load_images(images, program.input_shape, count, require_size(size, program.input_shape), split)
+    found = images_for(program, images, count, require_size(size, program.input_shape), split)
     if found.labels is not None and program.labels and found.labels.max() >= len(program.labels):
         what = f"has label {found.labels.max()}, the program knows {len(program.labels)} classes"
         raise InputError(found.name, what, "use images of the data set the network was trained on")

@@ -13,13 +13,13 @@ import typer
 from predfuse.cli.options import SOURCE_HELP, Accelerator, AllowUnsupported, Count, Images, Split
 from predfuse.cli.output import Outputs, write
 from predfuse.data.folder import Part
-from predfuse.data.image_sources import load_images
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array, Network
 from predfuse.hardware import Simulation, load_spec, prune_blocks
 from predfuse.hardware.closed_form.simulate import simulate as simulate_network
 from predfuse.hardware.cycle.simulate import simulate_cycles
 from predfuse.hardware.cycle.trace import chrome_trace
+from predfuse.integer.calibration_images import images_for
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import is_program, load_program
 from predfuse.report.table import Table
@@ -84,7 +84,7 @@ def simulate(
 
 def _pixels(what: Network | Program, images: str, index: int, count: int, split: Part) -> Array:
     """``count`` of the images, from ``index`` on."""
-    found = load_images(images, what.input_shape, index + count, split=split)
+    found = images_for(what, images, index + count, split=split)
     if len(found.images) <= index:
         raise InputError("--index", f"is {index}, {images} holds {len(found.images)} images", "use a smaller one")
     return found.images[index : index + count]

@@ -166,9 +166,17 @@ def load_folder(root: Path, split: Split, size: int | None = None, limit: int | 
 
 
 def load_part(
-    root: Path, part: Part, mode: Mode, size: int | None = None, limit: int | None = None
+    root: Path,
+    part: Part,
+    mode: Mode,
+    size: int | None = None,
+    limit: int | None = None,
+    expected: tuple[int, ...] | None = None,
+    mend: str = _GIVE_A_SIZE,
 ) -> tuple[Images, Labels]:
     """Images and labels of a split of an image folder, or of all of it, without facts about the rest.
+
+    Arguments are those of :func:`load_folder` and :func:`decode_pictures`.
 
     Raises:
         InputError: As :func:`load_folder`.
@@ -177,7 +185,7 @@ def load_part(
     members = listing.part(part)[:limit]
     if listing.cut and part != "all":
         _say_cut(root, listing, part)
-    images = decode_pictures([path for path, _ in members], mode, size)
+    images = decode_pictures([path for path, _ in members], mode, size, expected, mend)
     return images, np.array([label for _, label in members], np.int64)
 
 

@@ -94,7 +94,7 @@ def _load_folder(path: Path, shape: Shape, size: int | None, limit: int | None, 
     with reading(str(path), "is no readable folder"):
         children = sorted(path.iterdir())
     if any(child.is_dir() and not child.name.startswith(".") for child in children):
-        images, labels = load_part(path, part, _mode(path, shape), size, limit)
+        images, labels = load_part(path, part, _mode(path, shape), size, limit, shape, _mend(shape))
         return ImageSet(str(path), images, labels)
     pictures = [child for child in children if child.suffix.lower() in SUFFIXES and child.is_file()]
     if not pictures:
@@ -103,8 +103,11 @@ def _load_folder(path: Path, shape: Shape, size: int | None, limit: int | None, 
 
 
 def _pictures(paths: list[Path], where: Path, shape: Shape, size: int | None) -> Array:
-    mend = f"use pictures of that size, or --size {shape[1]}"
-    return decode_pictures(paths, _mode(where, shape), size, shape, mend)
+    return decode_pictures(paths, _mode(where, shape), size, shape, _mend(shape))
+
+
+def _mend(shape: Shape) -> str:
+    return f"use pictures of that size, or --size {shape[1]}"
 
 
 def _mode(path: Path, shape: Shape) -> Mode:

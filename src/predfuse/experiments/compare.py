@@ -29,7 +29,7 @@ from predfuse.hardware.cycle.run import CYCLE, CycleRun
 from predfuse.hardware.result import Simulation, SimulationResult
 from predfuse.hardware.spec import AcceleratorSpec, archon_for, load_spec
 from predfuse.integer.options import COMPILE_IMAGES
-from predfuse.training.runs import load_run, require_same_data
+from predfuse.training.runs import load_run, require_same_data, same_data
 
 NetworkSet = Literal["shipped", "published"]
 Fidelity = Literal["paper", "cycle"]
@@ -220,6 +220,8 @@ def compare(
     else:
         ours = [load_run(run, predictor=True) for run in runs or (SHIPPED_RUN,)]
         rivals = [load_run(run, predictor=False) for run in against or (SHIPPED_RIVAL,)]
+        if not against and not same_data(ours[0], rivals[0]):
+            rivals = ours  # no network on that data is shipped: themselves, unfused
         for run in (*ours[1:], *rivals):
             require_same_data(ours[0], run)
         dataset = ours[0].test_images(max(images, COMPILE_IMAGES), root)

@@ -29,7 +29,7 @@ from predfuse.graph.nodes import Array, Bottleneck, Network
 from predfuse.hardware.area import total_area_um2
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.options import COMPILE_IMAGES
-from predfuse.training.runs import Checkpoint, load_run, require_same_data
+from predfuse.training.runs import Checkpoint, load_run, require_same_data, same_data
 
 VariantName = Literal["vanilla", "pruned", "predicted", "fused"]
 Progress = Callable[[str, int, int], None]
@@ -151,6 +151,8 @@ def run_demo(
     if count < 1:
         raise InputError("images", f"is {count}", "use 1 or more")
     run, rival = load_run(run_folder, predictor=True), load_run(rival_folder, predictor=False)
+    if rival_folder == SHIPPED_RIVAL and not same_data(run, rival):
+        rival = run  # no network on that data is shipped: itself, unfused
     require_same_data(run, rival)
     assert run.predicted is not None
     loaded = run.test_images(max(count, COMPILE_IMAGES))

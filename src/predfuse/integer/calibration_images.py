@@ -1,4 +1,4 @@
-"""Which images a network is calibrated on when the user names none."""
+"""Images for a network or program, and which it is calibrated on when the user names none."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from predfuse.data.folder import Part
 from predfuse.data.image_sources import ImageSet, load_images
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
+from predfuse.integer.program import Program
 from predfuse.readers.boundary import is_folder
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,27 @@ RANDOM = "random"
 _SEED = 0
 DEFAULT_IMAGES, FEWEST_IMAGES, DEFAULT_PIXELS = 256, 16, 1 << 20
 """How many images are used where nobody says how many: 256, of large ones as many as have about a million pixels."""
+
+
+def images_for(
+    what: Network | Program, source: str, count: int | None = None, resize: bool = False, split: Part = "test"
+) -> ImageSet:
+    """Images for a network or program; pictures are resampled where those it was trained on were.
+
+    Args:
+        what: That takes the images.
+        source: See :func:`predfuse.data.image_sources.load_images`.
+        count: Only the first so many.
+        resize: Crop and resample pictures in any case.
+        split: Which split.
+
+    Raises:
+        InputError: As there.
+    """
+    facts = what.metadata.get("source") if isinstance(what, Program) else what.metadata
+    resize = resize or (isinstance(facts, dict) and "size" in facts)
+    shape = (int(what.input_shape[0]), int(what.input_shape[1]), int(what.input_shape[2]))
+    return load_images(source, shape, count, resize, split)
 
 
 def calibration_images(
@@ -44,16 +66,14 @@ def calibration_images(
         count = min(DEFAULT_IMAGES, max(FEWEST_IMAGES, DEFAULT_PIXELS // pixels))
     if count < 1:
         raise InputError("count", f"is {count}", "use 1 or more calibration images")
-    shape = (int(network.input_shape[0]), int(network.input_shape[1]), int(network.input_shape[2]))
     if source == RANDOM:
         generator = np.random.default_rng(_SEED)
-        return ImageSet(RANDOM, generator.normal(size=(count, *shape)))
-    if source is None:  # images as it was trained on them
-        source, resize = _trained_on(network), resize or "size" in network.metadata
+        return ImageSet(RANDOM, generator.normal(size=(count, *network.input_shape)))
+    source = source or _trained_on(network)
     entry = data.CATALOGUE.get(source)
     training = source.startswith(FOLDER_PREFIX) or is_folder(source) or (entry and "train" in entry.images)
     chosen: Part = split or ("train" if training else "test")
-    found = load_images(source, shape, count, resize, chosen)
+    found = images_for(network, source, count, resize, chosen)
     return ImageSet(f"{found.name} ({chosen})" if entry else found.name, found.images)
 
 

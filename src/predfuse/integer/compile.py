@@ -33,12 +33,14 @@ from predfuse.integer.pixels import fold_pixel_scale, pixel_scale, pixel_table
 from predfuse.integer.program import IntegerShuffle, Program, ProgramNode
 from predfuse.integer.quantise import (
     Rounding,
+    finest_fraction_bits,
     fraction_bits_for,
     quantise_add,
     quantise_concat,
     quantise_conv,
     quantise_linear,
     quantise_pool,
+    require_fraction_bits,
 )
 from predfuse.integer.scale_channels import channel_gains, equalise
 from predfuse.integer.split_blocks import unfold_unpredicted
@@ -148,15 +150,19 @@ def compile_layers(
 def wanted_fraction_bits(network: Network, largest: dict[str, float], margin: float) -> dict[str, int]:
     """The finest scale of every layer at which its largest value fits, but none finer than its readers can tell.
 
-    A branch of values around 1e-9 that is only added to others needs no steps of 2**-45: aligned to those, the others
-    would need an accumulator of 49 bits. Steps of ``2**-SUMMAND_BITS`` of a step of the sum are fine enough.
+    A branch of values around 1e-9 that is only added to others, or concatenated with them at one scale, needs no steps
+    of 2**-45: aligned to those, the others would need an accumulator of 49 bits. Steps of ``2**-SUMMAND_BITS`` of a
+    step of the sum, or of the coarsest part, are fine enough.
 
     Args:
         network: The layers.
         largest: Largest magnitude by layer.
         margin: Headroom (factor).
+
+    Raises:
+        InputError: A scale outside of what a program allows.
     """
-    wanted = {node.name: fraction_bits_for(node.name, largest[node.name], margin) for node in network.nodes}
+    wanted = {node.name: finest_fraction_bits(largest[node.name], margin) for node in network.nodes}
     told: dict[str, float] = {node.name: -math.inf for node in network.nodes}
     for node in reversed(network.nodes):
         if told[node.name] > -math.inf:  # of the output nothing is cut off
@@ -167,10 +173,13 @@ def wanted_fraction_bits(network: Network, largest: dict[str, float], margin: fl
             finest = wanted[node.name] + SUMMAND_BITS
         elif passes and told[node.name] > -math.inf:
             finest = told[node.name]
+        if isinstance(node, Concat):
+            parts = [wanted[source] for source in node.inputs if source != INPUT]
+            finest = min(finest, min(parts, default=math.inf) + SUMMAND_BITS)
         for source in node.inputs:
             if source != INPUT:
                 told[source] = max(told[source], finest)
-    return wanted
+    return {name: require_fraction_bits(name, bits) for name, bits in wanted.items()}
 
 
 def rounded_down(network: Network) -> set[str]:

@@ -102,10 +102,15 @@ def fraction_bits_for(name: str, largest: float, margin: float = 1.0) -> int:
     Raises:
         InputError: The exponent lies outside what a program allows.
     """
+    return require_fraction_bits(name, finest_fraction_bits(largest, margin))
+
+
+def finest_fraction_bits(largest: float, margin: float = 1.0) -> int:
+    """As :func:`fraction_bits_for`, of any size."""
     if largest == 0:
         return 15
     fraction, exponent = math.frexp(largest * margin)  # fraction in [1/2, 1)
-    return require_fraction_bits(name, 15 - exponent if fraction * 2**15 <= HIGHEST else 14 - exponent)
+    return 15 - exponent if fraction * 2**15 <= HIGHEST else 14 - exponent
 
 
 def ceiling_of(activation: Activation, fraction_bits: int) -> int:

@@ -118,10 +118,14 @@ def require_same_data(run: TrainedRun, rival: TrainedRun) -> None:
     Raises:
         InputError: They were trained on different data.
     """
-    data_of_run, data_of_rival = run.vanilla.metadata.get("data"), rival.vanilla.metadata.get("data")
-    if data_of_run != data_of_rival:
-        what = f"was trained on {data_of_rival}, not {data_of_run}"
-        raise InputError(str(rival.folder), what, "compare runs on the same data")
+    if not same_data(run, rival):
+        what = f"was trained on {rival.vanilla.metadata.get('data')}, not {run.vanilla.metadata.get('data')}"
+        raise InputError(str(rival.folder), what, "name a run on the same data (--against)")
+
+
+def same_data(run: TrainedRun, rival: TrainedRun) -> bool:
+    """Whether two training runs saw the same data set."""
+    return run.vanilla.metadata.get("data") == rival.vanilla.metadata.get("data")
 
 
 def network_of(path: Path) -> Network:
