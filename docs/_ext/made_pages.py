@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ def setup(app: Sphinx) -> Mapping[str, bool]:
     """Called by Sphinx."""
     app.connect("builder-inited", lambda _: write_pages(PAGES))
     app.connect("autodoc-process-docstring", _hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", _show_source, priority=410)
     app.connect("autodoc-process-docstring", _show_colons, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -31,6 +33,16 @@ def _hide_colons(_app: Sphinx, what: str, _name: str, _thing: Any, _options: Any
     """Napoleon takes the words before a colon in an attribute's docstring for its type; so it sees none."""
     if what in ("attribute", "data", "property"):
         lines[:] = [line.replace(":", HIDDEN) for line in lines]
+
+
+def _show_source(_app: Sphinx, _what: str, _name: str, _thing: Any, _options: Any, lines: list[str]) -> None:
+    """The sentence ``Source: ...`` becomes a section of its own, and pages it names become links."""
+    text = re.sub(r"(?:^|(?<= ))Source:\s+((?:.+\n?)+)", r"\n\nSource:\n    \1", "\n".join(lines), flags=re.MULTILINE)
+    opening, section, source = text.rpartition("\nSource:\n")
+    if section:
+        source = re.sub(r"\bdocs/([\w/-]+)\.md", r":doc:`/\1`", source)
+        source = re.sub(r"(?<![`\w/])predfuse(?:\.\w+)+", r"``\g<0>``", source)
+        lines[:] = (opening + section + source).splitlines()
 
 
 def _show_colons(_app: Sphinx, what: str, _name: str, _thing: Any, _options: Any, lines: list[str]) -> None:

@@ -7,7 +7,10 @@ LONGEST_NAME = 1000
 
 
 class PredfuseError(Exception):
-    """Work that failed for a reason the message names; the command line exits with code 1."""
+    """Work that failed for a reason the message names; the command line exits with code 1.
+
+    Source: CONTRIBUTING.md, What we look for in a change.
+    """
 
     exit_code = 1
 
@@ -37,6 +40,8 @@ def printable(text: str) -> str:
     """A name that comes from outside, without line breaks and controls of the terminal: those are written out.
 
     Of very long ones the beginning and the end are left.
+
+    Source: what ``isprintable`` of Python's strings says; predfuse.errors.PredfuseError.
     """
     if len(text) > LONGEST_NAME:
         text = f"{text[: LONGEST_NAME // 2]}...{text[-LONGEST_NAME // 2 :]}"

@@ -1,4 +1,4 @@
-"""Every public function is in the reference, and its docstring says what it takes, gives and refuses."""
+"""Every public function is in the reference, and its docstring says shapes, units, errors and source."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import importlib
 import inspect
 import pkgutil
 import re
-from types import ModuleType
-from typing import Any
+import textwrap
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pytest
 from snippets import ROOT
@@ -24,29 +25,83 @@ VERBS = [name for name in predfuse.__all__ if inspect.isroutine(getattr(predfuse
 ARRAY = re.compile(r"\b(Array|Images|Tensor|NDArray)\b")
 SHAPE = re.compile(r"\[[A-Z0-9][^\]]*\]|\([A-Z], [A-Z]|any shape")
 ARRAYS = ("images", "example", "calibration", "x", "mask1", "mask2")
+NUMBER = re.compile(r"^(?!.*Callable).*\b(int|float)\b")
+UNIT = re.compile(
+    r"0\.\.1|\b(share|unit|relative|per|times|volume|seed|bits?|pixels?|_?[pu]J|\w*[um]m2|ms|seconds?|bytes?|"
+    r"(multiplic|addi)tions?|(cycle|image|point|part|worker|weight|channel|block|layer|group|step|epoch|lane|row|class|entr)(s|es|y|ies)?)\b",
+    re.IGNORECASE,
+)
+"""What a number counts or is measured in; a new quantity is added here."""
+SOURCE = re.compile(r"\bSource:\s+(.*?)(?=\n\s*\n|\Z)", re.DOTALL)
+CITED = re.compile(
+    r"(?P<page>(?:docs/[\w/-]+|CONTRIBUTING)\.md)(?:, (?P<section>[A-Z][^,.;:()]*))?"
+    r"|(?P<code>predfuse(?:\.\w+)+)|arXiv \d"
+)
 
 
-def functions(module: ModuleType) -> dict[str, Any]:
-    """The public functions that a module itself defines."""
-    found = {name: thing for name, thing in vars(module).items() if inspect.isfunction(thing) and name[0] != "_"}
-    return {name: function for name, function in found.items() if function.__module__ == module.__name__}
+class Function(NamedTuple):
+    """A public function, and the class it belongs to."""
+
+    call: Any
+    owner: type | None = None
 
 
-def single_functions() -> dict[str, Any]:
-    """The functions that the reference names one by one."""
-    parted = ((path, *path.rpartition(".")[::2]) for path in SINGLE)
-    found = {path: getattr(importlib.import_module(module), name) for path, module, name in parted}
-    return {path: thing for path, thing in found.items() if inspect.isfunction(thing)}
+def of_class(name: str, owner: type) -> Iterator[tuple[str, Function]]:
+    """The public methods and properties that a class itself defines."""
+    for attribute, thing in vars(owner).items():
+        call = getattr(thing, "fget", None) or getattr(thing, "func", None) or getattr(thing, "__func__", thing)
+        if inspect.isfunction(call) and attribute[0] != "_":
+            yield f"{name}.{attribute}", Function(call, owner)
+
+
+def of(name: str, thing: Any) -> Iterator[tuple[str, Function]]:
+    """A function, or what a class has of them."""
+    if inspect.isclass(thing):
+        yield from of_class(name, thing)
+    elif inspect.isfunction(thing):
+        yield name, Function(thing)
+
+
+def surface() -> Iterator[tuple[str, Function]]:
+    """Every function of the reference, by its full name."""
+    for path in MODULES:
+        module = importlib.import_module(path)
+        for name, thing in vars(module).items():
+            if name[0] != "_" and getattr(thing, "__module__", None) == path:
+                yield from of(f"{path}.{name}", thing)
+    for path in SINGLE:
+        module_name, _, name = path.rpartition(".")
+        yield from of(path, getattr(importlib.import_module(module_name), name))
+    for name in VERBS:
+        yield f"predfuse.{name}", Function(prune_model if name == "prune" else getattr(predfuse, name))
+
+
+SURFACE = dict(surface())
 
 
 def docstring(what: Any) -> str:
     return inspect.getdoc(what) or ""
 
 
-def raises_by_itself(what: Any) -> bool:
-    """Whether its own body raises one of our errors."""
-    tree = ast.parse(inspect.getsource(what))
-    return any(isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) for node in ast.walk(tree))
+def raises(call: Any, deep: bool = True) -> bool:
+    """Whether its body, or a private helper of its module that it calls, raises an error made there."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(call)))
+    if any(isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) for node in ast.walk(tree)):
+        return True
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    helpers = (call.__globals__.get(name) for name in called if name.startswith("_"))
+    return deep and any(raises(helper, deep=False) for helper in helpers if inspect.isfunction(helper))
+
+
+def said_of(parameter: str, text: str) -> str:
+    """What a docstring says of a parameter: its entry under ``Args``, else the paragraphs that name it."""
+    entry = re.search(rf"^    {parameter}: .*(?:\n      .*)*", text, re.MULTILINE)
+    return entry[0] if entry else "\n".join(part for part in text.split("\n\n") if f"``{parameter}``" in part)
+
+
+def cited(text: str) -> str:
+    """What stands after ``Source:``."""
+    return " ".join(" ".join(SOURCE.findall(text)).split())
 
 
 def test_every_verb_is_in_the_reference() -> None:
@@ -57,8 +112,8 @@ def test_every_verb_is_in_the_reference() -> None:
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_a_verb_says_shapes_errors_source_and_shows_itself(name: str) -> None:
-    verb = prune_model if name == "prune" else getattr(predfuse, name)
+def test_a_verb_says_what_all_its_arguments_are_and_shows_itself(name: str) -> None:
+    verb = SURFACE[f"predfuse.{name}"].call
     text = docstring(verb)
     for parameter in inspect.signature(verb).parameters:
         assert re.search(rf"^    {parameter}: ", text, re.MULTILINE), f"{name} does not say what {parameter} is"
@@ -79,17 +134,39 @@ def test_what_packages_offer_is_in_the_reference(package: str) -> None:
             assert known or f"{thing.__module__}.{name}" in SINGLE, f"{package}.{name} is not in the reference"
 
 
-@pytest.mark.parametrize("module", [*MODULES, "one by one"])
-def test_functions_of_the_reference_say_what_they_take_and_refuse(module: str) -> None:
-    of_module = module in MODULES
-    for name, function in (functions(importlib.import_module(module)) if of_module else single_functions()).items():
-        text, signature = docstring(function), inspect.signature(function)
-        assert text, f"{module}.{name} has no docstring"
-        if raises_by_itself(function):
-            assert "Raises:" in text, f"{module}.{name} raises, and does not say what"
+@pytest.mark.parametrize("name", SURFACE)
+def test_a_docstring_says_shapes_units_errors_and_source(name: str) -> None:
+    call, owner = SURFACE[name]
+    text, signature = docstring(call), inspect.signature(call)
+    assert text, "it has no docstring"
+    if raises(call):
+        assert "Raises:" in text, "it raises, and does not say what"
+    parameters = [one for one in signature.parameters.values() if one.name not in ("self", "cls")]
+    arrays = [one for one in parameters if ARRAY.search(str(one.annotation))]
+    if arrays or ARRAY.search(str(signature.return_annotation)):
+        assert SHAPE.search(text), "it does not say the shape of its arrays"
+    for one in parameters:
         if "Args:" in text:
-            for parameter in signature.parameters:
-                assert f"    {parameter}: " in text, f"{module}.{name} does not say what {parameter} is"
-        shaped = [one for one in signature.parameters.values() if ARRAY.search(str(one.annotation))]
-        if shaped or ARRAY.search(str(signature.return_annotation)):
-            assert SHAPE.search(text), f"{module}.{name} does not say the shape of its arrays"
+            assert f"    {one.name}: " in text, f"it does not say what {one.name} is"
+        if NUMBER.search(str(one.annotation)):
+            assert UNIT.search(one.name + " " + said_of(one.name, text)), f"it does not say the unit of {one.name}"
+    if NUMBER.search(str(signature.return_annotation)):
+        given = re.sub(r"^Args:\n(?:    .*\n?|\n)*", "", text, flags=re.MULTILINE)
+        assert UNIT.search(given), "it does not say the unit of what it gives"
+    assert cited(text) or cited(docstring(owner)), "it does not say where it comes from"
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_sources_exist(name: str) -> None:
+    call, owner = SURFACE[name]
+    text = cited(docstring(call)) or cited(docstring(owner))
+    found = list(CITED.finditer(text))
+    assert found, f"names no page, module or paper: {text}"
+    for match in found:
+        if match["page"]:
+            page = (ROOT / match["page"]).read_text(encoding="utf-8")
+            section = (match["section"] or "").strip()
+            heading = rf"^#+ {re.escape(section)}"
+            assert re.search(heading, page.replace("`", ""), re.MULTILINE), f"{match['page']} has no section {section}"
+        elif match["code"]:
+            pkgutil.resolve_name(match["code"])

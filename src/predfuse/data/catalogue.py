@@ -124,12 +124,15 @@ CATALOGUE: dict[str, CatalogueEntry] = {
 
 
 def default_root() -> Path:
-    """``~/.cache/predfuse/data`` (``XDG_CACHE_HOME`` is honoured)."""
+    """``~/.cache/predfuse/data`` (``XDG_CACHE_HOME`` is honoured). Source: docs/how-to/index.md, Data sets."""
     return user_cache() / "data"
 
 
 def roots(root: Path | None = None) -> tuple[Path, ...]:
-    """The folders data is looked for in, best first. The first one is also where it is fetched and cached to."""
+    """The folders data is looked for in, best first. The first one is also where it is fetched and cached to.
+
+    Source: docs/how-to/index.md, Data sets.
+    """
     if root is not None:
         return (root,)
     variable = os.environ.get(ENVIRONMENT_VARIABLE)
@@ -141,6 +144,8 @@ def entry(name: str) -> CatalogueEntry:
 
     Raises:
         InputError: There is none of that name.
+
+    Source: docs/how-to/index.md, Data sets.
     """
     if name not in CATALOGUE:
         known = ", ".join((*CATALOGUE, f"{FOLDER_PREFIX}PATH"))
@@ -153,6 +158,8 @@ def locate(name: str, root: Path | None = None) -> Source | None:
 
     Raises:
         InputError: The name is not known, or all there is is a pickled version.
+
+    Source: docs/how-to/index.md, Data sets.
     """
     found = entry(name)
     folders = [folder for base in roots(root) for folder in (base / name, base)]
@@ -180,6 +187,8 @@ def load(
 
     Raises:
         InputError: Unknown name or split, nothing found, or a file that is missing, truncated, corrupt or another.
+
+    Source: docs/how-to/index.md, Data sets.
     """
     if split not in SPLITS:
         raise InputError(f"data set {name}", f"has no split {split!r}", "use train or test")
@@ -199,6 +208,8 @@ def check(name: str, root: Path | None = None) -> Source:
 
     Raises:
         InputError: It is missing, or a file is missing, truncated, corrupt or another.
+
+    Source: docs/how-to/index.md, Data sets.
     """
     found = entry(name)
     source = _require(found, root)
@@ -219,6 +230,8 @@ class Status:
         source: Where its files are; None when they are nowhere.
         decoded: Splits of which a decoded copy is kept.
         problem: Why what was found cannot be used; empty when nothing is wrong.
+
+    Source: docs/how-to/index.md, Data sets.
     """
 
     entry: CatalogueEntry
@@ -233,7 +246,10 @@ class Status:
 
 
 def survey(root: Path | None = None) -> list[Status]:
-    """The state of every data set of the catalogue, without reading the data itself."""
+    """The state of every data set of the catalogue, without reading the data itself.
+
+    Source: docs/how-to/index.md, Data sets.
+    """
     result = []
     for name, known in CATALOGUE.items():
         decoded = tuple(split for split in known.images if cache_path(name, split, root).is_file())
@@ -257,7 +273,7 @@ def _read(found: CatalogueEntry, split: Split, root: Path | None) -> tuple[Image
 
 
 def cache_path(name: str, split: Split, root: Path | None = None) -> Path:
-    """Where the decoded copy of a split is kept."""
+    """Where the decoded copy of a split is kept. Source: docs/reference/files.md, Decoded data sets."""
     return roots(root)[0] / "decoded" / f"{name}-{split}.safetensors"
 
 

@@ -31,6 +31,8 @@ class Dataset:
         mean: Per channel, of the training images scaled to 0..1.
         std: Per channel, of the training images scaled to 0..1.
         split: ``"train"`` or ``"test"``.
+
+    Source: docs/how-to/index.md, Data sets.
     """
 
     name: str

@@ -26,6 +26,8 @@ class ImageSet:
         name: What they are called in results.
         images: ``[N, C, H, W]``, uint8 pixels or normalised floats.
         labels: ``[N]`` int64 right classes, None where they are not known.
+
+    Source: predfuse.data.image_sources.load_images.
     """
 
     name: str
@@ -55,12 +57,14 @@ def load_images(
             class), one picture, a ``.npy`` file of ``[N, C, H, W]`` uint8 pixels or normalised floats, or a
             safetensors file with such a tensor ``images`` and perhaps ``labels [N]``.
         shape: ``(C, H, W)`` they must have.
-        limit: Only the first so many.
+        limit: Only the first so many images.
         resize: Crop and resample pictures to ``shape`` (square only); else another size is an error.
         split: Which split of a data set or image folder; ``all`` of its pictures is for image folders.
 
     Raises:
         InputError: Nothing of that name, unreadable or damaged files, or images of another size or type.
+
+    Source: docs/how-to/index.md, Data sets.
     """
     path = Path(source)
     if limit is not None and limit < 1:

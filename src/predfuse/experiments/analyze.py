@@ -42,6 +42,8 @@ class BlockShape:
         groups: Of the 1x1 convolutions.
         in_pixels: Input pixels of a channel.
         out_pixels: Output pixels of a channel.
+
+    Source: docs/explanation/arithmetic.md, Operations.
     """
 
     channels: int
@@ -69,16 +71,21 @@ class BlockShape:
         return self.outputs * self.channels // self.groups * self.kernel**2 * self.out_pixels
 
     def unfused_multiplications_per_middle(self, pointwise: float = 1.0, depthwise: float = 1.0) -> float:
-        """Multiplications of one image for each channel inside, unfused, with these shares of the weights kept."""
+        """Multiplications of one image for each channel inside, unfused.
+
+        Args:
+            pointwise: Share of the 1x1 weights that is kept, 0..1.
+            depthwise: Share of the depthwise weights that is kept, 0..1.
+        """
         expand = pointwise * self.channels / self.groups * self.in_pixels
         return expand + (depthwise * self.kernel**2 + pointwise * self.outputs / self.groups) * self.out_pixels
 
     def break_even_middle(self, pointwise: float = 1.0, depthwise: float = 1.0) -> float:
-        """Channels inside at which fused and unfused multiplications are the same."""
+        """Channels inside at which both forms multiply as often; shares ``pointwise`` and ``depthwise`` are kept."""
         return self.fused_multiplications() / self.unfused_multiplications_per_middle(pointwise, depthwise)
 
     def break_even_expansion(self, pointwise: float = 1.0, depthwise: float = 1.0) -> float:
-        """:meth:`break_even_middle` per input channel."""
+        """The same per input channel; shares ``pointwise`` and ``depthwise`` are kept."""
         return self.break_even_middle(pointwise, depthwise) / self.channels
 
     def gains(self) -> bool:
@@ -94,6 +101,8 @@ class Advice:
         middle: Fewest channels inside, a multiple of the groups.
         groups: Fewest groups; None if no number of groups the channels allow is enough.
         ends: Most input and output channels, in proportion; None if even one per group is too many.
+
+    Source: docs/how-to/tracing.md, Reading an analysis.
     """
 
     middle: int
@@ -112,7 +121,7 @@ class Advice:
 
 
 def advise(shape: BlockShape) -> Advice | None:
-    """What to change; None where the block gains already."""
+    """What to change; None where the block gains already. Source: docs/how-to/tracing.md, Reading an analysis."""
     if shape.gains():
         return None
     common = math.gcd(shape.channels, math.gcd(shape.middle, shape.outputs))
@@ -146,6 +155,8 @@ class BlockAnalysis:
         advice: What would make it gain; None if it does.
         cycles: By form of the network (``dense``, ``sparse``, ``fused``) at ``paper`` fidelity.
         archon: ``fused`` if Archon ran it fused, else why not.
+
+    Source: docs/how-to/tracing.md, Reading an analysis.
     """
 
     name: str
@@ -202,6 +213,8 @@ class Analysis:
         results: Simulations at ``paper`` fidelity by form: ``dense`` as it is, ``sparse`` pruned, ``fused`` pruned and
             fused.
         cycle: The same forms at ``cycle`` fidelity, and what to change in each block.
+
+    Source: docs/how-to/tracing.md, Reading an analysis.
     """
 
     network: Network
@@ -276,7 +289,7 @@ def _operations_json(counts: LayerCounts) -> dict[str, dict[str, float]]:
 
 
 def entry_json(entry: Any) -> dict[str, Any]:
-    """One entry of a tracing ledger as plain values."""
+    """One entry of a tracing ledger as plain values. Source: docs/how-to/tracing.md, What is understood."""
     plain: dict[str, Any] = dataclasses.asdict(entry)
     plain["parts"] = [{**part, "parameters": list(part["parameters"])} for part in plain["parts"]]
     return plain
@@ -307,6 +320,8 @@ def analyze(
 
     Raises:
         InputError: A share lies outside 0..1, a machine cannot run a layer, or is not there.
+
+    Source: docs/how-to/tracing.md, Reading an analysis.
     """
     pruned = prune_blocks(network, pointwise, depthwise)
     gated = dataclasses.replace(pruned, nodes=tuple(_gated(node) for node in pruned.nodes))

@@ -34,6 +34,8 @@ class CycleForms:
         results: By form: ``dense`` as it is, ``sparse`` pruned, ``fused`` pruned and fused; empty where one cannot run.
         notes: What the figures leave out, and which blocks are too large to be fused.
         remedies: What to change, by block; blocks that are well have none.
+
+    Source: docs/how-to/tracing.md, Reading an analysis.
     """
 
     results: Mapping[str, SimulationResult]

@@ -35,6 +35,8 @@ class Outcome:
         reason: Why it is not ``met``.
         evaluated: Whether it counts as an evaluation.
         source: The network's images, in words.
+
+    Source: docs/how-to/explore.md, How it runs.
     """
 
     metrics: Mapping[str, float]

@@ -38,6 +38,8 @@ class SearchResult:
         sources: The images, in words.
         version: Of the models.
         computed: Evaluations computed in this run; the others were known.
+
+    Source: docs/how-to/explore.md.
     """
 
     space: Space
@@ -58,7 +60,15 @@ class SearchResult:
         version: str,
         computed: int,
     ) -> SearchResult:
-        """Find front and hypervolume."""
+        """Find front and hypervolume.
+
+        Args:
+            space: What was searched.
+            rows: All points.
+            importance: Share of what each objective varies by that a field explains, 0..1, by objective and field.
+            version: Of predfuse.
+            computed: Points computed in this run, not taken from the cache.
+        """
         met = [place for place, row in enumerate(rows) if row.outcome.state == "met"]
         vectors = {place: vector(rows[place], space.objectives) for place in met}
         front = pareto_front(vectors)
@@ -112,14 +122,17 @@ class SearchResult:
 
 
 def vector(row: Row, objectives: Sequence[str]) -> Vector:
-    """The objectives of a point, each the better the smaller."""
+    """The objectives of a point, each the better the smaller. Source: predfuse.explore.space.Space, its objectives."""
     return tuple(
         -row.outcome.metrics[name] if name in MORE_IS_BETTER else row.outcome.metrics[name] for name in objectives
     )
 
 
 def pareto_front(vectors: Mapping[int, Vector]) -> tuple[int, ...]:
-    """Keys of the vectors that none dominates, of equal ones the first; smaller is better."""
+    """Keys of the ``vectors`` (points, each objective in its unit) that none dominates; of equal ones the first.
+
+    Source: Pareto dominance, as docs/how-to/explore.md has it.
+    """
     front: list[tuple[int, Vector]] = []
     for key, one in sorted(vectors.items(), key=lambda item: (item[1], item[0])):
         # In this order a later vector dominates no earlier one.
@@ -129,7 +142,10 @@ def pareto_front(vectors: Mapping[int, Vector]) -> tuple[int, ...]:
 
 
 def hypervolume(vectors: Sequence[Vector], reference: Vector) -> float:
-    """Volume between ``reference`` and the vectors, where smaller is better; exact, by slices along the first axis."""
+    """Volume between ``reference`` and the vectors, where smaller is better; exact, by slices along the first axis.
+
+    Source: Zitzler and Thiele 1998, the S metric; docs/how-to/explore.md.
+    """
     inside = [one for one in vectors if all(a < b for a, b in zip(one, reference, strict=True))]
     if not inside:
         return 0.0
@@ -143,7 +159,10 @@ def hypervolume(vectors: Sequence[Vector], reference: Vector) -> float:
 
 
 def hypervolume_over_time(numbered: Sequence[tuple[int, Vector]]) -> tuple[tuple[int, float], ...]:
-    """The number of every point that enlarges it, and of the last; with the share of the box of all points then."""
+    """The number of every point of ``numbered`` that enlarges it, and of the last; with the share of their box then.
+
+    Source: predfuse.explore.result.hypervolume.
+    """
     if not numbered:
         return ()
     columns = list(zip(*(one for _, one in numbered), strict=True))

@@ -77,6 +77,8 @@ def explore(
         InputError: The folder holds another search or results of another version, no point meets the limits that are
             known beforehand, or the scheduler cannot be used.
         PredfuseError: An evaluation failed.
+
+    Source: docs/how-to/explore.md, How it runs.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

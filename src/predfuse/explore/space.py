@@ -38,7 +38,7 @@ class _Strict(BaseModel):
 
 
 class Range(_Strict):
-    """Numbers from one to another, both included where the steps meet them."""
+    """Numbers from one to another, both included where the steps meet them. Source: docs/how-to/explore.md."""
 
     first: Annotated[float, Field(alias="from")]
     last: Annotated[float, Field(alias="to")]
@@ -48,7 +48,11 @@ class Range(_Strict):
     """Ratio of two values, in place of ``step``."""
 
     def values(self) -> tuple[Value, ...]:
-        """All values of the field, whole numbers as integers."""
+        """All values of the field, in its own unit, whole numbers as integers.
+
+        Raises:
+            InputError: There are too many.
+        """
         found: list[float] = []
         value = self.first
         if (self.step is not None and self.step <= 0) or (self.factor is not None and (self.factor <= 1 or value <= 0)):
@@ -62,13 +66,13 @@ class Range(_Strict):
 
 
 class Limits(_Strict):
-    """Bounds on metrics; what breaks one is on no front."""
+    """Bounds on metrics; what breaks one is on no front. Source: docs/how-to/explore.md."""
 
     at_most: dict[Metric, float] = {}
     at_least: dict[Metric, float] = {}
 
     def broken(self, metrics: Mapping[str, float]) -> str:
-        """The first limit that ``metrics`` break, in words; empty if none does. Metrics not known yet break none."""
+        """The first limit that ``metrics`` (each in the unit of its name) break, in words; empty if none does."""
         for name, bound in self.at_most.items():
             if metrics.get(name, -math.inf) > bound:
                 return f"{name} {metrics[name]:,.6g} is above {bound:,.6g}"
@@ -101,6 +105,8 @@ class Space:
         sampler: ``grid``, ``random``, ``tpe`` or ``nsga2``.
         evaluations: Points to be evaluated (a grid: at most); those that break a limit beforehand do not count.
         seed: Of the sampler.
+
+    Source: docs/how-to/explore.md.
     """
 
     def __init__(self, document: _Document, file: str) -> None:
@@ -191,6 +197,8 @@ def load_space(path: Path, area_mm2: float | None = None, network: str | None = 
 
     Raises:
         InputError: The file cannot be read, or says something impossible.
+
+    Source: docs/how-to/explore.md.
     """
     space = parse_space(read_text(path), str(path))
     if network is not None:
@@ -209,5 +217,7 @@ def parse_space(text: str, file: str) -> Space:
 
     Raises:
         InputError: As :func:`load_space`.
+
+    Source: docs/how-to/explore.md.
     """
     return Space(validated(_Document, parse_yaml(file, text), file, "see docs/how-to/explore.md for its form"), file)

@@ -42,6 +42,8 @@ class ExportCheck:
         changed_gates: How many gates that were.
         output_error_same_masks: The largest error of the network's output if the module takes onnxruntime's masks; the
             same as ``output_error`` where none changed.
+
+    Source: docs/how-to/export.md, What is checked before a file is kept.
     """
 
     images: int
@@ -73,7 +75,10 @@ Masks = dict[str, tuple[Tensor, Tensor]]
 
 
 def check_images(network: Network, count: int = 2, seed: int = 0) -> Array:
-    """Random normalised images ``[N, C, H, W]``, float32."""
+    """Random normalised images ``[N, C, H, W]``, ``count`` images drawn with ``seed``, float32.
+
+    Source: docs/how-to/export.md, What is checked before a file is kept.
+    """
     return np.random.default_rng(seed).normal(size=(count, *network.input_shape)).astype(np.float32)
 
 
@@ -83,8 +88,10 @@ def relative_error(got: Array, wanted: Array, inputs: float = 0.0) -> float:
     Args:
         got: What a runtime gave, of any shape.
         wanted: What it should have given, same shape.
-        inputs: Largest magnitude the values were computed from: results below a millionth of it are rounding errors
-            around 0 and are compared with that millionth.
+        inputs: Largest magnitude the values were computed from, in the unit of ``got`` (0: not known): results below a
+            share of 1e-6 of it are rounding errors around 0 and are compared with that share.
+
+    Source: docs/how-to/export.md, What is checked before a file is kept.
     """
     if not np.isfinite(got).all():
         return float("inf")
@@ -108,6 +115,8 @@ def check_onnx(
         InputError: ``onnx`` or ``onnxruntime`` is not installed.
         PredfuseError: The file uses operators outside the standard set, onnxruntime refuses it, a layer is off by more
             than ``TOLERANCE``, or the output is, under the masks onnxruntime decided on.
+
+    Source: docs/how-to/export.md, What is checked before a file is kept.
     """
     require_onnx("onnxruntime")
     import onnx

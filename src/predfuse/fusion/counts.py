@@ -39,6 +39,8 @@ class Operations:
         predictor_additions: Additions of 4-bit numbers in a fused block's predictor.
         weights: Stored weights (fused: entries of the lists).
         biases: Stored biases (fused: entries of the bias lists, and the output biases).
+
+    Source: docs/explanation/arithmetic.md, Operations.
     """
 
     multiplications: float = 0
@@ -57,7 +59,7 @@ class Operations:
         return Operations(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def as_json(self) -> dict[str, float]:
-        """The fields by name."""
+        """The fields by name, each a number of operations or weights for one image."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
@@ -93,6 +95,8 @@ class LayerCounts:
         pruned: Non-zero weights.
         nonzero: Non-zero weights times non-zero activations of real images; ``None`` without an execution.
         fused: A bottleneck as one convolution with its predictor; any other node as dense.
+
+    Source: docs/explanation/arithmetic.md, Operations.
     """
 
     name: str
@@ -123,6 +127,8 @@ class NetworkCounts:
         network: Name of the network.
         layers: Every node in order.
         total: The sums, under the name ``total``.
+
+    Source: docs/explanation/arithmetic.md, Operations.
     """
 
     network: str
@@ -165,6 +171,8 @@ def count_network(
 
     Raises:
         InputError: ``result`` is of another network, lacks statistics, or comes with ``survivors`` or ``densities``.
+
+    Source: docs/explanation/arithmetic.md, Operations.
     """
     if result is not None:
         _require_statistics(network, result)
@@ -190,6 +198,8 @@ def multiplication_reductions(network: Network) -> dict[str, float]:
 
     They depend on shapes only. For the published FusioNet they lie between 9.5 and 25.7 in the blocks that keep size
     and channels (ICS 2021); the blocks that change them give 7.3 to 29.3.
+
+    Source: docs/explanation/arithmetic.md, Operations.
     """
     return {
         layer.name: layer.multiplication_reduction
@@ -305,6 +315,8 @@ def predictor_additions(block: Bottleneck, into: Shape, out: Shape) -> int:
     """Additions of a block's predictor per image: non-zero ternary weights times pixels.
 
     A block without a predictor counts as if every ternary weight were used, as the published model does.
+
+    Source: docs/explanation/arithmetic.md, Operations.
     """
     predictor = block.predictor
     if predictor is None:

@@ -72,6 +72,8 @@ def plan_network(network: Network, mode: Mode, dtype: type[np.float32] | type[np
 
     Raises:
         InputError: Unknown mode, unsupported nodes, or integer weights (a compiled program runs those).
+
+    Source: docs/explanation/arithmetic.md, Fusion.
     """
     if mode not in MODES:
         raise InputError("mode", f"is {mode!r}", f"use one of {', '.join(MODES)}")
@@ -133,6 +135,8 @@ def run_network(
 
     Raises:
         InputError: Images of the wrong shape or with NaN, an unknown mode or node name, integer weights.
+
+    Source: docs/explanation/arithmetic.md, The block.
     """
     plan = plan_network(network, mode, dtype)
     return run_plan(plan, images, statistics=statistics, keep=keep, progress=progress, workers=workers)
@@ -147,10 +151,12 @@ def run_plan(
     progress: Callable[[int], None] | None = None,
     workers: int = 1,
 ) -> ExecutionResult:
-    """Run a prepared network on images ``[N, C, H, W]``; all arguments as of :func:`run_network`.
+    """Run a prepared network on images ``[N, C, H, W]`` by ``workers`` threads; arguments as of :func:`run_network`.
 
     Raises:
         InputError: Images of the wrong shape or with NaN, or an unknown node name.
+
+    Source: docs/explanation/arithmetic.md, Fusion.
     """
     network = plan.network
     require_images(network, images)
@@ -192,6 +198,8 @@ def require_images(network: Network, images: Array) -> None:
 
     Raises:
         InputError: They have another shape or type, or hold NaN.
+
+    Source: predfuse.graph.nodes.Network, its ``input_shape``.
     """
     if images.ndim != 4 or images.shape[1:] != tuple(network.input_shape) or images.shape[0] == 0:
         what = f"have shape {'x'.join(map(str, images.shape))}, network {network.name} expects N x "
@@ -255,6 +263,8 @@ def run_plain(node: Node, inputs: list[Array]) -> Array:
 
     Raises:
         InputError: The node is unsupported or of an unknown type.
+
+    Source: docs/explanation/arithmetic.md, The block.
     """
     if isinstance(node, Unsupported):
         raise InputError(f"layer {node.name}", f"cannot be run: {node.reason}", "replace this operation in the model")
@@ -285,7 +295,10 @@ def _depthwise(block: Bottleneck, h: Array) -> Array:
 
 
 def true_masks(block: Bottleneck, x: Array) -> tuple[Array, Array]:
-    """States the two activations of the ordinary block take for the input ``x [C, H, W]``."""
+    """States the two activations of the ordinary block take for the input ``x [C, H, W]``.
+
+    Source: docs/explanation/arithmetic.md, Masks.
+    """
     a = _expand(block, x)
     d = _depthwise(block, layers.activate(a, block.expand_activation))
     return true_mask(a, block.expand_activation), true_mask(d, block.depthwise_activation)

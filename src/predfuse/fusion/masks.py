@@ -25,7 +25,9 @@ def true_mask(pre_activation: Array, activation: Activation, ceiling: float = RE
     Args:
         pre_activation: The activation's input, of any shape.
         activation: Which activation.
-        ceiling: Where ReLU6 saturates, in units of the values (6 for floats, scaled for integers).
+        ceiling: Where ReLU6 saturates, relative to the scale of the values: 6 for floats, scaled for integers.
+
+    Source: docs/explanation/arithmetic.md, Masks.
     """
     if activation == "linear":
         return np.ones(pre_activation.shape, np.int8)
@@ -36,7 +38,10 @@ def true_mask(pre_activation: Array, activation: Activation, ceiling: float = RE
 
 
 def apply_mask(values: Array, mask: Int8Array, ceiling: float = RELU6_CEILING) -> Array:
-    """``values``, of any shape, where on, 0 where off, ``ceiling`` where saturated; the type of ``values`` is kept."""
+    """``values``, of any shape, where on, 0 where off, ``ceiling`` (relative to their scale) where saturated.
+
+    Source: docs/explanation/arithmetic.md, Masks.
+    """
     zero = values.dtype.type(0)
     passed = np.where(mask == ON, values, zero)
     saturated = mask == SATURATED
@@ -49,10 +54,12 @@ def quantise_input(predictor: Predictor, x: Array, fraction_bits: int | None = N
     Args:
         predictor: The block's predictor.
         x: Input of the block, any shape: floats, or integers that stand for ``x * 2**-fraction_bits``.
-        fraction_bits: Required for integers.
+        fraction_bits: Bits right of the point, required for integers.
 
     Raises:
         InputError: ``x`` holds NaN, or integers without ``fraction_bits``.
+
+    Source: docs/explanation/arithmetic.md, Predictor.
     """
     if x.dtype.kind == "f":
         scaled = np.floor(np.ldexp(x, -predictor.input_exponent))
@@ -81,13 +88,15 @@ def predict_masks(block: Bottleneck, x: Array, fraction_bits: int | None = None)
     Args:
         block: A block with a predictor.
         x: ``[C, H, W]`` floats, or integers that stand for ``x * 2**-fraction_bits``.
-        fraction_bits: Required for integers.
+        fraction_bits: Bits right of the point, required for integers.
 
     Returns:
         ``mask1 [M, H, W]`` and ``mask2 [M, P, Q]``, int8, states ``OFF`` and ``ON``.
 
     Raises:
         InputError: The block has no predictor, or the input is unusable.
+
+    Source: docs/explanation/arithmetic.md, Predictor.
     """
     score1, score2 = predictor_scores(block, x, fraction_bits)
     mask1, mask2 = (score1 > 0).view(np.int8), (score2 > 0).view(np.int8)
@@ -99,13 +108,15 @@ def predict_masks(block: Bottleneck, x: Array, fraction_bits: int | None = None)
 
 
 def predictor_scores(block: Bottleneck, x: Array, fraction_bits: int | None = None) -> tuple[Array, Array]:
-    """The predictor's integer scores of both stages, on where above 0.
+    """The predictor's integer scores of both stages, on where above 0; ``fraction_bits``: bits right of the point.
 
     Returns:
         ``[M, H, W]`` and ``[M, P, Q]``, whole numbers held in int64 or in a floating type wide enough for them.
 
     Raises:
         InputError: The block has no predictor, or the input is unusable.
+
+    Source: docs/explanation/arithmetic.md, Predictor.
     """
     predictor = block.predictor
     if predictor is None:
@@ -123,7 +134,10 @@ def predictor_scores(block: Bottleneck, x: Array, fraction_bits: int | None = No
 
 
 def exact_type(predictor: Predictor) -> type[np.float32] | type[np.float64]:
-    """The narrowest floating type that holds every integer of the predictor exactly."""
+    """The narrowest floating type that holds every integer of the predictor exactly.
+
+    Source: docs/explanation/arithmetic.md, Predictor.
+    """
     reach = max(-predictor.input_min, predictor.input_max)
     first = np.abs(predictor.expand.astype(np.int64)).sum(axis=1).max() * reach
     second = np.abs(predictor.depthwise.astype(np.int64)).sum(axis=(1, 2)).max() * predictor.hidden_max

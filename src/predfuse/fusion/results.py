@@ -27,6 +27,8 @@ class StageStatistics:
         true_on: Not switched off by the true signs.
         false_on: On, but truly off.
         false_off: Off, but truly on.
+
+    Source: docs/explanation/arithmetic.md, Survivors and errors.
     """
 
     gates: int = 0
@@ -107,6 +109,8 @@ class ExecutionResult:
         nonzero_multiplications: ``[N]`` per plain convolution and linear layer, by name; empty without statistics.
         outputs: ``[N, C, H, W]`` of the nodes asked for.
         masks: ``([N, M, H, W], [N, M, P, Q])`` of the bottlenecks asked for.
+
+    Source: docs/explanation/arithmetic.md, Survivors and errors.
     """
 
     network: str
@@ -119,7 +123,7 @@ class ExecutionResult:
     masks: dict[str, tuple[Array, Array]] = field(default_factory=dict)
 
     def accuracy(self, labels: Array) -> float:
-        """Share of images whose largest output is their label, 0..1."""
+        """Share of images whose largest output is their label (``labels [N]``), 0..1."""
         return float((self.logits.argmax(axis=1) == labels).mean())
 
     def block(self, name: str) -> BlockStatistics:

@@ -31,6 +31,8 @@ class SparseLists:
         indptr: ``[rows + 1]`` int64; row ``r`` is ``indptr[r]:indptr[r + 1]``.
         channel: ``[entries]`` int32 middle channels of the whole block, ascending within a row.
         value: ``[entries]`` float or int64.
+
+    Source: docs/explanation/arithmetic.md, Fusion.
     """
 
     indptr: Int64Array
@@ -42,6 +44,7 @@ class SparseLists:
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         return int(self.indptr.size) - 1
 
     def row_of_entries(self) -> Int64Array:
@@ -71,6 +74,8 @@ class FusedWeights:
         depthwise_bias: Row ``o``: ``project * depthwise_bias``. Mask 2 on.
         depthwise_saturated: Row ``o``: ``project * ceiling``. Mask 2 saturated.
         output_bias: ``[O]``.
+
+    Source: docs/explanation/arithmetic.md, Fusion.
     """
 
     name: str
@@ -130,7 +135,10 @@ class EntryCounts:
 
 
 def entry_counts(block: Bottleneck) -> EntryCounts:
-    """Sizes of the lists of a block from its non-zero weights alone, without making the lists."""
+    """Sizes of the lists of a block from its non-zero weights alone, without making the lists.
+
+    Source: docs/explanation/arithmetic.md, Fusion.
+    """
     projects = _by_middle(block, block.project_weight != 0).sum(axis=1).astype(np.int64)
     taps = (block.depthwise_weight != 0).reshape(block.middle_channels, -1) * projects[:, None]
     expands = (block.expand_weight != 0).sum(axis=1)
@@ -144,7 +152,10 @@ def entry_counts(block: Bottleneck) -> EntryCounts:
 
 
 def too_large(block: Bottleneck) -> str:
-    """Why a block has more fused weights than can be stored, from its weights and shape; empty if it has not."""
+    """Why a block has more fused weights than can be stored, from its weights and shape; empty if it has not.
+
+    Source: predfuse.fusion.weights.entry_counts.
+    """
     entries = int(entry_counts(block).weights.sum())
     if entries <= MAX_ENTRIES:
         return ""
@@ -167,6 +178,8 @@ def fuse(block: Bottleneck, ceilings: tuple[float, float] = (RELU6_CEILING, RELU
 
     Raises:
         InputError: More than ``MAX_ENTRIES`` products, or integer products that overflow 64 bits.
+
+    Source: docs/explanation/arithmetic.md, Fusion.
     """
     what = too_large(block)
     if what:

@@ -77,7 +77,10 @@ def check_activation(name: str, activation: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A named node of the graph with the names of the nodes it reads."""
+    """A named node of the graph with the names of the nodes it reads.
+
+    Source: docs/explanation/arithmetic.md, The block.
+    """
 
     name: str
     inputs: tuple[str, ...]

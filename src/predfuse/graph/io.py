@@ -31,13 +31,18 @@ def save_network(network: Network, path: str | Path) -> None:
 
     Raises:
         InputError: The path cannot be written or the network's metadata is not plain JSON.
+
+    Source: docs/reference/files.md, Networks.
     """
     document, tensors = encode_network(network)
     save_tensor_file(Path(path), FORMAT, VERSION, document, tensors)
 
 
 def encode_network(network: Network) -> tuple[dict[str, Any], dict[str, Array]]:
-    """A network as JSON values, and its arrays, each of any shape, by name (docs/reference/files.md)."""
+    """A network as JSON values, and its arrays, each of any shape, by name (docs/reference/files.md).
+
+    Source: docs/reference/files.md, Networks.
+    """
     tensors: dict[str, Array] = {}
     document = {
         "name": network.name,
@@ -62,6 +67,8 @@ def load_network(path: str | Path, name: str | None = None) -> Network:
         InputError: The file is missing, truncated, corrupt, of another format or version, holds another network than
             ``name``, lacks or has surplus fields or tensors, or describes an impossible network (NaN weights, shapes
             that do not fit).
+
+    Source: docs/reference/files.md, Networks.
     """
     file = load_tensor_file(Path(path), FORMAT, VERSION)
     with reading(str(path), "describes something impossible"), located(path):
@@ -72,7 +79,10 @@ def load_network(path: str | Path, name: str | None = None) -> Network:
 
 
 def encode_fields(value: Any, prefix: str, tensors: dict[str, Array]) -> dict[str, Any]:
-    """A node or predictor as JSON: its fields, and the type of a node; arrays, of any shape, go to ``tensors``."""
+    """A node or predictor as JSON: its fields, and the type of a node; arrays, of any shape, go to ``tensors``.
+
+    Source: docs/reference/files.md, Networks.
+    """
     encoded: dict[str, Any] = {"type": type(value).__name__} if isinstance(value, Node) else {}
     for field in dataclasses.fields(value):
         content = getattr(value, field.name)
@@ -92,6 +102,8 @@ def decode_network(document: dict[str, Any], tensors: dict[str, Array]) -> Netwo
 
     Raises:
         InputError: Missing, surplus or impossible fields or tensors.
+
+    Source: docs/reference/files.md, Networks.
     """
     hints = {
         "name": str,
@@ -128,6 +140,8 @@ def decode_fields(
 
     Raises:
         InputError: A field or tensor is missing, unknown, or of another type.
+
+    Source: docs/reference/files.md, Networks.
     """
     hints = _hints(cls)
     arrays = {name for name, hint in hints.items() if typing.get_origin(hint) is np.ndarray}
@@ -157,6 +171,8 @@ def require_fields(where: str, encoded: dict[str, Any], wanted: set[str]) -> Non
 
     Raises:
         InputError: One is missing or unknown.
+
+    Source: docs/reference/files.md, Networks.
     """
     missing, unknown = sorted(wanted - encoded.keys()), sorted(encoded.keys() - wanted)
     if missing:
@@ -170,6 +186,8 @@ def typed(where: str, value: Any, hint: Any) -> Any:
 
     Raises:
         InputError: It is of another type.
+
+    Source: docs/reference/files.md, Networks.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and isinstance(value, list):

@@ -44,6 +44,8 @@ class Conv(Node):
         weight: ``[O, C/groups, kh, kw]``.
         bias: ``[O]``.
         padding: ``(top, bottom, left, right)`` pixels.
+
+    Source: docs/explanation/arithmetic.md, The block.
     """
 
     weight: Array
@@ -64,14 +66,17 @@ class Conv(Node):
 
     @property
     def out_channels(self) -> int:
+        """Output channels."""
         return int(self.weight.shape[0])
 
     @property
     def in_channels(self) -> int:
+        """Input channels."""
         return int(self.weight.shape[1]) * self.groups
 
     @property
     def kernel(self) -> tuple[int, int]:
+        """Height and width of the kernel (pixels)."""
         return (int(self.weight.shape[2]), int(self.weight.shape[3]))
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
@@ -101,6 +106,8 @@ class Bottleneck(Node):
         padding: ``(top, bottom, left, right)`` pixels.
         shuffle_groups: Groups of the channel shuffle of the output; 1 is none. Output channel ``i*g + j`` of a
             shuffle with ``g`` groups is channel ``j*O/g + i`` before it.
+
+    Source: docs/explanation/arithmetic.md, The block.
     """
 
     expand_weight: Array
@@ -143,6 +150,7 @@ class Bottleneck(Node):
 
     @property
     def middle_channels(self) -> int:
+        """Channels inside."""
         return int(self.expand_weight.shape[0])
 
     @property
@@ -152,14 +160,17 @@ class Bottleneck(Node):
 
     @property
     def in_channels(self) -> int:
+        """Input channels."""
         return self.group_channels * self.groups
 
     @property
     def out_channels(self) -> int:
+        """Output channels."""
         return int(self.project_weight.shape[0])
 
     @property
     def kernel(self) -> int:
+        """Height and width of the depthwise kernel (pixels)."""
         return int(self.depthwise_weight.shape[1])
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
@@ -179,6 +190,8 @@ class Pool(Node):
     Attributes:
         padding: ``(top, bottom, left, right)`` pixels, 0 for averages and below every value for maxima.
         count_padding: Averages divide by the whole window, else by its pixels inside the image.
+
+    Source: docs/explanation/arithmetic.md, The block.
     """
 
     kind: Literal["average", "max"] = "average"
@@ -212,6 +225,8 @@ class Linear(Node):
     Attributes:
         weight: ``[O, C*H*W]``.
         bias: ``[O]``.
+
+    Source: docs/explanation/arithmetic.md, The block.
     """
 
     weight: Array
@@ -233,7 +248,10 @@ class Linear(Node):
 
 @dataclass(frozen=True, eq=False)
 class Add(Node):
-    """Element-wise sum of equal shapes, then an activation; of one input, the activation by itself."""
+    """Element-wise sum of equal shapes, then an activation; of one input, the activation by itself.
+
+    Source: docs/explanation/arithmetic.md, The block.
+    """
 
     activation: Activation = "linear"
 
@@ -251,7 +269,7 @@ class Add(Node):
 
 @dataclass(frozen=True, eq=False)
 class Concat(Node):
-    """Concatenation along the channels."""
+    """Concatenation along the channels. Source: docs/explanation/arithmetic.md, The block."""
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if any(shape[1:] != shapes[0][1:] for shape in shapes):
@@ -261,7 +279,10 @@ class Concat(Node):
 
 @dataclass(frozen=True, eq=False)
 class Shuffle(Node):
-    """Channel shuffle: output channel ``i*groups + j`` is input channel ``j*C/groups + i``."""
+    """Channel shuffle: output channel ``i*groups + j`` is input channel ``j*C/groups + i``.
+
+    Source: docs/explanation/arithmetic.md, The block.
+    """
 
     groups: int = 1
 
@@ -279,6 +300,8 @@ class Unsupported(Node):
         operation: What it is, e.g. ``aten.sigmoid``.
         reason: Why it is not supported.
         shape: ``(C, H, W)`` of its output.
+
+    Source: docs/how-to/tracing.md, What is refused.
     """
 
     operation: str
@@ -309,6 +332,8 @@ class Network:
         std: Per-channel divisor after that.
         labels: Class names, may be empty.
         metadata: Free JSON-able facts (data set, recipe, ...).
+
+    Source: docs/reference/files.md, Networks.
     """
 
     name: str

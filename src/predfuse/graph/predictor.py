@@ -36,6 +36,8 @@ class Predictor:
         shift: ``[M]`` int8, 0 or more.
         depthwise: ``[M, k, k]`` int8, likewise.
         depthwise_offset: ``[M]`` int32.
+
+    Source: docs/explanation/arithmetic.md, Predictor.
     """
 
     input_exponent: int
@@ -60,7 +62,17 @@ class Predictor:
         return max(signed, int(self.hidden_max).bit_length())
 
     def validate(self, name: str, middle: int, group_channels: int, kernel: int) -> None:
-        """Check shapes and value ranges against the block the predictor belongs to."""
+        """Check shapes and value ranges against the block the predictor belongs to.
+
+        Args:
+            name: The block.
+            middle: Its channels inside.
+            group_channels: Its input channels per group.
+            kernel: Side of its depthwise kernel (pixels).
+
+        Raises:
+            InputError: One does not fit.
+        """
         check_array(name, "predictor expand", self.expand, (middle, group_channels))
         check_array(name, "predictor depthwise", self.depthwise, (middle, kernel, kernel))
         for label in ("expand_offset", "shift", "depthwise_offset"):

@@ -17,6 +17,8 @@ class AreaItem:
         count: How many the machine has.
         each_um2: Area of one (um2).
         in_total: Whether the published totals include it.
+
+    Source: docs/explanation/accelerators.md, Energy and area.
     """
 
     component: str
@@ -31,7 +33,7 @@ class AreaItem:
 
 
 def area_items(spec: AcceleratorSpec) -> tuple[AreaItem, ...]:
-    """Every component of ``spec``, buffers last."""
+    """Every component of ``spec``, buffers last. Source: docs/explanation/accelerators.md, Energy and area."""
     pes, area = spec.array.pes, spec.area_um2
     items = [
         AreaItem("multipliers", pes, area.multiply_accumulate),
@@ -63,10 +65,16 @@ def area_items(spec: AcceleratorSpec) -> tuple[AreaItem, ...]:
 
 
 def total_area_um2(spec: AcceleratorSpec, with_mask_buffer: bool = False) -> float:
-    """Area of the whole machine (um2); the published totals leave the mask buffer out."""
+    """Area of the whole machine (um2); the published totals leave the mask buffer out.
+
+    Source: docs/explanation/accelerators.md, Energy and area.
+    """
     return sum(item.area_um2 for item in area_items(spec) if item.in_total or with_mask_buffer)
 
 
 def total_area_mm2(spec: AcceleratorSpec) -> float:
-    """Area of the whole machine, its mask buffer included (mm2): what machines are compared by."""
+    """Area of the whole machine, its mask buffer included (mm2): what machines are compared by.
+
+    Source: docs/explanation/accelerators.md, Energy and area.
+    """
     return total_area_um2(spec, with_mask_buffer=True) * 1e-6

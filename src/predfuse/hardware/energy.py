@@ -51,6 +51,8 @@ class Actions:
     """How often each thing is done (counts; fractions arise where an access serves several words).
 
     Accesses of register files and PE memories are of 16-bit words, those of the buffers of their full width.
+
+    Source: docs/explanation/archon.md, Areas and energies.
     """
 
     multiplications: float = 0.0
@@ -87,11 +89,11 @@ class Actions:
         return _actions({name: count * factor for name, count in self.__dict__.items()})
 
     def with_counts(self, **counts: float) -> Actions:
-        """Some counts replaced."""
+        """``counts``, how many times an image, in place of some."""
         return _actions(self.__dict__ | counts)
 
     def as_dict(self) -> dict[str, float]:
-        """Counts by name."""
+        """Times an image, by name."""
         return dict(self.__dict__)
 
 

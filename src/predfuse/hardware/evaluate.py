@@ -43,6 +43,8 @@ def evaluate(spec: AcceleratorSpec, network: Network | Program, masks: Sequence[
 
     Raises:
         InputError: Masks are needed and missing or do not fit, or a memory of the machine is too small.
+
+    Source: docs/explanation/archon.md, What is charged.
     """
     runs = run_with_masks(network, spec, masks)
     if not runs:

@@ -17,7 +17,10 @@ DEPTHWISE_DENSITY = 0.3
 
 
 def keep_largest(weight: Array, density: float) -> Array:
-    """The ``round(density * size)`` largest weights (any shape), the others zero; of equals the first are kept."""
+    """The largest weights (any shape), ``density`` of them (a share, 0..1), the others zero; of equals the first.
+
+    Source: magnitude pruning (Han 2015, arXiv 1506.02626).
+    """
     keep = round(density * weight.size)
     if keep == 0:
         return np.zeros_like(weight)
@@ -38,13 +41,16 @@ def prune_blocks(
 ) -> Network:
     """Prune expand, depthwise and project of every block, each by itself; stem, tail and classifier stay dense.
 
-    Shifts are the biases of expand and depthwise, of :class:`~predfuse.graph.nodes.Bottleneck` nodes only.
+    ``pointwise_density``, ``depthwise_density`` and ``shift_density`` are the shares that are kept, 0..1. Shifts are
+    the biases of expand and depthwise, of :class:`~predfuse.graph.nodes.Bottleneck` nodes only.
 
     Blocks are :class:`~predfuse.graph.nodes.Bottleneck` nodes and convolutions named ``b1.expand``, ``b1.depthwise``,
     ``b1.project``.
 
     Raises:
         InputError: A density lies outside 0..1.
+
+    Source: docs/explanation/ics21.md; predfuse.hardware.pruning.keep_largest.
     """
     shares = {"pointwise": pointwise_density, "depthwise": depthwise_density, "shift": shift_density}
     for option, density in shares.items():
@@ -73,7 +79,10 @@ def prune_blocks(
 
 
 def with_pruned_rest(network: Network) -> Network:
-    """The network with every 1x1 convolution outside its blocks pruned to the published density too."""
+    """The network with every 1x1 convolution outside its blocks pruned to the published density too.
+
+    Source: predfuse.hardware.pruning.keep_largest.
+    """
 
     def pruned(node: Node) -> Node:
         if not isinstance(node, Conv) or node.kernel != (1, 1) or np.count_nonzero(node.weight) < node.weight.size:

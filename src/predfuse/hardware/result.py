@@ -27,6 +27,8 @@ class StageResult:
         actions: The counts it comes from.
         mapping: Which dimension lies where, in words.
         pes: PEs in use.
+
+    Source: docs/explanation/archon.md, What is charged.
     """
 
     layer: str
@@ -78,6 +80,8 @@ class SimulationResult:
         rows: Stages in order.
         ledger: Every node of the network.
         notes: What the reader must know about the figures.
+
+    Source: docs/explanation/archon.md, What is charged.
     """
 
     network: str
@@ -180,6 +184,8 @@ class Simulation:
 
     Attributes:
         results: One for every image, or a single one where images make no difference.
+
+    Source: docs/explanation/archon.md, What is charged.
     """
 
     results: tuple[SimulationResult, ...]

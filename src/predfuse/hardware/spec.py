@@ -56,7 +56,7 @@ _SIZES = {"array", "pe", "global_buffer", "mask_buffer", "design", "activation_b
 
 
 def names() -> list[str]:
-    """The shipped specifications."""
+    """The shipped specifications. Source: docs/explanation/accelerators.md."""
     folder = resources.files(__package__) / "specs"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
@@ -66,6 +66,8 @@ def load_spec(source: str | Path) -> AcceleratorSpec:
 
     Raises:
         InputError: No such name or file, not YAML, unknown or missing keys, values out of range.
+
+    Source: docs/explanation/accelerators.md.
     """
     if str(source) in names():
         return _shipped(str(source))
@@ -84,6 +86,8 @@ def archon_for(network: Network) -> ArchonSpec:
     """The smaller of the two shipped Archons of this project that can run a network's predictors.
 
     ``archon`` where they are ternary, ``archon-shift`` where they have larger weights.
+
+    Source: docs/explanation/archon.md, Predictor weights up to 4.
     """
     spec = load_spec("archon-shift" if network.largest_predictor_weight > 1 else "archon")
     assert isinstance(spec, ArchonSpec)
@@ -101,6 +105,8 @@ def parse_spec(text: str, file: str) -> AcceleratorSpec:
 
     Raises:
         InputError: As :func:`load_spec`.
+
+    Source: docs/explanation/accelerators.md.
     """
     return spec_from(_extended(_document(text, file), file, ()), file)
 
@@ -110,6 +116,8 @@ def spec_from(document: Mapping[str, Any], file: str) -> AcceleratorSpec:
 
     Raises:
         InputError: As :func:`load_spec`.
+
+    Source: docs/explanation/accelerators.md.
     """
     document, kind = dict(document), document.get("kind")
     if kind not in _KINDS:

@@ -31,6 +31,8 @@ def with_fields(spec: Spec, changes: Mapping[str, Any], name: str | None = None)
 
     Raises:
         InputError: An unknown field, a value out of range, or choices that cannot go together.
+
+    Source: docs/explanation/accelerators.md.
     """
     document = spec.model_dump(mode="json", exclude=set(PRICES))
     for field, value in changes.items():

@@ -39,6 +39,8 @@ class Agreement:
         drift: Error of every fused block's output in the running program: what has built up until there.
         output_error: Error of the scores.
         classes_agree: Share of the images whose largest score is the same, 0..1.
+
+    Source: docs/reference/program.md, How close it is to its model.
     """
 
     images: int
@@ -111,6 +113,8 @@ def compile_and_compare(
 
     Raises:
         InputError: As there.
+
+    Source: docs/reference/program.md, How close it is to its model.
     """
     compiled = compile_layers(network, images, options, facts=facts, progress=progress)
     pixels = images.shape[2] * images.shape[3]
@@ -140,6 +144,8 @@ def compare(
 
     Returns:
         How close they are, and the values of every node that did not fit int16.
+
+    Source: docs/reference/program.md, How close it is to its model.
     """
     program = compiled.program
     fused = program.fused_blocks()

@@ -84,6 +84,8 @@ def compile_network(
 
     Raises:
         InputError: As :func:`compile_layers`.
+
+    Source: docs/reference/program.md, How the compiler chooses.
     """
     return compile_layers(network, images, options, facts=facts, progress=progress).program
 
@@ -101,6 +103,8 @@ def compile_layers(
     Raises:
         InputError: Images that do not fit, NaN, a scale, sum or accumulator that does not fit, a predictor that cannot
             be exact, or a block without predictor where ``require_fused`` is set.
+
+    Source: docs/reference/program.md, How the compiler chooses.
     """
     options = options or CompileOptions()
     if options.require_fused:

@@ -53,6 +53,8 @@ class FastMachine:
     Attributes:
         program: The program.
         blocks: The prepared fused blocks by name.
+
+    Source: docs/reference/program.md, The two machines.
     """
 
     def __init__(self, program: Program) -> None:

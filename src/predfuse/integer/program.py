@@ -97,6 +97,8 @@ class Program:
         metadata: JSON-able facts: source network, calibration, options.
         input_gain: Per channel: the int16 form of a normalised value ``x`` is
             ``round_half_up(x * gain * 2**input_fraction_bits)``, saturated. Empty for gains of 1.
+
+    Source: docs/reference/program.md.
     """
 
     name: str

@@ -28,6 +28,8 @@ def save_program(program: Program, path: str | Path) -> None:
 
     Raises:
         InputError: The path cannot be written or the program's metadata is not plain JSON.
+
+    Source: docs/reference/program.md, The file.
     """
     tensors: dict[str, Array] = {_INPUT_TABLE: program.input_table}
     document = {
@@ -44,7 +46,10 @@ def save_program(program: Program, path: str | Path) -> None:
 
 
 def is_program(path: str | Path) -> bool:
-    """Whether a file says that it holds a program; it may still be damaged."""
+    """Whether a file says that it holds a program; it may still be damaged.
+
+    Source: docs/reference/program.md, The file.
+    """
     return stored_format(Path(path)) == FORMAT
 
 
@@ -54,6 +59,8 @@ def load_program(path: str | Path) -> Program:
     Raises:
         InputError: The file is missing, truncated, corrupt, of another format or version, lacks or has surplus fields
             or tensors, or describes an impossible program.
+
+    Source: docs/reference/program.md, The file.
     """
     file = load_tensor_file(Path(path), FORMAT, VERSION)
     with reading(str(path), "describes something impossible"), located(path):

@@ -47,6 +47,8 @@ def to_qonnx(program: Program) -> onnx.ModelProto:
     Raises:
         InputError: ``onnx`` is missing, an accumulator is wider than 53 bits, or a block is fused: its gated sums of
             fused weights are no operators of QONNX, and unfused they would be other integers.
+
+    Source: docs/how-to/export.md, QONNX.
     """
     require_onnx()
     from onnx import TensorProto, helper

@@ -32,6 +32,8 @@ class MachineResult:
         saturations: Values of every node, and of ``"input"``, that did not fit int16, over all images.
         values: ``[N, C, H, W]`` int16 of the nodes asked for.
         masks: ``([N, M, H, W], [N, M, P, Q])`` int8 of the fused blocks, where asked for.
+
+    Source: docs/reference/program.md, Arithmetic.
     """
 
     program: str
@@ -48,7 +50,7 @@ class MachineResult:
         return largest
 
     def accuracy(self, labels: Array) -> float:
-        """Share of images whose largest score is their label, 0..1."""
+        """Share of images whose largest score is their label (``labels [N]``), 0..1."""
         return float((self.predictions == labels).mean())
 
 
@@ -61,6 +63,8 @@ def to_integers(program: Program, images: Array) -> tuple[Array, int]:
 
     Raises:
         InputError: Another size or type, or NaN.
+
+    Source: docs/reference/program.md, Arithmetic.
     """
     wanted = program.input_shape
     if images.ndim != 4 or images.shape[1:] != wanted or not len(images):
@@ -101,6 +105,8 @@ def run_program(
     Raises:
         InputError: Images of another size or type than the program takes, an unknown machine or node, or a program
             whose fused weights do not fit the widths it declares.
+
+    Source: docs/reference/program.md, Arithmetic.
     """
     unknown = sorted(set(keep) - {INPUT, *(node.name for node in program.nodes)})
     if unknown:

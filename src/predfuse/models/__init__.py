@@ -73,7 +73,7 @@ MAX_PARAMETERS, MAX_SIZE, MAX_BLOCKS = 2**28, 2**16, 1000
 
 
 def names() -> list[str]:
-    """The registered names."""
+    """The registered names. Source: docs/explanation/zoo.md."""
     return list(_REGISTRY)
 
 
@@ -87,6 +87,8 @@ def build(name: str, seed: int = 0, **options: Any) -> Cnn:
 
     Raises:
         InputError: Unknown name or option, or an impossible shape.
+
+    Source: docs/explanation/zoo.md.
     """
     return build_from(name, options, seed)
 
@@ -145,6 +147,8 @@ def network(name: str, seed: int = 0, options: Mapping[str, Any] | None = None) 
 
     Raises:
         InputError: As :func:`build`.
+
+    Source: docs/explanation/zoo.md.
     """
     return to_network(build_from(name, options or {}, seed), name=name)
 

@@ -341,6 +341,8 @@ class Cnn(nn.Module):
         architecture: Registry name it was built from.
         options: The keyword arguments it was built with (JSON-able), enough to build it again.
         input_shape: ``(C, H, W)`` it was designed for.
+
+    Source: docs/explanation/zoo.md.
     """
 
     def __init__(
@@ -353,10 +355,11 @@ class Cnn(nn.Module):
         self.layers = nn.Sequential(OrderedDict(layers))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The scores ``[N, K]`` of images ``x [N, C, H, W]``."""
         return self.through(x, lambda layer, *inputs: layer(*inputs))
 
     def through(self, x: Tensor, call: Callable[..., Tensor]) -> Tensor:
-        """The scores of images ``x``, every layer's output being what ``call`` gives for it and its inputs."""
+        """The scores ``[N, K]`` of images ``x [N, C, H, W]``; ``call`` gives a layer's output from its inputs."""
         for layer in self.layers:
             x = call(layer, x)
         return x

@@ -111,6 +111,11 @@ def to_network(
         std: Per channel, the divisor after that.
         labels: Class names.
         metadata: Free JSON-able facts.
+
+    Raises:
+        InputError: A layer has no form in a network.
+
+    Source: docs/explanation/arithmetic.md, The block.
     """
     nodes: list[Node] = list(model.lowered() or ())
     for layer_name, layer in () if nodes else model.layers.named_children():

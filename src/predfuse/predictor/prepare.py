@@ -37,6 +37,8 @@ class PrepareConfig:
         allow_unsupported: Prepare the blocks of a model that has operations a network cannot hold. It can be trained,
             but not compiled.
         largest_weight: Of the predictors' weights. 1: ternary, as published; 2 or 4: with these powers of two.
+
+    Source: docs/how-to/own_network.md, What prepare does.
     """
 
     bits: int = 4
@@ -156,7 +158,10 @@ def _detach(model: nn.Module, attached: list[tuple[Site, Gate, list[torch.utils.
 
 
 def warn_too_large(blocks: Iterable[Bottleneck]) -> None:
-    """Log every block that cannot be compiled as it is, before anybody trains it."""
+    """Log every block that cannot be compiled as it is, before anybody trains it.
+
+    Source: predfuse.fusion.weights.too_large.
+    """
     for block in blocks:
         problem = too_large(block)
         if problem:

@@ -97,6 +97,8 @@ class Pruning:
         refused: What is left as it was, with the reason.
         config: Shares and schedule.
         steps: How many of the schedule's steps are done.
+
+    Source: docs/how-to/own_network.md, What prune does.
     """
 
     blocks: tuple[str, ...]
@@ -112,6 +114,9 @@ class Pruning:
 
         Args:
             number: How many steps are done now, where training goes on from a stored state.
+
+        Raises:
+            InputError: It is negative.
         """
         if number is not None and number < 0:
             raise InputError("prune step", f"is {number}", "give the number of steps done, 0 or more")
@@ -155,6 +160,8 @@ def finish(model: nn.Module) -> None:
 
     Call it when training is done; training that goes on afterwards would fill the zeros again. To compile, prepare or
     trace a model it need not be called.
+
+    Source: docs/how-to/own_network.md, What prune does.
     """
     make_permanent(model)
 
@@ -226,7 +233,10 @@ def prune_model(model: nn.Module, images: Tensor | None = None, config: PruneCon
 
 
 class Prune:
-    """The verb: called, it is :func:`prune_model`; ``prune.finish(model)`` makes the zeros permanent."""
+    """The verb: called, it is :func:`prune_model`; ``prune.finish(model)`` makes the zeros permanent.
+
+    Source: docs/how-to/own_network.md, What prune does.
+    """
 
     finish = staticmethod(finish)
     __call__ = staticmethod(prune_model)

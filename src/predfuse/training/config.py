@@ -72,7 +72,10 @@ class VanillaConfig(_Strict):
 
 
 class DistilledConfig(VanillaConfig):
-    """A later stage, which may also learn from the scores of the vanilla network (Hinton 2015, arXiv 1503.02531)."""
+    """A later stage, which may also learn from the scores of the vanilla network (Hinton 2015, arXiv 1503.02531).
+
+    Source: Hinton 2015, arXiv 1503.02531.
+    """
 
     distillation_weight: float = Field(0.0, ge=0, le=1, description="Of the teacher's scores; the labels get the rest.")
     distillation_temperature: float = Field(2.0, gt=0, description="Softens the scores of both.")
@@ -116,7 +119,10 @@ class PruneConfig(DistilledConfig):
 
 
 class PredictConfig(DistilledConfig):
-    """Stage 3: the predictor; first layer-wise, then end to end with the main weights frozen or tuned jointly."""
+    """Stage 3: the predictor; first layer-wise, then end to end with the main weights frozen or tuned jointly.
+
+    Source: docs/explanation/zoo.md, Recipe.
+    """
 
     epochs: float = Field(5, gt=0, description=EPOCHS)
     learning_rate: float = Field(0.02, gt=0, description="Of the main weights (frozen: of the project batch norms).")
@@ -143,6 +149,7 @@ class PredictConfig(DistilledConfig):
 
     @property
     def format(self) -> PredictorFormat:
+        """The format of the predictors' numbers."""
         return PredictorFormat(self.bits, self.scales, self.largest_weight)
 
 
@@ -168,7 +175,10 @@ _WHEN = {"evaluate_every_epochs": 1, "checkpoint_seconds": 60.0}
 
 
 class TrainConfig(_Strict):
-    """A whole run: network, data and the stages. A stage that is null is left out, and all after it."""
+    """A whole run: network, data and the stages. A stage that is null is left out, and all after it.
+
+    Source: docs/how-to/training.md.
+    """
 
     network: NetworkConfig
     data: DataConfig
@@ -243,6 +253,8 @@ def load_config(path: Path | None, overrides: list[str] | None = None) -> TrainC
 
     Raises:
         InputError: Missing or malformed file, unknown key, value out of range.
+
+    Source: docs/how-to/training.md.
     """
     raw = {} if path is None else read_mapping(path)
     for override in overrides or []:
@@ -255,6 +267,8 @@ def parse_config(raw: Any, where: str) -> TrainConfig:
 
     Raises:
         InputError: Unknown key, or a value out of range.
+
+    Source: docs/how-to/training.md.
     """
     return validated(TrainConfig, raw, where)
 
@@ -279,6 +293,8 @@ def stored_config(raw: Any, where: str) -> TrainConfig:
 
     Raises:
         InputError: As :func:`parse_config`; a setting that is gone was in use.
+
+    Source: docs/reference/files.md, Checkpoints.
     """
     return parse_config(without_retired(raw, where), where)
 
@@ -288,6 +304,8 @@ def without_retired(raw: Any, where: str) -> Any:
 
     Raises:
         InputError: One was in use.
+
+    Source: docs/how-to/training.md.
     """
     if not isinstance(raw, dict):
         return raw

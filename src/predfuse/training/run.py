@@ -45,6 +45,8 @@ def build_model(config: TrainConfig, train: Dataset) -> Cnn:
 
     Raises:
         InputError: No such network, or it does not fit the data or the stages.
+
+    Source: predfuse.models.build.
     """
     if config.network.name not in models.names():
         return own_model(config, train)
@@ -94,6 +96,8 @@ class Run:
 
     Raises:
         InputError: No such device, unusable data, or a network that cannot be made or does not fit.
+
+    Source: docs/how-to/training.md.
     """
 
     def __init__(

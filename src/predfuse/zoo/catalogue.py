@@ -96,17 +96,20 @@ class Summary:
 
 
 def root() -> Path:
-    """The folder of the zoo."""
+    """The folder of the zoo. Source: docs/explanation/zoo.md."""
     return Path(str(resources.files("predfuse") / "zoo"))
 
 
 def names(where: Path | None = None) -> list[str]:
-    """The runs of the zoo, sorted."""
+    """The runs of the zoo, sorted. Source: docs/explanation/zoo.md."""
     return sorted(card.parent.name for card in (where or root()).glob(f"*/{CARD}"))
 
 
 def folder(name: str | Path) -> Path:
-    """The folder of a run, given as a path or as a name in the zoo; a path that exists comes first."""
+    """The folder of a run, given as a path or as a name in the zoo; a path that exists comes first.
+
+    Source: docs/explanation/zoo.md.
+    """
     path = Path(name)
     if not path.exists() and len(path.parts) == 1 and (root() / path / CARD).is_file():
         return root() / path
@@ -118,6 +121,8 @@ def stages(where: Path | None = None) -> list[Stage]:
 
     Raises:
         InputError: A card is not of this version's form.
+
+    Source: docs/reference/files.md, Cards of the zoo.
     """
     base = where or root()
     return [stage for name in names(base) for stage in read_card(base / name / CARD)]
@@ -128,6 +133,8 @@ def read_card(path: Path) -> list[Stage]:
 
     Raises:
         InputError: The card is not of this version's form.
+
+    Source: docs/reference/files.md, Cards of the zoo.
     """
     what, mend = "is no card of a training run", "make it with predfuse zoo add"
     with reading(str(path), what, mend):
@@ -135,12 +142,12 @@ def read_card(path: Path) -> list[Stage]:
 
 
 def card_text(entries: Sequence[Stage]) -> str:
-    """The card of one run as JSON."""
+    """The card of one run as JSON. Source: docs/reference/files.md, Cards of the zoo."""
     return json.dumps([asdict(entry) for entry in entries], indent=2) + "\n"
 
 
 def results_text(entries: Sequence[Stage]) -> str:
-    """All facts as CSV, one line per run and stage."""
+    """All facts as CSV, one line per run and stage. Source: docs/reference/files.md, Cards of the zoo."""
     return as_csv(map(asdict, entries))
 
 
@@ -148,6 +155,8 @@ def summaries(entries: Sequence[Stage]) -> list[Summary]:
     """Means and ranges over the seeds, in the order of data, network and stage.
 
     Only runs of one recipe are averaged: that of the weights that ship, of several the one of most runs.
+
+    Source: docs/explanation/zoo.md, What they reach.
     """
     found = []
     for data, network in sorted({(entry.data, entry.network) for entry in entries}):
@@ -174,6 +183,8 @@ def check(where: Path | None = None) -> list[str]:
     """What is wrong with the files of the zoo, one sentence each; empty if all is as the cards say.
 
     Every shipped checkpoint must have its card's size and checksum, and ``results.csv`` must be made of the cards.
+
+    Source: docs/reference/files.md, Cards of the zoo.
     """
     base = where or root()
     entries = stages(base)

@@ -38,6 +38,8 @@ def push(run: str | Path, destination: str) -> str:
     Raises:
         InputError: No such run, a file that is not as its card says, a folder that exists, or no extra ``hub``.
         PredfuseError: The hub did not take it.
+
+    Source: docs/how-to/hub.md.
     """
     source = folder(run)
     with tempfile.TemporaryDirectory(prefix="predfuse-push-") as temporary:
@@ -68,6 +70,8 @@ def pull(source: str, target: Path) -> list[Stage]:
     Raises:
         InputError: No such source, a file that is missing or refused, a target that exists, or no extra ``hub``.
         PredfuseError: The hub did not give it.
+
+    Source: docs/how-to/hub.md.
     """
     if target.exists():
         raise InputError(str(target), "exists", "name a folder that does not")
@@ -89,6 +93,8 @@ def verified(run: Path, where: str) -> list[Stage]:
 
     Raises:
         InputError: A file is missing, damaged, or refused by its reader; messages name ``where``.
+
+    Source: docs/reference/files.md, Cards of the zoo.
     """
     from predfuse.training.checkpoint import load_checkpoint
     from predfuse.training.config import parse_config, without_retired
@@ -115,7 +121,7 @@ def verified(run: Path, where: str) -> list[Stage]:
 
 
 def model_card(entries: Sequence[Stage]) -> str:
-    """The model card of a run, Markdown with the hub's YAML head."""
+    """The model card of a run, Markdown with the hub's YAML head. Source: docs/how-to/hub.md."""
     first = next(entry for entry in entries if entry.file is not None)
     rows = "\n".join(
         f"| {entry.stage} | {entry.test_accuracy:.2%} of {entry.test_images:,} | {entry.parameters:,} | {entry.seed} |"

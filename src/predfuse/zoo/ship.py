@@ -36,6 +36,8 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
 
     Raises:
         InputError: No such run, a stage of another configuration than the run's, or a log that lacks a stage.
+
+    Source: docs/explanation/zoo.md.
     """
     from predfuse.training.config import parse_config, stored_config, without_retired
 

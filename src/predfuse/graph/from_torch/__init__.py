@@ -71,6 +71,8 @@ def trace(
         InputError: The example has a wrong shape or type, the module does not run on it or cannot be exported, its
             images interact, or it changes from call to call.
         PredfuseError: The network does not give what the module gives.
+
+    Source: docs/how-to/tracing.md, What is understood.
     """
     if not isinstance(module, nn.Module):
         what = f"is a {type(module).__name__}, not a torch.nn.Module"

@@ -46,6 +46,8 @@ def simulate(
 
     Raises:
         InputError: Unknown fidelity, or a layer the machine cannot run.
+
+    Source: docs/explanation/accelerators.md.
     """
     if fidelity != PAPER:
         raise InputError("fidelity", f"is {fidelity!r}", f"use {PAPER}, or cycle (predfuse.simulate, --fidelity cycle)")

@@ -36,6 +36,8 @@ def simulate_cycles(
     Raises:
         InputError: Images are needed and missing or do not fit, a layer cannot be run, or a memory of the machine is
             too small.
+
+    Source: docs/explanation/archon.md, What is charged.
     """
     unsupported = {node.name: node.reason for node in what.nodes if isinstance(node, Unsupported)}
     for name, reason in () if allow_unsupported else unsupported.items():
@@ -91,7 +93,10 @@ def masks_of(what: Network | Program, images: Array | None) -> Iterator[Masks]:
 
 
 def predicted_masks(network: Network, images: Array) -> Iterator[Masks]:
-    """The predicted masks of every block that has a predictor, image by image of ``[N, C, H, W]``."""
+    """The predicted masks of every block that has a predictor, image by image of ``[N, C, H, W]``.
+
+    Source: docs/explanation/arithmetic.md, Predictor.
+    """
     names = [block.name for block in network.bottlenecks() if block.predictor is not None]
     plan = plan_network(network, "predicted", np.float32)
     for image in images:
