@@ -10,11 +10,10 @@ from typer.testing import CliRunner
 
 from predfuse.cli import app
 from predfuse.errors import InputError
-from predfuse.hardware.area import area_items
-from predfuse.hardware.rules import AreaRules
-from predfuse.hardware.spec import load_spec
+from predfuse.hardware.prices import memory_um2
+from predfuse.hardware.rules import PriceRules
 from predfuse.rtl import synthesis, yosys
-from predfuse.rtl.area import STRUCTURES, macro_um2
+from predfuse.rtl.area import STRUCTURES
 from predfuse.rtl.build import SOURCES
 from predfuse.rtl.cells import NAND2_UM2, load_cells
 from predfuse.rtl.synthesis import Component, Memory
@@ -50,6 +49,29 @@ def halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthesis, "SOURCES", tmp_path)
 
 
+_WORDS = """\
+module words #(parameter WORDS = 16, parameter BITS = 40, parameter READS = 2, parameter AT = $clog2(WORDS))
+    (input clk, input write, input [AT-1:0] at, input [BITS-1:0] d, input [READS*AT-1:0] r, output [READS*BITS-1:0] q);
+  reg [BITS-1:0] held, words[0:WORDS-1];
+  reg [WORDS-1:0] open;
+  integer k;
+  always @(posedge clk) begin
+    if (write) held <= d;
+    for (k = 0; k < WORDS; k = k + 1) open[k] <= write && at == k;
+  end
+  genvar i;
+  generate
+    for (i = 0; i < WORDS; i = i + 1) begin : g_word
+      wire gate = open[i] & ~clk;
+      always @* if (gate) words[i] = held;
+    end
+    for (i = 0; i < READS; i = i + 1) assign q[BITS*i+:BITS] = words[r[AT*i+:AT]];
+  endgenerate
+endmodule
+"""
+_LATCH = "module \\$_DLATCH_P_ (input E, input D, output Q); LATCH _TECHMAP_REPLACE_ (.G(E), .D(D), .Q(Q)); endmodule"
+
+
 class _Sizes:
     def parameters(self) -> dict[str, int]:
         return {"DEPTH": 32}
@@ -67,10 +89,23 @@ def test_every_component_once_in_cells_registers_and_macros(halves: None) -> Non
     assert {one.name: one for one in again} == found
 
 
-def test_macros_are_priced_as_the_model_prices_memories() -> None:
-    rules = AreaRules()
-    assert macro_um2(Memory(284, 64), rules) == rules.sram_bank + 284 * 64 * rules.sram_bit
-    assert macro_um2(Memory(16, 16), rules) == rules.regfile + 256 * rules.regfile_bit
+@pytest.mark.parametrize(("words", "bits", "reads"), [(16, 40, 2), (12, 16, 1)])
+def test_small_memories_are_priced_as_latches_are_synthesised(
+    words: int, bits: int, reads: int, halves: None, tmp_path: Path
+) -> None:
+    cells = load_cells(None)
+    for name, text in {"words.sv": _WORDS, "latch.v": _LATCH, "cells.lib": cells.text}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "map.abc").write_text((synthesis._MAP + synthesis._TIME.format(clock=5000)).replace("; ", "\n") + "\n")
+    commands = ["read_verilog -sv words.sv", f"chparam -set WORDS {words} -set BITS {bits} -set READS {reads} words"]
+    commands += ["hierarchy -top words", "proc", "opt", "memory", "opt", "techmap", "opt -fast"]
+    commands += ["dfflegalize -cell $_DFF_P_ x -cell $_DLATCH_P_ x", "dfflibmap -liberty cells.lib"]
+    commands += ["techmap -map latch.v", "opt -fast", "abc -liberty cells.lib -script map.abc", "opt_clean"]
+    yosys.run([*commands, "tee -q -o stat.json stat -json"], tmp_path)
+    found = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
+    assert found["LATCH"] == words * bits
+    um2 = sum(cells.area[cell] * count for cell, count in found.items())
+    assert memory_um2(words, bits, PriceRules(), reads) == pytest.approx(um2, rel=0.05)
 
 
 def test_cells_are_scaled_by_their_nand(tmp_path: Path) -> None:
@@ -96,7 +131,7 @@ def test_a_table_has_every_structure(tmp_path: Path, monkeypatch: pytest.MonkeyP
     parts.append(Component("memory", "bank", 5, {}, (Memory(256, 64),), 0.0))
     monkeypatch.setattr("predfuse.rtl.area.components", lambda *told: parts)
     path = tmp_path / "area.json"
-    told = ["rtl", "area", "-a", "archon-tiny", "--json", str(path), "--reprice", "dense-1.7", "--reprice", "archon"]
+    told = ["rtl", "area", "-a", "archon-tiny", "--json", str(path)]
     ran = CliRunner().invoke(app, told)
     assert ran.exit_code == 0, ran.output
     figures = json.loads(path.read_text())
@@ -105,18 +140,6 @@ def test_a_table_has_every_structure(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert tree["cells_um2"] == pytest.approx(32 * (10 * 0.798 + 2 * 4.522)) and tree["register_bits"] == 64
     assert tree["delay_ns"] == 0.9
     assert rows["memories beside the lanes, search"]["macro_bits"] == 5 * 256 * 64
-    # The dense machine shares the multipliers; archon has all structures, those without cells here for nothing.
-    dense, archon = figures["repriced"]
-    items = {item.component: item.area_um2 for item in area_items(load_spec("dense-1.7"))}
-    shared = items["multipliers"] + items["partial-sum register files"]
-    assert dense["repriced_um2"] == pytest.approx(dense["model_um2"] - shared)
-    items = {item.component: item.area_um2 for item in area_items(load_spec("archon"))}
-    names = ("adders", "zero multiplexers", "input register files")
-    beside = ("project memory", "tap memory", "column buffers", "weight maps", "member search")
-    kept = sum(items[name] for name in ("access registers", "global buffer"))
-    kept += tree["ratio"] * sum(items[name] for name in names)
-    kept += rows["memories beside the lanes, search"]["ratio"] * sum(items[name] for name in beside)
-    assert archon["repriced_um2"] == pytest.approx(kept)
 
 
 def test_every_source_is_in_one_structure() -> None:

@@ -15,15 +15,14 @@ from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.files import require_new_folder
 from predfuse.graph.nodes import Array
-from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.cycle.archon.gateware import Machine
-from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, load_spec
+from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.calibration_images import images_for
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import load_program
 from predfuse.report.table import Table, optional
 from predfuse.report.terminal import console
-from predfuse.rtl.area import REGISTER_NS, GatewareArea, gateware_area, repriced_um2
+from predfuse.rtl.area import REGISTER_NS, GatewareArea, gateware_area
 from predfuse.rtl.cells import Cells, load_cells
 from predfuse.rtl.generate import generate as write_folder
 from predfuse.rtl.place import Device, Placed, place as place_and_route
@@ -117,15 +116,11 @@ def area(
     liberty: Annotated[
         Path | None, typer.Option("--liberty", help="Standard cells; default: a small library of 45 nm.")
     ] = None,
-    reprice: Annotated[
-        list[str] | None, typer.Option("--reprice", help="Another machine, at these ratios; as often as you like.")
-    ] = None,
     *,
     outputs: Outputs,
 ) -> None:
     """Synthesise every component of the gateware with Yosys: area beside the model's, and the longest path."""
     spec, cells = _spec(accelerator), load_cells(liberty)
-    others = [load_spec(name) for name in reprice or ()]
     with _progress() as progress:
         task = progress.add_task("elaborate", total=None)
         found = gateware_area(
@@ -133,7 +128,8 @@ def area(
             cells,
             lambda what, done, total: progress.update(task, description=what, completed=done, total=total or None),
         )
-    rows = [{**asdict(one), "synthesised_um2": one.synthesised_um2, "ratio": one.ratio} for one in found.structures]
+    shares = ("synthesised_um2", "ratio", "priced_ratio")
+    rows = [{**asdict(one), **{name: getattr(one, name) for name in shares}} for one in found.structures]
     figures = {
         "machine": spec.name,
         "cells": cells.name,
@@ -141,15 +137,8 @@ def area(
         "structures": rows,
         "components": [asdict(one) for one in found.components],
         "not_gateware_um2": found.not_gateware,
-        "repriced": [
-            {"machine": one.name, "model_um2": total_area_mm2(one) * 1e6, "repriced_um2": repriced_um2(one, found)}
-            for one in others
-        ],
     }
-    shown = list(_areas(spec, cells, found))
-    if others:
-        shown.append(_repriced(others, found))
-    outputs.emit(f"{spec.name} in gates", figures, rows, shown)
+    outputs.emit(f"{spec.name} in gates", figures, rows, list(_areas(spec, cells, found)))
 
 
 @commands.command()
@@ -180,15 +169,6 @@ def _placed(found: Placed) -> Iterator[str | Table]:
     yield f"longest path: {len(found.path)} nets from {found.path[0]} to {found.path[-1]}"
 
 
-def _repriced(others: list[AcceleratorSpec], found: GatewareArea) -> Table:
-    """Machines at the model's prices and at those of the gateware."""
-    rows = []
-    for one in others:
-        before, after = total_area_mm2(one), repriced_um2(one, found) * 1e-6
-        rows.append([one.name, f"{before:.3f}", f"{after:.3f}", f"{after / before:.2f}"])
-    return Table(("machine", "model mm2", "repriced mm2", "ratio"), rows, "Machines at the ratios above")
-
-
 def _areas(spec: ArchonSpec, cells: Cells, found: GatewareArea) -> Iterator[str | Table]:
     """What the command shows."""
     rows = [
@@ -197,18 +177,21 @@ def _areas(spec: ArchonSpec, cells: Cells, found: GatewareArea) -> Iterator[str 
             f"{one.model_um2:,.0f}",
             f"{one.synthesised_um2:,.0f}",
             optional(one.ratio, ".2f", "new"),
-            f"{one.cells_um2:,.0f}",
+            f"{one.priced_um2:,.0f}",
+            f"{one.priced_ratio:.2f}",
             f"{one.register_bits:,}",
             f"{one.macro_bits:,}",
             f"{one.delay_ns:.2f}",
         ]
         for one in found.structures
     ]
-    model, own = (sum(getattr(one, name) for one in found.structures) for name in ("model_um2", "synthesised_um2"))
-    rows.append(["all of these", f"{model:,.0f}", f"{own:,.0f}", f"{own / model:.2f}", "", "", "", ""])
-    headings = ("structure", "model um2", "synthesised", "ratio", "of it cells", "registers", "macro bits", "ns")
+    names = ("model_um2", "synthesised_um2", "priced_um2")
+    model, own, priced = (sum(getattr(one, name) for one in found.structures) for name in names)
+    rows.append(["all of these", f"{model:,.0f}", f"{own:,.0f}", f"{own / model:.2f}"])
+    rows[-1] += [f"{priced:,.0f}", f"{own / priced:.2f}", "", "", ""]
+    headings = ("structure", "model um2", "synthesised", "ratio", "priced", "ratio", "registers", "macro bits", "ns")
     yield Table(headings, rows, f"{spec.name} in {cells.name}", frozenset((len(rows) - 1,)))
-    yield f"areas in 45 nm: those of the cells times {cells.um2:.4g} (by their NAND2); macros at the model's prices"
+    yield f"areas in 45 nm: cells times {cells.um2:.4g} (by their NAND2); priced, and macros: by prices: synthesised"
     left = sum(one.buffer_bits for one in found.structures)
     yield f"{left:,} bits of memory stand for the global buffer, and are not counted"
     rest = ", ".join(f"{name} {area:,.0f}" for name, area in found.not_gateware.items())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from predfuse.hardware.prices import access_registers_um2, structure_areas_um2
 from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
+from predfuse.hardware.synthesised import FINISHING_UM2, at_synthesis, synthesised_areas_um2
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,11 @@ def area_items(spec: AcceleratorSpec) -> tuple[AreaItem, ...]:
         items.append(AreaItem("access registers", 1, held))
     if isinstance(spec, EyerissSpec):
         items.append(AreaItem("weight SRAMs", pes, spec.area_um2.weight_sram))
+        if spec.prices == "synthesised":  # as many as an access of the buffer takes
+            items.append(AreaItem("finishing", words, FINISHING_UM2))
         return (*items, AreaItem("global buffer", 1, area.global_buffer))
     part = spec.area_um2
+    structures = structure_areas_um2 if spec.prices == "published" else synthesised_areas_um2
     return (
         *items,
         AreaItem("adders", pes * spec.pe.adders, part.adder),
@@ -57,7 +61,7 @@ def area_items(spec: AcceleratorSpec) -> tuple[AreaItem, ...]:
         AreaItem("zero multiplexers", pes, part.zero_muxes),
         AreaItem("reconfiguration multiplexers", pes, part.reconfiguration_muxes),
         AreaItem("index decoders", 1, part.decoders),
-        *(AreaItem(name, 1, each) for name, each in structure_areas_um2(spec).items()),
+        *(AreaItem(name, 1, each) for name, each in structures(spec).items()),
         AreaItem("difference of the published sum", 1, part.published_difference),
         AreaItem("global buffer", 1, part.global_buffer),
         AreaItem("mask buffer", 1, part.mask_buffer, in_total=False),
@@ -78,3 +82,9 @@ def total_area_mm2(spec: AcceleratorSpec) -> float:
     Source: docs/explanation/accelerators.md, Energy and area.
     """
     return total_area_um2(spec, with_mask_buffer=True) * 1e-6
+
+
+def synthesised_area_mm2(spec: AcceleratorSpec) -> float | None:
+    """The same at the prices of synthesis (mm2); None for machines whose structures are no gateware."""
+    priced = at_synthesis(spec)
+    return None if priced is None else total_area_mm2(priced)

@@ -3,6 +3,9 @@
 Rules, all fitted to the published table of ``archon-ics21``: a banked SRAM costs a fixed part and a part per bit for
 every bank, its access likewise; a register file, which has one port, a fixed part and a part per bit; everything else
 so much per bit. Storage whose words are all read or compared at once is latches, and multiplexers where one is picked.
+
+A specification with ``prices: synthesised`` is priced otherwise where the gateware in cells shows it: here what all
+machines have, in :mod:`predfuse.hardware.synthesised` the structures of an Archon.
 """
 
 from __future__ import annotations
@@ -16,12 +19,10 @@ from predfuse.hardware.fields import (
     AcceleratorSpec,
     ArchonArea,
     ArchonEnergy,
-    ArchonPe,
     ArchonSpec,
     Buffer,
     EyerissArea,
     EyerissEnergy,
-    EyerissPe,
     EyerissSpec,
 )
 from predfuse.hardware.rules import PriceRules
@@ -56,6 +57,18 @@ HIDDEN_WAYS = 3
 """Where a pixel of the hidden plane comes from: the first stage, or three rows or columns further (large kernels)."""
 TAP_WAYS = 2
 """Pixels of the hidden plane a depthwise unit may take a tap from: strides of 1 and 2."""
+SUM_BITS = 40
+"""Of a partial sum, if prices are those of synthesis: programs of the shipped networks need 33 to 38 (bits)."""
+LIST_SUM_BITS = 24
+"""Of what an Archon multiplies, likewise (bits)."""
+LATCHED_WORDS = 32
+"""Memories of fewer words are latches, likewise: compilers make none so small."""
+SELECT_BIT_UM2 = 1.2
+"""One bit of one word where one of many is read (um2)."""
+ROW_UM2 = 8.0
+"""What opens the latches of a word (um2)."""
+REGFILE_WORDS = 128
+"""A memory of more words is an SRAM; of fewer, register files 16 bits wide beside each other."""
 SCANNED_CHANNELS = 64
 """Channels of a bank among which the next member of a pass is found, and its words, in a cycle."""
 
@@ -75,6 +88,25 @@ def access_registers_um2(buffer: Buffer, words: int, rules: PriceRules) -> float
 def small_sram_um2(words: int, rules: PriceRules) -> float:
     """A small memory of 16-bit words with one port (um2): no less than a register file of as many."""
     return max(words * WORD_BITS * rules.area_um2.narrow_sram_bit, _regfile_um2(words * WORD_BITS, rules))
+
+
+def sum_bits(spec: AcceleratorSpec) -> int:
+    """Width of a partial sum (bits)."""
+    return max(spec.pe.psum_bits, SUM_BITS) if spec.prices == "synthesised" else spec.pe.psum_bits
+
+
+def memory_um2(words: int, bits: int, rules: PriceRules, reads: int = 1) -> float:
+    """A memory of any size at the prices of synthesis (um2): latches, register files side by side, or an SRAM.
+
+    Latches with their input register and ``reads`` ways out: 16 words of 40 bits with two were synthesised into
+    3,701 um2, 12 of 16 bits with one into 930, 4 of 40 bits into 879.
+    """
+    area = rules.area_um2
+    if words < LATCHED_WORDS:
+        return words * bits * (area.latch + reads * SELECT_BIT_UM2) + bits * area.flip_flop + words * ROW_UM2
+    if words <= REGFILE_WORDS:
+        return area.regfile * -(-bits // WORD_BITS) + area.regfile_bit * words * bits
+    return area.sram_bank * bits / GATE_BITS + area.sram_bit * words * bits
 
 
 def sram_access_pj(bank_bits: float, rules: PriceRules) -> float:
@@ -181,17 +213,29 @@ def _regfile_um2(bits: int, rules: PriceRules) -> float:
     return min(bits * rules.area_um2.flip_flop, rules.area_um2.regfile + bits * rules.area_um2.regfile_bit)
 
 
-def _multiplier_um2(pe: EyerissPe | ArchonPe, rules: PriceRules) -> float:
+def _words_um2(spec: AcceleratorSpec, words: int, bits: int = WORD_BITS, reads: int = 1) -> float:
+    """Words in a PE (um2)."""
+    if spec.prices == "published":
+        return _regfile_um2(words * bits, spec.price_rules)
+    if words == 1:
+        return bits * spec.price_rules.area_um2.flip_flop
+    return memory_um2(words, bits, spec.price_rules, reads)
+
+
+def _multiplier_um2(spec: AcceleratorSpec) -> float:
     """A multiplier with the adder of its partial sums, the published one of 16 bits."""
-    return rules.area_um2.multiplier + (pe.psum_bits - WORD_BITS) * rules.area_um2.adder_bit
+    area = spec.price_rules.area_um2
+    wide = spec.prices == "synthesised" and isinstance(spec, ArchonSpec)
+    multiplier = area.multiplier * (LIST_SUM_BITS if wide else WORD_BITS) / WORD_BITS
+    return multiplier + (sum_bits(spec) - WORD_BITS) * area.adder_bit
 
 
 def _common_energies(spec: AcceleratorSpec) -> dict[str, float]:
     """Energies of one action each, by the fields of :class:`predfuse.hardware.fields.CommonEnergy`."""
     rules = spec.price_rules
     inputs = regfile_access_pj(spec.pe.ifmap_regfile_words, rules)
-    wider = spec.pe.psum_bits - WORD_BITS
-    sums = regfile_access_pj(spec.pe.psum_regfile_words, rules) * spec.pe.psum_bits / WORD_BITS
+    wider = sum_bits(spec) - WORD_BITS
+    sums = regfile_access_pj(spec.pe.psum_regfile_words, rules) * sum_bits(spec) / WORD_BITS
     buffer = sram_access_pj(_bank_bits(spec.global_buffer), rules) * spec.global_buffer.width_bits / GATE_BITS
     return {
         "multiply_accumulate": rules.energy_pj.multiply_accumulate + rules.energy_pj.add * wider / ADDER_BITS,
@@ -206,12 +250,14 @@ def _common_energies(spec: AcceleratorSpec) -> dict[str, float]:
 
 
 def _eyeriss_areas(spec: EyerissSpec) -> EyerissArea:
-    rules = spec.price_rules
+    rules, words = spec.price_rules, spec.pe.weight_sram_words
+    latched = spec.prices == "synthesised" and words < LATCHED_WORDS
+    weights = memory_um2(words, WORD_BITS, rules) if latched else small_sram_um2(words, rules)
     return EyerissArea(
-        multiply_accumulate=_multiplier_um2(spec.pe, rules),
-        ifmap_regfile=_regfile_um2(spec.pe.ifmap_regfile_words * WORD_BITS, rules),
-        psum_regfile=_regfile_um2(spec.pe.psum_regfile_words * spec.pe.psum_bits, rules),
-        weight_sram=small_sram_um2(spec.pe.weight_sram_words, rules),
+        multiply_accumulate=_multiplier_um2(spec),
+        ifmap_regfile=_words_um2(spec, spec.pe.ifmap_regfile_words),
+        psum_regfile=_words_um2(spec, spec.pe.psum_regfile_words, sum_bits(spec)),
+        weight_sram=weights,
         global_buffer=sram_area_um2(spec.global_buffer, rules),
     )
 
@@ -235,10 +281,12 @@ def _archon_areas(spec: ArchonSpec) -> ArchonArea:
     rules, design, lanes = spec.price_rules, spec.design, spec.pe.adders
     area = rules.area_um2
     registers, private, shared = design.gates == "registers", design.gates == "private", design.predictor == "shared"
-    inputs = _regfile_um2(spec.pe.ifmap_regfile_words * WORD_BITS, rules)
+    inputs = _words_um2(spec, spec.pe.ifmap_regfile_words)
+    # Finished sums are read beside those that grow.
+    ports = 2 if spec.prices == "synthesised" else 1
     return ArchonArea(
-        multiply_accumulate=_multiplier_um2(spec.pe, rules),
-        psum_regfile=_regfile_um2(spec.pe.psum_regfile_words * spec.pe.psum_bits, rules),
+        multiply_accumulate=_multiplier_um2(spec),
+        psum_regfile=_words_um2(spec, spec.pe.psum_regfile_words, sum_bits(spec), ports),
         # Without FIFOs one pipeline register behind the adders takes their place.
         ifmap_regfile=inputs + (ADDER_BITS * area.flip_flop if registers else 0),
         adder=ADDER_BITS * area.adder_bit,

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from predfuse.hardware.area import area_items
 from predfuse.hardware.cycle.archon.gateware import Machine
-from predfuse.hardware.rules import AreaRules
-from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
+from predfuse.hardware.prices import memory_um2, sized
+from predfuse.hardware.rules import PriceRules
+from predfuse.hardware.spec import ArchonSpec
+from predfuse.hardware.synthesised import at_synthesis
 from predfuse.rtl.cells import Cells
-from predfuse.rtl.synthesis import Component, Memory, components
-
-REGISTER_FILE_WORDS = 128
-"""A macro of more words is an SRAM; of fewer, register files 16 bits wide beside each other."""
+from predfuse.rtl.synthesis import Component, components
 
 REGISTER_NS = 0.15
 """What a flip-flop adds to a path: clock to output and set-up of DFF_X1 in 45 nm, typical (ns)."""
@@ -36,18 +35,16 @@ class _Structure:
     memories: bool = False
 
 
-_SHARED = "multipliers, partial sums"
-"""What machines without lanes have in common with it."""
 STRUCTURES = (
     _Structure("gated trees of adders", ("gated_tree",), ("adders", "zero multiplexers", "input register files")),
-    _Structure(_SHARED, ("partial_sums",), ("multipliers", "partial-sum register files"), True),
+    _Structure("multipliers, partial sums", ("partial_sums",), ("multipliers", "partial-sum register files"), True),
     _Structure("fused-weight generators", ("fused_weight",), ("fused-weight multipliers",)),
     _Structure("lanes", ("lane",), ("lane registers", "lane selectors")),
     _Structure("load network", ("crossbar",), ("load network",)),
     _Structure(
         "memories beside the lanes, search",
         ("bank", "member_search"),
-        ("project memory", "tap memory", "column buffers", "weight maps", "member search"),
+        ("project memory", "tap memory", "column buffers", "weight maps", "member search", "bias memories"),
         True,
     ),
     _Structure("gate memory", ("gate_memory", "gate_bank"), ("mask buffer",), True),
@@ -63,8 +60,8 @@ STRUCTURES = (
     _Structure("gate write queues", ("write_queue",), ("gate write queues",)),
     _Structure("input planes", ("input_plane",), ("input planes",)),
     _Structure("array control", ("list_array",), ("input multiplexers",)),
-    _Structure("finishing", ("finish", "output_rows"), ("output registers",)),
-    _Structure("control", ("archon", "loader", "sequencer"), ()),
+    _Structure("finishing", ("finish", "output_rows"), ("output registers", "finishing")),
+    _Structure("control", ("archon", "loader", "sequencer"), ("control",)),
 )
 
 
@@ -74,17 +71,19 @@ class StructureArea:
 
     Attributes:
         structure: Its name.
-        model_um2: Of the model (um2).
+        model_um2: Of the model, at the published prices (um2).
+        priced_um2: Of the model, at those of synthesis (um2).
         cells_um2: Of the cells it is synthesised into, scaled to 45 nm (um2).
         register_bits: Flip-flops and latches among them.
         macro_bits: Bits in memories left as macros, where the model has them.
-        macro_um2: What the model's rules price these at (um2).
+        macro_um2: What the prices of synthesis say of these (um2).
         buffer_bits: Bits in memories that stand for the global buffer: priced there, not here.
         delay_ns: The longest path through the logic of one of its components (ns).
     """
 
     structure: str
     model_um2: float
+    priced_um2: float
     cells_um2: float
     register_bits: int
     macro_bits: int
@@ -100,6 +99,11 @@ class StructureArea:
     def ratio(self) -> float | None:
         """Synthesised over modelled; None where the model has nothing."""
         return self.synthesised_um2 / self.model_um2 if self.model_um2 else None
+
+    @property
+    def priced_ratio(self) -> float:
+        """Synthesised over priced."""
+        return self.synthesised_um2 / self.priced_um2
 
 
 @dataclass(frozen=True)
@@ -133,31 +137,26 @@ def gateware_area(
     """
     machine = Machine.of(spec)
     found = components(machine, cells, 1e3 / spec.clock_mhz, progress)
-    model = {item.component: item.area_um2 for item in area_items(spec) if item.area_um2}
-    rows = tuple(_row(one, model, found, machine, cells, spec.price_rules.area_um2) for one in STRUCTURES)
+    synthesised = at_synthesis(spec)
+    assert synthesised is not None  # it has gateware
+    model, priced = (
+        {item.component: item.area_um2 for item in area_items(one) if item.area_um2}
+        for one in (sized(spec.model_copy(update={"prices": "published"})), synthesised)
+    )
+    rows = tuple(_row(one, model, priced, found, machine, cells, spec.price_rules) for one in STRUCTURES)
     covered = {name for one in STRUCTURES for name in one.model}
     rest = {name: area for name, area in model.items() if name not in covered}
     return GatewareArea(rows, tuple(found), rest)
 
 
-def repriced_um2(spec: AcceleratorSpec, found: GatewareArea) -> float:
-    """Area of any machine if each structure cost what the gateware's does over what the model says (um2).
-
-    Rivals share multipliers and partial sums with it; what no gateware stands for keeps its price, and what the model
-    has not (control) is added to machines that have lanes.
-    """
-    fused = isinstance(spec, ArchonSpec) and spec.design.structures is not None
-    area = {item.component: item.area_um2 for item in area_items(spec)}
-    for row, one in zip(found.structures, STRUCTURES, strict=True):
-        if row.ratio is None:
-            area[row.structure] = row.synthesised_um2 if fused else 0.0
-        elif fused or one.name == _SHARED:
-            area.update({name: area[name] * row.ratio for name in one.model if name in area})
-    return sum(area.values())
-
-
 def _row(
-    one: _Structure, model: dict[str, float], found: list[Component], machine: Machine, cells: Cells, rules: AreaRules
+    one: _Structure,
+    model: dict[str, float],
+    priced: dict[str, float],
+    found: list[Component],
+    machine: Machine,
+    cells: Cells,
+    rules: PriceRules,
 ) -> StructureArea:
     own = [part for part in found if _place(part) in one.components]
     # Load codes of a whole group stand in one memory; a machine reads them from its buffer as it goes.
@@ -172,10 +171,11 @@ def _row(
     return StructureArea(
         structure=one.name,
         model_um2=sum(model.get(name, 0.0) for name in one.model),
+        priced_um2=sum(priced.get(name, 0.0) for name in one.model),
         cells_um2=cells.um2 * sum(part.count * cells.area[cell] * n for part in own for cell, n in part.cells.items()),
         register_bits=sum(part.count * n for part in own for cell, n in part.cells.items() if cell in cells.registers),
         macro_bits=macro_bits,
-        macro_um2=sum(count * macro_um2(memory, rules) for count, memory in held),
+        macro_um2=sum(count * memory_um2(memory.words, memory.bits, rules, memory.reads) for count, memory in held),
         buffer_bits=all_bits - macro_bits,
         delay_ns=max((part.delay_ps for part in own), default=0.0) * 1e-3,
     )
@@ -186,11 +186,3 @@ def _place(part: Component) -> str:
     if part.name == "memory":
         return part.parent
     return f"{part.name} in {part.parent}" if part.name == "weighted_sum" else part.name
-
-
-def macro_um2(memory: Memory, rules: AreaRules) -> float:
-    """A memory by the rules of the model (um2): an SRAM, or register files side by side."""
-    bits = memory.words * memory.bits
-    if memory.words > REGISTER_FILE_WORDS:
-        return rules.sram_bank * memory.bits / 64 + rules.sram_bit * bits
-    return rules.regfile * -(-memory.bits // 16) + rules.regfile_bit * bits

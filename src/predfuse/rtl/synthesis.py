@@ -38,10 +38,12 @@ class Memory:
     Attributes:
         words: How many.
         bits: Of a word.
+        reads: Read ports.
     """
 
     words: int
     bits: int
+    reads: int = 1
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: flo
             (folder / "map.abc").write_text(script.replace("; ", "\n") + "\n")
             said = yosys.run(list(_commands(part.module)), folder)
             macros = [
-                {"words": _number(one, "SIZE"), "bits": _number(one, "WIDTH")}
+                {"words": _number(one, "SIZE"), "bits": _number(one, "WIDTH"), "reads": _number(one, "RD_PORTS")}
                 for one in (folder / "memories.txt").read_text().split("cell $mem_v2")[1:]
             ]
             found = read_json(folder / "stat.json")["modules"][part.module]["num_cells_by_type"]

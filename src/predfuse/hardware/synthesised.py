@@ -1,0 +1,104 @@
+"""Areas of an Archon's structures as its gateware takes them: counted in its bits, at prices that synthesis confirms.
+
+Every figure that is no count of bits is that of a component of ``archon``, synthesised by ``predfuse rtl area`` into
+cells of 45 nm at 5 ns; docs/explanation/hardware.md has the table. Prices of bits are those of all machines.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from predfuse.hardware.cycle.archon.gateware import FACTOR_BITS, Machine, bits_for, records
+from predfuse.hardware.field_types import WORD_BITS
+from predfuse.hardware.fields import ArchonSpec, EyerissSpec
+from predfuse.hardware.prices import (
+    SCANNED_CHANNELS,
+    SELECT_BIT_UM2,
+    SHIFT_STAGES,
+    SUM_BITS,
+    memory_um2,
+    sized,
+    structure_areas_um2,
+)
+
+Priced = TypeVar("Priced", ArchonSpec, EyerissSpec, ArchonSpec | EyerissSpec)
+
+FINISHING_UM2 = 2_253
+"""Bias, rounding shift, residual and saturation of one output in a cycle, from sums of 40 bits (um2)."""
+CROSSING_BIT_UM2 = 1.95
+"""One bit of a crossing in the load network, its drivers included (um2)."""
+PIPELINE_BIT_UM2 = 4.52
+"""A flip-flop written in every cycle (um2)."""
+SHIFTS_BITS = 26
+"""Shifts and exponents of an output, all outputs at hand (bits)."""
+RECORD_BITS = 200
+"""Of a group, an item and the states of the sequencer (bits)."""
+SLOT_BITS = 11
+"""Of a channel in a bank: where its project weights begin, and how many rows they are (bits)."""
+RANKS = 4
+"""Ones below a slot are counted so often for a member: in the maps of its tap and its column, and for its words."""
+TERM_BITS = 8
+"""Of the adder of a term in the predictor: an activation of 5 bits times 4, and the sign (bits)."""
+TERM_WAYS = 3
+"""An operand is taken once, twice or four times."""
+MOVED_BITS = 42
+"""Of what the shifter of a fused weight takes (bits)."""
+
+
+def at_synthesis(spec: Priced) -> Priced | None:
+    """The same machine at the prices of synthesis, its stated ones replaced; None if they know no price for it."""
+    priced = spec.model_copy(update={"prices": "synthesised"})
+    return None if priced.conflict() else sized(priced)
+
+
+def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
+    """What takes the place of :func:`predfuse.hardware.prices.structure_areas_um2` (um2), by name.
+
+    Structures that are not named here cost what they do there: gate network, hidden planes, tap selectors.
+    """
+    rules = spec.price_rules
+    area, own, machine = rules.area_um2, spec.design.structures, Machine.sized(spec)
+    assert own is not None
+    pixels, lanes, lists, banks = machine.pixels, machine.lanes, machine.lists, machine.banks
+    stored = area.flip_flop + area.mux_bit  # a bit in a register that is picked among others
+    word = records(machine)
+    row = pixels + FACTOR_BITS + WORD_BITS + word["project"].bits
+    sent = pixels + FACTOR_BITS + 2 * WORD_BITS
+    first, second = FACTOR_BITS * area.multiplier / WORD_BITS, (FACTOR_BITS + 2) * area.multiplier / WORD_BITS
+    generator = first + second + SHIFT_STAGES * MOVED_BITS * area.mux_bit
+    generator += (MOVED_BITS + WORD_BITS) * area.adder_bit + (2 * MOVED_BITS) * area.flip_flop
+    term = TERM_BITS * area.adder_bit + TERM_WAYS * (spec.activation_bits + 1) * area.mux_bit
+    offset = machine.score * area.adder_bit
+    # An input is rounded and shifted, a score shifted; inputs are held for all their rounds.
+    unit = (
+        machine.inputs * term + own.predictor_channels * offset + machine.held * spec.activation_bits * area.flip_flop
+    )
+    unit += machine.score * (area.flip_flop + area.adder_bit + 2 * SHIFT_STAGES * area.mux_bit)
+    region = bits_for(machine.gate_words) + bits_for(machine.tap_words)
+    channel = SLOT_BITS * machine.slots + (machine.taps + 1) * region
+    rank = RANKS * SCANNED_CHANNELS * area.adder_bit
+    search = SCANNED_CHANNELS * (4 * area.adder_bit + 5 * area.mux_bit) + (SCANNED_CHANNELS + 14) * area.flip_flop
+
+    def memory(words: int, bits: int) -> float:
+        return banks * memory_um2(words, bits, rules)
+
+    columns = memory(machine.column_words, WORD_BITS) + memory(machine.columns, word["column"].bits)
+    outputs = lists * pixels * SUM_BITS * SELECT_BIT_UM2 + machine.tile_columns * WORD_BITS * PIPELINE_BIT_UM2
+    return structure_areas_um2(spec) | {
+        "lane registers": lanes * (2 * machine.lane_rows * row + lists * sent) * area.flip_flop,
+        "load network": min(banks * lanes, own.channel_loads * (banks + lanes)) * row * CROSSING_BIT_UM2,
+        "fused-weight multipliers": lanes * lists * generator,
+        "project memory": memory(machine.project_rows, word["project"].bits),
+        "tap memory": memory(machine.tap_words, WORD_BITS),
+        "column buffers": columns,
+        "bias memories": memory(machine.slots, word["biases"].bits),
+        "weight maps": (own.map_bits + banks * channel) * stored + banks * rank,
+        "member search": banks * search,
+        "gate write queues": banks * machine.queue * (pixels + bits_for(machine.gate_words)) * stored,
+        "predictor, first stage": own.predictor_units * unit,
+        "predictor, second stage": pixels * own.predictor_channels * (machine.taps * term + offset),
+        "input multiplexers": lists * pixels * (2 * lanes * PIPELINE_BIT_UM2 + WORD_BITS * area.mux_bit),
+        "output registers": 0.0,  # sums wait in their second port
+        "finishing": machine.tile_columns * FINISHING_UM2 + outputs,
+        "control": machine.outputs * SHIFTS_BITS * stored + RECORD_BITS * area.flip_flop,
+    }
