@@ -54,7 +54,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_resources_are_those_of_the_design(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "placed.json"
-    told = ["rtl", "place", "--device", "12k", "--json", str(path)]
+    told = ["rtl", "place", "--fpga", "12k", "--json", str(path)]
     ran = CliRunner().invoke(app, told)
     assert ran.exit_code == 0, ran.output
     found = json.loads(path.read_text())

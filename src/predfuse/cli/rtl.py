@@ -144,7 +144,7 @@ def area(
 @commands.command()
 def place(
     accelerator: Gateware = "archon-tiny",
-    device: Annotated[Device, typer.Option("--device", help="Size of the ECP5.")] = "85k",
+    fpga: Annotated[Device, typer.Option("--fpga", help="Size of the ECP5.")] = "85k",
     *,
     outputs: Outputs,
 ) -> None:
@@ -152,11 +152,9 @@ def place(
     spec = _spec(accelerator)
     with _progress() as progress:
         task = progress.add_task("start", total=None)
-        found = place_and_route(Machine.of(spec), device, lambda what: progress.update(task, description=what))
+        found = place_and_route(Machine.of(spec), fpga, lambda what: progress.update(task, description=what))
     rows = [asdict(one) for one in found.resources]
-    outputs.emit(
-        f"{spec.name} on an ECP5-{device}", {"machine": spec.name, **asdict(found)}, rows, list(_placed(found))
-    )
+    outputs.emit(f"{spec.name} on an ECP5-{fpga}", {"machine": spec.name, **asdict(found)}, rows, list(_placed(found)))
 
 
 def _placed(found: Placed) -> Iterator[str | Table]:
