@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "predfuse"
 LAYERS = (
     ("errors", "arrays"),
     ("files", "provenance"),
+    ("input_checks",),
     ("readers",),
     ("tensor_file",),
     ("graph",),
@@ -25,7 +26,8 @@ LAYERS = (
     ("zoo.catalogue",),
     ("training",),
     ("zoo", "sources"),
-    ("experiments", "rtl"),
+    ("rtl",),
+    ("experiments",),
     ("report",),
     ("explore", "api"),
     ("cli",),
