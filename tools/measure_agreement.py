@@ -1,6 +1,6 @@
 """How far integers drift from a deep predicted network, by what its predictors are: see docs/reference/program.md.
 
-    python tools/measure_agreement.py [BITSxLARGEST_WEIGHT ...]
+    python tools/measure_agreement.py [BITSxLARGEST_WEIGHT ...] [--seed 0]
 
 The network is a MobileNetV2 of width 0.35 with random weights and norms as uneven as trained ones, pruned, with the
 statistics of 384 CIFAR-10 images. Predictors are fitted on 64 images and not tuned; 32 others are compared. The last
@@ -36,11 +36,11 @@ def normalised(pixels: Array) -> Tensor:
     return (torch.from_numpy(pixels).float() / 255 - torch.tensor(MEAN).view(shape)) / torch.tensor(STD).view(shape)
 
 
-def network_of(images: Array) -> Network:
+def network_of(images: Array, seed: int) -> Network:
     """The network, unpredicted."""
-    model: nn.Module = models.build("mobilenetv2", width=0.35)
+    model: nn.Module = models.build("mobilenetv2", seed, width=0.35)
     predfuse.prune(model, normalised(images[:2])).finish()
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             if "norm" in name and name.endswith("weight"):
@@ -61,14 +61,19 @@ def network_of(images: Array) -> Network:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("formats", nargs="*", default=FORMATS, metavar="BITSxLARGEST_WEIGHT")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights")
+    chosen = parser.parse_args()
     images = data.load("cifar10", "train", limit=1400).images
-    plain, fitted, compared = network_of(images), normalised(images[:64]).numpy(), images[64:96]
-    for text in parser.parse_args().formats:
+    plain, fitted, compared = network_of(images, chosen.seed), normalised(images[:64]).numpy(), images[64:96]
+    for text in chosen.formats:
         bits, largest = map(int, text.split("x"))
         network = prepare_network(plain, fitted, PrepareConfig(bits, largest_weight=largest))
         found, _ = compare(compile_layers(network, images[64:80]), network, compared)
         last = list(found.drift.values())[-1]
-        print(f"{text}: scores {found.output_error:.3f}, last block {last:.2f}, classes {found.classes_agree:.0%}")
+        print(
+            f"{text}: scores {found.output_error:.3f}, last block {last:.2f}, classes {found.classes_agree:.0%}",
+            flush=True,
+        )
     exact = normalised(compared).numpy().astype(np.float64)
     scores = run_network(network, exact, "predicted", statistics=False).logits
     for growth in (1e-6, 1e-5, 1e-4):

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from typer.testing import CliRunner
 
+import predfuse
 from predfuse import models
+from predfuse.cli import app
 from predfuse.errors import InputError
 from predfuse.fusion.execute import run_network
 from predfuse.graph.io import load_network, save_network
@@ -62,17 +67,56 @@ def test_tuning_needs_no_labels_and_makes_fewer_errors() -> None:
     losses: list[float] = []
     network = small()
     fitted = prepare_network(network, images(32))
-    tuned = prepare_network(network, images(32), steps=40, batch_size=16, progress=losses.append)
+    tuned = prepare_network(network, images(32), PrepareConfig(steps=40), batch_size=16, progress=losses.append)
     by_block = np.reshape(losses, (2, 40))  # blocks are tuned one after the other
     assert (by_block[:, -8:].mean(1) < 0.97 * by_block[:, :8].mean(1)).all()
     assert np.mean(wrong_shares(tuned)) < 0.9 * np.mean(wrong_shares(fitted)) < 0.25
     assert tuned.metadata["stage"] == "prepared" and tuned.metadata["layerwise_steps"] == 40
     for before, after in zip(network.bottlenecks(), tuned.bottlenecks(), strict=True):
         np.testing.assert_array_equal(before.expand_weight, after.expand_weight)
-    again = prepare_network(network, images(32), steps=40, batch_size=16)
+    again = prepare_network(network, images(32), PrepareConfig(steps=40), batch_size=16)
     for left, right in zip(tuned.bottlenecks(), again.bottlenecks(), strict=True):
         assert left.predictor is not None and right.predictor is not None
         np.testing.assert_array_equal(left.predictor.depthwise_offset, right.predictor.depthwise_offset)
+
+
+def test_a_module_is_tuned_as_its_network_is() -> None:
+    config, pixels = PrepareConfig(steps=12), images(24)
+    registered = models.build("fusionet-s", **OPTIONS)
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(4, 24, 1), nn.ReLU(), nn.Conv2d(24, 24, 3, 1, 1, groups=24), nn.ReLU(), nn.Conv2d(24, 4, 1)]
+    own = nn.Sequential(nn.Conv2d(1, 4, 3, 1, 1), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    for model in (registered, own.eval()):
+        first = torch.from_numpy(pixels[:1]).float()
+        plain = predfuse.to_network(model, first, name="x")
+        fitted, tuned = (prepare_network(plain, pixels, part) for part in (PrepareConfig(), config))
+        predfuse.prepare(model, config, torch.from_numpy(pixels).float())
+        got = predfuse.to_network(model, first, name="x")
+        apart = {
+            "tuned": 0,
+            "fitted": 0,
+        }  # sums are rounded in another order: values on an edge differ
+        for label, other in (("tuned", tuned), ("fitted", fitted)):
+            for block, expected in zip(got.bottlenecks(), other.bottlenecks(), strict=True):
+                assert block.predictor is not None and expected.predictor is not None
+                for name in ("expand", "expand_offset", "depthwise", "depthwise_offset"):
+                    differs = getattr(block.predictor, name) != getattr(expected.predictor, name)
+                    apart[label] += int(differs.sum())
+        assert 5 * apart["tuned"] < apart["fitted"]
+
+
+def test_predictors_are_as_wide_as_the_machine_runs_them(tmp_path: Path) -> None:
+    save_network(small(), tmp_path / "n.safetensors")
+    text = (files("predfuse.hardware") / "specs/archon.yaml").read_text().replace("_bits: 4", "_bits: 8")
+    (tmp_path / "wide.yaml").write_text(text)
+    output = ["--images", "random", "-n", "2", "--steps", "0", "-o", str(tmp_path / "p.safetensors")]
+    for machine, bits in (("archon", 4), (str(tmp_path / "wide.yaml"), 8)):
+        result = CliRunner().invoke(app, ["prepare", str(tmp_path / "n.safetensors"), "-a", machine, *output])
+        assert result.exit_code == 0, result.output
+        block = next(load_network(tmp_path / "p.safetensors").bottlenecks())
+        assert block.predictor is not None and block.predictor.activation_bits == bits
+    result = CliRunner().invoke(app, ["prepare", str(tmp_path / "n.safetensors"), "-a", "eyeriss-dense", *output])
+    assert isinstance(result.exception, InputError) and "runs no predictors" in str(result.exception)
 
 
 def test_blocks_can_be_chosen_and_large_ones_take_fewer_images(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,14 @@ from rich.progress import Progress
 
 from predfuse.cli.options import CalibrationCount, CalibrationImages, Output, Size, Source, Split, require_size
 from predfuse.cli.output import Outputs
+from predfuse.errors import InputError
 from predfuse.fusion.execute import run_network
 from predfuse.fusion.results import BlockStatistics
 from predfuse.graph.io import save_network
+from predfuse.hardware import ArchonSpec, load_spec
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.calibration_images import calibration_images
+from predfuse.predictor.format import MOST_BITS
 from predfuse.predictor.network import affordable_steps, prepare_network
 from predfuse.predictor.prepare import PrepareConfig
 from predfuse.report.table import Table
@@ -29,10 +32,17 @@ def prepare(
     count: CalibrationCount = None,
     size: Size = None,
     split: Split = None,
-    bits: Annotated[int, typer.Option(help="Bits of the predictors' activations, 2 to 8.")] = 4,
+    bits: Annotated[
+        int | None, typer.Option(help="Of the predictors' activations, 2 to 8; default: 4, or the machine's.")
+    ] = None,
     largest_weight: Annotated[
-        int, typer.Option(help="Of the predictors' weights: 1 (ternary), or 2 or 4, with these powers of two.")
-    ] = 1,
+        int | None,
+        typer.Option(help="Of the predictors' weights: 1 (ternary, default), 2, 4: powers of two; or the machine's."),
+    ] = None,
+    accelerator: Annotated[
+        str | None,
+        typer.Option("--accelerator", "-a", help="Archon it is for: predictors as wide as it runs them, up to 8 bits."),
+    ] = None,
     blocks: Annotated[list[str] | None, typer.Option("--block", help="Only this block; may be repeated.")] = None,
     steps: Annotated[
         int | None,
@@ -49,16 +59,20 @@ def prepare(
     let the network adapt to its predicted masks.
     """
     outputs = replace(outputs, file=output)
-    config = PrepareConfig(bits, tuple(blocks) if blocks else None, largest_weight=largest_weight)
+    widest = (4, 1) if accelerator is None else _widest(accelerator)
+    config = PrepareConfig(
+        widest[0] if bits is None else bits,
+        tuple(blocks) if blocks else None,
+        largest_weight=widest[1] if largest_weight is None else largest_weight,
+    )
     network = load_source(source, module)
     found = calibration_images(network, images, count, require_size(size, network.input_shape), split)
     normalised = normalise(network, found.images)
     steps = affordable_steps(network, config) if steps is None else steps
+    config = replace(config, steps=steps)
     with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("tune", total=steps * (len(blocks or ()) or len(list(network.bottlenecks()))))
-        prepared = prepare_network(
-            network, normalised, config, steps=steps, progress=lambda loss: progress.advance(task)
-        )
+        prepared = prepare_network(network, normalised, config, progress=lambda loss: progress.advance(task))
     measured = run_network(prepared, normalised[:check], "predicted")
     save_network(prepared, output)
     rows = [describe(block) for block in measured.blocks if block.execution == "predicted"]
@@ -71,6 +85,14 @@ def prepare(
         f"fitted on {len(found.images)} images of {found.name} in {steps} steps; table on {min(check, len(normalised))}"
     )
     outputs.emit(f"Predictors of {network.name}", figures, rows, [table, (f"{output}: {fitted}",)])
+
+
+def _widest(accelerator: str) -> tuple[int, int]:
+    """Bits of activations and largest weight of the predictors a machine runs."""
+    spec = load_spec(accelerator)
+    if not isinstance(spec, ArchonSpec):
+        raise InputError(accelerator, "runs no predictors", "name an Archon")
+    return min(spec.activation_bits, MOST_BITS), spec.design.largest_predictor_weight
 
 
 def describe(block: BlockStatistics) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from predfuse.errors import InputError
 
 Scales = Literal["power-of-two", "float"]
 LargestWeight = Literal[1, 2, 4]
+MOST_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class PredictorFormat:
     largest_weight: int = 1
 
     def __post_init__(self) -> None:
-        if type(self.bits) is not int or not 2 <= self.bits <= 8:
-            raise InputError("bits", f"is {self.bits!r}", "use a whole number from 2 to 8")
+        if type(self.bits) is not int or not 2 <= self.bits <= MOST_BITS:
+            raise InputError("bits", f"is {self.bits!r}", f"use a whole number from 2 to {MOST_BITS}")
         if self.scales not in get_args(Scales):
             raise InputError("scales", f"is {self.scales!r}", f"use {' or '.join(get_args(Scales))}")
         if type(self.largest_weight) is not int or self.largest_weight not in get_args(LargestWeight):

@@ -1,6 +1,8 @@
-"""The layer-wise loss: every predictor learns the true signs of its own block, no gradient leaves the block."""
+"""Layer-wise learning: every predictor learns the true signs of its own block, no gradient leaves the block."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,9 @@ from predfuse.errors import InputError
 from predfuse.models.layers import BottleneckUnit, Cnn
 from predfuse.predictor.gates import Gate, Observation, observe
 from predfuse.predictor.trainable import TrainablePredictor
+
+BATCH_SIZE, LEARNING_RATE = 32, 0.02
+"""Of tuning; the rate falls to 0 along half a cosine."""
 
 
 def sign_loss(score: Tensor, width: Tensor, target: Tensor) -> Tensor:
@@ -32,6 +37,46 @@ def block_loss(predictor: TrainablePredictor, x: Tensor, a: Tensor, d: Tensor) -
     """
     z1, z2 = predictor(x)
     return sign_loss(z1, predictor.expand_width, a) + sign_loss(z2, predictor.depthwise_width, d)
+
+
+def tune(
+    predictor: TrainablePredictor,
+    batch: Callable[[list[int]], tuple[Tensor, Tensor, Tensor]],
+    images: int,
+    steps: int,
+    *,
+    batch_size: int = BATCH_SIZE,
+    generator: torch.Generator,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Teach one predictor the signs of its block in Adam steps.
+
+    Args:
+        predictor: Of the block.
+        batch: Input and both pre-activations under the true masks of these images (as of :func:`block_loss`).
+        images: How many there are.
+        steps: How many steps; 0 leaves the predictor as it is.
+        batch_size: Images of a step.
+        generator: Of the order of the images.
+        progress: Called with the loss after every step.
+    """
+    optimizer = torch.optim.Adam(predictor.parameters(), LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
+    order: list[int] = []
+    for _ in range(steps):
+        while len(order) < batch_size:
+            order += torch.randperm(images, generator=generator).tolist()
+        with torch.no_grad():
+            x, a, d = batch(order[:batch_size])
+        order = order[batch_size:]
+        optimizer.zero_grad()
+        with torch.enable_grad():
+            loss = block_loss(predictor, x, a, d)
+            loss.backward()
+        optimizer.step()
+        schedule.step()
+        if progress is not None:
+            progress(float(loss.detach()))
 
 
 def layerwise_loss(model: nn.Module, images: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,9 +15,8 @@ from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network, Node, Shape
 from predfuse.models.from_graph import folded_layers
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.initialise import initial_predictor
-from predfuse.predictor.layerwise import block_loss
+from predfuse.predictor.layerwise import BATCH_SIZE, tune
 from predfuse.predictor.prepare import PrepareConfig, warn_too_large
-from predfuse.predictor.trainable import TrainablePredictor
 
 LARGEST_TENSOR = 1 << 24
 """Values of one pre-activation that a predictor is fitted on; fewer images are used where a block needs more."""
@@ -33,9 +33,7 @@ def prepare_network(
     images: Array,
     config: PrepareConfig | None = None,
     *,
-    steps: int = 0,
-    learning_rate: float = 0.02,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> Network:
@@ -46,10 +44,8 @@ def prepare_network(
             predicted masks is what the predictors alone can keep: training recovers more (``predfuse train``, or a
             loop of your own after :func:`predfuse.predictor.prepare.prepare`).
         images: ``[N, C, H, W]``, normalised floats.
-        config: Bits and which blocks; ``allow_unsupported`` does not matter here.
-        steps: Layer-wise tuning: Adam steps in which every predictor learns the true signs of its own block. As no
-            weight of the network changes, blocks are tuned one after the other, on inputs computed once.
-        learning_rate: Of those steps, falling to 0 along half a cosine.
+        config: Bits, which blocks, steps of tuning; ``allow_unsupported`` does not matter here. As no weight of the
+            network changes, blocks are tuned one after the other, on inputs computed once.
         batch_size: Images of one step, fewer where they are large (:data:`TUNED_VALUES`).
         seed: Of the order of the images.
         progress: Called with the loss after every step of every block.
@@ -66,15 +62,19 @@ def prepare_network(
     for block, unit, x in _walk(network, chosen, _tensors(network, images)):
         values = _values(block, shapes[block.inputs[0]])
         predictor = initial_predictor(unit, x[: max(1, LARGEST_TENSOR // values)], config.format)
-        if steps:
-            _tune(predictor, unit, x, steps, learning_rate, _at_once(values, batch_size), generator, progress)
+        batch, at_once = partial(_batch, unit, x), _at_once(values, batch_size)
+        tune(predictor, batch, len(x), config.steps, batch_size=at_once, generator=generator, progress=progress)
         replaced[block.name] = dataclasses.replace(block, predictor=predictor.to_integers())
-    return dataclasses.replace(
-        network.replace_nodes(**replaced), metadata={**network.metadata, "stage": "prepared", "layerwise_steps": steps}
-    )
+    facts = {**network.metadata, "stage": "prepared", "layerwise_steps": config.steps}
+    return dataclasses.replace(network.replace_nodes(**replaced), metadata=facts)
 
 
-def affordable_steps(network: Network, config: PrepareConfig | None = None, batch_size: int = 32) -> int:
+def _batch(unit: BottleneckUnit, images: Tensor, at: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    x = images[at]
+    return (x, *unit.pre_activations(x))
+
+
+def affordable_steps(network: Network, config: PrepareConfig | None = None, batch_size: int = BATCH_SIZE) -> int:
     """Steps of tuning that a network gets where nobody says how many: :data:`MOST_STEPS`, fewer where each is slow."""
     shapes, operations = network.shapes(), 0
     for block in _chosen(network, config or PrepareConfig()):
@@ -135,32 +135,3 @@ def _walk(
         for source in node.inputs:
             if not pending[source]:
                 values.pop(source, None)  # nothing reads it any more
-
-
-def _tune(
-    predictor: TrainablePredictor,
-    unit: BottleneckUnit,
-    images: Tensor,
-    steps: int,
-    learning_rate: float,
-    batch_size: int,
-    generator: torch.Generator,
-    progress: Callable[[float], None] | None,
-) -> None:
-    """Teach a predictor the signs of its block on the block's inputs ``images [N, C, H, W]``."""
-    optimizer = torch.optim.Adam(predictor.parameters(), learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    order: list[int] = []
-    for _ in range(steps):
-        while len(order) < batch_size:
-            order += torch.randperm(len(images), generator=generator).tolist()
-        x, order = images[order[:batch_size]], order[batch_size:]
-        with torch.no_grad():
-            targets = unit.pre_activations(x)
-        optimizer.zero_grad()
-        loss = block_loss(predictor, x, *targets)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if progress is not None:
-            progress(float(loss.detach()))

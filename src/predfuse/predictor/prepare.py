@@ -17,11 +17,12 @@ from predfuse.fusion.weights import too_large
 from predfuse.graph.from_torch import TraceResult, trace
 from predfuse.graph.nodes import Bottleneck, Network, Node
 from predfuse.input_checks import require_finite
-from predfuse.models.layers import Cnn
+from predfuse.models.layers import BottleneckUnit, Cnn
 from predfuse.predictor.block_modules import Site, attach, find_border, find_site, folded_weights, inside_padding
 from predfuse.predictor.format import PredictorFormat
-from predfuse.predictor.gates import CHILD, Gate, Observation, gate_mode, gates_of, observe
+from predfuse.predictor.gates import CHILD, Gate, Observation, evaluation, gate_mode, gates_of, observe
 from predfuse.predictor.initialise import fit_predictor, insert_predictors
+from predfuse.predictor.layerwise import tune
 from predfuse.predictor.trainable import TrainablePredictor
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class PrepareConfig:
         allow_unsupported: Prepare the blocks of a model that has operations a network cannot hold. It can be trained,
             but not compiled.
         largest_weight: Of the predictors' weights. 1: ternary, as published; 2 or 4: with these powers of two.
+        steps: Of tuning, in which every predictor learns the signs of its own block. 0 leaves that to the training that
+            follows; the command ``predfuse prepare``, after which nothing may follow, takes 200.
 
     Source: docs/how-to/own_network.md, What prepare does.
     """
@@ -45,9 +48,12 @@ class PrepareConfig:
     blocks: tuple[str, ...] | None = None
     allow_unsupported: bool = False
     largest_weight: int = 1
+    steps: int = 0
 
     def __post_init__(self) -> None:
         _ = self.format  # checks
+        if type(self.steps) is not int or self.steps < 0:
+            raise InputError("steps", f"is {self.steps!r}", "use a whole number, 0 or more")
         if isinstance(self.blocks, str) or not (self.blocks is None or all(isinstance(b, str) for b in self.blocks)):
             raise InputError("blocks", f"is {self.blocks!r}", "give a tuple of block names, or None for all")
 
@@ -131,7 +137,8 @@ def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Pre
         if not sites:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
             raise InputError(where, f"has no block that can be prepared ({reasons})", "make their layers modules")
-        observe(model, calibration.clone(), lambda gate, seen: _fit(gate, sites[gate].block, seen))
+        generator = torch.Generator().manual_seed(0)
+        observe(model, calibration.clone(), lambda gate, seen: _fit(gate, sites[gate].block, seen, config, generator))
     except BaseException:
         _detach(model, attached)  # the model is left as it was
         raise
@@ -233,8 +240,31 @@ def _prepare_registered(model: Cnn, config: PrepareConfig, calibration: Tensor) 
     if config.blocks is not None:
         raise InputError("blocks", "cannot be chosen for a registered network", "leave the option out")
     insert_predictors(model, calibration, config.format)
+    if config.steps:
+        _tune_registered(model, calibration, config.steps)
     count = sum(parameter.numel() for parameter in predictor_parameters(model))
     return Preparation(tuple(name for name, _ in model.bottlenecks()), {}, count)
+
+
+@torch.no_grad()
+def _tune_registered(model: Cnn, images: Tensor, steps: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def call(layer: nn.Module, *inputs: Tensor) -> Tensor:
+        if not isinstance(layer, BottleneckUnit) or layer.predictor is None:
+            result: Tensor = layer(*inputs)
+            return result
+        kept = (inputs[0], *layer.pre_activations(inputs[0]))
+        tune(layer.predictor, lambda at: _rows(kept, at), len(images), steps, generator=generator)
+        predictor, layer.predictor = layer.predictor, None  # the next blocks see the true masks
+        try:
+            result = layer(*inputs)
+        finally:
+            layer.predictor = predictor
+        return result
+
+    with evaluation(model):
+        model.through(images, call)
 
 
 def _chosen_blocks(traced: TraceResult, config: PrepareConfig, where: str) -> dict[str, Bottleneck]:
@@ -281,8 +311,15 @@ def _verify(
     return {gate.block: problem for gate, problem in problems.items()}
 
 
-def _fit(gate: Gate, block: Bottleneck, seen: Observation) -> None:
+def _fit(gate: Gate, block: Bottleneck, seen: Observation, config: PrepareConfig, generator: torch.Generator) -> None:
     fit_predictor(gate.predictor, *folded_weights(block, seen.x), seen.x, seen.a, seen.d)
+    kept = (seen.x, seen.a, seen.d)
+    tune(gate.predictor, lambda at: _rows(kept, at), len(seen.x), config.steps, generator=generator)
+
+
+def _rows(tensors: tuple[Tensor, Tensor, Tensor], at: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    x, a, d = tensors
+    return x[at], a[at], d[at]
 
 
 def _with_predictor(model: nn.Module, traced: TraceResult, node: Node) -> Node:
