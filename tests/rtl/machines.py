@@ -9,32 +9,40 @@ import pytest
 
 from predfuse.errors import InputError
 from predfuse.hardware.cycle.archon.gateware import Machine
-from predfuse.rtl.build import SOURCES, find_tools
+from predfuse.rtl.build import SOURCES, Tools, find_tools
 from predfuse.rtl.simulator import Simulator
 
 SMALL = Machine(
-    tile_rows=4, tile_columns=4, lanes=4, lane_rows=3, words=2, outputs=8, banks=5, slots=12, side=6, inputs=2, held=4,
-    columns=4, writes=3, queue=2, channels=32, passes=64, codes=256, gate_words=32, tap_words=64, column_words=32,
-    project_rows=32, accumulator=48,
+    tile_rows=4, tile_columns=4, lanes=4, lane_rows=3, words=2, outputs=8, banks=5, slots=12, kernel=5, side=7,
+    unit_rows=4, inputs=2, held=8, columns=4, writes=3, queue=2, channels=32, passes=128, codes=512, gate_words=32,
+    tap_words=64, column_words=32, project_rows=32, accumulator=48,
 )  # fmt: skip
-"""So small that tiles are predicted in parts, passes divided, and queues full; a channel has more words than banks."""
+"""So small that tiles are predicted in parts and turns, passes divided, queues full; a channel has more words than
+banks. The only one with windows of 5."""
 
 MID = Machine(
-    tile_rows=4, tile_columns=4, lanes=4, lane_rows=7, words=4, outputs=32, banks=5, slots=64, side=6, inputs=4,
-    held=16, columns=16, writes=4, queue=4, channels=320, passes=256, codes=2048, gate_words=320, tap_words=160,
-    column_words=160, project_rows=96,
+    tile_rows=4, tile_columns=4, lanes=4, lane_rows=7, words=4, outputs=32, banks=5, slots=64, side=6, unit_rows=6,
+    inputs=4, held=16, columns=16, writes=4, queue=4, channels=320, passes=256, codes=2048, gate_words=320,
+    tap_words=160, column_words=160, project_rows=96,
 )  # fmt: skip
 """Holds every fused block of the shipped networks."""
 
 
-TINY = replace(SMALL, tile_rows=2, tile_columns=2, lanes=3, banks=3, slots=16, side=4, gate_words=20, codes=512)
+TINY = replace(
+    SMALL, tile_rows=2, tile_columns=2, lanes=3, banks=3, slots=16, kernel=3, side=4, held=4, passes=64, gate_words=20
+)
 """Built in a third of the time; few gate words, so that some blocks predict into the places their lists give free."""
+
+
+def require_tools() -> Tools:
+    """Verilator and a compiler; the test is skipped where one is missing."""
+    try:
+        return find_tools()
+    except InputError as error:
+        pytest.skip(str(error))
 
 
 def simulator_of(machine: Machine, folder: Path = SOURCES, *arguments: str, waves: str = "") -> Simulator:
     """Built; the test is skipped where no compiler or no Verilator is."""
-    try:
-        find_tools()
-    except InputError as error:
-        pytest.skip(str(error))
+    require_tools()
     return Simulator(machine, folder, waves, arguments)

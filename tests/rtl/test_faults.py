@@ -33,7 +33,7 @@ def blocks() -> Blocks:
     """Words and steps of random blocks."""
     found: Blocks = []
 
-    @settings(max_examples=60)
+    @settings(max_examples=150)
     @given(bottlenecks(with_predictor=True))
     def collect(case: BlockCase) -> None:
         assume(case.block.depthwise_weight.shape[1] <= TINY.kernel and case.block.stride <= 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import assume, given, settings
 from integer.test_blocks import compiled, integer_input
@@ -9,13 +11,15 @@ from rtl.machines import SMALL, simulator_of
 from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
-from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.graph.nodes import Bottleneck
+from predfuse.hardware.cycle.archon.gateware import Machine, records
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
 from predfuse.rtl.run import run_steps
-from predfuse.rtl.simulator import Simulator
-from predfuse.rtl.steps import BlockPlan
+from predfuse.rtl.simulator import BEHIND, FINISH, LISTS, PREDICT, Simulator
+from predfuse.rtl.steps import BlockPlan, Step
+from predfuse.rtl.words import Word
 
 
 @pytest.fixture(scope="module")
@@ -23,21 +27,67 @@ def simulator() -> Simulator:
     return simulator_of(SMALL)
 
 
-@settings(max_examples=200)
-@given(bottlenecks(with_predictor=True))
-def test_outputs_are_exact_and_cycles_as_planned(simulator: Simulator, case: BlockCase) -> None:
-    assume(case.block.depthwise_weight.shape[1] <= simulator.machine.kernel and case.block.stride <= 2)
-    node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
-    exact, _ = _fused(node, x, *predict_masks(node, x))
-    steps = BlockPlan(node, x.shape, simulator.machine).steps(x[None], exact[None])
-    assert not [step for step in run_steps(steps, simulator) if step.differs]
+def test_outputs_are_exact_and_cycles_as_planned(simulator: Simulator) -> None:
+    ran: Counter[str] = Counter()
+
+    @settings(max_examples=200)
+    @given(bottlenecks(with_predictor=True))
+    def check(case: BlockCase) -> None:
+        block, machine = case.block, simulator.machine
+        kernel, channels = block.depthwise_weight.shape[1], block.expand_weight.shape[1]
+        assume(kernel <= machine.kernel and block.stride <= 2)
+        assume(kernel**2 * channels <= machine.unit_rows * machine.side * machine.inputs)  # the predictor holds it
+        node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
+        exact, _ = _fused(node, x, *predict_masks(node, x))
+        steps = BlockPlan(node, x.shape, machine).steps(x[None], exact[None])
+        assert not [step for step in run_steps(steps, simulator) if step.differs]
+        ran.update(_features(block, steps, machine))
+
+    check()
+    assert ran["block"] >= 200
+    assert min(ran[name] for name in FEATURES), ran
+
+
+FEATURES = (
+    *("kernel 1", "kernel 3", "kernel 5", "stride 1", "stride 2", "groups", "residual", "shuffle", "uneven padding"),
+    *("expand bias", "depthwise bias", "output bias", "several tiles", "several parts", "two turns", "two rounds"),
+    *("prediction beside lists", "prediction behind lists"),
+)
+"""All of which the random blocks are to have."""
+
+
+def _features(block: Bottleneck, steps: list[Word | Step], machine: Machine) -> set[str]:
+    """What a block and its run have of them."""
+    flags = {one.flags for one in steps if isinstance(one, Step)}
+    known = records(machine)["part"]
+    parts = [one for one in steps if isinstance(one, Word) and one.region == known.region]
+    turns_at = known.bits - known.fields[-1][1]
+    has = {
+        f"kernel {block.depthwise_weight.shape[1]}": True,
+        f"stride {block.stride}": True,
+        "block": True,
+        "groups": block.groups > 1,
+        "residual": block.residual,
+        "shuffle": block.shuffle_groups > 1,
+        "uneven padding": len(set(block.padding)) > 1,
+        "expand bias": block.expand_bias.any(),
+        "depthwise bias": block.depthwise_bias.any(),
+        "output bias": block.project_bias.any(),
+        "several tiles": sum(isinstance(one, Step) and one.flags == FINISH for one in steps) > block.groups,
+        "several parts": any(one.index for one in parts),
+        "two turns": any(one.bits >> turns_at == 2 for one in parts),
+        "two rounds": block.expand_weight.shape[1] > machine.inputs,
+        "prediction beside lists": LISTS | PREDICT in flags,
+        "prediction behind lists": LISTS | PREDICT | BEHIND in flags,
+    }
+    return {name for name, there in has.items() if there}
 
 
 @settings(max_examples=5)
 @given(bottlenecks(with_predictor=True).filter(lambda case: case.block.depthwise_weight.shape[1] == 7))
 def test_a_block_too_large_is_refused(simulator: Simulator, case: BlockCase) -> None:
     node = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48))
-    with pytest.raises(InputError, match="a kernel of 7, the gateware holds 3"):
+    with pytest.raises(InputError, match="a kernel of 7, the gateware holds 5"):
         BlockPlan(node, case.x.shape, simulator.machine)
 
 

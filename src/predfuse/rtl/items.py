@@ -10,7 +10,7 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gateware import INPUT_PLANE, PART_PLANE, RESIDUAL, Machine
-from predfuse.hardware.cycle.archon.predictor import Part, tile_parts
+from predfuse.hardware.cycle.archon.predictor import Part, square_parts
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.tiling import Tile
 from predfuse.rtl.words import Packer, Word
@@ -22,7 +22,8 @@ def predicted_parts(work: BlockWork, tile: Tile, machine: Machine) -> list[tuple
     Raises:
         InputError: Not even one pixel fits, or there are too many parts.
     """
-    parts = tile_parts(work, tile, machine.side, machine.side**2 * machine.inputs // work.group_channels)
+    rounds = machine.held // machine.inputs
+    parts = square_parts(work, tile, machine.side, machine.unit_rows, machine.inputs, rounds)
     if len(parts) > machine.parts:
         raise InputError(f"layer {work.name}", f"is predicted in {len(parts)} parts", f"enlarge {machine.parts} parts")
     return [(part, _reading(work, part, index == 0, machine)) for index, part in enumerate(parts)]
@@ -65,6 +66,7 @@ def prediction_words(
                 out_rows=part.rows,
                 out_columns=part.columns,
                 place=part.row * machine.tile_columns + part.column,
+                turns=machine.turns(part.hidden_rows(work)),
             )
         )
         for c in range(work.group_channels):

@@ -148,8 +148,9 @@ class _Group:
         return steps
 
     def _parts(self, tile: Tile) -> list[tuple[int, int]]:
-        expanding = -(-self.work.group_channels // self.machine.inputs)
-        return [(reading, expanding) for _, reading in predicted_parts(self.work, tile, self.machine)]
+        rounds = -(-self.work.group_channels // self.machine.inputs)
+        parts = predicted_parts(self.work, tile, self.machine)
+        return [(reading, rounds * self.machine.turns(part.hidden_rows(self.work))) for part, reading in parts]
 
     def _prediction(self, tile: Tile, write_offset: int, now: Tile, read_offset: int, x: Array) -> list[Word]:
         words = prediction_words(self.node, self.work, self.stream.group, tile, x, self.machine, self.packer)

@@ -12,6 +12,7 @@ module archon #(
     parameter SLOTS = 64,
     parameter KERNEL = 3,
     parameter SIDE = 10,
+    parameter UNIT_ROWS = 10,
     parameter INPUTS = 16,
     parameter HELD = 32,
     parameter COLUMNS = 32,
@@ -191,7 +192,7 @@ module archon #(
       .mask(gate_mask)
   );
   predictor #(
-          .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .KERNEL(KERNEL), .SIDE(SIDE), .INPUTS(INPUTS),
+          .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .KERNEL(KERNEL), .SIDE(SIDE), .UNIT_ROWS(UNIT_ROWS), .INPUTS(INPUTS),
           .HELD(HELD), .WRITES(WRITES), .QUEUE(QUEUE), .BANKS(BANKS), .SLOTS(SLOTS), .CHANNELS(CHANNELS),
           .PARTS(PARTS), .PASSES(PASSES), .GATE_ADDRESS(GATE), .DATA(DATA), .SCORE(SCORE)
   ) u_predictor (

@@ -1,21 +1,26 @@
-// One pixel of the predictor's first stage: INPUTS terms a cycle, then mask 1 and the hidden activation.
+// One unit of the predictor's first stage: INPUTS terms a cycle, then mask 1 and the hidden activation of a pixel; in
+// every turn it has another pixel.
 module expand_unit #(
     parameter INPUTS = 16,
     parameter HELD = 32,
+    parameter TURNS = 1,
     parameter SCORE = 16,
     parameter ROUND = $clog2(HELD / INPUTS + 1),
-    parameter CHANNEL = $clog2(HELD)
+    parameter CHANNEL = $clog2(HELD),
+    parameter TURN = $clog2(TURNS + 1)
 ) (
     input clk,
-    input load,
+    input [TURNS-1:0] load,
     input [CHANNEL-1:0] load_at,
-    input [15:0] load_x,
+    input [16*TURNS-1:0] load_x,
     input [5:0] input_shift,
     input signed [3:0] input_min,
     input signed [3:0] input_max,
     input present,  // inside the image
     input step,
+    input [ROUND-1:0] rounds,
     input [ROUND-1:0] round,
+    input [TURN-1:0] turn,
     input [3*INPUTS-1:0] weights,  // of the round: 0 none, 1 to 3: 1, 2, 4; and the sign
     input signed [SCORE-1:0] offset,
     input [4:0] shift,
@@ -25,10 +30,19 @@ module expand_unit #(
     output [3:0] hidden
 );
   reg [4*HELD-1:0] x;
-  wire signed [15:0] moved_x = $signed(load_x) >>> input_shift;
-  wire [3:0] clamped = moved_x < 16'(input_min) ? input_min : moved_x > 16'(input_max) ? input_max : moved_x[3:0];
-  always @(posedge clk) if (load) x[4*load_at+:4] <= clamped;
-  wire [4*INPUTS-1:0] now = x[4*INPUTS*round+:4*INPUTS];
+  // Behind the inputs of a turn, `rounds` times INPUTS of them, lie those of the next.
+  wire [4*TURNS-1:0] clamped;
+  genvar t;
+  generate
+    for (t = 0; t < TURNS; t = t + 1) begin : g_turn
+      wire signed [15:0] moved_x = $signed(load_x[16*t+:16]) >>> input_shift;
+      assign clamped[4*t+:4] = moved_x < 16'(input_min) ? input_min : moved_x > 16'(input_max) ? input_max : moved_x[3:0];
+    end
+  endgenerate
+  integer n;
+  always @(posedge clk)
+    for (n = 0; n < TURNS; n = n + 1) if (load[n]) x[4*(INPUTS*n*32'(rounds)+32'(load_at))+:4] <= clamped[4*n+:4];
+  wire [4*INPUTS-1:0] now = x[4*INPUTS*(32'(turn)*32'(rounds)+32'(round))+:4*INPUTS];
   wire [5*INPUTS-1:0] values;
   wire signed [SCORE-1:0] sum;
   reg signed [SCORE-1:0] so_far;

@@ -5,6 +5,7 @@ module predictor #(
     parameter TILE_COLUMNS = 8,
     parameter KERNEL = 3,
     parameter SIDE = 10,
+    parameter UNIT_ROWS = 10,
     parameter INPUTS = 16,
     parameter HELD = 32,
     parameter WRITES = 7,
@@ -29,7 +30,9 @@ module predictor #(
     parameter LINES = $clog2(TILE_COLUMNS + 1),
     parameter PLACE = $clog2(PIXELS),
     parameter PART = $clog2(PARTS),
-    parameter UNIT = $clog2(HELD)
+    parameter UNIT = $clog2(HELD),
+    parameter TURNS = (SIDE + UNIT_ROWS - 1) / UNIT_ROWS,
+    parameter TURN = $clog2(TURNS + 1)
 ) (
     input clk,
     input rst,
@@ -66,13 +69,16 @@ module predictor #(
     output busy
 );
   localparam PLANE = SIDE * SIDE;
+  localparam UNITS = UNIT_ROWS * SIDE;  // pixels of a turn; the last turn may have some beyond the plane
+  localparam WALKED = TURNS * UNITS;
   localparam RECORD = 3 * HELD + 2 * SCORE + 5 + 3 * TAPS + TAPS + 1 + BANK + SLOT + PASS + 1;
-  localparam PART_RECORD = 16 + 4 * AT + ROWS + LINES + PLACE;
+  localparam PART_RECORD = 16 + 4 * AT + ROWS + LINES + PLACE + TURN;
 
   // What to do.
   reg reading, running, following;
   reg [15:0] tick;
   reg [PART:0] part;
+  wire [TURN-1:0] turns_of_part;
   wire [PLACE-1:0] place;
   wire [LINES-1:0] out_columns;
   wire [ROWS-1:0] out_rows;
@@ -84,13 +90,14 @@ module predictor #(
       .write_at(write_at[PART-1:0]),
       .write_data(write_data[PART_RECORD-1:0]),
       .read_at(part[PART-1:0]),
-      .read_data({place, out_columns, out_rows, column_end, column_first, row_end, row_first, reading_cycles})
+      .read_data({turns_of_part, place, out_columns, out_rows, column_end, column_first, row_end, row_first, reading_cycles})
   );
   assign busy = reading | running;
 
   // Inputs, a plane a cycle.
   reg [16*PLANE-1:0] planes[0:PARTS*HELD-1];
   reg [16*PLANE-1:0] plane;
+  wire [16*WALKED-1:0] walked = (16 * WALKED)'(plane);
   reg load;
   reg [UNIT-1:0] load_at;
   localparam PLANE_AT = $clog2(PARTS * HELD);
@@ -106,6 +113,7 @@ module predictor #(
   reg [1:0] full;
   reg fill, drain, begun;
   reg [ROUND-1:0] round;
+  reg [TURN-1:0] turn;
   reg [TAPS:0] left;
   /* verilator lint_off UNUSED */
   wire [RECORD-1:0] record1, record2;  // each stage reads its part
@@ -130,39 +138,56 @@ module predictor #(
   localparam AT_WANTED = AT_OFFSET2 + SCORE, AT_BANK = AT_WANTED + TAPS + 1, AT_SLOT = AT_BANK + BANK;
   localparam AT_RELEASE = AT_SLOT + SLOT;
   wire expanding = running & (first_at < count) & (full < 2);
-  wire expanded = expanding & (round + 1 == rounds);
-  reg [PLANE-1:0] masks[0:1];
-  reg [4*PLANE-1:0] hiddens[0:1];
-  wire [PLANE-1:0] mask_next;
-  wire [4*PLANE-1:0] hidden_next;
-  wire [PLANE-1:0] mask_full = masks[drain];
-  wire [4*PLANE-1:0] hidden_full = hiddens[drain];
+  wire turned = expanding & (round + 1 == rounds);
+  wire expanded = turned & (turn + 1 == turns_of_part);
+  reg [WALKED-1:0] masks[0:1];
+  reg [4*WALKED-1:0] hiddens[0:1];
+  wire [UNITS-1:0] mask_next;
+  wire [4*UNITS-1:0] hidden_next;
+  /* verilator lint_off UNUSED */
+  wire [WALKED-1:0] mask_full = masks[drain];
+  wire [4*WALKED-1:0] hidden_full = hiddens[drain];
+  /* verilator lint_on UNUSED */
+  integer w;
   always @(posedge clk)
-    if (expanded) begin
-      masks[fill] <= mask_next;
-      hiddens[fill] <= hidden_next;
-    end
+    for (w = 0; w < TURNS; w = w + 1)
+      if (turned && turn == TURN'(w)) begin
+        masks[fill][UNITS*w+:UNITS] <= mask_next;
+        hiddens[fill][4*UNITS*w+:4*UNITS] <= hidden_next;
+      end
+  reg [TURNS-1:0] load_turns;
+  integer v;
+  always @* for (v = 0; v < TURNS; v = v + 1) load_turns[v] = load & (TURN'(v) < turns_of_part);
   wire [3*INPUTS-1:0] round_weights = record1[3*INPUTS*round+:3*INPUTS];
   wire [PIXELS-1:0] word[0:TAPS];
   genvar p, i, j, k, b;
   generate
-    for (p = 0; p < PLANE; p = p + 1) begin : g_expand
-      wire in_image = AT'(p / SIDE) >= row_first && AT'(p / SIDE) < row_end && AT'(p % SIDE) >= column_first && AT'(p % SIDE) < column_end;
+    for (p = 0; p < UNITS; p = p + 1) begin : g_expand
+      wire [7:0] unit_row = 8'(p / SIDE) + 8'(UNIT_ROWS) * 8'(turn);
+      wire in_rows = unit_row >= 8'(row_first) && unit_row < 8'(row_end);
+      wire in_image = in_rows && AT'(p % SIDE) >= column_first && AT'(p % SIDE) < column_end;
+      wire [16*TURNS-1:0] load_x;
+      for (k = 0; k < TURNS; k = k + 1) begin : g_turn
+        assign load_x[16*k+:16] = walked[16*(UNITS*k+p)+:16];
+      end
       expand_unit #(
           .INPUTS(INPUTS),
           .HELD(HELD),
+          .TURNS(TURNS),
           .SCORE(SCORE)
       ) u (
           .clk(clk),
-          .load(load),
+          .load(load_turns),
           .load_at(load_at),
-          .load_x(plane[16*p+:16]),
+          .load_x(load_x),
           .input_shift(input_shift),
           .input_min(input_min),
           .input_max(input_max),
           .present(in_image),
           .step(expanding),
+          .rounds(rounds),
           .round(round),
+          .turn(turn),
           .weights(round_weights),
           .offset(record1[AT_OFFSET+:SCORE]),
           .shift(record1[AT_SHIFT+:5]),
@@ -279,6 +304,7 @@ module predictor #(
       first_at <= 0;
       second_at <= 0;
       round <= 0;
+      turn <= 0;
       tick <= 0;
       part <= 0;
       following <= 0;
@@ -300,7 +326,8 @@ module predictor #(
       end else if (running) begin
         first_at <= first_at + (CHANNEL + 1)'(expanded);
         second_at <= second_next;
-        if (expanding) round <= expanded ? 0 : round + 1;
+        if (expanding) round <= turned ? 0 : round + 1;
+        if (turned) turn <= expanded ? 0 : turn + 1;
         if (expanded) fill <= ~fill;
         if (handed) drain <= ~drain;
         if (active) begin

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from predfuse.errors import InputError
+from predfuse.hardware.cycle.archon.predictor import unit_rows
 from predfuse.hardware.cycle.archon.registers import LaneRegisters
 from predfuse.hardware.spec import ArchonSpec
 
@@ -34,6 +35,7 @@ class Machine:
         slots: Channels of a bank.
         kernel: Largest window, which is the grid of taps.
         side: Of the square hidden plane.
+        unit_rows: Of them expanded at once; a plane of more is walked in turns.
         inputs: Terms a unit of the predictor adds in a cycle.
         held: Input channels of a group a unit holds.
         columns: Input channels of a group.
@@ -66,6 +68,7 @@ class Machine:
     slots: int = 64
     kernel: int = 3
     side: int = 10
+    unit_rows: int = 10
     inputs: int = 16
     held: int = 32
     columns: int = 32
@@ -96,9 +99,9 @@ class Machine:
         own, design = spec.design.structures, spec.design
         if own is None or design.gates != "registers" or design.predictor != "dedicated":
             raise InputError(spec.name, "has no gateware", "use archon or a machine with its structures")
-        if own.predictor_units < math.isqrt(own.hidden_plane_pixels) ** 2 or own.predictor_channels > 1:
-            what = "predicts a hidden plane in rounds, or several channels at once: the gateware has a unit a pixel"
-            raise InputError(spec.name, what, "set predictor_units to the square of its side, predictor_channels to 1")
+        if own.predictor_units < math.isqrt(own.hidden_plane_pixels) or own.predictor_channels > 1:
+            what = "expands less than a row of its hidden plane, or several channels at once: that is no gateware"
+            raise InputError(spec.name, what, "enlarge predictor_units, or set predictor_channels to 1")
         return Machine.sized(spec)
 
     @staticmethod
@@ -117,6 +120,7 @@ class Machine:
             banks=banks,
             kernel=math.isqrt(own.predictor_taps),
             side=math.isqrt(own.hidden_plane_pixels),
+            unit_rows=unit_rows(own),
             inputs=own.predictor_inputs,
             held=2 * own.predictor_inputs,
             columns=2 * own.predictor_inputs,
@@ -147,6 +151,10 @@ class Machine:
     @property
     def plane_columns(self) -> int:
         return 2 * (self.tile_columns - 1) + self.kernel
+
+    def turns(self, hidden_rows: int) -> int:
+        """In which the rows of a hidden plane are expanded, one round of input channels in each."""
+        return -(-hidden_rows // self.unit_rows)
 
     @property
     def data(self) -> int:
@@ -235,7 +243,7 @@ def records(machine: Machine) -> dict[str, Record]:
             (
                 ("reading_cycles", 16, one), ("row_first", at, one), ("row_end", at, one), ("column_first", at, one),
                 ("column_end", at, one), ("out_rows", rows, one), ("out_columns", lines, one),
-                ("place", bits_for(machine.pixels), one),
+                ("place", bits_for(machine.pixels), one), ("turns", bits_for(machine.turns(machine.side) + 1), one),
             ),
         ),
         "item": Record(

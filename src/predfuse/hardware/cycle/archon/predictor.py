@@ -100,10 +100,12 @@ def tile_predict_time(work: BlockWork, words: Array, tile: Tile, spec: ArchonSpe
     terms, taps = _ceil(work.group_channels, own.predictor_inputs), _tap_rounds(work, own)
     writing = np.maximum(taps, -(-rounds // own.gate_writes))
     first, total, parts = 0, 0, []
-    for index, part in enumerate(predicted_parts(work, tile, own, spec.design.streams == "gateware")):
+    square = spec.design.streams == "gateware"
+    for index, part in enumerate(predicted_parts(work, tile, own, square)):
         rows, columns = part.input_rows, part.input_columns
         reading = _input_cycles(work, rows, columns, spec) + (spec.design.fill_cycles if index == 0 else 0)
-        expanding = terms * _ceil(rows * columns, own.predictor_units)
+        turns = _ceil(part.hidden_rows(work), unit_rows(own)) if square else _ceil(rows * columns, own.predictor_units)
+        expanding = terms * turns
         parts.append((reading, expanding))
         first += reading + expanding * len(rounds)
         total += reading + int(_follow(writing, expanding))
@@ -161,6 +163,16 @@ class Part:
     input_rows: int
     input_columns: int
 
+    def hidden_rows(self, work: BlockWork) -> int:
+        """Rows of hidden pixels, borders of the image among them."""
+        return (self.rows - 1) * work.stride + work.kernel
+
+
+def unit_rows(own: Structures) -> int:
+    """Rows of a square hidden plane that the units expand at once: a plane of more is walked in turns."""
+    side = math.isqrt(own.hidden_plane_pixels)
+    return max(1, min(side, own.predictor_units // side))
+
 
 def predicted_parts(work: BlockWork, tile: Tile, own: Structures, square: bool = False) -> list[Part]:
     """The parts a dedicated predictor takes a tile in: one if it holds the tile, else equal rectangles.
@@ -171,17 +183,34 @@ def predicted_parts(work: BlockWork, tile: Tile, own: Structures, square: bool =
         own: Of the machine.
         square: Whether the hidden plane is a square; else it takes any shape.
     """
-    side = math.isqrt(own.hidden_plane_pixels) if square else own.hidden_plane_pixels
-    return tile_parts(work, tile, side, held_pixels(work.group_channels, own))
+    if square:
+        return square_parts(work, tile, math.isqrt(own.hidden_plane_pixels), unit_rows(own), own.predictor_inputs, 2)
+    hidden = own.hidden_plane_pixels, own.hidden_plane_pixels
+    return tile_parts(work, tile, hidden, held_pixels(work.group_channels, own))
 
 
-def tile_parts(work: BlockWork, tile: Tile, side: int, held: int) -> list[Part]:
+def square_parts(work: BlockWork, tile: Tile, side: int, rows: int, inputs: int, rounds: int) -> list[Part]:
+    """The parts of a tile for a square hidden plane of which some rows are expanded at once.
+
+    Args:
+        work: The block.
+        tile: The tile.
+        side: Of the square.
+        rows: A unit a pixel; further rows take another turn.
+        inputs: Terms a unit adds in a round.
+        rounds: Whose inputs a unit holds: of several turns, or of one turn with many input channels.
+    """
+    turns = max(1, rounds // _ceil(work.group_channels, inputs))
+    return tile_parts(work, tile, (min(side, turns * rows), side), rows * side * inputs // work.group_channels)
+
+
+def tile_parts(work: BlockWork, tile: Tile, hidden: tuple[int, int], held: int) -> list[Part]:
     """The fewest equal rectangles of output pixels that fit (larger strides and kernels have larger halos).
 
     Args:
         work: The block.
         tile: The tile.
-        side: Of the square of hidden pixels, borders of the image among them.
+        hidden: Rows and columns of hidden pixels at most, borders of the image among them.
         held: Input pixels of all channels the registers hold.
 
     Raises:
@@ -192,12 +221,15 @@ def tile_parts(work: BlockWork, tile: Tile, side: int, held: int) -> list[Part]:
     def reach(size: int) -> int:
         return (size - 1) * work.stride + work.kernel
 
-    if max(reach(rows), reach(columns)) <= side and tile.input_pixels <= held:
+    def fits(down: int, across: int) -> bool:
+        return reach(down) <= hidden[0] and reach(across) <= hidden[1]
+
+    if fits(rows, columns) and tile.input_pixels <= held:
         return [Part(0, 0, rows, columns, tile.input_rows.size, tile.input_columns.size)]
     fitting: list[list[Part]] = []
     for down in range(1, rows + 1):
         for across in range(1, columns + 1):
-            if reach(_ceil(rows, down)) <= side and reach(_ceil(columns, across)) <= side:
+            if fits(_ceil(rows, down), _ceil(columns, across)):
                 parts = [
                     Part(row, column, end - row, last - column, reach(end - row), reach(last - column))
                     for row, end in _shares(rows, down)
