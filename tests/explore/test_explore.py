@@ -173,6 +173,22 @@ def test_a_search_depends_on_its_file_alone(sampler: str, tmp_path: Path) -> Non
         History(other, tmp_path / "cut.log")
 
 
+@pytest.mark.parametrize("sampler", ["grid", "tpe"])
+def test_a_field_may_hold_lists(sampler: str, tmp_path: Path) -> None:
+    lists = "network.options.channels: [[16, 24], [16, 32, 32], [8, 8]]"
+    text = GRID.replace("machine.array.rows: [3, 4]", lists).replace("grid", f"{sampler}\nevaluations: 20")
+    space = parse_space(text, "space.yaml")
+    assert space.values["network.options.channels"] == ((16, 24), (16, 32, 32), (8, 8))
+    whole = list(played(space, tmp_path / "whole.log", 20).finished())
+    played(space, tmp_path / "cut.log", 13)
+    assert list(played(space, tmp_path / "cut.log", 20).finished()) == whole
+    point = whole[-1][0].point
+    assert space.split(point)[1].options == {"channels": point["network.options.channels"]}
+    assert isinstance(point["network.options.channels"], tuple)
+    with pytest.raises(InputError, match="holds a value twice"):
+        parse_space(text.replace("[8, 8]", "[16, 24]"), "space.yaml")
+
+
 def test_the_estimator_finds_better_points_than_chance(tmp_path: Path) -> None:
     text = GRID.replace("[3, 4]", "{from: 2, to: 40}").replace("to: 12", "to: 1024").replace("to: 10", "to: 60")
     best = {}

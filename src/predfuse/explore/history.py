@@ -81,7 +81,7 @@ class History:
         self._next_written = trusted
         self._grid = itertools.islice(_grid(space.values), trusted, None)
         self.counted = sum(bool(trial.user_attrs["evaluated"]) for trial in kept[:trusted])
-        self._seen = {key(trial.user_attrs["point"]) for trial in kept[:trusted]}
+        self._seen = {key(_point(trial)) for trial in kept[:trusted]}
 
     def _study(self, journal: Path | None) -> optuna.Study:
         storage: Any = None
@@ -173,7 +173,7 @@ class History:
             facts = trial.user_attrs
             if trial.state.is_finished():
                 outcome = Outcome(**{name: facts[name] for name in Outcome.__dataclass_fields__})
-                yield Asked(trial.number, facts["point"]), outcome
+                yield Asked(trial.number, _point(trial)), outcome
 
     def importance(self) -> dict[str, dict[str, float]]:
         """By objective, what share of being among the best tenth every field explains (PED-ANOVA); empty if unknown."""
@@ -198,10 +198,16 @@ class History:
 
 
 def _distribution(values: tuple[Value, ...]) -> BaseDistribution:
-    """Numbers in their order, which is what an estimator can learn from; anything else without one."""
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+    """Numbers, and lists of them, in their order, which is what an estimator can learn from; anything else without one."""
+    if all(isinstance(value, int | float | tuple) and not isinstance(value, bool) for value in values):
         return IntDistribution(0, len(values) - 1)
     return CategoricalDistribution(values)
+
+
+def _point(trial: FrozenTrial) -> dict[str, Value]:
+    """The point of a trial; the journal has lists for tuples."""
+    point = trial.user_attrs["point"]
+    return {field: tuple(value) if isinstance(value, list) else value for field, value in point.items()}
 
 
 def _grid(values: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from predfuse.explore.evaluation import Outcome
-from predfuse.explore.space import METRICS, MORE_IS_BETTER, Space, Value
+from predfuse.explore.space import METRICS, MORE_IS_BETTER, Space, Value, plain
 
 Vector = tuple[float, ...]
 
@@ -106,7 +106,7 @@ class SearchResult:
     def _row(row: Row) -> dict[str, Any]:
         outcome = row.outcome.as_json()
         del outcome["evaluated"], outcome["source"]
-        return {"number": row.number, "point": dict(row.point), **outcome}
+        return {"number": row.number, "point": {field: plain(value) for field, value in row.point.items()}, **outcome}
 
     def as_csv(self) -> str:
         """A line per point."""

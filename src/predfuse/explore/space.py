@@ -17,13 +17,19 @@ from predfuse.hardware.vary import with_fields
 from predfuse.readers.boundary import read_text
 from predfuse.readers.documents import parse_yaml, validated
 
-Value: TypeAlias = bool | int | float | str
+Value: TypeAlias = bool | int | float | str | tuple[int, ...]
+"""Of one field; several numbers are one value of a field that holds a list, such as the channels of every stage."""
 Metric: TypeAlias = Literal[
     "total_cycles", "stall_cycles", "energy_uj", "energy_delay_uj_ms", "area_mm2", "accuracy_percent"
 ]
 METRICS: tuple[str, ...] = get_args(Metric)
 """What is measured of every point; accuracy only of trained networks, and the only one of which more is better."""
 MORE_IS_BETTER = frozenset(("accuracy_percent",))
+
+
+def plain(value: Value) -> bool | int | float | str | list[int]:
+    """A value as JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 FILLED = 0.9
@@ -178,7 +184,7 @@ class Space:
         return {
             "machine": self.machine.model_dump(mode="json"),
             "network": self.network.model_dump(mode="json"),
-            "values": {field: list(values) for field, values in self.values.items()},
+            "values": {field: [plain(value) for value in values] for field, values in self.values.items()},
             "objectives": list(self.objectives),
             "limits": self.limits.model_dump(mode="json"),
             "sampler": self.sampler,
