@@ -198,7 +198,7 @@ class History:
 
 
 def _distribution(values: tuple[Value, ...]) -> BaseDistribution:
-    """Numbers, and lists of them, in their order, which is what an estimator can learn from; anything else without one."""
+    """Numbers, and lists of them, in their order, from which an estimator can learn; anything else without one."""
     if all(isinstance(value, int | float | tuple) and not isinstance(value, bool) for value in values):
         return IntDistribution(0, len(values) - 1)
     return CategoricalDistribution(values)
