@@ -7,6 +7,7 @@ every command that takes a network uses this.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,10 @@ from predfuse.tensor_file import stored_format
 
 if TYPE_CHECKING:
     from predfuse.graph.from_torch import Ledger
+
+
+MOST_VALUES = 2**26
+"""Of an example input."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,14 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
     """``1,3,224,224`` as a shape.
 
     Raises:
-        InputError: It is not four positive whole numbers.
+        InputError: It is not four positive whole numbers, or so many values that no network runs on them.
     """
     parts = text.replace("x", ",").split(",")
     sizes = [int(part) for part in parts if part.strip().isdigit()]
     if len(parts) != 4 or len(sizes) != 4 or min(sizes) < 1:
         raise InputError("--input", f"is {text!r}", "write images,channels,height,width, e.g. 1,3,224,224")
+    if math.prod(sizes) > MOST_VALUES:
+        raise InputError("--input", f"is {text!r}, more than {MOST_VALUES:,} values", "give fewer or smaller images")
     return (sizes[0], sizes[1], sizes[2], sizes[3])
 
 

@@ -118,3 +118,23 @@ def test_too_many_pixels_and_other_formats_are_refused(monkeypatch: pytest.Monke
         decode_picture("p", content, "L")
     with pytest.raises(InputError, match=r"p: is no readable picture .*; repair"):
         decode_picture("p", encoded(Image.new("RGB", (2, 2)), "EPS"), "L")
+
+
+def test_a_picture_taken_on_its_side_is_turned() -> None:
+    """Exif orientation 6: the first row of the picture is the last column of the file."""
+    values = np.arange(ROWS * COLUMNS, dtype=np.uint8).reshape(ROWS, COLUMNS) * 9
+    for orientation, turned in ((1, values), (3, values[::-1, ::-1]), (6, np.rot90(values, -1)), (8, np.rot90(values))):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        found = decode_picture("p", encoded(Image.fromarray(values), "PNG", exif=exif), "L")
+        np.testing.assert_array_equal(found[0], turned)
+        deep = decode_picture("p", encoded(Image.fromarray(values.astype(np.uint16) * 257), "PNG", exif=exif), "L")
+        np.testing.assert_array_equal(deep[0], turned)
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "WEBP", "PNG"])
+def test_a_file_of_several_pictures_is_refused(form: str) -> None:
+    frames = [Image.new("L", (8, 8), grey) for grey in (10, 200)]
+    assert decode_picture("p", encoded(frames[0], form), "L").shape == (1, 8, 8)
+    with pytest.raises(InputError, match="p: holds several pictures"):
+        decode_picture("p", encoded(frames[0], form, save_all=True, append_images=frames[1:]), "L")

@@ -63,6 +63,7 @@ def test_the_schema_is_that_of_the_configuration() -> None:
         ("vanilla.epochs=.inf", "vanilla.epochs"),
         ("vanilla.epochs='3'", "vanilla.epochs is the text '3', not a number"),
         ("predict.tuning=[1]", "tuning"),
+        ("predict.tuning=[joint,joint]", "predict.tuning .*names a way twice"),
         ("data.flip=1", "data.flip is 1, not true or false"),
         ("data.flip='yes'", "data.flip is the text 'yes', not true or false"),
         ("seed=99999999999999999999999", "seed"),

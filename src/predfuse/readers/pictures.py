@@ -9,7 +9,7 @@ from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from predfuse.errors import InputError
 from predfuse.readers.boundary import reading
@@ -42,7 +42,8 @@ def picture_mode(path: Path) -> str:
 def decode_picture(where: str, content: bytes, mode: Mode, size: int | None = None) -> npt.NDArray[np.uint8]:
     """Decode a picture to ``[1, H, W]`` (mode L) or ``[3, H, W]`` (mode RGB).
 
-    Grey values of 16 bits are scaled by the range of their type, not cut off: 65535 becomes 255.
+    Grey values of 16 bits are scaled by the range of their type, not cut off: 65535 becomes 255. A picture taken
+    with the camera on its side is turned as its EXIF data say.
 
     Args:
         where: The file, for messages.
@@ -51,11 +52,14 @@ def decode_picture(where: str, content: bytes, mode: Mode, size: int | None = No
         size: With a size, the largest centred square is cut out and resampled to ``size`` x ``size`` pixels.
 
     Raises:
-        InputError: The bytes are no picture Pillow can read, are cut short, hold too many pixels, or have pixels whose
-            range nothing tells (floats, 32-bit integers).
+        InputError: The bytes are no picture Pillow can read, are cut short, hold too many pixels or several pictures,
+            or have pixels whose range nothing tells (floats, 32-bit integers).
     """
     with reading(where, "is no readable picture", _MEND), _open(where, io.BytesIO(content)) as picture:
+        if getattr(picture, "is_animated", False):
+            raise InputError(where, "holds several pictures", "save each as a file of its own")
         picture.load()
+        ImageOps.exif_transpose(picture, in_place=True)
         converted = _eight_bit(where, picture).convert(mode)
     if size is not None:
         side = min(converted.size)

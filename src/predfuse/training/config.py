@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from predfuse.errors import InputError
 from predfuse.predictor.format import LargestWeight, PredictorFormat, Scales
@@ -146,6 +146,13 @@ class PredictConfig(DistilledConfig):
         "own block's signs, as layer by layer, while the weights move.",
     )
     sign_share: float = Field(1.0, gt=0, le=1, description="Part of every batch whose signs they learn then.")
+
+    @field_validator("tuning")
+    @classmethod
+    def _each_once(cls, tuning: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(tuning)) < len(tuning):
+            raise ValueError("names a way twice")
+        return tuning
 
     @property
     def format(self) -> PredictorFormat:
