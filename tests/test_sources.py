@@ -114,7 +114,9 @@ def test_sources_that_do_not_work_are_refused(folder: Path, text: str, options: 
         load_source(text, options)
 
 
-@pytest.mark.parametrize("text", ["1,3,224", "1,3,0,224", "a,b,c,d", "1,3,224,224,1", "1,3,-4,4", "", "1,3,99999999,99999999"])
+@pytest.mark.parametrize(
+    "text", ["1,3,224", "1,3,0,224", "a,b,c,d", "1,3,224,224,1", "1,3,-4,4", "", "1,3,99999999,99999999"]
+)
 def test_input_shapes_are_four_positive_numbers(text: str) -> None:
     assert parse_shape("2,3,8x9") == (2, 3, 8, 9)
     with pytest.raises(InputError, match="--input"):
