@@ -28,7 +28,10 @@ MORE_IS_BETTER = frozenset(("accuracy_percent",))
 
 
 def plain(value: Value) -> bool | int | float | str | list[int]:
-    """A value as JSON has it, a tuple as a list. Source: RFC 8259, which has no tuples."""
+    """A value as JSON has it, a tuple as a list.
+
+    Source: docs/how-to/explore.md.
+    """
     return list(value) if isinstance(value, tuple) else value
 
 
