@@ -1,4 +1,4 @@
-# make demo | test | lint | docs | bench | clean: each makes the environment it needs, .venv in this checkout.
+# make demo | test | lint | docs | bench | gateware | clean: each makes the environment it needs, .venv in this checkout.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs bench clean
+.PHONY: help install demo test lint docs bench gateware clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ $(VENV)/.docs: $(INSTALLED)
 
 bench: $(INSTALLED) ## Time prediction, the fused network, integers and cycles
 	@$(BIN)/predfuse bench
+
+gateware: $(INSTALLED) ## Run ten images on the full-size gateware and compare bits and cycles (minutes: it is built first)
+	@mkdir -p build && rm -f build/gateware.program
+	@$(BIN)/predfuse compile src/predfuse/zoo/fashion-mnist-fusionet-s/predicted-joint.safetensors \
+		-o build/gateware.program --images fashion-mnist-1000 --count 32
+	@$(BIN)/predfuse rtl run build/gateware.program fashion-mnist-1000 -a archon --count 10
 
 clean: ## Remove the environment and everything generated
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis demo.json demo.html
