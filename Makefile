@@ -1,4 +1,4 @@
-# make demo | test | lint | docs | bench | gateware | clean: each makes the environment it needs, .venv in this checkout.
+# make demo | test | lint | docs | links | bench | gateware | clean: each makes the environment it needs, .venv in this checkout.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs bench gateware clean
+.PHONY: help install demo test lint docs links bench gateware clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -39,9 +39,15 @@ docs: $(VENV)/.docs ## Build the site into build/docs: notebooks run, links chec
 	@OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo "open build/docs/index.html"
 
-$(VENV)/.docs: $(INSTALLED)
-	@$(BIN)/pip install --quiet -e ".[docs]"
+# What the site needs and no more: tools of development are left to the other targets.
+$(VENV)/.docs: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet -e ".[docs,onnx,explore,rtl]"
 	@touch $@
+
+links: $(VENV)/.docs ## Ask every address outside the site whether it is there (docs checks the links inside)
+	@$(BIN)/python -m sphinx -q -b linkcheck -D nb_execution_mode=off docs build/links
 
 bench: $(INSTALLED) ## Time prediction, the fused network, integers and cycles
 	@$(BIN)/predfuse bench
