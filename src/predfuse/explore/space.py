@@ -28,7 +28,7 @@ MORE_IS_BETTER = frozenset(("accuracy_percent",))
 
 
 def plain(value: Value) -> bool | int | float | str | list[int]:
-    """A value as JSON has it, a tuple as a list.
+    """A value as JSON has it, in the unit of its field; a tuple as a list.
 
     Source: docs/how-to/explore.md.
     """
