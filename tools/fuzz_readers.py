@@ -273,6 +273,7 @@ def readers(folder: Path) -> dict[str, Reader]:
     """All readers with valid files, made in ``folder``."""
     options: dict[str, Any] = {
         "input_shape": [1, 8, 8],
+        "stage_blocks": [1, 1],
         "stage_channels": [4, 4],
         "stage_middle": [8, 8],
         "num_classes": 3,
