@@ -38,7 +38,9 @@ def test_moved_points_meet_the_limits_and_are_new(
     point: dict[str, Value], most: int, seen: set[tuple[Value, ...]], seed: int
 ) -> None:
     def excess(one: dict[str, Value]) -> float:
-        return outside(float(one["a"]) + float(one["b"]), most - 2, most)
+        first, second = one["a"], one["b"]
+        assert isinstance(first, int) and isinstance(second, int)
+        return outside(first + second, most - 2, most)
 
     found = moved(point, VALUES, excess, seen, Random(seed))
     assert found is not None  # sums go down and up in steps of 1 and 2, and the limits leave room for 2

@@ -230,6 +230,7 @@ def test_building_is_deterministic_and_leaves_the_global_state_alone() -> None:
         ("fusionet", {"widht": 2}, "no option 'widht'"),
         ("fusionet", {"groups": 5}, "not divisible"),
         ("fusionet", {"depth": 0}, "not positive"),
+        ("fusionet", {"depth": 1000.0}, "make 16,000 blocks, more than 1,000"),
         ("fusionet", {"stage_blocks": [1, 2]}, "differ in length"),
         ("fusionet", {"width": "wide"}, "cannot use these options"),
     ],

@@ -102,7 +102,7 @@ def _lane(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
     row = pack(rng.integers(2, size=43).tolist(), 1) | pack(rng.integers(1 << 16, size=2).tolist(), 16) << 43
     row |= pack(rng.permutation(4)[:2].tolist(), 2) << 75 | int(rng.integers(4)) << 79
     told = {"rst": int(cycle == 0), "load": int(filled < 2 and rng.integers(2)), "load_row": row, "filled": filled}
-    return told | {"wanted": pack([2 * rng.integers(2), 1 + 2 * rng.integers(2)], 2)}
+    return told | {"wanted": pack([2 * int(rng.integers(2)), 1 + 2 * int(rng.integers(2))], 2)}
 
 
 def _search(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:

@@ -199,9 +199,11 @@ class History:
 
 def _distribution(values: tuple[Value, ...]) -> BaseDistribution:
     """Numbers, and lists of them, in their order, from which an estimator can learn; anything else without one."""
-    if all(isinstance(value, int | float | tuple) and not isinstance(value, bool) for value in values):
+    choices = [value for value in values if not isinstance(value, tuple)]
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in choices)
+    if numbers or len(choices) < len(values):
         return IntDistribution(0, len(values) - 1)
-    return CategoricalDistribution(values)
+    return CategoricalDistribution(choices)
 
 
 def _point(trial: FrozenTrial) -> dict[str, Value]:

@@ -24,6 +24,7 @@ from predfuse.graph.base import (
     Node as Node,
     Padding as Padding,
     Shape as Shape,
+    Unsupported as Unsupported,
     check_activation,
     check_array,
     check_groups,
@@ -290,31 +291,6 @@ class Shuffle(Node):
         (shape,) = shapes
         check_groups(self.name, self.groups, input=shape[0])
         return shape
-
-
-@dataclass(frozen=True, eq=False)
-class Unsupported(Node):
-    """An operation that no node can express, kept by tracing where the user allows it; it cannot be run.
-
-    Attributes:
-        operation: What it is, e.g. ``aten.sigmoid``.
-        reason: Why it is not supported.
-        shape: ``(C, H, W)`` of its output.
-
-    Source: docs/how-to/tracing.md, What is refused.
-    """
-
-    operation: str
-    reason: str
-    shape: Shape
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if len(self.shape) != 3 or not all(is_count(size) and size > 0 for size in self.shape):
-            raise fault(self.name, f"output shape {self.shape}", "give (channels, height, width)")
-
-    def output_shape(self, shapes: list[Shape]) -> Shape:
-        return (self.shape[0], self.shape[1], self.shape[2])
 
 
 NODE_TYPES: tuple[type[Node], ...] = (Conv, Bottleneck, Pool, Linear, Add, Concat, Shuffle, Unsupported)

@@ -23,7 +23,7 @@ from predfuse.models.inverted import (
     shufflenet,
     shufflenet_fused,
 )
-from predfuse.models.layers import Cnn, initialise
+from predfuse.models.layers import MAX_BLOCKS, Cnn, initialise
 from predfuse.models.lower import to_network
 from predfuse.readers.boundary import reading
 
@@ -68,8 +68,8 @@ _REGISTRY: dict[str, Callable[..., Cnn]] = {
     "shufflenet-fused": shufflenet_fused,
 }
 
-MAX_PARAMETERS, MAX_SIZE, MAX_BLOCKS = 2**28, 2**16, 1000
-"""Most parameters of a network, and the largest values of its options: of sizes, and of what counts blocks."""
+MAX_PARAMETERS, MAX_SIZE = 2**28, 2**16
+"""Most parameters of a network, and the largest size among its options; block counts have ``MAX_BLOCKS``."""
 
 
 def names() -> list[str]:

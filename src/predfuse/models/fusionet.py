@@ -10,7 +10,7 @@ from torch import nn
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Shape
-from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool
+from predfuse.models.layers import MAX_BLOCKS, BottleneckUnit, Cnn, ConvUnit, GlobalPool
 
 STAGE_CHANNELS = (32, 64, 96)
 STAGE_MIDDLE = (2368, 2368, 3456)
@@ -59,7 +59,8 @@ def fusionet(
         shifts: Whether the norms inside the blocks shift; without, fused blocks have no bias sums.
 
     Raises:
-        InputError: Lists of different length, channels not divisible by the groups, factors not positive.
+        InputError: Lists of different length, channels not divisible by the groups, factors not positive, too many
+            blocks.
     """
     options = {key: value for key, value in locals().items() if key != "architecture"}
     if not len(stage_channels) == len(stage_middle) == len(stage_blocks) or not stage_channels:
@@ -70,6 +71,10 @@ def fusionet(
     def scaled(channels: int, factor: float) -> int:
         return channels if factor == 1.0 else max(groups, round(channels * factor / groups) * groups)
 
+    counts = [max(1, round(blocks * depth)) for blocks in stage_blocks]
+    if sum(counts) > MAX_BLOCKS:
+        what = f"make {sum(counts):,} blocks, more than {MAX_BLOCKS:,}"
+        raise InputError("fusionet options", what, "use fewer blocks, or less depth")
     channels = [scaled(c, width) for c in (*stage_channels, last_channels)]
     tail = scaled(tail_channels, width)
     stem = channels[0]
@@ -79,8 +84,7 @@ def fusionet(
         ("DW1", ConvUnit(stem, stem, 3, stem_depthwise_stride, groups=stem, activation="linear")),
     ]
     number = 0
-    for stage, (middle, blocks) in enumerate(zip(stage_middle, stage_blocks, strict=True)):
-        count = max(1, round(blocks * depth))
+    for stage, (middle, count) in enumerate(zip(stage_middle, counts, strict=True)):
         for index in range(count):
             number += 1
             last = index == count - 1

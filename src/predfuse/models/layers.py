@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # a predictor is put into a block from outside
     from predfuse.predictor.trainable import TrainablePredictor
 
 BATCH_NORM_EPS = 1e-5
+MAX_BLOCKS = 1000
+"""Most blocks of a network."""
 
 
 def shuffle_channels(x: Tensor, groups: int) -> Tensor:
