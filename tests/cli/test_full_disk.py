@@ -41,7 +41,7 @@ COMMANDS = {
     "run --csv": ["run", PROGRAM, PICTURES, "--csv", "{out}"],
     "run --dump": ["run", PROGRAM, PICTURES, "--dump", "{out}"],
     "rtl generate": ["rtl", "generate", PROGRAM, PICTURES, "-o", "{out}"],
-    "simulate --report": ["simulate", NETWORK, "-a", "eyeriss-sparse", *RANDOM, "--report", "{out}"],
+    "simulate --report": ["simulate", NETWORK, "-a", "eyeriss-sparse", "--report", "{out}"],
     "simulate --trace": [
         "simulate",
         NETWORK,

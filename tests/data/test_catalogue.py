@@ -53,7 +53,7 @@ def test_catalogue_is_consistent() -> None:
         ({"labels": np.zeros(3, np.int64)}, "2 images but labels"),
         ({"labels": np.array([0, 2])}, r"a label lies outside 0\.\.1"),
         ({"std": (0.0,)}, "std .*1 for a constant channel"),
-        ({"mean": (0.1, 0.2)}, "give 1 of each"),
+        ({"mean": (0.1, 0.2)}, "mean has 2 values for 1 channels; give one per channel"),
     ],
 )
 def test_dataset_checks_itself(changes: dict[str, object], wording: str) -> None:

@@ -200,9 +200,9 @@ def test_impossible_networks(nodes: list[Node], message: str) -> None:
         ({"input_shape": (3, 5, 0)}, "input shape"),
         ({"input_shape": (3, 5, 5.0)}, "input shape"),
         ({"mean": (0.5,)}, "mean has 1 values"),
-        ({"mean": (0.5, 0.5, float("nan"))}, "mean is"),
-        ({"std": (1.0, 1.0, 0.0)}, "std is"),
-        ({"std": (1.0, 1.0, float("inf"))}, "std is"),
+        ({"mean": (0.5, 0.5, float("nan")), "std": (1.0,) * 3}, "mean is"),
+        ({"mean": (0.5,) * 3, "std": (1.0, 1.0, 0.0)}, "std is"),
+        ({"mean": (0.5,) * 3, "std": (1.0, 1.0, float("inf"))}, "std is"),
     ],
 )
 def test_impossible_image_descriptions(changes: dict[str, Any], message: str) -> None:

@@ -85,6 +85,12 @@ def total_area_mm2(spec: AcceleratorSpec) -> float:
 
 
 def synthesised_area_mm2(spec: AcceleratorSpec) -> float | None:
-    """The same at the prices of synthesis (mm2); None for machines whose structures are no gateware."""
+    """The same at the prices of synthesis (mm2); None for machines whose structures are no gateware.
+
+    Args:
+        spec: The machine, at any prices.
+
+    Source: docs/explanation/hardware.md, Prices that follow.
+    """
     priced = at_synthesis(spec)
     return None if priced is None else total_area_mm2(priced)
