@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from predfuse.rtl.build import SOURCES, VERILATOR_OPTIONS, Tools, cache_folder
+from predfuse.rtl.build import SOURCES, VERILATOR_OPTIONS, Tools
+from predfuse.rtl.cache import built_once, cache_folder
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,8 @@ def build_library(components: Sequence[Component], tools: Tools) -> Path:
     for source in sources:
         digest.update(source.read_bytes())
     library = cache_folder() / f"components-{digest.hexdigest()[:24]}.so"
-    if library.exists():
-        return library
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as name:
-        made = Path(name)
+
+    def make(made: Path) -> Path:
         (made / "components.sv").write_text(top)
         (made / "shim.cpp").write_text(shim)
         told = ["--top-module", "components", "--cc", "--Mdir", str(made), str(made / "components.sv")]
@@ -93,8 +90,9 @@ def build_library(components: Sequence[Component], tools: Tools) -> Path:
         flags = ["-O0", "-std=c++17", "-w", "-pthread", "-fPIC", "-shared", "-DVERILATOR=1", "-DVM_TRACE=0"]
         flags += ["-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", f"-I{made}", f"-I{include}"]
         subprocess.run([str(tools.compiler), *flags, str(made / "all.cc"), "-o", str(made / "made.so")], check=True)
-        (made / "made.so").replace(library)
-    return library
+        return made / "made.so"
+
+    return built_once(library, make)
 
 
 class Bench:

@@ -29,6 +29,7 @@ def list_accelerators(context: typer.Context, *, outputs: Outputs) -> None:
     for name in names():
         spec = load_spec(name)
         pes, area = spec.array.pes, total_area_um2(spec, with_mask_buffer=True)
+        in_cells = synthesised_area_mm2(spec)
         figures.append(
             {
                 "name": name,
@@ -36,12 +37,12 @@ def list_accelerators(context: typer.Context, *, outputs: Outputs) -> None:
                 "pes": pes,
                 "clock_mhz": spec.clock_mhz,
                 "area_um2": area,
-                "synthesised_area_mm2": synthesised_area_mm2(spec),
+                "synthesised_area_mm2": in_cells,
                 "description": spec.description,
             }
         )
-        other = optional(synthesised_area_mm2(spec), ".3f")
-        rows.append([name, spec.kind, str(pes), f"{spec.clock_mhz:g}", f"{area * 1e-6:.3f}", other, spec.description])
+        areas = [f"{area * 1e-6:.3f}", optional(in_cells, ".3f")]
+        rows.append([name, spec.kind, str(pes), f"{spec.clock_mhz:g}", *areas, spec.description])
     headings = ["name", "kind", "PEs", "MHz", "mm2", "in cells", "description"]
     hints = (
         "predfuse accelerators show NAME              # all fields; a YAML file works wherever NAME does",

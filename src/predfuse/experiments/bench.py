@@ -25,7 +25,7 @@ from predfuse.graph.nodes import INPUT, Array, Network
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.simulate import predicted_masks
 from predfuse.hardware.evaluate import evaluate
-from predfuse.hardware.spec import ArchonSpec, archon_for, load_spec
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, archon_for, load_spec
 from predfuse.hardware.vary import with_fields
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.compile import compile_network
@@ -188,9 +188,8 @@ def _simulation_seconds(network: Network, images: Array, rounds: int) -> float:
 def _evaluation_seconds(network: Network, images: Array | None, rounds: int) -> float:
     """Processor seconds of one evaluation: of a fused network on ``archon`` with one image's masks, else on dense."""
     masks = () if images is None else tuple(predicted_masks(network, images[:1]))
-    spec = load_spec("eyeriss-dense") if images is None else archon_for(network)
-    size = spec.pe.adders if isinstance(spec, ArchonSpec) else spec.array.rows
-    field = "pe.adders" if isinstance(spec, ArchonSpec) else "array.rows"
+    spec: AcceleratorSpec = load_spec("eyeriss-dense") if images is None else archon_for(network)
+    field, size = ("pe.adders", spec.pe.adders) if isinstance(spec, ArchonSpec) else ("array.rows", spec.array.rows)
     machines = iter([with_fields(spec, {field: size + more}) for more in range(rounds + 1)])  # each another one
 
     def job() -> None:

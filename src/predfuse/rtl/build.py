@@ -7,13 +7,13 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from predfuse.errors import InputError, PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.rtl.cache import built_once, cache_folder
 
 SOURCES = Path(__file__).parent / "sv"
 """SystemVerilog, one component a file, and the test bench."""
@@ -94,16 +94,13 @@ def build(machine: Machine, folder: Path = SOURCES, waves: str = "") -> Path:
     for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     program = cache_folder() / f"archon-{digest.hexdigest()[:24]}"
-    if program.exists():
-        return program
-    program.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=program.parent) as name:
-        made = Path(name)
+
+    def make(made: Path) -> Path:
         tools.verilate(["--cc", "--Mdir", str(made), *options, *map(str, files[:-1])])
         _compile(tools, made, files[-1], machine, waves)
-        # Whole or not at all, whoever else builds it meanwhile.
-        (made / "simulation").replace(program)
-    return program
+        return made / "simulation"
+
+    return built_once(program, make)
 
 
 def _compile(tools: Tools, made: Path, bench: Path, machine: Machine, waves: str) -> None:
@@ -150,9 +147,3 @@ def _units(files: list[Path], level: str) -> list[tuple[str, list[Path]]]:
         units[-1][1].append(file)
         room -= size
     return units
-
-
-def cache_folder() -> Path:
-    """Where built machines are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "predfuse" / "rtl"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 import shutil
@@ -15,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from predfuse.errors import InputError, PredfuseError
-from predfuse.files import user_cache, write_text_atomically
+from predfuse.files import write_text_atomically
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.readers.documents import read_json
 from predfuse.rtl import yosys
+from predfuse.rtl.cache import kept
 from predfuse.rtl.synthesis import parameterised
 
 PINS = Path(__file__).parent / "pins.sv"
@@ -108,11 +108,9 @@ def place(machine: Machine, device: Device = "85k", progress: Callable[[str], No
     for name, value in sizes.items():
         pins = re.sub(rf"(parameter {name} = )\d+", rf"\g<1>{value}", pins)
     sources["pins.sv"] = pins
-    text = "\0".join((yosys.version(), *command, device, *_OPTIONS, *(f"{n}\0{t}" for n, t in sources.items())))
-    folder = user_cache() / "rtl" / "placed"
-    folder.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
-    netlist, report = folder / f"{digest}.netlist.json", folder / f"{digest}.json"
+    content = (f"{name}\0{text}" for name, text in sources.items())
+    report = kept("placed", yosys.version(), *command, device, *_OPTIONS, *content).with_suffix(".json")
+    netlist = report.with_suffix(".netlist.json")
     if not report.exists():
         if not netlist.exists():
             told("synthesise (minutes)")

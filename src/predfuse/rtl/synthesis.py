@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tempfile
@@ -12,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from predfuse.errors import PredfuseError
-from predfuse.files import user_cache, write_text_atomically
+from predfuse.files import write_text_atomically
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.readers.documents import read_json
 from predfuse.rtl import yosys
 from predfuse.rtl.build import SOURCES
+from predfuse.rtl.cache import kept
 from predfuse.rtl.cells import Cells
 
 MACRO_WORDS = 16
@@ -117,8 +117,8 @@ def parameterised(machine: Machine) -> dict[str, str]:
 def _elaborate(machine: Machine) -> tuple[list[_Part], yosys.Netlist]:
     """The components of a machine and the modules they are."""
     sources = parameterised(machine)
-    digest = _digest("elaborate", yosys.version(), *(f"{name}\0{text}" for name, text in sources.items()))
-    cached = _cache() / f"{digest}.il"
+    content = (f"{name}\0{text}" for name, text in sources.items())
+    cached = kept("synthesis", "elaborate", yosys.version(), *content).with_suffix(".il")
     if not cached.exists():
         with tempfile.TemporaryDirectory() as folder:
             for name, text in sources.items():
@@ -147,8 +147,8 @@ def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: flo
     module = netlist.alone(part.module)
     # Names of generated cells carry counters that differ from machine to machine.
     plain = re.sub(r"\$\d+", "$", module)
-    key = _digest("synthesise", yosys.version(), plain, cells.text, script, *_PREPARE, *_REGISTERS)
-    cached = _cache() / f"{key}.json"
+    content = ("synthesise", yosys.version(), plain, cells.text, script, *_PREPARE, *_REGISTERS)
+    cached = kept("synthesis", *content).with_suffix(".json")
     if not cached.exists():
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -192,13 +192,3 @@ def _number(cell: str, parameter: str) -> int:
         raise PredfuseError(f"a memory has no {parameter}")
     _, bits, binary = found[1].partition("'")
     return int(binary, 2) if bits else int(found[1])
-
-
-def _cache() -> Path:
-    folder = user_cache() / "rtl" / "synthesis"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0\0".join(parts).encode()).hexdigest()[:32]

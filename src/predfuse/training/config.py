@@ -72,7 +72,7 @@ class VanillaConfig(_Strict):
 
 
 class DistilledConfig(VanillaConfig):
-    """A later stage, which may also learn from the scores of the vanilla network (Hinton 2015, arXiv 1503.02531).
+    """A later stage, which may also learn from the scores of the vanilla network.
 
     Source: Hinton 2015, arXiv 1503.02531.
     """
