@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
-from predfuse.rtl import place, synthesis, yosys
+from predfuse.rtl import cache, place, synthesis, yosys
 
 _SUM = """\
 module archon #(parameter DEPTH = 8) (input clk, input write, input [4:0] at, input [7:0] a, output reg [7:0] y);
@@ -44,7 +44,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         yosys.version(), place.nextpnr()
     except InputError as error:
         pytest.skip(str(error))
-    monkeypatch.setattr(place, "user_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "cache")
     (tmp_path / "archon.sv").write_text(_SUM)
     (tmp_path / "pins").write_text(_PINS)
     monkeypatch.setattr(synthesis, "SOURCES", tmp_path)
