@@ -134,6 +134,48 @@ def expand_unit(inputs: int = 2) -> Model:
         told = yield {"mask": int(alive), "hidden": hidden}
 
 
+def hidden_planes(rows: int = 2, columns: int = 3, kernel: int = 3, side: int = 5, unit_rows: int = 3) -> Model:
+    planes: list[dict[int, tuple[int, int]]] = [{}, {}]  # mask and hidden activation, by pixel
+    told = yield {}
+    while True:
+        masks, hiddens, known = [], [], []
+        for y, x, k in np.ndindex(rows, columns, kernel**2):
+            stride = 1 + told["stride_2"]
+            row, column = stride * y + k // kernel, stride * x + k % kernel
+            pixel = planes[told["drain"]].get(row * side + column) if max(row, column) < side else None
+            masks.append((pixel or (0, 0))[0])
+            hiddens.append((pixel or (0, 0))[1])
+            known.append(0 if pixel is None else -1)
+        out: Outputs = {
+            "masks": (pack(masks, 1), pack(known, 1)),
+            "hiddens": (pack(hiddens, 4), pack(known, 4)),
+        }
+        if told["write"]:
+            for unit in range(unit_rows * side):
+                pixel = field(told["masks_in"], unit, 1), field(told["hiddens_in"], unit, 4)
+                planes[told["fill"]][told["turn"] * unit_rows * side + unit] = pixel
+        told = yield out
+
+
+def gate_words(taps: int = 2, banks: int = 3, slots: int = 4, writes: int = 2, pixels: int = 3) -> Model:
+    told = yield {}
+    while True:
+        bank, sent = told["bank"], 0
+        gone: dict[int, int] = {}
+        for t in range(taps + 1):
+            to = (bank + field(told["turns"], t, 2)) % banks
+            free = not told["fulls"] >> to & 1 and to not in gone and len(gone) < writes
+            if told["waiting"] >> t & 1 and free:
+                map_ = field(told["maps"], bank * (taps + 1) + t, slots)
+                address = field(told["gate_bases"], bank * (taps + 1) + t, 4)
+                address += (map_ & (1 << told["slot"]) - 1).bit_count()
+                gone[to] = field(told["words"], t, pixels) | (address & 15) << pixels
+                sent |= 1 << t
+        data = pack([gone.get(b, 0) for b in range(banks)], 4 + pixels)
+        asked = pack([-1 if b in gone else 0 for b in range(banks)], 4 + pixels)
+        told = yield {"sent": sent, "push": sum(1 << b for b in gone), "data": (data, asked)}
+
+
 def write_queue(depth: int = 2) -> Model:
     waiting: deque[int] = deque()
     told = yield {}

@@ -58,6 +58,10 @@ def _expand(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Tol
     return told
 
 
+def _words(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    return {"bank": int(rng.integers(3)), "turns": pack(rng.integers(3, size=3).tolist(), 2)}
+
+
 def _queue(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
     return {"rst": int(cycle == 0), "push": int(rng.integers(2)) & ~ask("full", {})}
 
@@ -204,6 +208,27 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
         ),
         models.expand_unit,
         _expand,
+    ),
+    (
+        Component(
+            "hidden_planes", {"TILE_ROWS": 2, "TILE_COLUMNS": 3, "KERNEL": 3, "SIDE": 5, "UNIT_ROWS": 3},
+            {"write": 1, "fill": 1, "turn": 2, "masks_in": 15, "hiddens_in": 60, "drain": 1, "stride_2": 1},
+            {"masks": 54, "hiddens": 216},
+        ),
+        models.hidden_planes,
+        _below(turn=2),
+    ),
+    (
+        Component(
+            "gate_words",
+            {"PIXELS": 3, "TAPS": 2, "BANKS": 3, "SLOTS": 4, "WRITES": 2, "GATE_ADDRESS": 4},
+            {
+                "waiting": 3, "bank": 2, "slot": 2, "turns": 6, "maps": 36, "gate_bases": 36, "words": 9, "fulls": 3,
+            },
+            {"sent": 3, "push": 3, "data": 21}, False,
+        ),
+        models.gate_words,
+        _words,
     ),
     (
         Component(

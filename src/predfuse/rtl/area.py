@@ -54,7 +54,7 @@ STRUCTURES = (
     ),
     _Structure(
         "predictor, planes and gate words",
-        ("predictor",),
+        ("predictor", "hidden_planes", "gate_words"),
         ("hidden planes", "tap selectors", "gate formers", "gate write network"),
     ),
     _Structure("gate write queues", ("write_queue",), ("gate write queues",)),

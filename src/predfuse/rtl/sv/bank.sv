@@ -51,7 +51,9 @@ module bank #(
   localparam TAP_AT = $clog2(TAP_WORDS), COLUMN_AT = $clog2(COLUMN_WORDS), PROJECT_AT = $clog2(PROJECT_ROWS);
   localparam LANE_END = LANES + 1;  // LANES stands for a cycle of waiting
   localparam MAP = $clog2(TAPS + 2);
+  (* ram_style = "registers" *)  // all are looked at in every cycle
   reg [SLOTS-1:0] maps[0:TAPS+1];  // taps; depthwise biases; expand biases
+  (* ram_style = "registers" *)
   reg [GATE_ADDRESS-1:0] gate_bases[0:TAPS];
   reg [TAP_AT-1:0] tap_bases[0:TAPS-1];
   reg [PROJECT_AT-1:0] slot_bases[0:SLOTS-1];

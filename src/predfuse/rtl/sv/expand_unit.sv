@@ -42,7 +42,13 @@ module expand_unit #(
   integer n;
   always @(posedge clk)
     for (n = 0; n < TURNS; n = n + 1) if (load[n]) x[4*(INPUTS*n*32'(rounds)+32'(load_at))+:4] <= clamped[4*n+:4];
-  wire [4*INPUTS-1:0] now = x[4*INPUTS*(32'(turn)*32'(rounds)+32'(round))+:4*INPUTS];
+  wire [ROUND-1:0] place = TURNS == 1 ? round : ROUND'(32'(turn) * 32'(rounds)) + round;
+  reg [4*INPUTS-1:0] now;
+  integer m;
+  always @* begin
+    now = 0;
+    for (m = 0; m < HELD / INPUTS; m = m + 1) if (place == ROUND'(m)) now = now | x[4*INPUTS*m+:4*INPUTS];
+  end
   wire [5*INPUTS-1:0] values;
   wire signed [SCORE-1:0] sum;
   reg signed [SCORE-1:0] so_far;

@@ -28,6 +28,7 @@ module lane #(
   localparam AT_DEPTHWISE = AT_FACTOR + FACTOR;
   localparam AT_PROJECT = AT_DEPTHWISE + 16;
   localparam AT_OUTPUT = AT_PROJECT + 16 * WORDS;
+  (* ram_style = "registers" *)  // all are looked at in every cycle
   reg [HELD-1:0] rows[0:2*ROWS-1];  // set 0, then set 1
   reg [WORDS-1:0] left[0:2*ROWS-1];  // words not sent yet
   reg active;  // the set the lists run from

@@ -30,17 +30,26 @@ module member_search #(
   assign row = fresh ? 0 : row_left;
   assign any = |now;
   reg [TAPS-1:0] taps;
+  reg [SLOTS-1:0] tap_map;
   reg found;
   integer i, k;
   always @* begin
     slot = 0;
     found = 0;
+    tap_map = 0;
     for (i = 0; i < SLOTS; i = i + 1)
       if (now[i] && !found) begin
         found = 1;
         slot = SLOT'(i);
       end
-    for (k = 0; k < TAPS; k = k + 1) taps[k] = (fresh | ~begun) ? tap_maps[k*SLOTS+32'(slot)] : taps_left[k];
+    taps = taps_left;
+    if (fresh | ~begun) begin
+      // No shifter of all maps: each has its own multiplexer.
+      for (k = 0; k < TAPS; k = k + 1) begin
+        tap_map = tap_maps[k*SLOTS+:SLOTS];
+        taps[k] = tap_map[slot];
+      end
+    end
     member_tap = tap;
     found = 0;
     for (k = 0; k < TAPS; k = k + 1)

@@ -140,26 +140,29 @@ module predictor #(
   wire expanding = running & (first_at < count) & (full < 2);
   wire turned = expanding & (round + 1 == rounds);
   wire expanded = turned & (turn + 1 == turns_of_part);
-  reg [WALKED-1:0] masks[0:1];
-  reg [4*WALKED-1:0] hiddens[0:1];
   wire [UNITS-1:0] mask_next;
   wire [4*UNITS-1:0] hidden_next;
-  /* verilator lint_off UNUSED */
-  wire [WALKED-1:0] mask_full = masks[drain];
-  wire [4*WALKED-1:0] hidden_full = hiddens[drain];
-  /* verilator lint_on UNUSED */
-  integer w;
-  always @(posedge clk)
-    for (w = 0; w < TURNS; w = w + 1)
-      if (turned && turn == TURN'(w)) begin
-        masks[fill][UNITS*w+:UNITS] <= mask_next;
-        hiddens[fill][4*UNITS*w+:4*UNITS] <= hidden_next;
-      end
+  wire [PIXELS*TAPS-1:0] masks_under;
+  wire [4*PIXELS*TAPS-1:0] hiddens_under;
+  hidden_planes #(
+      .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .KERNEL(KERNEL), .SIDE(SIDE), .UNIT_ROWS(UNIT_ROWS)
+  ) u_hidden (
+      .clk(clk),
+      .write(turned),
+      .fill(fill),
+      .turn(turn),
+      .masks_in(mask_next),
+      .hiddens_in(hidden_next),
+      .drain(drain),
+      .stride_2(stride_2),
+      .masks(masks_under),
+      .hiddens(hiddens_under)
+  );
   reg [TURNS-1:0] load_turns;
   integer v;
   always @* for (v = 0; v < TURNS; v = v + 1) load_turns[v] = load & (TURN'(v) < turns_of_part);
   wire [3*INPUTS-1:0] round_weights = record1[3*INPUTS*round+:3*INPUTS];
-  wire [PIXELS-1:0] word[0:TAPS];
+  wire [(TAPS+1)*PIXELS-1:0] words;
   genvar p, i, j, k, b;
   generate
     for (p = 0; p < UNITS; p = p + 1) begin : g_expand
@@ -199,23 +202,13 @@ module predictor #(
     end
     for (i = 0; i < TILE_ROWS; i = i + 1) begin : g_row
       for (j = 0; j < TILE_COLUMNS; j = j + 1) begin : g_column
-        wire [TAPS-1:0] mask1;
-        wire [4*TAPS-1:0] hidden;
         wire [TAPS:0] gates;
-        for (k = 0; k < TAPS; k = k + 1) begin : g_tap
-          // Units beyond the hidden plane have nothing to do.
-          localparam R1 = i + k / KERNEL, C1 = j + k % KERNEL, R2 = 2 * i + k / KERNEL, C2 = 2 * j + k % KERNEL;
-          localparam FIT1 = R1 < SIDE && C1 < SIDE, FIT2 = R2 < SIDE && C2 < SIDE;
-          localparam Q1 = FIT1 ? R1 * SIDE + C1 : 0, Q2 = FIT2 ? R2 * SIDE + C2 : 0;
-          assign mask1[k] = stride_2 ? mask_full[Q2] : mask_full[Q1];
-          assign hidden[4*k+:4] = stride_2 ? hidden_full[4*Q2+:4] : hidden_full[4*Q1+:4];
-        end
         depthwise_unit #(
             .TAPS(TAPS),
             .SCORE(SCORE)
         ) u (
-            .hidden(hidden),
-            .mask1(mask1),
+            .hidden(hiddens_under[4*TAPS*(i*TILE_COLUMNS+j)+:4*TAPS]),
+            .mask1(masks_under[TAPS*(i*TILE_COLUMNS+j)+:TAPS]),
             .weights(record2[AT_TAPS+:3*TAPS]),
             .offset(record2[AT_OFFSET2+:SCORE]),
             .gated(depthwise_gated),
@@ -223,7 +216,7 @@ module predictor #(
             .gates(gates)
         );
         for (k = 0; k <= TAPS; k = k + 1) begin : g_bit
-          assign word[k][i*TILE_COLUMNS+j] = gates[k];
+          assign words[PIXELS*k+i*TILE_COLUMNS+j] = gates[k];
         end
       end
     end
@@ -234,35 +227,24 @@ module predictor #(
   wire [SLOT-1:0] slot = record2[AT_SLOT+:SLOT];
   wire active = running & (full != 0) & (begun | ~following | (passes_done > record2[AT_RELEASE+:PASS+1]));
   wire [TAPS:0] waiting = begun ? left : record2[AT_WANTED+:TAPS+1];
-  wire [BANKS-1:0] fulls, drained;
-  wire [SLOTS-1:0] below = (SLOTS'(1) << slot) - 1;
-  reg [TAPS:0] sent;
-  reg [BANKS-1:0] push;
-  reg [GATE_ADDRESS+PIXELS-1:0] data[0:BANKS-1];
-  reg [7:0] moved;
-  reg [BANK:0] to;
-  reg [GATE_ADDRESS-1:0] address;
-  integer t, q;
-  always @* begin
-    sent = 0;
-    push = 0;
-    moved = 0;
-    to = 0;
-    address = 0;
-    for (q = 0; q < BANKS; q = q + 1) data[q] = 0;
-    for (t = 0; t <= TAPS; t = t + 1) begin
-      to = (BANK + 1)'(bank) + (BANK + 1)'(turns[BANK*t+:BANK]);
-      if (to >= (BANK + 1)'(BANKS)) to = to - (BANK + 1)'(BANKS);
-      if (active && waiting[t] && !fulls[to[BANK-1:0]] && !push[to[BANK-1:0]] && moved < 8'(WRITES)) begin
-        address = gate_bases[GATE_ADDRESS*(bank*(TAPS+1)+t)+:GATE_ADDRESS]
-            + GATE_ADDRESS'($countones(maps[SLOTS*(bank*(TAPS+1)+t)+:SLOTS] & below));
-        sent[t] = 1;
-        moved = moved + 1;
-        push[to[BANK-1:0]] = 1;
-        data[to[BANK-1:0]] = {address, word[t]};
-      end
-    end
-  end
+  wire [BANKS-1:0] fulls, drained, push;
+  wire [TAPS:0] sent;
+  wire [BANKS*(GATE_ADDRESS+PIXELS)-1:0] pushed;
+  gate_words #(
+      .PIXELS(PIXELS), .TAPS(TAPS), .BANKS(BANKS), .SLOTS(SLOTS), .WRITES(WRITES), .GATE_ADDRESS(GATE_ADDRESS)
+  ) u_words (
+      .waiting(waiting & {(TAPS + 1) {active}}),
+      .bank(bank),
+      .slot(slot),
+      .turns(turns),
+      .maps(maps),
+      .gate_bases(gate_bases),
+      .words(words),
+      .fulls(fulls),
+      .sent(sent),
+      .push(push),
+      .data(pushed)
+  );
   wire [TAPS:0] rest = waiting & ~sent;
   wire handed = active & (rest == 0);
   reg [PIXELS-1:0] rectangle;
@@ -279,7 +261,7 @@ module predictor #(
           .clk(clk),
           .rst(rst),
           .push(push[b]),
-          .data(data[b]),
+          .data(pushed[b*(GATE_ADDRESS+PIXELS)+:GATE_ADDRESS+PIXELS]),
           .blocked(gate_reads[b]),
           .full(fulls[b]),
           .write(gate_writes[b]),
