@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rtl.machines import MID, SMALL, TINY, require_tools
+from rtl.machines import MID, SMALL, THREE, TINY, require_tools
 
 from predfuse.errors import PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
@@ -17,7 +17,7 @@ def _of(name: str) -> Machine:
     return Machine.of(spec)
 
 
-MACHINES = {"small": SMALL, "tiny": TINY, "middle": MID} | {
+MACHINES = {"small": SMALL, "tiny": TINY, "three lists": THREE, "middle": MID} | {
     name: _of(name) for name in ("archon", "archon-tiny", "archon-1.7")
 }
 

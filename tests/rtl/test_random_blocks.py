@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, settings, strategies as st
 from integer.test_blocks import compiled, integer_input
-from rtl.machines import SMALL, simulator_of
+from rtl.machines import SMALL, THREE, simulator_of
 from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
@@ -28,10 +28,26 @@ def simulator() -> Simulator:
 
 
 def test_outputs_are_exact_and_cycles_as_planned(simulator: Simulator) -> None:
+    ran = _run(simulator, bottlenecks(with_predictor=True), 200)
+    assert ran["block"] >= 200
+    assert min(ran[name] for name in FEATURES), ran
+
+
+def test_three_lists_and_a_plane_in_turns() -> None:
+    """Groups of up to six outputs, so that every list in progress sends several."""
+    shapes = st.tuples(st.just(6), st.integers(3, 6), st.integers(3, 6))
+    wide = shapes.flatmap(lambda shape: bottlenecks(in_shape=shape, with_predictor=True))
+    ran = _run(simulator_of(THREE), wide, 40)
+    assert ran["block"] >= 40
+    assert min(ran[name] for name in ("two turns", "two outputs a list", "kernel 3", "stride 2")), ran
+
+
+def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) -> Counter[str]:
+    """Random blocks on a machine, each exact; how many had what."""
     ran: Counter[str] = Counter()
 
-    @settings(max_examples=200)
-    @given(bottlenecks(with_predictor=True))
+    @settings(max_examples=count)
+    @given(cases)
     def check(case: BlockCase) -> None:
         block, machine = case.block, simulator.machine
         kernel, channels = block.depthwise_weight.shape[1], block.expand_weight.shape[1]
@@ -44,8 +60,7 @@ def test_outputs_are_exact_and_cycles_as_planned(simulator: Simulator) -> None:
         ran.update(_features(block, steps, machine))
 
     check()
-    assert ran["block"] >= 200
-    assert min(ran[name] for name in FEATURES), ran
+    return ran
 
 
 FEATURES = (
@@ -67,6 +82,7 @@ def _features(block: Bottleneck, steps: list[Word | Step], machine: Machine) -> 
         f"stride {block.stride}": True,
         "block": True,
         "groups": block.groups > 1,
+        "two outputs a list": block.project_weight.shape[0] // block.groups > machine.lists,
         "residual": block.residual,
         "shuffle": block.shuffle_groups > 1,
         "uneven padding": len(set(block.padding)) > 1,
