@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from predfuse.cli import app
-from predfuse.errors import InputError
+from predfuse.errors import InputError, PredfuseError
 from predfuse.hardware.prices import memory_um2
 from predfuse.hardware.rules import PriceRules
-from predfuse.rtl import synthesis, yosys
+from predfuse.rtl import sta, synthesis, yosys
 from predfuse.rtl.area import STRUCTURES
 from predfuse.rtl.build import SOURCES
 from predfuse.rtl.cells import NAND2_UM2, load_cells
@@ -83,6 +83,11 @@ def test_every_component_once_in_cells_registers_and_macros(halves: None) -> Non
     logic = {cell: count for cell, count in found["half"].cells.items() if cell != "DFF"}
     assert sum(logic.values()) in (4, 8) and set(logic) <= {"AND2", "NAND2", "NOR2", "INV"}
     assert found["half"].delay_ps > 0
+    timed = found["half"].path_ns
+    if sta.opensta() is None:
+        assert timed is None
+    else:  # from an input, or a register, through one gate or two
+        assert timed is not None and found["half"].delay_ps * 1e-3 < timed < found["half"].delay_ps * 1e-3 + 0.16
     assert found["memory"].parent == "archon" and found["memory"].memories == (Memory(32, 8),)
     # The second time nothing is synthesised.
     again = synthesis.components(_Sizes(), load_cells(None))  # type: ignore[arg-type]
@@ -126,6 +131,29 @@ def test_what_is_no_library_is_one_line(text: str | None, tmp_path: Path) -> Non
     assert isinstance(ran.exception, InputError) and path.name in str(ran.exception)
 
 
+_CHAIN = """\
+module component(clk, d, q, m_clk);
+  input clk, d; output q, m_clk;
+  wire a, b;
+  DFF u(.CK(clk), .D(d), .Q(a));
+  INV v(.A(a), .Y(b));
+  DFF w(.CK(clk), .D(b), .Q(q));
+  assign m_clk = clk;
+endmodule
+"""
+
+
+def test_opensta_counts_registers_and_logic_and_no_clock() -> None:
+    if sta.opensta() is None:
+        pytest.skip("OpenSTA is not installed")
+    # Clock to output 0.1 ns, an inverter with the load of its own size 2 * 0.004 ns, set-up 0.05 ns.
+    assert sta.longest_path_ns(_CHAIN, load_cells(None).timed, 5) == pytest.approx(0.158, abs=1e-4)
+    without = "module component(a, y); input a; output y; INV u(.A(a), .Y(y)); endmodule\n"
+    assert sta.longest_path_ns(without, load_cells(None).timed, 5) == pytest.approx(0.004, abs=1e-4)
+    with pytest.raises(PredfuseError, match="OpenSTA fails"):
+        sta.longest_path_ns("module component(", load_cells(None).timed, 5)
+
+
 def test_a_table_has_every_structure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [Component("gated_tree", "list_array", 32, {"NAND2": 10, "DFF": 2}, (), 900.0)]
     parts.append(Component("memory", "bank", 5, {}, (Memory(256, 64),), 0.0))
@@ -138,7 +166,7 @@ def test_a_table_has_every_structure(tmp_path: Path, monkeypatch: pytest.MonkeyP
     rows = {row["structure"]: row for row in figures["structures"]}
     tree = rows["gated trees of adders"]
     assert tree["cells_um2"] == pytest.approx(32 * (10 * 0.798 + 2 * 4.522)) and tree["register_bits"] == 64
-    assert tree["delay_ns"] == 0.9
+    assert tree["path_ns"] == pytest.approx(0.9 + 0.15)  # by ABC, with a flip-flop
     assert rows["memories beside the lanes, search"]["macro_bits"] == 5 * 256 * 64
 
 

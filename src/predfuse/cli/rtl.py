@@ -22,12 +22,13 @@ from predfuse.integer.program import Program
 from predfuse.integer.program_io import load_program
 from predfuse.report.table import Table, optional
 from predfuse.report.terminal import console
-from predfuse.rtl.area import REGISTER_NS, GatewareArea, gateware_area
+from predfuse.rtl.area import GatewareArea, gateware_area
 from predfuse.rtl.cells import Cells, load_cells
 from predfuse.rtl.generate import generate as write_folder
 from predfuse.rtl.place import Device, Placed, place as place_and_route
 from predfuse.rtl.run import BlockResult, run_on_gateware
 from predfuse.rtl.simulator import Simulator
+from predfuse.rtl.sta import opensta
 
 commands = typer.Typer(no_args_is_help=True, help="Run or write the gateware of a machine for a program.")
 
@@ -179,7 +180,7 @@ def _areas(spec: ArchonSpec, cells: Cells, found: GatewareArea) -> Iterator[str 
             f"{one.priced_ratio:.2f}",
             f"{one.register_bits:,}",
             f"{one.macro_bits:,}",
-            f"{one.delay_ns:.2f}",
+            f"{one.path_ns:.2f}",
         ]
         for one in found.structures
     ]
@@ -194,9 +195,9 @@ def _areas(spec: ArchonSpec, cells: Cells, found: GatewareArea) -> Iterator[str 
     yield f"{left:,} bits of memory stand for the global buffer, and are not counted"
     rest = ", ".join(f"{name} {area:,.0f}" for name, area in found.not_gateware.items())
     yield f"without gateware: {rest} um2"
-    slowest = max(found.structures, key=lambda one: one.delay_ns)
-    megahertz = 1e3 / (slowest.delay_ns + REGISTER_NS)
-    yield f"slowest: {slowest.structure}, {megahertz:,.0f} MHz on its own, wires left out"
+    slowest = max(found.structures, key=lambda one: one.path_ns)
+    yield f"slowest: {slowest.structure}, {1e3 / slowest.path_ns:,.0f} MHz on its own, wires left out"
+    yield f"paths are by {'OpenSTA' if opensta() else 'ABC: OpenSTA (sta, package opensta of Debian) is not installed'}"
 
 
 def _progress() -> Progress:

@@ -11,11 +11,8 @@ from predfuse.hardware.prices import memory_um2, sized
 from predfuse.hardware.rules import PriceRules
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.synthesised import at_synthesis
-from predfuse.rtl.cells import Cells
+from predfuse.rtl.cells import CLOCK_TO_OUTPUT_NS, SETUP_NS, Cells
 from predfuse.rtl.synthesis import Component, components
-
-REGISTER_NS = 0.15
-"""What a flip-flop adds to a path: clock to output and set-up of DFF_X1 in 45 nm, typical (ns)."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,8 @@ class StructureArea:
         macro_bits: Bits in memories left as macros, where the model has them.
         macro_um2: What the prices of synthesis say of these (um2).
         buffer_bits: Bits in memories that stand for the global buffer: priced there, not here.
-        delay_ns: The longest path through the logic of one of its components (ns).
+        path_ns: The longest path of one of its components, with what registers take of it (ns): by OpenSTA where that
+            is installed, else by ABC and built-in flip-flops.
     """
 
     structure: str
@@ -89,7 +87,7 @@ class StructureArea:
     macro_bits: int
     macro_um2: float
     buffer_bits: int
-    delay_ns: float
+    path_ns: float
 
     @property
     def synthesised_um2(self) -> float:
@@ -177,8 +175,15 @@ def _row(
         macro_bits=macro_bits,
         macro_um2=sum(count * memory_um2(memory.words, memory.bits, rules, memory.reads) for count, memory in held),
         buffer_bits=all_bits - macro_bits,
-        delay_ns=max((part.delay_ps for part in own), default=0.0) * 1e-3,
+        path_ns=max(map(path_ns, own), default=0.0),
     )
+
+
+def path_ns(part: Component) -> float:
+    """The longest path of a component, with what registers take of it (ns); 0 if it has none."""
+    if part.path_ns is not None:
+        return part.path_ns
+    return part.delay_ps * 1e-3 + CLOCK_TO_OUTPUT_NS + SETUP_NS if part.delay_ps else 0.0
 
 
 def _place(part: Component) -> str:

@@ -32,6 +32,8 @@ _GATES = {
     "XNOR2": (1.596, "!(A^B)", 3.0, 6.0),
 }
 _FLIP_FLOP_UM2, _LATCH_UM2 = 4.522, 2.66
+CLOCK_TO_OUTPUT_NS, SETUP_NS = 0.10, 0.05
+"""What a flip-flop adds to a path: those of DFF_X1 in 45 nm, typical (ns)."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Cells:
     Attributes:
         name: What it is called.
         text: Its Liberty.
+        timed: The same with what its flip-flops take, for a timing analyser.
         area: Area of every cell (units of the library).
         registers: Cells that are flip-flops or latches.
         um2: What a unit of its areas is in 45 nm (um2), by the size of its NAND.
@@ -48,6 +51,7 @@ class Cells:
 
     name: str
     text: str
+    timed: str
     area: dict[str, float]
     registers: frozenset[str]
     um2: float
@@ -60,11 +64,12 @@ def load_cells(file: Path | None) -> Cells:
         InputError: The file cannot be read, or has no two-input NAND to scale it by.
     """
     if file is None:
-        return _of("built-in 45 nm cells", _liberty())
-    return _of(file.name, read_bytes(file, mend="name a Liberty file").decode(errors="replace"))
+        return _of("built-in 45 nm cells", _liberty(), _liberty(timed=True))
+    text = read_bytes(file, mend="name a Liberty file").decode(errors="replace")
+    return _of(file.name, text, text)
 
 
-def _of(name: str, text: str) -> Cells:
+def _of(name: str, text: str, timed: str) -> Cells:
     area: dict[str, float] = {}
     registers = set()
     for body in re.split(r"\bcell\s*\(", text)[1:]:
@@ -78,27 +83,29 @@ def _of(name: str, text: str) -> Cells:
     nands = [area[cell] for cell in area if re.search(r"nand2(?![0-9]*b)", cell, re.I) and area[cell] > 0]
     if not nands:
         raise InputError(name, "has no cell called NAND2 to scale areas by", "name a Liberty file of standard cells")
-    return Cells(name, text, area, frozenset(registers), NAND2_UM2 / min(nands))
+    return Cells(name, text, timed, area, frozenset(registers), NAND2_UM2 / min(nands))
 
 
-def _liberty() -> str:
+def _liberty(timed: bool = False) -> str:
     """Areas as published for the smallest cells of the NanGate 45 nm Open Cell Library; delays by logical effort."""
+    setup, launch = _register_arcs() if timed else ("", "")
     cells = [_gate(name, *row) for name, row in _GATES.items()]
     register = """
   cell ({name}) {{ area : {area};
     {kind} (IQ, IQN) {{ {inside} }}
     pin ({enable}) {{ direction : input; capacitance : {load}; }}
-    pin (D) {{ direction : input; capacitance : {load}; }}
-    pin (Q) {{ direction : output; function : "IQ"; }}
+    pin (D) {{ direction : input; capacitance : {load}; {setup}}}
+    pin (Q) {{ direction : output; function : "IQ"; {launch}}}
   }}
 """
     flip_flop = register.format(
         name="DFF", area=_FLIP_FLOP_UM2, kind="ff", inside='clocked_on : "CK"; next_state : "D";', enable="CK",
-        load=_INPUT_PF,
+        load=_INPUT_PF, setup=setup, launch=launch,
     )  # fmt: skip
     latch = register.format(
-        name="LATCH", area=_LATCH_UM2, kind="latch", inside='enable : "G"; data_in : "D";', enable="G", load=_INPUT_PF
-    )
+        name="LATCH", area=_LATCH_UM2, kind="latch", inside='enable : "G"; data_in : "D";', enable="G", load=_INPUT_PF,
+        setup="", launch="",
+    )  # fmt: skip
     head = """library (predfuse45) {
   delay_model : table_lookup;
   time_unit : "1ns"; voltage_unit : "1V"; current_unit : "1mA"; capacitive_load_unit (1, pf);
@@ -108,6 +115,18 @@ def _liberty() -> str:
   }
 """
     return head + "".join(cells) + flip_flop + latch + "}\n"
+
+
+def _register_arcs() -> tuple[str, str]:
+    """Set-up of D and delay to Q, whatever the slope and the load."""
+
+    def arc(kind: str, tables: tuple[str, ...], ns: float) -> str:
+        inside = "".join(f' {name} (scalar) {{ values ("{ns}"); }}' for name in tables)
+        return f'timing () {{ related_pin : "CK"; timing_type : {kind};{inside} }} '
+
+    delays = "cell_rise", "cell_fall", "rise_transition", "fall_transition"
+    setup = arc("setup_rising", ("rise_constraint", "fall_constraint"), SETUP_NS)
+    return setup, arc("rising_edge", delays, CLOCK_TO_OUTPUT_NS)
 
 
 def _gate(name: str, area: float, function: str, effort: float, parasitic: float) -> str:

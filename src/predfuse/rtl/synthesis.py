@@ -1,11 +1,14 @@
-"""Synthesises every component of a machine's gateware into standard cells with Yosys, once for each content."""
+"""Synthesises every component of a machine's gateware into standard cells with Yosys, once for each content.
+
+Where OpenSTA is installed it times what became of them.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from predfuse.errors import PredfuseError
 from predfuse.files import write_text_atomically
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.readers.documents import read_json
-from predfuse.rtl import yosys
+from predfuse.rtl import sta, yosys
 from predfuse.rtl.build import SOURCES
 from predfuse.rtl.cache import kept
 from predfuse.rtl.cells import Cells
@@ -56,7 +59,8 @@ class Component:
         count: How many the machine has.
         cells: Of the library, how many of each.
         memories: Macros.
-        delay_ps: The longest path through its logic, without what a register adds (ps); 0 if it has none.
+        delay_ps: The longest path through its logic by ABC, without what a register adds (ps); 0 if it has none.
+        path_ns: The longest path by OpenSTA, with what registers take of it (ns); None where that is not installed.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Component:
     cells: dict[str, int]
     memories: tuple[Memory, ...]
     delay_ps: float
+    path_ns: float | None = None
 
 
 @dataclass(frozen=True)
@@ -149,13 +154,14 @@ def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: flo
     plain = re.sub(r"\$\d+", "$", module)
     content = ("synthesise", yosys.version(), plain, cells.text, script, *_PREPARE, *_REGISTERS)
     cached = kept("synthesis", *content).with_suffix(".json")
-    if not cached.exists():
+    verilog = cached.with_suffix(".v")
+    if not cached.exists() or (sta.opensta() and not verilog.exists()):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "module.il").write_text(module)
             (folder / "cells.lib").write_text(cells.text)
             (folder / "map.abc").write_text(script.replace("; ", "\n") + "\n")
-            said = yosys.run(list(_commands(part.module)), folder)
+            said = yosys.run(list(_commands(part.module, netlist.instances[part.module])), folder)
             macros = [
                 {"words": _number(one, "SIZE"), "bits": _number(one, "WIDTH"), "reads": _number(one, "RD_PORTS")}
                 for one in (folder / "memories.txt").read_text().split("cell $mem_v2")[1:]
@@ -170,19 +176,24 @@ def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: flo
             left = [cell for cell in found if cell.startswith("$_")]
             if left:
                 raise PredfuseError(f"{part.name}: no cell of {cells.name} for {', '.join(sorted(left))}")
+            write_text_atomically(verilog, (folder / "cells.v").read_text())
         write_text_atomically(cached, json.dumps(figures))
     figures = read_json(cached)
     memories = tuple(Memory(**one) for one in figures["memories"])
-    return Component(part.name, part.parent, part.count, figures["cells"], memories, figures["delay_ps"])
+    path_ns = sta.longest_path_ns(verilog.read_text(), cells.timed, clock_ns) if sta.opensta() else None
+    return Component(part.name, part.parent, part.count, figures["cells"], memories, figures["delay_ps"], path_ns)
 
 
-def _commands(module: str) -> Iterator[str]:
-    """The script of a component."""
+def _commands(module: str, inner: Iterable[str]) -> Iterator[str]:
+    """The script of a component; paths end at the memories and the components in it."""
     yield from ("read_rtlil module.il", f"hierarchy -top {module}", *_PREPARE, *_REGISTERS, "opt_clean")
     yield "dump -o memories.txt t:$mem_v2"
     yield from ("opt -fast", "techmap", "opt -fast", "dfflegalize -cell $_DFF_P_ x -cell $_DLATCH_P_ x", "opt -fast")
     yield from ("dfflibmap -liberty cells.lib", "opt -fast", "abc -liberty cells.lib -script map.abc", "opt_clean")
     yield "tee -q -o stat.json stat -json"
+    boxes = [f"t:*{name.rsplit(chr(92), 1)[-1]}" for name in inner]
+    yield from (f"expose -evert t:$mem_v2 {' '.join(boxes)}", "delete t:$scopeinfo", "rename -top component")
+    yield "write_verilog -noattr -noexpr -simple-lhs cells.v"
 
 
 def _number(cell: str, parameter: str) -> int:
