@@ -115,7 +115,7 @@ def test_a_file_without_fields_is_refused(text: str) -> None:
 
 
 def test_an_unknown_name_lists_the_shipped_ones() -> None:
-    with pytest.raises(InputError, match=r"archon-ics21, archon-shift, .*eyeriss-dense"):
+    with pytest.raises(InputError, match=r"archon-ics21, archon-nano, .*eyeriss-dense"):
         load_spec("eyeriss")
 
 

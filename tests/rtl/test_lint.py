@@ -18,7 +18,7 @@ def _of(name: str) -> Machine:
 
 
 MACHINES = {"small": SMALL, "tiny": TINY, "three lists": THREE, "middle": MID} | {
-    name: _of(name) for name in ("archon", "archon-tiny", "archon-1.7")
+    name: _of(name) for name in ("archon", "archon-tiny", "archon-nano", "archon-1.7")
 }
 
 

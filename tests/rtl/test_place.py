@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.rtl import cache, place, synthesis, yosys
 
 _SUM = """\
@@ -30,11 +32,17 @@ endmodule
 """
 
 
+@dataclass(frozen=True)
 class _Sizes:
-    data, tile_columns = 8, 1
+    data: int = 8
+    tile_columns: int = 1
+    depth: int = 16
 
     def parameters(self) -> dict[str, int]:
-        return {"DEPTH": 32}
+        return {"DEPTH": self.depth}
+
+    def with_sizes(self, told: list[str]) -> _Sizes:
+        return replace(self, depth=int(*told))
 
 
 @pytest.fixture
@@ -54,7 +62,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_resources_are_those_of_the_design(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "placed.json"
-    told = ["rtl", "place", "--fpga", "12k", "--json", str(path)]
+    told = ["rtl", "place", "--size", "32", "--fpga", "12k", "--json", str(path)]
     ran = CliRunner().invoke(app, told)
     assert ran.exit_code == 0, ran.output
     found = json.loads(path.read_text())
@@ -76,6 +84,20 @@ def test_what_does_not_fit_is_told(small: None, tmp_path: Path) -> None:
     (tmp_path / "pins").write_text(_PINS.replace("8*COLUMNS-1", "4095").replace("a, y);\nend", "a, y[7:0]);\nend"))
     with pytest.raises(PredfuseError, match="cannot place the gateware on an ECP5-12k"):
         place.place(_Sizes(), "12k")  # type: ignore[arg-type]
+
+
+def test_sizes_are_those_told() -> None:
+    spec = load_spec("archon-nano")
+    assert isinstance(spec, ArchonSpec)
+    machine = Machine.of(spec)
+    assert machine.with_sizes(()) == machine
+    assert machine.with_sizes(("slots=16", "codes=256")) == replace(machine, slots=16, codes=256)
+
+
+@pytest.mark.parametrize("told", ["slots", "lanes=2", "slots=1", "slots=-4", "slots=65537", "=8"])
+def test_what_is_no_size_is_refused(told: str) -> None:
+    ran = CliRunner().invoke(app, ["rtl", "place", "--size", told])
+    assert isinstance(ran.exception, InputError) and "slots, channels, parts" in str(ran.exception)
 
 
 def test_without_nextpnr_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

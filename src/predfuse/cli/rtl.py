@@ -15,7 +15,7 @@ from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.files import require_new_folder
 from predfuse.graph.nodes import Array
-from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.gateware import GROUP_SIZES, Machine
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.calibration_images import images_for
 from predfuse.integer.program import Program
@@ -38,12 +38,18 @@ Gateware = Annotated[
     str, typer.Option("--accelerator", "-a", help="Archon with lane registers: shipped accelerator or YAML file.")
 ]
 
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option("--size", metavar="NAME=WORDS", help=f"Another size of a memory: {', '.join(GROUP_SIZES)}."),
+]
+
 
 @commands.command()
 def run(
     program_path: ProgramPath,
     images: ImagesSource,
     accelerator: Gateware = "archon",
+    sizes: Sizes = None,
     count: Count = 1,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Waveforms of the first block, a .fst or .vcd file.")
@@ -58,7 +64,7 @@ def run(
     if trace is not None and trace.suffix not in (".fst", ".vcd"):
         raise InputError("--trace", f"is {trace}", "name a .fst or a .vcd file")
     outputs = replace(outputs, file=trace)
-    program, machine, pixels, found = _load(program_path, images, accelerator, count)
+    program, machine, pixels, found = _load(program_path, images, accelerator, sizes, count)
     with _progress() as progress:
         task = progress.add_task("build (minutes the first time)", total=None)
         simulator = Simulator(machine, waves="" if trace is None else trace.suffix[1:])
@@ -102,11 +108,12 @@ def generate(
     images: ImagesSource,
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder.")],
     accelerator: Gateware = "archon",
+    sizes: Sizes = None,
     count: Count = 1,
 ) -> None:
     """Write SystemVerilog, the words of a program, and a test bench: make there needs Verilator only."""
     require_new_folder(output)
-    program, machine, pixels, _ = _load(program_path, images, accelerator, count)
+    program, machine, pixels, _ = _load(program_path, images, accelerator, sizes, count)
     blocks = write_folder(program, pixels, machine, output)
     typer.echo(f"wrote {output}: {len(blocks)} fused blocks; run make there", err=True)
 
@@ -144,7 +151,8 @@ def area(
 
 @commands.command()
 def place(
-    accelerator: Gateware = "archon-tiny",
+    accelerator: Gateware = "archon-nano",
+    sizes: Sizes = None,
     fpga: Annotated[Device, typer.Option("--fpga", help="Size of the ECP5.")] = "85k",
     *,
     outputs: Outputs,
@@ -153,9 +161,11 @@ def place(
     spec = _spec(accelerator)
     with _progress() as progress:
         task = progress.add_task("start", total=None)
-        found = place_and_route(Machine.of(spec), fpga, lambda what: progress.update(task, description=what))
+        machine = Machine.of(spec).with_sizes(sizes or ())
+        found = place_and_route(machine, fpga, lambda what: progress.update(task, description=what))
     rows = [asdict(one) for one in found.resources]
-    outputs.emit(f"{spec.name} on an ECP5-{fpga}", {"machine": spec.name, **asdict(found)}, rows, list(_placed(found)))
+    figures = {"machine": spec.name, "sizes": asdict(machine), **asdict(found)}
+    outputs.emit(f"{spec.name} on an ECP5-{fpga}", figures, rows, list(_placed(found)))
 
 
 def _placed(found: Placed) -> Iterator[str | Table]:
@@ -213,9 +223,11 @@ def _spec(accelerator: str) -> ArchonSpec:
     return spec
 
 
-def _load(path: Path, images: str, accelerator: str, count: int) -> tuple[Program, Machine, Array, str]:
+def _load(
+    path: Path, images: str, accelerator: str, sizes: list[str] | None, count: int
+) -> tuple[Program, Machine, Array, str]:
     """Program, machine, ``[N, C, H, W]`` images and what they are called."""
-    machine = Machine.of(_spec(accelerator))
+    machine = Machine.of(_spec(accelerator)).with_sizes(sizes or ())
     program = load_program(path)
     found = images_for(program, images, count)
     return program, machine, found.images, found.name

@@ -141,8 +141,8 @@ module bank #(
   wire [SLOTS-1:0] below = (SLOTS'(1) << slot) - 1;
   wire [SLOTS-1:0] tap_below = maps[MAP'(member_tap)] & below;
   wire [SLOTS-1:0] column_below = column_map & below;
-  wire [SLOT:0] tap_rank = (SLOT + 1)'($countones(tap_below));
-  wire [SLOT:0] column_rank = (SLOT + 1)'($countones(column_below));
+  wire [SLOT-1:0] tap_rank = SLOT'($countones(tap_below));
+  wire [SLOT-1:0] column_rank = SLOT'($countones(column_below));
   wire [15:0] expand;
   wire [23:0] expand_bias, depthwise_bias;
   assign gate_at = gate_bases[member_tap] + GATE_ADDRESS'(tap_rank);

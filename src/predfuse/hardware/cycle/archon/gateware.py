@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 
 from predfuse.errors import InputError
 from predfuse.hardware.cycle.archon.predictor import unit_rows
@@ -17,6 +18,10 @@ FACTOR_BITS = 24
 def bits_for(count: int) -> int:
     """Bits of a number below ``count``: ``$clog2``."""
     return max(0, (count - 1).bit_length())
+
+
+GROUP_SIZES = ("slots", "channels", "parts", "passes", "codes", "column_words")
+"""Memories that a specification does not size: what a group may have."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,26 @@ class Machine:
             buffer_words=min(spec.array_words_per_access, spec.global_buffer.width_bits // 16),
             fill_cycles=design.fill_cycles,
         )
+
+    def with_sizes(self, told: Iterable[str]) -> Machine:
+        """The same with other memories.
+
+        Args:
+            told: NAME=WORDS each, a name of ``GROUP_SIZES`` and at least 2 words.
+
+        Raises:
+            InputError: One is something else.
+
+        Source: docs/explanation/hardware.md.
+        """
+        sizes = {}
+        for one in told:
+            name, _, words = one.partition("=")
+            if name not in GROUP_SIZES or not words.isdecimal() or not 2 <= int(words) <= 1 << 16:
+                mend = f"write NAME=WORDS, 2 to 65536 of {', '.join(GROUP_SIZES)}"
+                raise InputError("--size", f"is {one}", mend)
+            sizes[name] = int(words)
+        return replace(self, **sizes)
 
     @property
     def taps(self) -> int:
