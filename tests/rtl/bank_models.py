@@ -1,0 +1,185 @@
+"""What the memories of factors and gate words do, and the ways to the lanes, in Python, as in ``models.py``."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import product
+
+from rtl.models import Model, Outputs, Told, field, pack
+
+
+def gate_bank() -> Model:
+    words: dict[int, int] = {}
+
+    def step(told: Told) -> Outputs:
+        at = told["read_at"] if told["read"] else told["write_at"]
+        out: Outputs = {"read_data": words[at]} if at in words else {}
+        if told["write"] and not told["read"]:
+            mask = told["mask"]
+            words[at] = words.get(at, 0) & ~mask | told["write_data"] & mask
+        return out
+
+    return step
+
+
+def gate_memory(banks: int = 3, pixels: int = 4, address: int = 3) -> Model:
+    words: dict[tuple[int, int], int] = {}
+
+    def step(told: Told) -> Outputs:
+        reads = {
+            field(told["wanted_bank"], h, 2): field(told["wanted_at"], h, address) + told["read_offset"]
+            for h in range(banks)
+            if told["issue"] >> h & 1
+        }
+        seen = [words.get((b, reads[b]), 0) if b in reads else 0 for b in range(banks)]
+        known = [-1 if (b, reads.get(b, -1)) in words else 0 for b in range(banks)]
+        out: Outputs = {
+            "reads": sum(1 << b for b in reads),
+            "read_words": (pack(seen, pixels), pack(known, pixels)),
+        }
+        for b in range(banks):
+            if told["writes"] >> b & 1 and b not in reads:
+                at, mask = (b, field(told["write_at"], b, address) + told["write_offset"]), told["mask"]
+                words[at] = words.get(at, 0) & ~mask | field(told["write_words"], b, pixels) & mask
+        return out
+
+    return step
+
+
+def member_search(slots: int = 4, taps: int = 3) -> Model:
+    left: deque[tuple[int, int, int]] = deque()
+
+    def step(told: Told) -> Outputs:
+        nonlocal left
+        if told["fresh"]:
+            left = deque(
+                (slot, tap, row)
+                for slot in range(slots)
+                if told["map"] >> slot & 1
+                for tap in (range(taps) if told["every_tap"] else [told["tap"]])
+                if not told["every_tap"] or told["tap_maps"] >> tap * slots + slot & 1
+                for row in range(field(told["slot_rows"], slot, 4))
+            )
+        out: Outputs = {"any": bool(left)}
+        if left:
+            out |= dict(zip(("slot", "member_tap", "row"), left[0], strict=True)) | {"last": len(left) == 1}
+            if told["step"]:
+                left.popleft()
+        return out
+
+    return step
+
+
+def loader() -> Model:
+    records: dict[int, int] = {}
+    to_do: deque[int] = deque()  # the pass that is loaded, and those behind it
+    loaded, first = False, False
+
+    def step(told: Told) -> Outputs:
+        nonlocal to_do, loaded, first
+        out: Outputs = {"loading": bool(to_do) and not loaded, "busy": bool(to_do)}
+        ready = bool(to_do) and (loaded or bool(told["banks_done"]))
+        out["ready"] = ready
+        if to_do:
+            out["first"] = first
+            if to_do[0] in records:
+                out["pass_record"] = records[to_do[0]]
+        first = bool(told["swap"])
+        loaded = ready and not first
+        if told["swap"]:
+            to_do.popleft()
+        if told["write"]:
+            records[told["write_at"]] = told["write_data"]
+        if told["start"] or told["rst"]:
+            to_do, loaded, first = deque(range(told["count"] if not told["rst"] else 0)), False, True
+        return out
+
+    return step
+
+
+def crossbar(banks: int = 3, lanes: int = 3, pixels: int = 3, factors: int = 78) -> Model:
+    present: set[int] = set()
+
+    def step(told: Told) -> Outputs:
+        nonlocal present
+        if told["fresh"]:
+            present = set()
+        rows = [0] * lanes
+        load = [0] * lanes
+        for b in range(banks):
+            if told["issue"] >> b & 1:
+                to, own = field(told["to_lane"], b, 3), field(told["factors"], b, factors)
+                load[to] = 1
+                rows[to] = own << pixels | field(told["gate_words"], field(told["gate_bank"], b, 2), pixels)
+                present |= {field(own >> 72, w, 2) for w in range(2) if own >> 76 + w & 1}
+        return {
+            "load": pack(load, 1),
+            "rows": pack(rows, factors + pixels),
+            "present": sum(1 << output for output in present),
+        }
+
+    return step
+
+
+def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Model:
+    """Words have the bits that ``docs/explanation/rtl.md`` gives them."""
+    words: dict[tuple[int, int], int] = {}  # by region and place
+    members: deque[tuple[int, int, int]] = deque()  # slot, tap and row: what the passes still send
+    at, over = 0, False
+
+    def rank(slot: int, map_: int) -> int:
+        return (map_ & (1 << slot) - 1).bit_count()
+
+    def found(told: Told) -> deque[tuple[int, int, int]]:
+        """Members of a pass: slots ascending, of expand biases all taps of each, rows of project weights."""
+        maps = [words[4, index] for index in range(taps + 2)]
+        kind, tap = told["kind"], told["tap"]
+        chosen = maps[tap] & field(words[5, told["column"]], 0, slots) if kind == 0 else maps[taps + kind % 2]
+        at_taps = [tap] if kind == 0 else list(range(taps)) if kind == 1 else [taps]
+        return deque(
+            (slot, one, row)
+            for slot, one in product(range(slots), at_taps)
+            if chosen >> slot & 1 and (kind != 1 or maps[one] >> slot & 1)
+            for row in range(words[6, slot] >> 4)
+        )
+
+    def word(told: Told) -> Outputs:
+        """What goes with the next member."""
+        slot, tap, row = members[0]
+        bases, own = words[7, tap], rank(slot, words[4, tap])
+        column, biases = words[5, told["column"]], words[11, slot]
+        expand = words.get((10, (column >> slots) + rank(slot, field(column, 0, slots))), 0)
+        factor = (field(expand, 0, 16, True), field(biases, 0, 24), field(biases, 1, 24))[told["kind"]]
+        out: Outputs = {"member_tap": tap, "factor": factor & 0xFFFFFF, "gate_at": field(bases, 0, 4) + own & 15}
+        if tap < taps:
+            out["depthwise"] = words[9, (bases >> 4) + own]
+        return out | {"project": words[12, field(words[6, slot], 0, 4) + row]}
+
+    def step(told: Told) -> Outputs:
+        nonlocal members, at, over
+        out: Outputs = {"issue": 0}
+        if all((region, index) in words for region in (4, 7) for index in range(taps + 1)):
+            out["maps_out"] = pack([words[4, index] for index in range(taps + 1)], slots)
+            out["gate_bases_out"] = pack([words[7, index] for index in range(taps + 1)], 4)
+        if told["first"] and not told["goes_on"]:
+            members = found(told)
+        if told["loading"]:
+            code, following = words[3, at], words[3, (at + 1) % codes]
+            over = over and not told["first"]
+            waits, last = bool(members) and not over, len(members) == 1
+            issue = waits and code < lanes
+            done = not waits or code == lanes + 1 or (issue and (last or following == lanes + 1))
+            out |= {"issue": issue, "done": done}
+            if waits:
+                at = (at + 1 + (issue and not last and following == lanes + 1)) % codes
+            if issue:
+                out |= {"lane": code} | word(told)
+                members.popleft()
+            over = done
+        if told["rewind"]:
+            at = 0
+        if told["write"]:
+            words[told["write_region"], told["write_at"]] = told["write_data"]
+        return out
+
+    return step

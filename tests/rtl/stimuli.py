@@ -1,0 +1,244 @@
+"""Random inputs for every component of the gateware: what may come, and often enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from rtl.models import pack
+
+Told = dict[str, int]
+Ask = Callable[[str, Told], int]
+"""An output of the component once it is given some inputs; where what may come depends on what it says."""
+Shape = Callable[[np.random.Generator, int, Told, Ask], Told]
+"""Inputs of a cycle that are not any bits, from the number of the cycle and the inputs of the one before."""
+
+CYCLES = 400
+"""Of one component."""
+
+
+Script = Iterator[Told]
+"""Such inputs of one cycle after the other."""
+
+
+def scripted(script: Callable[[np.random.Generator, Ask], Script]) -> Shape:
+    """Inputs that follow from all cycles before."""
+    running: list[Script] = []
+
+    def shape(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+        if cycle == 0:
+            running[:] = [script(rng, ask)]
+        return next(running[0])
+
+    return shape
+
+
+def below(**ends: int) -> Shape:
+    """Inputs that are less than they might be."""
+    return lambda rng, cycle, before, ask: {name: int(rng.integers(end)) for name, end in ends.items()}
+
+
+def filled(depth: int, **full: int) -> Shape:
+    """Every word is written whole first."""
+
+    def shape(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+        told = {name: int(rng.integers(depth)) for name in ("read_at", "write_at")}
+        return told if cycle >= depth else {**told, **full, "write_at": cycle}
+
+    return shape
+
+
+def gates(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    told = {"wanted_bank": pack(rng.permutation(3).tolist(), 2), "wanted_at": pack(rng.integers(4, size=3).tolist(), 3)}
+    told |= {"read_offset": int(4 * rng.integers(2)), "write_offset": int(4 * rng.integers(2))}
+    told["write_at"] = pack(rng.integers(4, size=3).tolist(), 3)
+    if cycle < 8:
+        told |= {"issue": 0, "writes": 7, "write_at": pack([cycle] * 3, 3), "write_offset": 0, "mask": 15}
+    return told
+
+
+def expand(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    rounds = 1 + cycle // (CYCLES // 2)  # the registers keep what they hold while it changes
+    told = {"rounds": rounds, "round": int(rng.integers(rounds)), "turn": int(rng.integers(2))}
+    told |= {"load_at": int(rng.integers(2 * rounds)), "input_shift": int(rng.integers(16))}
+    told |= {"input_min": int(rng.integers(-8, 1)) & 15, "input_max": int(rng.integers(8))}
+    told |= {"offset": int(rng.integers(-200, 200)) & 0xFFFF, "shift": int(rng.integers(12))}
+    begun = cycle % (CYCLES // 2)
+    if begun < 4:
+        told |= {"load": 3, "load_at": begun % (2 * rounds), "round": 0, "step": 1, "weights": 0}
+    return told
+
+
+def words(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    return {"bank": int(rng.integers(3)), "turns": pack(rng.integers(3, size=3).tolist(), 2)}
+
+
+def queue(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    return {"rst": int(cycle == 0), "push": int(rng.integers(2)) & ~ask("full", {})}
+
+
+def finish(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    told = {"shift": int(rng.integers(42)), "residual_shift": int(rng.integers(-20, 21)) & 63}
+    return told | {"bias": int(rng.integers(-(1 << 38), 1 << 38))}
+
+
+def plane(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    told = {"tap": int(rng.integers(9))}
+    return told if cycle > 1 else {**told, "write": 1, "write_at": cycle}
+
+
+def sums(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    told = {"word": int(rng.integers(3)), "read_at": int(rng.integers(3))}
+    return told if cycle > 2 else {**told, "add": 1, "begun": 0, "word": cycle}
+
+
+def loader(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    told = {"rst": int(cycle == 0), "banks_done": int(rng.integers(2)), "swap": 0, "start": 0}
+    busy = bool(cycle) and ask("busy", {})
+    told["count"] = before["count"] if busy else int(rng.integers(9))
+    told["start"] = int(rng.integers(2)) if not busy else 0
+    told["write"] = 0 if busy else 1
+    if busy and ask("ready", told):
+        told["swap"] = int(rng.integers(2))
+    return told
+
+
+def sequencer(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    return {"rst": int(cycle == 0), "more": int(rng.integers(4)) & ask("wanted_valid", {})}
+
+
+def crossbar(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    told = {"to_lane": pack(rng.permutation(3).tolist(), 3), "gate_bank": pack(rng.integers(3, size=3).tolist(), 2)}
+    return told | {"fresh": int(cycle == 0 or rng.integers(4) == 0)}
+
+
+def lane(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    filled = 0 if before.get("swap", 1) else before["filled"] + before["load"]
+    row = pack(rng.integers(2, size=43).tolist(), 1) | pack(rng.integers(1 << 16, size=2).tolist(), 16) << 43
+    row |= pack(rng.permutation(4)[:2].tolist(), 2) << 75 | int(rng.integers(4)) << 79
+    told = {"rst": int(cycle == 0), "load": int(filled < 2 and rng.integers(2)), "load_row": row, "filled": filled}
+    return told | {"wanted": pack([2 * int(rng.integers(2)), 1 + 2 * int(rng.integers(2))], 2)}
+
+
+def search(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    fresh = int(cycle == 0 or rng.integers(8) == 0)
+    told = {name: before[name] for name in ("every_tap", "tap", "map", "tap_maps", "slot_rows") if not fresh}
+    if fresh:
+        every, taps = int(rng.integers(2)), int(rng.integers(1 << 12))
+        gated = taps & 15 | taps >> 4 & 15 | taps >> 8
+        told = {"every_tap": every, "tap_maps": taps, "tap": int(rng.integers(4))}
+        told["map"] = int(rng.integers(16)) & (gated if every else 15)
+        told["slot_rows"] = pack(rng.integers(1, 4, size=4).tolist(), 4)
+    told |= {"fresh": fresh, "step": 0}
+    return told | {"step": int(rng.integers(2)) & ask("any", told)}
+
+
+def lists(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    shifts, exponents = rng.integers(40, size=(4, 3)).tolist(), rng.integers(15, size=(4, 2)).tolist()
+    rules = [pack(own, 6) | pack(more, 4) << 18 for own, more in zip(shifts, exponents, strict=True)]
+    told = {"shifts": before.get("shifts", pack(rules, 26)), "wanted": int(2 * rng.integers(2))}
+    told |= {"kind1": int(rng.integers(3)), "kind3": int(rng.integers(3))}
+    told |= {"clear": int(cycle < 9 or rng.integers(32) == 0), "rst": int(cycle < 9 or rng.integers(32) == 0)}
+    return told | {"first": 1} if cycle < 9 else told
+
+
+def rows(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    busy = cycle > 0 and ask("busy", {})
+    names = "outputs", "rows", "residual", "residual_shift"
+    told = {name: before[name] for name in names} if busy else {"outputs": int(rng.integers(1, 5))}
+    if not busy:
+        told |= {"rows": int(rng.integers(1, 3)), "residual_shift": int(rng.integers(-20, 21)) & 63}
+    told["rule"] = int(rng.integers(1 << 39)) | int(rng.integers(42)) << 40 | int(rng.integers(1 << 16)) << 46
+    if cycle < 8:
+        return {**told, "rst": int(cycle == 0), "start": 0, "write_residual": 1, "write_at": cycle}
+    return {**told, "rst": 0, "start": int(not busy), "write_residual": 0}
+
+
+def bank(rng: np.random.Generator, ask: Ask) -> Script:
+    """Memories are filled, then passes are loaded: a new one, or what is left of the one before."""
+    quiet = dict.fromkeys(("write", "rewind", "loading", "first"), 0)
+    codes = rng.choice(5, 32, p=(0.25, 0.25, 0.25, 0.15, 0.1)).tolist()  # three lanes, one to wait, one to end
+    gates = rng.choice((7, 11, 13, 14, 15), 3).tolist()  # which slots have a gate word, of every tap
+    maps = [*gates, int(rng.integers(16)), gates[0] | gates[1] | gates[2]]
+    yield from (
+        {**quiet, "write": 1, "write_region": region, "write_at": at, "write_data": int(word)}
+        for region, words in {
+            3: codes,
+            4: maps,
+            5: rng.choice((7, 11, 13, 14, 15), 2) | rng.integers(5, size=2) << 4,
+            6: rng.integers(13, size=4) | rng.integers(1, 4, size=4) << 4,
+            7: rng.integers(16, size=4) | rng.integers(13, size=4) << 4,
+            9: rng.integers(1 << 16, size=16),
+            10: rng.integers(1 << 16, size=8),
+            11: rng.integers(1 << 48, size=4),
+            12: rng.integers(1 << 38, size=16),
+        }.items()
+        for at, word in enumerate(words)
+    )
+    told = {**quiet, "goes_on": 0}
+    while True:
+        yield {**told, "rewind": int(rng.integers(8) == 0), "loading": 0, "first": 0}
+        if told["goes_on"] == 0:
+            told |= {
+                "kind": int(rng.choice(3, p=(0.6, 0.2, 0.2))),
+                "tap": int(rng.integers(3)),
+                "column": int(rng.integers(2)),
+            }
+        told |= {"loading": 1, "first": 1}
+        done = 0
+        while not done or rng.integers(2):  # other banks are not done
+            done = done or ask("done", told)
+            yield told
+            told = {**told, "first": 0}
+        told["goes_on"] = int(rng.integers(3) > 0)
+
+
+def predictor(rng: np.random.Generator, ask: Ask) -> Script:
+    """Channels and parts of an item are written, then it is predicted while banks are read and passes end."""
+    yield {"rst": 1, "write": 0, "start": 0}
+    while True:
+        stride_2, rounds, channels, count, parts = (
+            int(rng.integers(*ends)) for ends in ((2,), (1, 3), (2,), (6,), (1, 3))
+        )
+        channels += 2 * rounds - 1
+        group = {"stride_2": stride_2, "rounds": rounds, "channels": channels, "count": count, "parts": parts}
+        group |= {"hidden_max": int(rng.integers(16)), "input_shift": int(rng.integers(13))}
+        group |= {"input_min": int(rng.integers(-8, 1)) & 15, "input_max": int(rng.integers(8))}
+        group |= {name: int(rng.integers(2)) for name in ("expand_gated", "depthwise_gated", "behind")}
+        group |= {"turns": pack(rng.integers(3, size=10).tolist(), 2), "maps": int.from_bytes(rng.bytes(15), "little")}
+        group |= {"gate_bases": int.from_bytes(rng.bytes(15), "little")}
+        quiet = {**group, "rst": 0, "write": 0, "start": 0, "passes_done": 0}
+        words = {(13, at): _channel(rng, channels) for at in range(count)}
+        for part in range(parts):
+            rows, columns, least, most = (int(rng.integers(*ends)) for ends in ((1, 3), (1, 3), (3,), (3, 6)))
+            turns = 2 if (rows - 1) * (1 + stride_2) + 3 > 3 else 1
+            reading = channels + 1 + int(rng.integers(3))
+            edges = pack([least, most, int(rng.integers(3)), int(rng.integers(3, 6))], 3)
+            sizes = pack([rows, columns, int(rng.integers(4)), turns], 2)
+            words[16, part] = reading | edges << 16 | sizes << 28
+            words |= {(15, 8 * part + c): int.from_bytes(rng.bytes(50), "little") for c in range(channels)}
+        for (region, at), word in words.items():
+            yield {**quiet, "write": 1, "write_region": region, "write_at": at, "write_data": word}
+        yield {**quiet, "start": 1}
+        done = 0
+        while ask("busy", quiet):
+            yield {**quiet, "passes_done": done}
+            done = min(8, done + int(rng.integers(4) == 0))
+
+
+def _channel(rng: np.random.Generator, channels: int) -> int:
+    """The record of a channel; no input of no channel has a weight."""
+    weights = pack(rng.integers(8, size=channels).tolist(), 3)
+    offsets = (int(one) & 0xFFFF for one in rng.integers(-15, 15, size=2))
+    stages = weights | next(offsets) << 24 | int(rng.integers(4)) << 40 | int(rng.integers(1 << 27)) << 45
+    way = (
+        int(rng.integers(1 << 10))
+        | int(rng.integers(3)) << 10
+        | int(rng.integers(4)) << 12
+        | int(rng.integers(6)) << 14
+    )
+    return stages | next(offsets) << 72 | way << 88
+
+
+def any_(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    return {}
