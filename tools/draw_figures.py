@@ -34,7 +34,7 @@ def headline_rows() -> Iterator[tuple[str, float]]:
     assert found is not None, "README.md has no headline table between its markers"
     for line in found[1].splitlines()[2:]:
         cells = [cell.strip().strip("*") for cell in line.strip().strip("|").split("|")]
-        if len(cells) == 4:
+        if len(cells) == 5:
             yield f"{_short(cells[0])} over {_short(cells[1])}", float(cells[2].removesuffix("x"))
 
 

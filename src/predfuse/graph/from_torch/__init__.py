@@ -61,7 +61,7 @@ def trace(
     Args:
         module: Any module from one image batch to one tensor. Layers may be modules or functional calls.
         example_input: ``[N, C, H, W]`` floating; the network is specialised to ``(C, H, W)`` and verified on all N.
-        allow_unsupported: Keep operations the network cannot express as :class:`predfuse.graph.nodes.Unsupported`
+        allow_unsupported: Keep operations the network cannot express as :class:`predfuse.graph.base.Unsupported`
             nodes, which are listed in the ledger and cannot be run, instead of raising.
         name: Name of the network; the module's class by default.
         tolerance: Largest relative difference between the outputs of network and module.
