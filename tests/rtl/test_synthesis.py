@@ -134,7 +134,8 @@ def test_what_is_no_library_is_one_line(text: str | None, tmp_path: Path) -> Non
 _CHAIN = """\
 module component(clk, d, q, m_clk);
   input clk, d; output q, m_clk;
-  wire a, b;
+  wire signed a;
+  wire b;
   DFF u(.CK(clk), .D(d), .Q(a));
   INV v(.A(a), .Y(b));
   DFF w(.CK(clk), .D(b), .Q(q));

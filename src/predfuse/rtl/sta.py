@@ -50,7 +50,8 @@ def longest_path_ns(netlist: str, liberty: str, clock_ns: float) -> float:
         raise PredfuseError("OpenSTA is not installed")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "component.v").write_text(netlist)
+        # It knows no signs, which a netlist does not need.
+        (folder / "component.v").write_text(re.sub(r"^(\s*\w+) signed\b", r"\1", netlist, flags=re.M))
         (folder / "cells.lib").write_text(liberty)
         (folder / "time.tcl").write_text(_SCRIPT.format(clock_ns=clock_ns))
         command = [program, "-no_splash", "-no_init", "-exit", "time.tcl"]
