@@ -54,7 +54,7 @@ def test_pixels_and_the_floats_they_stand_for_give_one_program() -> None:
     programs = []
     for calibration in (pixels(), floats):
         model = small_model()
-        predfuse.prepare(model, predfuse.PrepareConfig(), floats)
+        predfuse.prepare(model, predfuse.PrepareConfig(steps=0), floats)
         options = CompileOptions(weight_bits=12)
         programs.append(
             predfuse.compile(model, calibration, options, name="small", mean=mean, std=std, labels=("a", "b", "c"))
@@ -187,7 +187,7 @@ def test_verbs_take_what_is_stored_as_text_or_path(tmp_path: Path) -> None:
 def test_the_examples_of_the_docstrings_run(tmp_path: Path) -> None:
     model, images = small_model(), torch.randn(16, 1, 14, 14, generator=torch.Generator().manual_seed(0))
     prepared = copy.deepcopy(model)
-    predfuse.prepare(prepared, predfuse.PrepareConfig(), images)
+    predfuse.prepare(prepared, predfuse.PrepareConfig(steps=0), images)
     shown = {
         "predfuse": predfuse,
         "torch": torch,

@@ -67,7 +67,7 @@ def main() -> None:
     plain, fitted, compared = network_of(images, chosen.seed), normalised(images[:64]).numpy(), images[64:96]
     for text in chosen.formats:
         bits, largest = map(int, text.split("x"))
-        network = prepare_network(plain, fitted, PrepareConfig(bits, largest_weight=largest))
+        network = prepare_network(plain, fitted, PrepareConfig(bits, largest_weight=largest, steps=0))
         found, _ = compare(compile_layers(network, images[64:80]), network, compared)
         last = list(found.drift.values())[-1]
         print(

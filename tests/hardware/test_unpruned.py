@@ -27,7 +27,7 @@ def network() -> Network:
     torch.manual_seed(0)
     layers: list[nn.Module] = [nn.Conv2d(4, 20, 1), nn.ReLU(), nn.Conv2d(20, 20, 3, 1, 1, groups=20), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Conv2d(20, 6, 1)).eval()
-    predfuse.prepare(model, predfuse.PrepareConfig(), IMAGES)
+    predfuse.prepare(model, predfuse.PrepareConfig(steps=0), IMAGES)
     return predfuse.to_network(model, IMAGES, name="one-block")
 
 

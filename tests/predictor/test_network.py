@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -23,9 +24,11 @@ from predfuse.fusion.execute import run_network
 from predfuse.graph.io import load_network, save_network
 from predfuse.graph.nodes import Network
 from predfuse.predictor.initialise import insert_predictors
-from predfuse.predictor.network import affordable_steps, prepare_network
+from predfuse.predictor.network import prepare_network
 from predfuse.predictor.prepare import PrepareConfig
+from predfuse.predictor.steps import affordable_steps
 
+FITTED = PrepareConfig(steps=0)
 OPTIONS: dict[str, Any] = {
     "stage_blocks": (1, 1),
     "stage_middle": (32, 48),
@@ -53,7 +56,7 @@ def test_untuned_predictors_are_those_of_the_module() -> None:
     model = models.build("fusionet-s", **OPTIONS)
     insert_predictors(model, torch.from_numpy(images()).float())
     for wanted, got in zip(
-        models.to_network(model).bottlenecks(), prepare_network(small(), images()).bottlenecks(), strict=True
+        models.to_network(model).bottlenecks(), prepare_network(small(), images(), FITTED).bottlenecks(), strict=True
     ):
         assert wanted.predictor is not None and got.predictor is not None
         assert wanted.predictor.input_exponent == got.predictor.input_exponent
@@ -66,7 +69,7 @@ def test_untuned_predictors_are_those_of_the_module() -> None:
 def test_tuning_needs_no_labels_and_makes_fewer_errors() -> None:
     losses: list[float] = []
     network = small()
-    fitted = prepare_network(network, images(32))
+    fitted = prepare_network(network, images(32), FITTED)
     tuned = prepare_network(network, images(32), PrepareConfig(steps=40), batch_size=16, progress=losses.append)
     by_block = np.reshape(losses, (2, 40))  # blocks are tuned one after the other
     assert (by_block[:, -8:].mean(1) < 0.97 * by_block[:, :8].mean(1)).all()
@@ -89,7 +92,7 @@ def test_a_module_is_tuned_as_its_network_is() -> None:
     for model in (registered, own.eval()):
         first = torch.from_numpy(pixels[:1]).float()
         plain = predfuse.to_network(model, first, name="x")
-        fitted, tuned = (prepare_network(plain, pixels, part) for part in (PrepareConfig(), config))
+        fitted, tuned = (prepare_network(plain, pixels, part) for part in (PrepareConfig(steps=0), config))
         predfuse.prepare(model, config, torch.from_numpy(pixels).float())
         got = predfuse.to_network(model, first, name="x")
         apart = {
@@ -120,15 +123,15 @@ def test_predictors_are_as_wide_as_the_machine_runs_them(tmp_path: Path) -> None
 
 
 def test_blocks_can_be_chosen_and_large_ones_take_fewer_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = prepare_network(small(), images(), PrepareConfig(bits=3, blocks=("b2",)))
+    network = prepare_network(small(), images(), PrepareConfig(bits=3, blocks=("b2",), steps=0))
     first, second = network.bottlenecks()
     assert first.predictor is None and second.predictor is not None and second.predictor.hidden_max == 7
     assert network.largest_predictor_weight == 1
-    larger = prepare_network(small(), images(), PrepareConfig(largest_weight=4))
+    larger = prepare_network(small(), images(), PrepareConfig(largest_weight=4, steps=0))
     assert larger.largest_predictor_weight == 4
-    wide = prepare_network(small(), images(1))
+    wide = prepare_network(small(), images(1), FITTED)
     monkeypatch.setattr("predfuse.predictor.network.LARGEST_TENSOR", 1)
-    narrow = prepare_network(small(), np.concatenate([images(1), 100 * images(4)]))
+    narrow = prepare_network(small(), np.concatenate([images(1), 100 * images(4)]), FITTED)
     for left, right in zip(wide.bottlenecks(), narrow.bottlenecks(), strict=True):
         assert left.predictor is not None and right.predictor is not None
         assert left.predictor.input_exponent == right.predictor.input_exponent
@@ -136,19 +139,44 @@ def test_blocks_can_be_chosen_and_large_ones_take_fewer_images(monkeypatch: pyte
 
 def test_slow_steps_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     network = small()
-    assert affordable_steps(network) == 200
     blocks, shapes = list(network.bottlenecks()), network.shapes()
+    assert affordable_steps(network, blocks) == 200
     step = 0
     for block in blocks:
         rows, columns = shapes[block.inputs[0]][1:]
         expands = rows * columns * block.in_channels * block.middle_channels // block.groups
         _, rows, columns = shapes[block.name]
         step += 32 * (expands + rows * columns * block.middle_channels * block.kernel**2)
-    monkeypatch.setattr("predfuse.predictor.network.TUNED_OPERATIONS", 7.5 * step)
-    assert affordable_steps(network) == 7
-    assert affordable_steps(network, PrepareConfig(blocks=(blocks[0].name,))) > 7
-    monkeypatch.setattr("predfuse.predictor.network.TUNED_OPERATIONS", 1)
-    assert affordable_steps(network) == 1
+    monkeypatch.setattr("predfuse.predictor.steps.TUNED_OPERATIONS", 7.5 * step)
+    assert affordable_steps(network, blocks) == 7
+    assert affordable_steps(network, blocks[:1]) > 7
+    monkeypatch.setattr("predfuse.predictor.steps.TUNED_OPERATIONS", 1)
+    assert affordable_steps(network, blocks) == 1
+
+
+def test_everybody_tunes_as_many_steps_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("predfuse.predictor.steps.MOST_STEPS", 3)
+    taken: list[int] = []
+
+    def tune(predictor: object, batch: object, images: int, steps: int, **rest: object) -> None:
+        taken.append(steps)
+
+    for module in ("network", "prepare"):
+        monkeypatch.setattr(f"predfuse.predictor.{module}.tune", tune)
+    layers = [nn.Conv2d(1, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.ReLU(), nn.Conv2d(8, 4, 1)]
+    own = nn.Sequential(*layers).eval()
+    example = torch.from_numpy(images()).float()
+    save_network(small(), tmp_path / "n.safetensors")
+    command = ["prepare", str(tmp_path / "n.safetensors"), "--images", "random", "-n", "2"]
+    for steps, options in ((3, []), (5, ["--steps", "5"])):
+        config = PrepareConfig() if steps == 3 else PrepareConfig(steps=5)
+        predfuse.prepare(copy.deepcopy(own), config, example)
+        predfuse.prepare(models.build("fusionet-s", **OPTIONS), config, example)
+        assert prepare_network(small(), images(), config).metadata["layerwise_steps"] == steps
+        result = CliRunner().invoke(app, [*command, *options, "-o", str(tmp_path / f"{steps}.safetensors")])
+        assert result.exit_code == 0 and f"in {steps} steps" in result.output
+        assert taken == 7 * [steps]  # of one block, and of two, three times
+        taken.clear()
 
 
 def test_mistakes_are_named() -> None:

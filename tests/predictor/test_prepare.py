@@ -188,7 +188,7 @@ def test_prepared_models_compute_what_the_reference_of_their_network_computes(st
     with torch.no_grad():
         before = model(images())
     names = {name for name, _ in model.named_parameters()}
-    done = predfuse.prepare(model, PrepareConfig(largest_weight=largest), images())
+    done = predfuse.prepare(model, PrepareConfig(largest_weight=largest, steps=0), images())
     assert len(done.blocks) == 2 and not done.refused and len(gates_of(model)) == 2
     assert names < {name for name, _ in model.named_parameters()}
     assert done.parameters == sum(p.numel() for p in predfuse.predictor_parameters(model))
@@ -217,7 +217,7 @@ def _perturb(model: nn.Module) -> None:
 @pytest.mark.parametrize("style", STYLES)
 def test_a_users_loop_tunes_weights_and_predictors(style: str) -> None:
     model = trained(STYLES[style]())
-    predfuse.prepare(model, PrepareConfig(), images())
+    predfuse.prepare(model, PrepareConfig(steps=0), images())
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     labels = torch.arange(6) % 5
@@ -236,11 +236,11 @@ def test_a_users_loop_tunes_weights_and_predictors(style: str) -> None:
 
 def test_state_dicts_and_copies_carry_the_predictors() -> None:
     model = trained(Functional())
-    predfuse.prepare(model, PrepareConfig(bits=3), images())
+    predfuse.prepare(model, PrepareConfig(bits=3, steps=0), images())
     _perturb(model)
     twin: Any = copy.deepcopy(model)
     fresh = trained(Functional())
-    predfuse.prepare(fresh, PrepareConfig(bits=3), images(1))
+    predfuse.prepare(fresh, PrepareConfig(bits=3, steps=0), images(1))
     fresh.load_state_dict(model.state_dict())
     with torch.no_grad():
         wanted = model(images())
@@ -252,7 +252,7 @@ def test_state_dicts_and_copies_carry_the_predictors() -> None:
 
 def test_the_layerwise_loss_teaches_predictors_only() -> None:
     model = trained(Functional(), Shared())
-    predfuse.prepare(model, PrepareConfig(), images())
+    predfuse.prepare(model, PrepareConfig(steps=0), images())
     _perturb(model)
     model.train()
     statistics = model.blocks[0].na.running_mean.clone()
@@ -320,20 +320,20 @@ def test_blocks_out_of_reach_are_named_with_the_reason(block: type[nn.Module], r
     model = trained(block(), Functional())
     with torch.no_grad():
         before = model(images())
-    done = predfuse.prepare(model, PrepareConfig(), images())
+    done = predfuse.prepare(model, PrepareConfig(steps=0), images())
     assert done.blocks == ("blocks.1",) and done.refused == {"blocks.0": reason}
     with torch.no_grad(), gate_mode(model, "true"):
         assert torch.equal(model(images()), before)
     network = predfuse.to_network(model, images(1))
     assert [block.predictor is not None for block in network.bottlenecks()] == [False, True]
     with pytest.raises(InputError, match=r"has no block that can be prepared \(blocks\.0: its "):
-        predfuse.prepare(trained(block()), PrepareConfig(), images())
+        predfuse.prepare(trained(block()), PrepareConfig(steps=0), images())
 
 
 def test_a_block_used_twice_is_refused() -> None:
     block = Functional()
     with pytest.raises(InputError, match=r"its layer blocks\.\d\.a runs more than once"):
-        predfuse.prepare(trained(block, block), PrepareConfig(), images())
+        predfuse.prepare(trained(block, block), PrepareConfig(steps=0), images())
 
 
 def observation(block: Bottleneck) -> Observation:
@@ -367,7 +367,7 @@ def test_refused_gates_are_taken_out_again(monkeypatch: pytest.MonkeyPatch) -> N
     model = trained(Functional())
     monkeypatch.setattr("predfuse.predictor.prepare.find_border", lambda block, seen, inside: "it does not fit")
     with pytest.raises(InputError, match=r"has no block that can be prepared \(blocks\.0: it does not fit\)"):
-        predfuse.prepare(model, PrepareConfig(), images())
+        predfuse.prepare(model, PrepareConfig(steps=0), images())
     hooks = [(m._forward_hooks, m._forward_pre_hooks) for m in model.modules()]
     assert not gates_of(model) and not any(after or before for after, before in hooks)
 
@@ -382,17 +382,17 @@ def test_mistakes_are_named() -> None:
         PrepareConfig(blocks="b1")  # type: ignore[arg-type]
     plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(100, 5))
     with pytest.raises(InputError, match="has no expand-depthwise-project block"):
-        predfuse.prepare(plain, PrepareConfig(), images())
-    predfuse.prepare(model, PrepareConfig(), images())
+        predfuse.prepare(plain, PrepareConfig(steps=0), images())
+    predfuse.prepare(model, PrepareConfig(steps=0), images())
     with pytest.raises(InputError, match="already has predictors; prepare a fresh model"):
-        predfuse.prepare(model, PrepareConfig(), images())
+        predfuse.prepare(model, PrepareConfig(steps=0), images())
 
 
 def test_models_with_unsupported_operations_can_be_tuned_but_not_compiled() -> None:
     model = trained(Functional(), nn.Hardswish())
     with pytest.raises(UnsupportedError, match="hard-swish has no 0/1 mask"):
-        predfuse.prepare(model, PrepareConfig(), images())
-    done = predfuse.prepare(model, PrepareConfig(allow_unsupported=True), images())
+        predfuse.prepare(model, PrepareConfig(steps=0), images())
+    done = predfuse.prepare(model, PrepareConfig(allow_unsupported=True, steps=0), images())
     assert done.blocks == ("blocks.0",)
     model(images()).sum().backward()
     with pytest.raises(UnsupportedError, match="hard-swish has no 0/1 mask"):
@@ -401,24 +401,24 @@ def test_models_with_unsupported_operations_can_be_tuned_but_not_compiled() -> N
 
 def test_some_blocks_can_be_chosen() -> None:
     model = trained(Functional(), Functional())
-    done = predfuse.prepare(model, PrepareConfig(blocks=("blocks.1",)), images())
+    done = predfuse.prepare(model, PrepareConfig(blocks=("blocks.1",), steps=0), images())
     assert done.blocks == ("blocks.1",) and len(gates_of(model)) == 1
 
 
 def test_layers_that_run_out_of_order_are_reported_not_mixed_up() -> None:
     model = trained(Functional())
-    predfuse.prepare(model, PrepareConfig(), images())
+    predfuse.prepare(model, PrepareConfig(steps=0), images())
     with pytest.raises(PredfuseError, match=r"block blocks\.0: its layers ran in another order"):
         model.blocks[0].d(torch.zeros(1, MIDDLE, SIZE, SIZE))
 
 
 def test_registered_networks_get_their_own_predictors() -> None:
     model = models.build("fusionet-s", stage_blocks=(1, 1), stage_middle=(32, 32), stage_channels=(8, 8))
-    done = predfuse.prepare(model, PrepareConfig(), torch.randn(2, *model.input_shape))
+    done = predfuse.prepare(model, PrepareConfig(steps=0), torch.randn(2, *model.input_shape))
     assert done.blocks == ("b1", "b2") and done.parameters > 0
     assert all(block.predictor is not None for block in predfuse.to_network(model, torch.zeros(1)).bottlenecks())
     with pytest.raises(InputError, match="already has predictors"):
-        predfuse.prepare(model, PrepareConfig(), torch.randn(2, *model.input_shape))
+        predfuse.prepare(model, PrepareConfig(steps=0), torch.randn(2, *model.input_shape))
 
 
 def test_bad_calibration_images_are_refused_and_leave_nothing_behind() -> None:
@@ -427,9 +427,9 @@ def test_bad_calibration_images_are_refused_and_leave_nothing_behind() -> None:
     calibration[3, 0, 0, 0] = torch.nan
     hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._modules)) for m in model.modules()]
     with pytest.raises(InputError, match=r"calibration images: hold NaN or infinite values in image 3; leave it out"):
-        predfuse.prepare(model, PrepareConfig(), calibration)
+        predfuse.prepare(model, PrepareConfig(steps=0), calibration)
     with pytest.raises(InputError, match="calibration images: are a NoneType"):
-        predfuse.prepare(model, PrepareConfig(), None)  # type: ignore[arg-type]
+        predfuse.prepare(model, PrepareConfig(steps=0), None)  # type: ignore[arg-type]
     assert hooks == [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._modules)) for m in model.modules()]
 
 
@@ -438,14 +438,14 @@ def test_a_failure_while_fitting_takes_the_hooks_out_again(monkeypatch: pytest.M
     hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._modules)) for m in model.modules()]
     monkeypatch.setattr("predfuse.predictor.prepare.fit_predictor", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        predfuse.prepare(model, PrepareConfig(), images())
+        predfuse.prepare(model, PrepareConfig(steps=0), images())
     assert hooks == [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._modules)) for m in model.modules()]
     monkeypatch.undo()
-    assert predfuse.prepare(model, PrepareConfig(), images()).blocks
+    assert predfuse.prepare(model, PrepareConfig(steps=0), images()).blocks
 
 
 def test_a_block_called_twice_is_refused_for_that() -> None:
     block = sequential()
     model = Model(block, block)
     with pytest.raises(InputError, match=r"its layer \S+ runs more than once"):
-        predfuse.prepare(model, PrepareConfig(), images())
+        predfuse.prepare(model, PrepareConfig(steps=0), images())

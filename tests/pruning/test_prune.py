@@ -180,7 +180,7 @@ def test_a_prepared_model_keeps_its_zeros_and_a_pruned_one_can_be_prepared() -> 
     torch.manual_seed(0)
     model = MobileNetV2()
     predfuse.prune(model, IMAGES, PruneConfig(shifts=0))
-    predfuse.prepare(model, predfuse.PrepareConfig(), IMAGES)
+    predfuse.prepare(model, predfuse.PrepareConfig(steps=0), IMAGES)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     model.train()(IMAGES).square().mean().backward()
     optimizer.step()

@@ -18,8 +18,9 @@ from predfuse.hardware import ArchonSpec, load_spec
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.calibration_images import calibration_images
 from predfuse.predictor.format import MOST_BITS
-from predfuse.predictor.network import affordable_steps, prepare_network
+from predfuse.predictor.network import chosen_blocks, prepare_network
 from predfuse.predictor.prepare import PrepareConfig
+from predfuse.predictor.steps import affordable_steps
 from predfuse.report.table import Table
 from predfuse.report.terminal import console
 from predfuse.sources import ModuleOptions, load_source
@@ -68,10 +69,11 @@ def prepare(
     network = load_source(source, module)
     found = calibration_images(network, images, count, require_size(size, network.input_shape), split)
     normalised = normalise(network, found.images)
-    steps = affordable_steps(network, config) if steps is None else steps
+    chosen = chosen_blocks(network, config)
+    steps = affordable_steps(network, chosen) if steps is None else steps
     config = replace(config, steps=steps)
     with Progress(console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("tune", total=steps * (len(blocks or ()) or len(list(network.bottlenecks()))))
+        task = progress.add_task("tune", total=steps * len(chosen))
         prepared = prepare_network(network, normalised, config, progress=lambda loss: progress.advance(task))
     measured = run_network(prepared, normalised[:check], "predicted")
     save_network(prepared, output)

@@ -11,19 +11,16 @@ import torch
 from torch import Tensor
 
 from predfuse.errors import InputError
-from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network, Node, Shape
+from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network, Node
 from predfuse.models.from_graph import folded_layers
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.initialise import initial_predictor
 from predfuse.predictor.layerwise import BATCH_SIZE, tune
 from predfuse.predictor.prepare import PrepareConfig, warn_too_large
+from predfuse.predictor.steps import affordable_steps, images_of_step, pre_activations
 
 LARGEST_TENSOR = 1 << 24
 """Values of one pre-activation that a predictor is fitted on; fewer images are used where a block needs more."""
-TUNED_VALUES, FEWEST_TUNED = 1 << 20, 2
-"""Values of one pre-activation in a step of tuning; a step takes fewer images where a block needs more, but two."""
-MOST_STEPS, TUNED_OPERATIONS = 200, 40e9
-"""Steps of tuning: so many, or as many as take so many multiplications of the blocks (minutes of one core)."""
 AT_ONCE = 8
 """Images that a layer runs on at once."""
 
@@ -46,7 +43,7 @@ def prepare_network(
         images: ``[N, C, H, W]``, normalised floats.
         config: Bits, which blocks, steps of tuning; ``allow_unsupported`` does not matter here. As no weight of the
             network changes, blocks are tuned one after the other, on inputs computed once.
-        batch_size: Images of one step, fewer where they are large (:data:`TUNED_VALUES`).
+        batch_size: Images of one step, fewer where they are large (:data:`predfuse.predictor.steps.TUNED_VALUES`).
         seed: Of the order of the images.
         progress: Called with the loss after every step of every block.
 
@@ -54,18 +51,19 @@ def prepare_network(
         InputError: A named block does not exist, no block at all, images that do not fit, or an unsupported operation.
     """
     config = config or PrepareConfig()
-    chosen = _chosen(network, config)
+    chosen = chosen_blocks(network, config)
     warn_too_large(chosen)
     shapes = network.shapes()
+    steps = affordable_steps(network, chosen, batch_size) if config.steps is None else config.steps
     generator = torch.Generator().manual_seed(seed)
     replaced: dict[str, Node] = {}
     for block, unit, x in _walk(network, chosen, _tensors(network, images)):
-        values = _values(block, shapes[block.inputs[0]])
+        values = pre_activations(block, shapes)
         predictor = initial_predictor(unit, x[: max(1, LARGEST_TENSOR // values)], config.format)
-        batch, at_once = partial(_batch, unit, x), _at_once(values, batch_size)
-        tune(predictor, batch, len(x), config.steps, batch_size=at_once, generator=generator, progress=progress)
+        batch, at_once = partial(_batch, unit, x), images_of_step(values, batch_size)
+        tune(predictor, batch, len(x), steps, batch_size=at_once, generator=generator, progress=progress)
         replaced[block.name] = dataclasses.replace(block, predictor=predictor.to_integers())
-    facts = {**network.metadata, "stage": "prepared", "layerwise_steps": config.steps}
+    facts = {**network.metadata, "stage": "prepared", "layerwise_steps": steps}
     return dataclasses.replace(network.replace_nodes(**replaced), metadata=facts)
 
 
@@ -74,27 +72,16 @@ def _batch(unit: BottleneckUnit, images: Tensor, at: list[int]) -> tuple[Tensor,
     return (x, *unit.pre_activations(x))
 
 
-def affordable_steps(network: Network, config: PrepareConfig | None = None, batch_size: int = BATCH_SIZE) -> int:
-    """Steps of tuning that a network gets where nobody says how many: :data:`MOST_STEPS`, fewer where each is slow."""
-    shapes, operations = network.shapes(), 0
-    for block in _chosen(network, config or PrepareConfig()):
-        values, (_, rows, columns) = _values(block, shapes[block.inputs[0]]), shapes[block.name]
-        windows = block.middle_channels * rows * columns * block.kernel**2
-        operations += _at_once(values, batch_size) * (values * block.group_channels + windows)
-    return min(MOST_STEPS, max(1, int(TUNED_OPERATIONS / operations)))
+def chosen_blocks(network: Network, config: PrepareConfig) -> list[Bottleneck]:
+    """The blocks that get predictors, in the order of the network.
 
+    Args:
+        network: The network.
+        config: Names them, or means all.
 
-def _values(block: Bottleneck, into: Shape) -> int:
-    """Values of the first pre-activation of an image."""
-    return block.middle_channels * into[1] * into[2]
-
-
-def _at_once(values: int, batch_size: int) -> int:
-    """Images of a step of tuning."""
-    return min(batch_size, max(FEWEST_TUNED, TUNED_VALUES // values))
-
-
-def _chosen(network: Network, config: PrepareConfig) -> list[Bottleneck]:
+    Raises:
+        InputError: There is none, or none of a name.
+    """
     blocks = list(network.bottlenecks())
     names = [block.name for block in blocks]
     if not blocks:

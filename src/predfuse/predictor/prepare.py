@@ -23,6 +23,7 @@ from predfuse.predictor.format import PredictorFormat
 from predfuse.predictor.gates import CHILD, Gate, Observation, evaluation, gate_mode, gates_of, observe
 from predfuse.predictor.initialise import fit_predictor, insert_predictors
 from predfuse.predictor.layerwise import tune
+from predfuse.predictor.steps import affordable_steps, images_of_step
 from predfuse.predictor.trainable import TrainablePredictor
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,9 @@ class PrepareConfig:
         allow_unsupported: Prepare the blocks of a model that has operations a network cannot hold. It can be trained,
             but not compiled.
         largest_weight: Of the predictors' weights. 1: ternary, as published; 2 or 4: with these powers of two.
-        steps: Of tuning, in which every predictor learns the signs of its own block. 0 leaves that to the training that
-            follows; the command ``predfuse prepare``, after which nothing may follow, takes 200.
+        steps: Of tuning, in which every predictor learns the signs of its own block. None: 200, fewer where steps are
+            slow (:func:`predfuse.predictor.steps.affordable_steps`), as ``predfuse prepare`` does. 0 leaves it to the
+            training that follows.
 
     Source: docs/how-to/own_network.md, What prepare does.
     """
@@ -48,12 +50,12 @@ class PrepareConfig:
     blocks: tuple[str, ...] | None = None
     allow_unsupported: bool = False
     largest_weight: int = 1
-    steps: int = 0
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         _ = self.format  # checks
-        if type(self.steps) is not int or self.steps < 0:
-            raise InputError("steps", f"is {self.steps!r}", "use a whole number, 0 or more")
+        if self.steps is not None and (type(self.steps) is not int or self.steps < 0):
+            raise InputError("steps", f"is {self.steps!r}", "use a whole number, 0 or more, or None")
         if isinstance(self.blocks, str) or not (self.blocks is None or all(isinstance(b, str) for b in self.blocks)):
             raise InputError("blocks", f"is {self.blocks!r}", "give a tuple of block names, or None for all")
 
@@ -134,11 +136,13 @@ def prepare(model: nn.Module, config: PrepareConfig, calibration: Tensor) -> Pre
         _detach(model, [part for part in attached if part[0].block.name in refused])
         attached = [part for part in attached if part[0].block.name not in refused]
         sites = {gate: site for site, gate, _ in attached}
+        blocks = [site.block for site in sites.values()]
+        steps = affordable_steps(traced.network, blocks) if config.steps is None else config.steps
         if not sites:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
             raise InputError(where, f"has no block that can be prepared ({reasons})", "make their layers modules")
         generator = torch.Generator().manual_seed(0)
-        observe(model, calibration.clone(), lambda gate, seen: _fit(gate, sites[gate].block, seen, config, generator))
+        observe(model, calibration.clone(), lambda gate, seen: _fit(gate, sites[gate].block, seen, steps, generator))
     except BaseException:
         _detach(model, attached)  # the model is left as it was
         raise
@@ -240,14 +244,16 @@ def _prepare_registered(model: Cnn, config: PrepareConfig, calibration: Tensor) 
     if config.blocks is not None:
         raise InputError("blocks", "cannot be chosen for a registered network", "leave the option out")
     insert_predictors(model, calibration, config.format)
-    if config.steps:
+    if config.steps != 0:
         _tune_registered(model, calibration, config.steps)
     count = sum(parameter.numel() for parameter in predictor_parameters(model))
     return Preparation(tuple(name for name, _ in model.bottlenecks()), {}, count)
 
 
 @torch.no_grad()
-def _tune_registered(model: Cnn, images: Tensor, steps: int) -> None:
+def _tune_registered(model: Cnn, images: Tensor, chosen: int | None) -> None:
+    network = models.to_network(model)
+    steps = affordable_steps(network, network.bottlenecks()) if chosen is None else chosen
     generator = torch.Generator().manual_seed(0)
 
     def call(layer: nn.Module, *inputs: Tensor) -> Tensor:
@@ -255,7 +261,7 @@ def _tune_registered(model: Cnn, images: Tensor, steps: int) -> None:
             result: Tensor = layer(*inputs)
             return result
         kept = (inputs[0], *layer.pre_activations(inputs[0]))
-        tune(layer.predictor, lambda at: _rows(kept, at), len(images), steps, generator=generator)
+        _tune(layer.predictor, kept, steps, generator)
         predictor, layer.predictor = layer.predictor, None  # the next blocks see the true masks
         try:
             result = layer(*inputs)
@@ -311,15 +317,23 @@ def _verify(
     return {gate.block: problem for gate, problem in problems.items()}
 
 
-def _fit(gate: Gate, block: Bottleneck, seen: Observation, config: PrepareConfig, generator: torch.Generator) -> None:
+def _fit(gate: Gate, block: Bottleneck, seen: Observation, steps: int, generator: torch.Generator) -> None:
     fit_predictor(gate.predictor, *folded_weights(block, seen.x), seen.x, seen.a, seen.d)
-    kept = (seen.x, seen.a, seen.d)
-    tune(gate.predictor, lambda at: _rows(kept, at), len(seen.x), config.steps, generator=generator)
+    _tune(gate.predictor, (seen.x, seen.a, seen.d), steps, generator)
 
 
-def _rows(tensors: tuple[Tensor, Tensor, Tensor], at: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    x, a, d = tensors
-    return x[at], a[at], d[at]
+def _tune(
+    predictor: TrainablePredictor, kept: tuple[Tensor, Tensor, Tensor], steps: int, generator: torch.Generator
+) -> None:
+    x, a, d = kept
+    tune(
+        predictor,
+        lambda at: (x[at], a[at], d[at]),
+        len(x),
+        steps,
+        batch_size=images_of_step(a[0].numel()),
+        generator=generator,
+    )
 
 
 def _with_predictor(model: nn.Module, traced: TraceResult, node: Node) -> Node:
