@@ -13,12 +13,12 @@ sys.path.insert(0, str(HERE / "_ext"))
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 os.environ.update(NO_COLOR="1", COLUMNS="100", PYDEVD_DISABLE_FILE_VALIDATION="1")
 
-from jupyter_client.connect import ConnectionFileMixin  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
 
 from predfuse import __version__  # noqa: E402
 
-# Kernels of notebooks are spoken to through sockets in files: over TCP without encryption every one of them warns.
-ConnectionFileMixin.transport.default_value = "ipc"
+# A kernel has a minute to start; a machine with much else to do takes longer.
+NotebookClient.startup_timeout.default_value = 600
 logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 project = "predfuse"
