@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -18,7 +19,7 @@ from nbclient import NotebookClient  # noqa: E402
 from predfuse import __version__  # noqa: E402
 
 # A kernel has a minute to start; a machine with much else to do takes longer.
-NotebookClient.startup_timeout.default_value = 600
+NotebookClient.__init__ = functools.partialmethod(NotebookClient.__init__, startup_timeout=600)
 logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 project = "predfuse"
