@@ -38,11 +38,12 @@ def _hide_colons(_app: Sphinx, what: str, _name: str, _thing: Any, _options: Any
 def _show_source(_app: Sphinx, _what: str, _name: str, _thing: Any, _options: Any, lines: list[str]) -> None:
     """The sentence ``Source: ...`` becomes a section of its own, and pages it names become links."""
     text = re.sub(r"(?:^|(?<= ))Source:\s+((?:.+\n?)+)", r"\n\nSource:\n    \1", "\n".join(lines), flags=re.MULTILINE)
-    opening, section, source = text.rpartition("\nSource:\n")
+    opening, section, rest = text.rpartition("\nSource:\n")
     if section:
+        source, gap, after = rest.partition("\n\n")  # an example that follows stays as it is
         source = re.sub(r"\bdocs/([\w/-]+)\.md", r":doc:`/\1`", source)
         source = re.sub(r"(?<![`\w/])predfuse(?:\.\w+)+", r"``\g<0>``", source)
-        lines[:] = (opening + section + source).splitlines()
+        lines[:] = (opening + section + source + gap + after).splitlines()
 
 
 def _show_colons(_app: Sphinx, what: str, _name: str, _thing: Any, _options: Any, lines: list[str]) -> None:
