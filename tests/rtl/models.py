@@ -106,8 +106,14 @@ def finished(sums: int, bias: int, shift: int, told: Told, x: int, columns: int 
 
 
 def finish() -> Model:
+    before: Told | None = None
+
     def step(told: Told) -> Outputs:
-        return {"y": finished(told["sums"], told["bias"], told["shift"], told, told["residual_x"])}
+        nonlocal before
+        own, before = before, told
+        if own is None:
+            return {}
+        return {"y": finished(own["sums"], own["bias"], own["shift"], told, own["residual_x"])}
 
     return step
 
@@ -268,27 +274,27 @@ def list_array(pixels: int = 2, lanes: int = 2, lists: int = 2) -> Model:
 def output_rows(lists: int = 2, rows: int = 2, columns: int = 2) -> Model:
     residuals: dict[int, int] = {}
     to_do: deque[tuple[int, int]] = deque()
-    come: Outputs | None = None
+    stages: deque[Outputs | None] = deque([None] * 3)  # rows on their way
 
     def step(told: Told) -> Outputs:
-        nonlocal to_do, come
-        out: Outputs = {"busy": bool(to_do), "valid": come is not None} | (come or {})
-        come = None
+        nonlocal to_do
+        come, busy = stages.popleft(), bool(to_do) or any(list(stages)[:2])
+        out: Outputs = {"busy": busy, "valid": come is not None} | (come or {})
+        stages.append(None)
         if to_do:
-            output, row = to_do[0]
+            output, row = to_do.popleft()
             out |= {"at": output, "read_word": output // lists}
             sums = field(told["sums"], rows * (output % lists) + row, 40 * columns)
             x = residuals.get(output * rows + row, 0)
             data = finished(sums, told["rule"], told["rule"] >> 40, told, x)
-            come = {"channel": told["rule"] >> 46, "row": row, "data": data}
-            to_do.popleft()
+            stages[-1] = {"channel": told["rule"] >> 46, "row": row, "data": data}
         if told["write_residual"]:
             residuals[told["write_at"]] = told["write_data"]
         if told["start"]:
             to_do = deque((o, r) for o in range(told["outputs"]) for r in range(told["rows"]))
         if told["rst"]:
             to_do.clear()
-            out = {}
+            return {}
         return out
 
     return step

@@ -117,7 +117,6 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
         Component(
             "finish", {"COLUMNS": 2, "ACCUMULATOR": 40},
             {"sums": 80, "bias": 40, "shift": 6, "residual": 1, "residual_shift": 6, "residual_x": 32}, {"y": 32},
-            False,
         ),
         models.finish,
         stimuli.finish,

@@ -1,8 +1,9 @@
-// Results of one row of a tile: bias, rounding shift, saturation, and the residual.
+// Results of one row of a tile in two stages: bias, rounding shift and saturation, then the residual.
 module finish #(
     parameter COLUMNS = 8,
     parameter ACCUMULATOR = 40
 ) (
+    input clk,
     input [COLUMNS*ACCUMULATOR-1:0] sums,
     input signed [ACCUMULATOR-1:0] bias,
     input [5:0] shift,
@@ -22,12 +23,17 @@ module finish #(
       wire signed [WIDE:0] moved = doubled >>> shift;
       wire signed [WIDE:0] rounded = (moved + 1) >>> 1;
       wire signed [15:0] own = rounded > 32767 ? 16'sd32767 : rounded < -32768 ? -16'sd32768 : rounded[15:0];
-      wire signed [49:0] added = (50'(own) <<< up) + (50'($signed(residual_x[16*c+:16])) <<< down);
+      reg signed [15:0] own2, x2;
+      always @(posedge clk) begin
+        own2 <= own;
+        x2   <= residual_x[16*c+:16];
+      end
+      wire signed [49:0] added = (50'(own2) <<< up) + (50'(x2) <<< down);
       wire signed [50:0] doubled2 = {added, 1'b0};
       wire signed [50:0] moved2 = doubled2 >>> up;
       wire signed [50:0] rounded2 = (moved2 + 1) >>> 1;
       wire signed [15:0] with_x = rounded2 > 32767 ? 16'sd32767 : rounded2 < -32768 ? -16'sd32768 : rounded2[15:0];
-      assign y[16*c+:16] = residual ? with_x : own;
+      assign y[16*c+:16] = residual ? with_x : own2;
     end
   endgenerate
 endmodule

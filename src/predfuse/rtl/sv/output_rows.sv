@@ -1,4 +1,5 @@
-// Results leave row by row, output by output: partial sums through the finishing units, residuals beside them.
+// Results leave row by row, output by output: partial sums are read, then pass the two stages of the finishing units,
+// residuals beside them.
 module output_rows #(
     parameter TILE_ROWS = 8,
     parameter TILE_COLUMNS = 8,
@@ -26,7 +27,7 @@ module output_rows #(
     input [RULE-1:0] rule,  // of output `at`: bias, shift, place
     output [WORD-1:0] read_word,
     input [LISTS*PIXELS*ACCUMULATOR-1:0] sums,
-    output reg busy,
+    output busy,
     output reg valid,
     output reg [15:0] channel,
     output reg [7:0] row,
@@ -52,30 +53,47 @@ module output_rows #(
       .read_at(RESIDUAL'(32'(at) * TILE_ROWS + 32'(now))),
       .read_data(residual_x)
   );
+  // Stage 1: what was read. The others are in the finishing units, and `data`.
+  reg [WIDE-1:0] sums1;
+  reg [RULE-1:0] rule1;
+  reg [16*TILE_COLUMNS-1:0] residual1;
+  reg reading, valid1, valid2;
+  reg [7:0] row1, row2;
+  reg [15:0] channel2;
   finish #(TILE_COLUMNS, ACCUMULATOR) u_finish (
-      .sums(row_sums),
-      .bias(rule[0+:ACCUMULATOR]),
-      .shift(rule[ACCUMULATOR+:6]),
+      .clk(clk),
+      .sums(sums1),
+      .bias(rule1[0+:ACCUMULATOR]),
+      .shift(rule1[ACCUMULATOR+:6]),
       .residual(residual),
       .residual_shift(residual_shift),
-      .residual_x(residual_x),
+      .residual_x(residual1),
       .y(y)
   );
   wire last_row = now + 1 == rows;
+  assign busy = reading | valid1 | valid2;
   always @(posedge clk) begin
-    valid <= busy;
-    channel <= rule[ACCUMULATOR+6+:16];
-    row <= 8'(now);
+    sums1 <= row_sums;
+    rule1 <= rule;
+    residual1 <= residual_x;
+    row1 <= 8'(now);
+    row2 <= row1;
+    channel2 <= rule1[ACCUMULATOR+6+:16];
+    valid1 <= reading & ~rst;
+    valid2 <= valid1 & ~rst;
+    valid <= valid2;
+    channel <= channel2;
+    row <= row2;
     data <= y;
-    if (rst) busy <= 0;
+    if (rst) reading <= 0;
     else if (start) begin
-      busy <= 1;
+      reading <= 1;
       at <= 0;
       now <= 0;
-    end else if (busy) begin
+    end else if (reading) begin
       now <= last_row ? 0 : now + 1;
       if (last_row) at <= at + 1;
-      busy <= ~(last_row & ((OUTPUT + 1)'(at) + 1 == outputs));
+      reading <= ~(last_row & ((OUTPUT + 1)'(at) + 1 == outputs));
     end
   end
 endmodule
