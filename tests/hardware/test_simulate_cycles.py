@@ -57,6 +57,8 @@ def test_a_compiled_program_is_simulated_as_compare_does_it(tmp_path: Path) -> N
         (["--fidelity", "cycle", "--images", "fashion-mnist-1000", "--index", "-1"], "--index: is -1"),
         (["--fidelity", "cycle", "--images", "fashion-mnist-1000", "--index", "1000"], "holds 1000 images"),
         (["--trace", "t.json"], "--trace: needs cycle fidelity, not paper"),
+        (["--images", "fashion-mnist-1000"], "--images: needs cycle fidelity, not paper; add --fidelity cycle"),
+        (["--fidelity", "paper", "--images", "random"], "--images: needs cycle fidelity, not paper"),
         (["--fidelity", "gates"], "fidelity: is 'gates'"),
     ],
 )
