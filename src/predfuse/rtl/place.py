@@ -26,7 +26,7 @@ PINS = Path(__file__).parent / "pins.sv"
 Device = Literal["12k", "25k", "45k", "85k"]
 PACKAGE = "CABGA381"
 """Of all four devices; it has pins enough for tiles of 8 columns."""
-_OPTIONS = ("--package", PACKAGE, "--freq", "100", "--lpf-allow-unconstrained", "--timing-allow-fail", "--seed", "1")
+_OPTIONS = ("--package", PACKAGE, "--freq", "20", "--lpf-allow-unconstrained", "--timing-allow-fail", "--seed", "1")
 _RESOURCES = {
     "TRELLIS_COMB": "LUTs",
     "TRELLIS_FF": "flip-flops",
