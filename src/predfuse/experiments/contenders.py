@@ -150,7 +150,7 @@ def trained(
     shown = dataset.first(count)
 
     def compact(checkpoint: Checkpoint, guesses: Array | None) -> Contender:
-        network, label = checkpoint.network, f"{checkpoint.network.name}, {checkpoint.stage}"
+        network, label = checkpoint.network, checkpoint.label
         if guesses is None:
             say(f"accuracy of {label}")
             inputs = normalise(network, shown.images)
@@ -191,8 +191,7 @@ def compiled(checkpoint: Checkpoint, dataset: Dataset, count: int, say: Say) -> 
     guesses = np.array([record.values[program.output.name].argmax() for record in records])
     accuracy = float((guesses == dataset.labels[:count]).mean())
     masks = tuple(record.masks for record in records)
-    label = f"{network.name}, {checkpoint.stage}"
-    return Contender(network, label, accuracy, masks, program, tested(checkpoint))
+    return Contender(network, checkpoint.label, accuracy, masks, program, tested(checkpoint))
 
 
 def published(images: int, root: Path | None, say: Say) -> Lineup:

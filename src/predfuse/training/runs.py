@@ -42,6 +42,12 @@ class Checkpoint:
     network: Network
     metadata: dict[str, Any]
 
+    @property
+    def label(self) -> str:
+        """Network, with its width where that is not 1, and stage: what tables call it."""
+        name = catalogue.name_with_width(self.network.name, self.metadata.get("options", {}))
+        return f"{name}, {self.stage}"
+
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:

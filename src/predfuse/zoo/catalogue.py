@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from predfuse.files import as_csv, sha256_of_file
 from predfuse.readers.boundary import reading
@@ -93,6 +94,19 @@ class Summary:
     lowest: float
     highest: float
     training_hours: float
+
+
+def name_with_width(architecture: str, options: Mapping[str, Any]) -> str:
+    """The registered name, with its width where that is not 1: networks of different widths are different networks.
+
+    Args:
+        architecture: Registered name.
+        options: Of its constructor; ``width`` is a factor without a unit.
+
+    Source: docs/explanation/zoo.md.
+    """
+    width = options.get("width", 1.0)
+    return architecture if width == 1.0 else f"{architecture} x{width:g}"
 
 
 def root() -> Path:

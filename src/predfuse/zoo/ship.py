@@ -13,7 +13,17 @@ import yaml
 from predfuse.errors import InputError
 from predfuse.files import sha256_of_file, write_text_atomically
 from predfuse.readers.documents import read_json_lines, read_mapping
-from predfuse.zoo.catalogue import CARD, RESULTS, STAGES, Stage, card_text, results_text, root, stages
+from predfuse.zoo.catalogue import (
+    CARD,
+    RESULTS,
+    STAGES,
+    Stage,
+    card_text,
+    name_with_width,
+    results_text,
+    root,
+    stages,
+)
 
 if TYPE_CHECKING:  # would load torch for a list of files
     from predfuse.training.config import TrainConfig
@@ -100,12 +110,6 @@ def _copy(source: Path, target: Path) -> dict[str, Any]:
     return facts
 
 
-def _name(architecture: str, made_by: TrainConfig) -> str:
-    """The registered name, with its width where that is not 1: networks of different widths are different networks."""
-    width = made_by.network.options.get("width", 1.0)
-    return architecture if width == 1.0 else f"{architecture} x{width:g}"
-
-
 def _stage(
     run: str,
     file: Path,
@@ -126,7 +130,7 @@ def _stage(
     return Stage(
         run=run,
         data=str(facts["data"]),
-        network=_name(str(facts["architecture"]), made_by),
+        network=name_with_width(str(facts["architecture"]), made_by.network.options),
         seed=made_by.seed_of(name),
         stage=name,
         recipe=made_by.recipe(name),
