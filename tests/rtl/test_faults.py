@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings
 from integer.test_blocks import compiled, integer_input
+from rtl.blocks import dense_block
 from rtl.faults import FAULTS, write_faulty
 from rtl.machines import TINY, simulator_of
 from strategies import BlockCase, bottlenecks
@@ -30,23 +31,27 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def blocks() -> Blocks:
-    """Words and steps of random blocks."""
-    found: Blocks = []
+    """Words and steps of random blocks, and of one whose predictions wait for the lists in every tile."""
+    found = [_steps(dense_block(3, 3))]
 
     @settings(max_examples=150)
     @given(bottlenecks(with_predictor=True))
     def collect(case: BlockCase) -> None:
         assume(case.block.depthwise_weight.shape[1] <= TINY.kernel and case.block.stride <= 2)
-        node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
-        exact, _ = _fused(node, x, *predict_masks(node, x))
         try:
-            found.append(BlockPlan(node, x.shape, TINY).steps(x[None], exact[None]))
+            found.append(_steps(case))
         except InputError:
             assume(False)  # more gate words than there are
 
     collect()
     assert any(isinstance(one, Step) and one.flags & BEHIND for steps in found for one in steps)
     return found
+
+
+def _steps(case: BlockCase) -> list[Word | Step]:
+    node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
+    exact, _ = _fused(node, x, *predict_masks(node, x))
+    return BlockPlan(node, x.shape, TINY).steps(x[None], exact[None])
 
 
 def test_without_a_fault_nothing_differs(sources: Path, blocks: Blocks) -> None:
