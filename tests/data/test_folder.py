@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from predfuse.data import load
-from predfuse.data.folder import load_part
+from predfuse.data.folder import list_folder, load_part
 from predfuse.errors import InputError
 from predfuse.readers.pictures import decode_picture
 
@@ -141,6 +141,18 @@ def test_half_a_split_is_refused_and_classes_may_be_called_train(tmp_path: Path)
     for place in range(2):
         picture(tmp_path / "flat" / "bus" / f"{place}.png", place)
     assert load(f"folder:{tmp_path / 'flat'}", "train").classes == ("bus", "train", "validation")
+
+
+@pytest.mark.parametrize("names", [("trn", "tst"), ("a", "b", "c")])
+def test_splits_of_unknown_names_are_no_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        for label in ("cat", "dog"):
+            for i in range(2):
+                picture(tmp_path / name / label / f"{i}.png", 9 * i)
+    with pytest.raises(InputError, match=f"holds cat and dog in {' and in '.join(names)}; call the halves"):
+        list_folder(tmp_path)
+    picture(tmp_path / names[0] / "direct.png", 0)  # now it is a class that has pictures of its own
+    assert list_folder(tmp_path).classes == names
 
 
 def test_a_folder_that_is_cut_says_so(plain: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,9 @@ def test_what_is_well_formed_is_read_as_the_plain_parsers_read_it(value: Any) ->
 
     assert parse_yaml("x", yaml.safe_dump(value)) == value
     assert parse_json("x", json.dumps(value)) == value
+
+
+def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(InputError, match=r"pipe.yaml: is a pipe, not a file"):
+        load_config(tmp_path / "pipe.yaml")

@@ -64,7 +64,7 @@ def list_folder(root: Path) -> FolderListing:
 
     Raises:
         InputError: The folder is missing or empty, has no class folders or fewer than two, a class has no pictures,
-            there is a split without its other half, or the classes of train and test differ.
+            there is a split without its other half or of unknown names, or the classes of train and test differ.
     """
     if not root.is_dir():
         raise InputError(str(root), "is no folder" if root.exists() else "does not exist", "name an image folder")
@@ -77,6 +77,7 @@ def list_folder(root: Path) -> FolderListing:
         if unknown := sorted(set(test_classes) ^ set(classes)):
             raise InputError(str(root), f"class {unknown[0]} is in only one of train and test", "make them alike")
         return FolderListing(classes, train, test, cut=False)
+    _require_no_split(root, children)
     classes, pictures = _classes(root)
     split: dict[Split, list[tuple[Path, int]]] = {"train": [], "test": []}
     for label, name in enumerate(classes):
@@ -114,6 +115,17 @@ def _split_folders(root: Path, children: list[Path]) -> tuple[Path, Path] | None
     if unused:
         logger.warning("%s: %s and %s are used, not %s", root, train[0].name, test[0].name, ", ".join(unused))
     return train[0], test[0]
+
+
+def _require_no_split(root: Path, children: list[Path]) -> None:
+    """Refuse two or three folders that hold the same folders and nothing else: a split of names we do not know."""
+    names = [[inner.name for inner in _subfolders(child)] for child in children]
+    if not 2 <= len(children) <= 3 or len(names[0]) < 2 or any(other != names[0] for other in names):
+        return
+    if any(path.suffix.lower() in SUFFIXES for child in children for path in child.iterdir()):
+        return
+    what = f"holds {names[0][0]} and {names[0][1]} in {' and in '.join(child.name for child in children)}"
+    raise InputError(str(root), what, "call the halves of a split train and test, or put each class into one folder")
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -115,6 +115,8 @@ def require_size(path: Path, limit_bytes: int = FILE_BYTES) -> int:
     with reading(str(path), "is no readable file"):
         if path.is_dir():
             raise InputError(str(path), "is a folder, not a file", "name a file in it")
+        if path.is_fifo() and not str(path).startswith("/dev/"):  # those of a shell's <(...) are being written
+            raise InputError(str(path), "is a pipe, not a file", "name a file")
         size = path.stat().st_size
     if size > limit_bytes:
         raise _too_large(path, limit_bytes)
