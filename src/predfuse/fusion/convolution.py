@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from predfuse.arrays import Int8Array, Int32Array, Int64Array, Mask, UInt8Array
 from predfuse.errors import InputError
 from predfuse.fusion import layers
 from predfuse.fusion.masks import ON, RELU6_CEILING, SATURATED, apply_mask
@@ -16,7 +17,7 @@ from predfuse.fusion.weights import FusedWeights, SparseLists
 from predfuse.graph.nodes import Array, Bottleneck
 
 
-def fused_convolution(fused: FusedWeights, x: Array, mask1: Array, mask2: Array) -> Array:
+def fused_convolution(fused: FusedWeights, x: Array, mask1: Int8Array, mask2: Int8Array) -> Array:
     """Every list entry against the gates of the whole image: what the masks let through is summed, multiplied once.
 
     Args:
@@ -52,7 +53,7 @@ def fused_convolution(fused: FusedWeights, x: Array, mask1: Array, mask2: Array)
 
 
 def fused_convolution_unstored(
-    block: Bottleneck, x: Array, mask1: Array, mask2: Array, ceiling: float = RELU6_CEILING
+    block: Bottleneck, x: Array, mask1: Int8Array, mask2: Int8Array, ceiling: float = RELU6_CEILING
 ) -> Array:
     """The fused convolution of a block whose fused weights are too many to store (unpruned, wide).
 
@@ -105,7 +106,7 @@ def finish_block(block: Bottleneck, y: Array, x: Array) -> Array:
     return shuffled
 
 
-def _require_fitting(fused: FusedWeights, window: layers.Window, x: Array, mask1: Array, mask2: Array) -> None:
+def _require_fitting(fused: FusedWeights, window: layers.Window, x: Array, mask1: Int8Array, mask2: Int8Array) -> None:
     where = f"layer {fused.name}"
     inputs = (fused.groups * fused.group_channels, *x.shape[1:])
     wanted = (inputs, (fused.middle_channels, *x.shape[1:]), (fused.middle_channels, *window.output_size(x)))
@@ -116,17 +117,17 @@ def _require_fitting(fused: FusedWeights, window: layers.Window, x: Array, mask1
         raise InputError(where, f"{x.dtype} input with {fused.output_bias.dtype} weights", "quantise both or neither")
 
 
-def _arrays(lists: SparseLists) -> tuple[Array, Array, Array]:
+def _arrays(lists: SparseLists) -> tuple[Int64Array, Int32Array, Array]:
     return lists.indptr, lists.channel, lists.value
 
 
-def _gates(mask: Array, state: int) -> Array:
+def _gates(mask: Int8Array, state: int) -> UInt8Array:
     """uint8, 1 where the mask has that state."""
     return np.equal(mask, state).view(np.uint8)
 
 
 @njit(cache=True, nogil=True)
-def _add_channel_lists(indptr: Array, channel: Array, value: Array, gates: Array, y: Array) -> None:
+def _add_channel_lists(indptr: Int64Array, channel: Int32Array, value: Array, gates: UInt8Array, y: Array) -> None:
     """``y[o, p] += sum over list o of value * gates[channel, p]``; ``gates [M, P, Q]``, ``y [O, P * Q]``."""
     for output in range(y.shape[0]):
         for entry in range(indptr[output], indptr[output + 1]):
@@ -137,16 +138,16 @@ def _add_channel_lists(indptr: Array, channel: Array, value: Array, gates: Array
 
 @njit(cache=True, nogil=True)
 def _add_window_lists(
-    indptr: Array,
-    channel: Array,
+    indptr: Int64Array,
+    channel: Int32Array,
     value: Array,
-    bias_indptr: Array,
-    bias_channel: Array,
+    bias_indptr: Int64Array,
+    bias_channel: Int32Array,
     bias_value: Array,
     x: Array,
-    gates1: Array,
-    gates2: Array,
-    gated_taps: Array,
+    gates1: UInt8Array,
+    gates2: UInt8Array,
+    gated_taps: Mask,
     groups: int,
     kernel: int,
     stride: int,

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from predfuse.arrays import Int64Array
 from predfuse.errors import InputError
 from predfuse.fusion.results import BlockStatistics, ExecutionResult
 from predfuse.fusion.weights import entry_counts
-from predfuse.graph.nodes import Add, Array, Bottleneck, Conv, Linear, Network, Node, Pool, Shape
+from predfuse.graph.nodes import Add, Bottleneck, Conv, Linear, Network, Node, Pool, Shape
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,9 @@ def _pixels(shape: Shape) -> int:
     return shape[1] * shape[2]
 
 
-def _count_plain(node: Node, inputs: list[Shape], out: Shape, skipped: Array | None, measured: bool) -> LayerCounts:
+def _count_plain(
+    node: Node, inputs: list[Shape], out: Shape, skipped: Int64Array | None, measured: bool
+) -> LayerCounts:
     additions, weights, biases, kept, positions = 0, 0, 0, 0, 0
     if isinstance(node, Conv | Linear):
         weights, biases = int(node.weight.size), int(node.bias.size)
@@ -325,12 +328,12 @@ def predictor_additions(block: Bottleneck, into: Shape, out: Shape) -> int:
     return int(expand * _pixels(into) + depthwise * _pixels(out))
 
 
-def _positions_inside(block: Bottleneck, into: Shape, out: Shape) -> Array:
+def _positions_inside(block: Bottleneck, into: Shape, out: Shape) -> Int64Array:
     """``[K]``: output pixels whose pixel under tap k lies in the image."""
 
-    def inside(size: int, positions: int, before: int) -> Array:
+    def inside(size: int, positions: int, before: int) -> Int64Array:
         pixels = np.arange(positions)[:, None] * block.stride + np.arange(block.kernel) - before
-        counts: Array = ((pixels >= 0) & (pixels < size)).sum(axis=0)
+        counts: Int64Array = ((pixels >= 0) & (pixels < size)).sum(axis=0)
         return counts
 
     rows, columns = inside(into[1], out[1], block.padding[0]), inside(into[2], out[2], block.padding[2])

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from predfuse.arrays import Int8Array
 from predfuse.errors import InputError
 from predfuse.fusion import layers
 from predfuse.fusion.convolution import finish_block, fused_convolution, fused_convolution_unstored
@@ -228,7 +229,7 @@ class _ImageRecord:
     blocks: dict[str, _BlockRecord] = dataclasses.field(default_factory=dict)
     nonzero_multiplications: dict[str, int] = dataclasses.field(default_factory=dict)
     outputs: dict[str, Array] = dataclasses.field(default_factory=dict)
-    masks: dict[str, tuple[Array, Array]] = dataclasses.field(default_factory=dict)
+    masks: dict[str, tuple[Int8Array, Int8Array]] = dataclasses.field(default_factory=dict)
 
 
 def _run_image(plan: Plan, image: Array, *, statistics: bool, keep: Collection[str]) -> _ImageRecord:
@@ -294,7 +295,7 @@ def _depthwise(block: Bottleneck, h: Array) -> Array:
     return layers.depthwise(h, block.depthwise_weight, block.depthwise_bias, block.stride, block.padding)
 
 
-def true_masks(block: Bottleneck, x: Array) -> tuple[Array, Array]:
+def true_masks(block: Bottleneck, x: Array) -> tuple[Int8Array, Int8Array]:
     """States the two activations of the ordinary block take for the input ``x [C, H, W]``.
 
     Source: docs/explanation/arithmetic.md, Masks.
@@ -304,7 +305,7 @@ def true_masks(block: Bottleneck, x: Array) -> tuple[Array, Array]:
     return true_mask(a, block.expand_activation), true_mask(d, block.depthwise_activation)
 
 
-def _run_block(plan: Plan, block: Bottleneck, x: Array, want_masks: bool) -> tuple[Array, tuple[Array, Array]]:
+def _run_block(plan: Plan, block: Bottleneck, x: Array, want_masks: bool) -> tuple[Array, tuple[Int8Array, Int8Array]]:
     """Output of a block, and its masks (empty where nobody wants them and they are not needed)."""
     execution = plan.executions[block.name]
     if execution == "plain":
@@ -328,7 +329,7 @@ def _run_block(plan: Plan, block: Bottleneck, x: Array, want_masks: bool) -> tup
     return finish_block(block, y, x), masks
 
 
-def _measure(plan: Plan, block: Bottleneck, x: Array, mask1: Array, mask2: Array) -> _BlockRecord:
+def _measure(plan: Plan, block: Bottleneck, x: Array, mask1: Int8Array, mask2: Int8Array) -> _BlockRecord:
     """Statistics of one block for one image; the truth is what the ordinary block does with the same input."""
     measured = measure_block(block, plan.entries[block.name], x, mask1, mask2)
     predicted = plan.executions[block.name] != "plain" and plan.mode != "fused_true"
@@ -342,7 +343,7 @@ def _measure(plan: Plan, block: Bottleneck, x: Array, mask1: Array, mask2: Array
     )
 
 
-def _compare(mask: Array, truth: Array) -> StageStatistics:
+def _compare(mask: Int8Array, truth: Int8Array) -> StageStatistics:
     on, true_on = mask != OFF, truth != OFF
     alive, truly_alive, both = (int(np.count_nonzero(flags)) for flags in (on, true_on, on & true_on))
     return StageStatistics(mask.size, alive, truly_alive, alive - both, truly_alive - both)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from predfuse.arrays import Int8Array, Int64Array, Mask, UInt8Array
 from predfuse.fusion import layers
 from predfuse.fusion.masks import OFF, ON, SATURATED
 from predfuse.fusion.weights import EntryCounts
@@ -28,7 +29,9 @@ class BlockMeasure:
     nonzero_multiplications: tuple[int, int, int]
 
 
-def measure_block(block: Bottleneck, entries: EntryCounts, x: Array, mask1: Array, mask2: Array) -> BlockMeasure:
+def measure_block(
+    block: Bottleneck, entries: EntryCounts, x: Array, mask1: Int8Array, mask2: Int8Array
+) -> BlockMeasure:
     """Count the operations of a block for one image from its input and its masks.
 
     With ``n[m,k]`` the number of output pixels p where mask 2 is on at p and mask 1 at the pixel under tap k::
@@ -87,11 +90,11 @@ def nonzero_multiplications(node: Conv | Linear, x: Array) -> int:
     return int((_window_counts(_as_bytes(x != 0), everywhere, window, weights != 0) * weights).sum())
 
 
-def _as_bytes(flags: Array) -> Array:
+def _as_bytes(flags: Mask) -> UInt8Array:
     return np.ascontiguousarray(flags).view(np.uint8)
 
 
-def _window_counts(image: Array, gates: Array, window: layers.Window, taps: Array) -> Array:
+def _window_counts(image: UInt8Array, gates: UInt8Array, window: layers.Window, taps: Mask) -> Int64Array:
     """``[C, K]`` int64: output pixels whose gate is 1 and whose pixel under tap k is 1, where ``taps [C, K]`` is true.
 
     ``image [C, H, W]`` and ``gates [C, P, Q]`` are uint8, 0 or 1.
@@ -100,7 +103,9 @@ def _window_counts(image: Array, gates: Array, window: layers.Window, taps: Arra
 
 
 @njit(cache=True, nogil=True)
-def _count(padded: Array, gates: Array, taps: Array, kernel_columns: int, stride: int, dilation: int) -> Array:
+def _count(
+    padded: UInt8Array, gates: UInt8Array, taps: Mask, kernel_columns: int, stride: int, dilation: int
+) -> Int64Array:
     """One long loop per tap over the gates spread out like the padded image, with zeros between them."""
     channels, rows, columns = gates.shape
     width = padded.shape[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from predfuse.arrays import Int8Array, Int64Array
 from predfuse.graph.nodes import Array
 
 Mode = Literal["true", "predicted", "fused", "fused_true"]
@@ -91,9 +92,9 @@ class BlockStatistics:
     execution: Execution
     expand: StageStatistics
     depthwise: StageStatistics
-    fused_additions: Array
-    bias_additions: Array
-    nonzero_multiplications: Array
+    fused_additions: Int64Array
+    bias_additions: Int64Array
+    nonzero_multiplications: Int64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +119,9 @@ class ExecutionResult:
     logits: Array
     executions: dict[str, Execution]
     blocks: tuple[BlockStatistics, ...] = ()
-    nonzero_multiplications: dict[str, Array] = field(default_factory=dict)
+    nonzero_multiplications: dict[str, Int64Array] = field(default_factory=dict)
     outputs: dict[str, Array] = field(default_factory=dict)
-    masks: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+    masks: dict[str, tuple[Int8Array, Int8Array]] = field(default_factory=dict)
 
     def accuracy(self, labels: Array) -> float:
         """Share of images whose largest output is their label (``labels [N]``), 0..1."""

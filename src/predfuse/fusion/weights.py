@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from predfuse.arrays import Array, Int32Array, Int64Array
+from predfuse.arrays import Array, Int32Array, Int64Array, Mask
 from predfuse.errors import InputError
 from predfuse.fusion.masks import RELU6_CEILING
 from predfuse.graph.nodes import Bottleneck, Padding
@@ -100,7 +100,7 @@ class FusedWeights:
         return len(self.weights) + sum(len(lists) for lists in biases)
 
     @cached_property
-    def gated_taps(self) -> Array:
+    def gated_taps(self) -> Mask:
         """``[M, K]`` bool: the middle channels and taps that any list refers to."""
         used = np.zeros((self.middle_channels, self.kernel**2), np.bool_)
         for lists in (self.weights, self.expand_bias, self.expand_saturated):
@@ -127,11 +127,11 @@ class EntryCounts:
         depthwise_saturated: ``[M]``.
     """
 
-    weights: Array
-    expand_bias: Array
-    expand_saturated: Array
-    depthwise_bias: Array
-    depthwise_saturated: Array
+    weights: Int64Array
+    expand_bias: Int64Array
+    expand_saturated: Int64Array
+    depthwise_bias: Int64Array
+    depthwise_saturated: Int64Array
 
 
 def entry_counts(block: Bottleneck) -> EntryCounts:
@@ -267,7 +267,7 @@ def _require_fitting(
         raise InputError(f"layer {block.name}", "fused integer weights overflow 64 bits", "use narrower weights")
 
 
-def _join(left: Array, right: Array, size: int) -> tuple[Array, Array]:
+def _join(left: Int64Array, right: Int64Array, size: int) -> tuple[Int64Array, Int64Array]:
     """Index pairs ``(i, j)`` with ``left[i] == right[j]``; ``right`` ascending, both below ``size``."""
     counts = np.bincount(right, minlength=size)
     starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
@@ -277,7 +277,7 @@ def _join(left: Array, right: Array, size: int) -> tuple[Array, Array]:
     return i, starts[left][i] + within
 
 
-def _lists(rows: Array, channel: Array, value: Array, count: int) -> SparseLists:
+def _lists(rows: Int64Array, channel: Int64Array, value: Array, count: int) -> SparseLists:
     """Sort entries by row, then channel; products that underflow to zero are dropped."""
     kept = value != 0
     rows, channel, value = rows[kept], channel[kept], value[kept]
