@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from predfuse.arrays import Float64Array
 from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import INPUT, Array, Network
 from predfuse.integer.calibrate import normalise
@@ -154,9 +155,9 @@ def compare(
     integers = {**result.values, INPUT: to_integers(program, images)[0]}
     bits = program.fraction_bits
 
-    def real(name: str) -> Array:
+    def real(name: str) -> Float64Array:
         half = 0.5 if name in compiled.rounded_down else 0.0
-        values: Array = np.ldexp(integers[name] + half, -bits[name])
+        values: Float64Array = np.ldexp(integers[name] + half, -bits[name])
         return values
 
     layers = {node.name: node for node in compiled.layers.nodes}

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
+from predfuse.arrays import Int16Array, Int64Array
 from predfuse.graph.nodes import Activation, Array
 from predfuse.integer.program import HIGHEST, LOWEST
 
 
-def round_half_up(values: Array, shift: Array | int) -> Array:
+def round_half_up(values: Array, shift: Array | int) -> Int64Array:
     """``floor(values / 2**shift + 1/2)``, exactly, int64; ``shift`` 0 or more, broadcast."""
     wide = np.asarray(values, np.int64)
     bits = np.asarray(shift, np.int64)
-    rounded: Array = (wide + ((np.int64(1) << bits) >> 1)) >> bits
+    rounded: Int64Array = (wide + ((np.int64(1) << bits) >> 1)) >> bits
     return rounded
 
 
-def activate(values: Array, activation: Activation, ceiling: int) -> Array:
+def activate(values: Int64Array, activation: Activation, ceiling: int) -> Int64Array:
     """The activation function on integers; ``ceiling`` is where ReLU6 ends."""
     if activation == "linear":
         return values
-    positive: Array = np.maximum(values, 0)
+    positive: Int64Array = np.maximum(values, 0)
     return np.minimum(positive, ceiling) if activation == "relu6" else positive
 
 
-def saturate(values: Array) -> tuple[Array, int]:
+def saturate(values: Int64Array) -> tuple[Int16Array, int]:
     """``values`` limited to int16, and how many did not fit."""
     limited = np.clip(values, LOWEST, HIGHEST).astype(np.int16)
     return limited, int(np.count_nonzero(limited != values))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from predfuse.arrays import Int32Array, Int64Array, Mask
 from predfuse.errors import InputError
 from predfuse.fusion.weights import SparseLists
 from predfuse.graph.nodes import Array, Bottleneck
@@ -63,7 +64,7 @@ class ScaledFactors:
     """
 
     factors: Factors
-    project_exponent: Array
+    project_exponent: Int64Array
     expand_reach: int
     depthwise_reach: int
 
@@ -105,7 +106,7 @@ def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
     balanced = np.ldexp(project, -by_output(both)) * by_output(reached | (depthwise_bias != 0))
     outer = weight_exponents(np.abs(balanced).max(axis=1), FACTOR_BITS)
 
-    def integers(values: Array, exponents: Array) -> Array:
+    def integers(values: Array, exponents: Int64Array) -> Int32Array:
         return np.rint(np.ldexp(values, exponents)).astype(np.int32)
 
     factors = Factors(
@@ -119,7 +120,7 @@ def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
     return ScaledFactors(factors, outer, reach, inner_reach)
 
 
-def _reach(excess: Array, live: Array) -> int:
+def _reach(excess: Int64Array, live: Mask) -> int:
     """Bits by which all biases must be coarser than weights (finer if negative) for the largest one to fit.
 
     Args:
@@ -129,13 +130,13 @@ def _reach(excess: Array, live: Array) -> int:
     return int(np.max(excess, where=live, initial=FACTOR_BITS - BIAS_FACTOR_BITS))
 
 
-def _bounded(weights: Array, biases: Array, has_weights: Array, has_biases: Array) -> Array:
+def _bounded(weights: Int64Array, biases: Int64Array, has_weights: Mask, has_biases: Mask) -> Int64Array:
     """``[M]`` exponents that suit both weights and biases, or the one a channel has; 0 for neither."""
-    both: Array = np.where(has_biases, np.minimum(weights, biases), weights)
+    both: Int64Array = np.where(has_biases, np.minimum(weights, biases), weights)
     return np.where(has_weights, both, np.where(has_biases, biases, 0))
 
 
-def smallest_shifts(products: SparseLists, start: Array, weight_bits: int, sum_bits: int) -> Array:
+def smallest_shifts(products: SparseLists, start: Int64Array, weight_bits: int, sum_bits: int) -> Int64Array:
     """Smallest right shifts ``[O]``, at least ``start``, at which every entry and every list's sum fits.
 
     Args:
@@ -151,7 +152,7 @@ def smallest_shifts(products: SparseLists, start: Array, weight_bits: int, sum_b
     largest = np.zeros(outputs, np.int64)
     np.maximum.at(largest, owner, np.abs(products.value.astype(np.int64)))
     while True:
-        too_wide: Array = round_half_up(largest, shift) >= 1 << (weight_bits - 1)
+        too_wide: Mask = round_half_up(largest, shift) >= 1 << (weight_bits - 1)
         if not too_wide.any():
             break
         shift += too_wide
@@ -195,7 +196,7 @@ def quantise_block(
     start = np.zeros(block.out_channels, np.int64)
     # At shift 0 the accumulator has this many more fraction bits than the input; every shift takes one away.
     resolution = input_bits + scaled.project_exponent - PRODUCT_SHIFT
-    silent: Array = np.logical_not(scaled.factors.project.any(axis=1))
+    silent: Mask = np.logical_not(scaled.factors.project.any(axis=1))
 
     weight_shift = smallest_shifts(products.weights, start, *widths)
     expand_shift = smallest_shifts(products.expand_bias, start, *widths)
@@ -280,7 +281,7 @@ def _half_steps(block: Bottleneck, residual_shift: int, rounding: Rounding) -> f
     return residual - (0.5 if rounding.down else 0.0)
 
 
-def _filled(lists: SparseLists, silent: Array) -> Array:
+def _filled(lists: SparseLists, silent: Mask) -> Mask:
     """``[O]`` bool: whether an output channel has entries in these lists."""
     return (np.diff(lists.indptr).reshape(len(silent), -1) > 0).any(axis=1) & ~silent
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from predfuse.arrays import Int64Array
 from predfuse.errors import InputError
 from predfuse.fusion.execute import plan_network, run_plan
 from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network
@@ -32,7 +33,7 @@ class Calibration:
         """The largest over all channels."""
         return {name: float(values.max()) for name, values in self.channels.items()}
 
-    def scaled(self, gains: dict[str, Array]) -> Calibration:
+    def scaled(self, gains: dict[str, Int64Array]) -> Calibration:
         """Ranges of the network with channels larger by powers of two, ``[C]`` per node."""
         channels = {
             name: np.ldexp(values, gains[name]) if name in gains else values for name, values in self.channels.items()

@@ -6,10 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from predfuse.graph.nodes import Array, Bottleneck, Predictor
+from predfuse.arrays import Mask
+from predfuse.graph.nodes import Bottleneck, Predictor
 
 
-def reachable_gates(predictor: Predictor) -> tuple[Array, Array]:
+def reachable_gates(predictor: Predictor) -> tuple[Mask, Mask]:
     """Which gates of the two stages some input can switch on, each ``[M]`` bool.
 
     Every quantised input lies in ``input_min..input_max``, so the largest score of a channel follows from its

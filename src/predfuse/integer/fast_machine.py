@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from predfuse.arrays import Int8Array, Int16Array, Int32Array, Int64Array
 from predfuse.fusion import layers
 from predfuse.fusion.masks import predict_masks
 from predfuse.fusion.weights import FusedWeights, SparseLists
@@ -44,7 +45,9 @@ class PreparedBlock:
 
     lists: FusedWeights
     bottleneck: Bottleneck
-    arrays: tuple[Array, Array, Array, Array, Array, Array, Array, Array, Array]
+    arrays: tuple[
+        Int64Array, Int32Array, Int32Array, Int64Array, Int32Array, Int32Array, Int64Array, Int32Array, Int32Array
+    ]
 
 
 class FastMachine:
@@ -63,7 +66,7 @@ class FastMachine:
         self.blocks = {node.name: _prepare(node) for node in program.fused_blocks()}
         self._readers = Counter(source for node in program.nodes for source in node.inputs)
 
-    def run_image(self, image: Array, keep: Collection[str] | None = None, keep_masks: bool = True) -> ImageRecord:
+    def run_image(self, image: Int16Array, keep: Collection[str] | None = None, keep_masks: bool = True) -> ImageRecord:
         """Run one image ``[C, H, W]`` int16.
 
         Args:
@@ -102,7 +105,7 @@ class FastMachine:
                     record.values.pop(source, None)  # nothing reads it any more
         return record
 
-    def _convolve(self, node: IntegerConv, x: Array) -> tuple[Array, int]:
+    def _convolve(self, node: IntegerConv, x: Int16Array) -> tuple[Int16Array, int]:
         shape = self._shapes[node.name]
         if node.kernel == (1, 1) and node.stride == 1 and not any(node.padding):
             x = x.reshape(x.shape[0], 1, -1)  # one long row
@@ -113,11 +116,11 @@ class FastMachine:
         kernels.convolve(x, node.weight, node.bias, *window, out)
         return _finish(out, shape, node.shift, _CODES[node.activation], node.ceiling)
 
-    def _masks(self, node: FusedBlock, x: Array) -> tuple[Array, Array]:
+    def _masks(self, node: FusedBlock, x: Int16Array) -> tuple[Int8Array, Int8Array]:
         fraction_bits = node.predictor_shift - node.predictor.input_exponent
         return predict_masks(self.blocks[node.name].bottleneck, x, fraction_bits)
 
-    def _fused(self, node: FusedBlock, x: Array, mask1: Array, mask2: Array) -> tuple[Array, int]:
+    def _fused(self, node: FusedBlock, x: Int16Array, mask1: Int8Array, mask2: Int8Array) -> tuple[Int16Array, int]:
         shape = self._shapes[node.name]
         out = np.empty((node.out_channels, *shape[1:]), np.int64)
         strip = max(1, min(shape[1], _STRIP_PIXELS // shape[2]))
@@ -151,11 +154,13 @@ def _prepare(block: FusedBlock) -> PreparedBlock:
     return PreparedBlock(lists, block.as_bottleneck(), arrays)
 
 
-def _narrow(lists: SparseLists) -> tuple[Array, Array, Array]:
+def _narrow(lists: SparseLists) -> tuple[Int64Array, Int32Array, Int32Array]:
     return lists.indptr, lists.channel, lists.value.astype(np.int32)
 
 
-def _finish(accumulator: Array, shape: Shape, shift: Array, activation: int, ceiling: int) -> tuple[Array, int]:
+def _finish(
+    accumulator: Int64Array, shape: Shape, shift: Int8Array, activation: int, ceiling: int
+) -> tuple[Int16Array, int]:
     out = np.empty((shape[0], shape[1] * shape[2]), np.int16)
     saturated = kernels.finish(accumulator.reshape(out.shape), shift, activation, ceiling, out)
     return out.reshape(shape), int(saturated)
@@ -172,7 +177,7 @@ def _pad(image: Array, node: FusedBlock, shape: Shape) -> Array:
     return padded
 
 
-def _pool(node: IntegerPool, x: Array) -> tuple[Array, int]:
+def _pool(node: IntegerPool, x: Int16Array) -> tuple[Int16Array, int]:
     wide = x.astype(np.int64)
     if node.kernel == 0:
         whole = wide.max(axis=(1, 2)) if node.kind == "max" else wide.sum(axis=(1, 2))
@@ -187,7 +192,7 @@ def _pool(node: IntegerPool, x: Array) -> tuple[Array, int]:
     return saturate(round_half_up(reduced * node.multiplier, node.shift))
 
 
-def _add(node: IntegerAdd, inputs: list[Array]) -> tuple[Array, int]:
+def _add(node: IntegerAdd, inputs: list[Int16Array]) -> tuple[Int16Array, int]:
     aligned = [np.left_shift(x.astype(np.int64), int(left)) for x, left in zip(inputs, node.align, strict=True)]
-    total: Array = np.sum(aligned, axis=0)
+    total: Int64Array = np.sum(aligned, axis=0)
     return saturate(activate(round_half_up(total, node.shift), node.activation, node.ceiling))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from predfuse.arrays import Array, Int16Array
+from predfuse.arrays import Array, Int16Array, Int32Array, Int64Array
 from predfuse.errors import InputError
 from predfuse.fusion.weights import FusedWeights, SparseLists
 from predfuse.integer.arithmetic import round_half_up
@@ -33,9 +33,9 @@ class Factors:
 
     project: Int16Array
     expand: Int16Array
-    expand_bias: Array
+    expand_bias: Int32Array
     depthwise: Int16Array
-    depthwise_bias: Array
+    depthwise_bias: Int32Array
     groups: int
 
 
@@ -70,7 +70,7 @@ def factor_products(name: str, factors: Factors) -> Products:
     )
 
 
-def _lists(name: str, factors: Factors, expand: Array, depthwise: Array, shift: int) -> SparseLists:
+def _lists(name: str, factors: Factors, expand: Array, depthwise: Int16Array, shift: int) -> SparseLists:
     arguments = (factors.project, np.ascontiguousarray(expand), np.ascontiguousarray(depthwise), factors.groups, shift)
     counts = np.zeros(factors.project.shape[0] * expand.shape[1] * depthwise.shape[1], np.int64)
     _count_products(*arguments, counts)
@@ -85,7 +85,9 @@ def _lists(name: str, factors: Factors, expand: Array, depthwise: Array, shift: 
 
 
 @njit(cache=True, nogil=True)
-def _count_products(project: Array, expand: Array, depthwise: Array, groups: int, shift: int, counts: Array) -> None:
+def _count_products(
+    project: Int16Array, expand: Array, depthwise: Int16Array, groups: int, shift: int, counts: Int64Array
+) -> None:
     outputs, group_middle = project.shape
     columns, taps = expand.shape[1], depthwise.shape[1]
     half = (1 << shift) >> 1
@@ -102,14 +104,14 @@ def _count_products(project: Array, expand: Array, depthwise: Array, groups: int
 
 @njit(cache=True, nogil=True)
 def _fill_products(
-    project: Array,
+    project: Int16Array,
     expand: Array,
-    depthwise: Array,
+    depthwise: Int16Array,
     groups: int,
     shift: int,
-    position: Array,
-    channel: Array,
-    value: Array,
+    position: Int64Array,
+    channel: Int32Array,
+    value: Int64Array,
 ) -> None:
     outputs, group_middle = project.shape
     columns, taps = expand.shape[1], depthwise.shape[1]
@@ -139,7 +141,7 @@ def round_lists(lists: SparseLists, shift: Array) -> SparseLists:
     return SparseLists(indptr, lists.channel[kept], value[kept])
 
 
-def sum_ranges(lists: SparseLists) -> tuple[Array, Array]:
+def sum_ranges(lists: SparseLists) -> tuple[Int64Array, Int64Array]:
     """Largest sum any masks can let through, and the negative of the smallest, per list (int64)."""
     totals = []
     for part in (np.maximum(lists.value, 0), np.maximum(-lists.value.astype(np.int64), 0)):

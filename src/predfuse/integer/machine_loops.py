@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import Int8Array, Int16Array, Int32Array, Int64Array
 
 LINEAR, RELU, RELU6 = 0, 1, 2
 """Codes of the activations."""
@@ -13,7 +13,15 @@ LINEAR, RELU, RELU6 = 0, 1, 2
 
 @njit(cache=True, nogil=True)
 def convolve(
-    x: Array, weight: Array, bias: Array, stride: int, top: int, left: int, dilation: int, groups: int, out: Array
+    x: Int16Array,
+    weight: Int16Array,
+    bias: Int64Array,
+    stride: int,
+    top: int,
+    left: int,
+    dilation: int,
+    groups: int,
+    out: Int64Array,
 ) -> None:
     """``out [O, P, Q]`` int64 = ``bias`` + windows of ``x [C, H, W]`` int16 times ``weight [O, C/groups, kh, kw]``."""
     _, height, width = x.shape
@@ -40,7 +48,7 @@ def convolve(
 
 
 @njit(cache=True, nogil=True)
-def finish(accumulator: Array, shift: Array, activation: int, ceiling: int, out: Array) -> int:
+def finish(accumulator: Int64Array, shift: Int8Array, activation: int, ceiling: int, out: Int16Array) -> int:
     """Rounding shift per channel, activation, saturation: ``[O, N]`` int64 -> ``out [O, N]`` int16; returns the count.
 
     Args:
@@ -68,26 +76,26 @@ def finish(accumulator: Array, shift: Array, activation: int, ceiling: int, out:
 
 @njit(cache=True, nogil=True)
 def fused_convolution(
-    indptr: Array,
-    channel: Array,
-    value: Array,
-    bias_indptr: Array,
-    bias_channel: Array,
-    bias_value: Array,
-    outer_indptr: Array,
-    outer_channel: Array,
-    outer_value: Array,
-    expand_exponent: Array,
-    depthwise_exponent: Array,
-    output_bias: Array,
-    x: Array,
-    gates1: Array,
-    gates2: Array,
+    indptr: Int64Array,
+    channel: Int32Array,
+    value: Int32Array,
+    bias_indptr: Int64Array,
+    bias_channel: Int32Array,
+    bias_value: Int32Array,
+    outer_indptr: Int64Array,
+    outer_channel: Int32Array,
+    outer_value: Int32Array,
+    expand_exponent: Int8Array,
+    depthwise_exponent: Int8Array,
+    output_bias: Int64Array,
+    x: Int16Array,
+    gates1: Int8Array,
+    gates2: Int8Array,
     groups: int,
     kernel: int,
     stride: int,
     strip: int,
-    out: Array,
+    out: Int64Array,
 ) -> None:
     """Accumulators ``out [O, P, Q]`` int64 of a fused block.
 
@@ -156,7 +164,14 @@ def fused_convolution(
 
 @njit(cache=True, nogil=True, inline="always")
 def _gated_sum(
-    channel: Array, value: Array, first: int, last: int, first_middle: int, both: Array, pixels: int, sums: Array
+    channel: Int32Array,
+    value: Int32Array,
+    first: int,
+    last: int,
+    first_middle: int,
+    both: Int8Array,
+    pixels: int,
+    sums: Int32Array,
 ) -> None:
     """``sums[p]`` = sum of the list's values whose gate is on at pixel ``p``."""
     sums[:pixels] = 0

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from predfuse.arrays import Float64Array, Int16Array
 from predfuse.graph.nodes import INPUT, Array, Conv, Network
 from predfuse.integer.program import HIGHEST
 
 
-def pixel_table(network: Network) -> Array:
+def pixel_table(network: Network) -> Float64Array:
     """Normalised value ``[C, 256]`` float64 of every 8-bit pixel value: ``(pixel / 255 - mean) / std``."""
     channels = network.input_shape[0]
     mean = np.array(network.mean or (0.0,) * channels)[:, None]
     std = np.array(network.std or (1.0,) * channels)[:, None]
-    table: Array = (np.arange(256) / 255 - mean) / std
+    table: Float64Array = (np.arange(256) / 255 - mean) / std
     return table
 
 
@@ -39,7 +40,7 @@ class PixelScale:
 
     gain: Array
     fraction_bits: int
-    table: Array
+    table: Int16Array
     error: Array
 
 

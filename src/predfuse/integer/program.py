@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from predfuse.arrays import Int16Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import INPUT, Array, Shape
+from predfuse.graph.nodes import INPUT, Shape
 from predfuse.input_checks import require_labels
 from predfuse.integer.nodes import (
     NODE_TYPES,
@@ -104,7 +105,7 @@ class Program:
     name: str
     input_shape: Shape
     input_fraction_bits: int
-    input_table: Array
+    input_table: Int16Array
     nodes: tuple[ProgramNode, ...]
     layout: Layout = field(default_factory=Layout)
     labels: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import Int8Array, Int16Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,6 +17,6 @@ class ImageRecord:
         saturations: Values of every node that did not fit int16, by name.
     """
 
-    values: dict[str, Array] = field(default_factory=dict)
-    masks: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+    values: dict[str, Int16Array] = field(default_factory=dict)
+    masks: dict[str, tuple[Int8Array, Int8Array]] = field(default_factory=dict)
     saturations: dict[str, int] = field(default_factory=dict)

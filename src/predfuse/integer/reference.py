@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from predfuse.arrays import Int8Array, Int16Array, Int64Array
 from predfuse.errors import PredfuseError
 from predfuse.graph.nodes import INPUT, Array, Padding, window_size
 from predfuse.integer.arithmetic import activate, round_half_up, saturate
@@ -24,7 +25,7 @@ from predfuse.integer.program import (
 from predfuse.integer.record import ImageRecord
 
 
-def run_image(program: Program, image: Array) -> ImageRecord:
+def run_image(program: Program, image: Int16Array) -> ImageRecord:
     """Run one image ``[C, H, W]`` int16.
 
     Raises:
@@ -54,31 +55,31 @@ def run_image(program: Program, image: Array) -> ImageRecord:
     return record
 
 
-def _require_width(name: str, label: str, values: Array, bits: int) -> None:
+def _require_width(name: str, label: str, values: Int64Array, bits: int) -> None:
     if (values < -(1 << (bits - 1))).any() or (values >= 1 << (bits - 1)).any():
         raise PredfuseError(f"layer {name}: {label} exceeds the {bits} bits the program declares")
 
 
-def _finish(node: IntegerConv | IntegerAdd, accumulator: Array, shift: Array | int) -> tuple[Array, int]:
+def _finish(node: IntegerConv | IntegerAdd, accumulator: Int64Array, shift: Int8Array | int) -> tuple[Int16Array, int]:
     """Shift, activation, saturation."""
     _require_width(node.name, "accumulator", accumulator, node.accumulator_bits)
     return saturate(activate(round_half_up(accumulator, shift), node.activation, node.ceiling))
 
 
-def _convolve(node: IntegerConv, x: Array) -> tuple[Array, int]:
+def _convolve(node: IntegerConv, x: Int16Array) -> tuple[Int16Array, int]:
     window = (node.stride, node.padding, node.dilation, node.groups)
     accumulator = convolve(x, node.weight, node.bias, *window)
     return _finish(node, accumulator, node.shift[:, None, None])
 
 
-def _add(node: IntegerAdd, inputs: list[Array]) -> tuple[Array, int]:
+def _add(node: IntegerAdd, inputs: list[Int16Array]) -> tuple[Int16Array, int]:
     accumulator = np.zeros(inputs[0].shape, np.int64)
     for x, left in zip(inputs, node.align, strict=True):
         accumulator = accumulator + (x.astype(np.int64) << int(left))
     return _finish(node, accumulator, node.shift)
 
 
-def _pool(node: IntegerPool, x: Array, shape: tuple[int, int, int]) -> tuple[Array, int]:
+def _pool(node: IntegerPool, x: Int16Array, shape: tuple[int, int, int]) -> tuple[Int16Array, int]:
     _, rows, columns = shape
     kernel_rows, kernel_columns = (node.kernel, node.kernel) if node.kernel else x.shape[1:]
     accumulator = np.zeros(shape, np.int64)
@@ -92,7 +93,7 @@ def _pool(node: IntegerPool, x: Array, shape: tuple[int, int, int]) -> tuple[Arr
     return saturate(round_half_up(accumulator, node.shift))
 
 
-def predict_masks(node: FusedBlock, x: Array) -> tuple[Array, Array]:
+def predict_masks(node: FusedBlock, x: Int16Array) -> tuple[Int8Array, Int8Array]:
     """Both masks of a block: the integer predictor on ``clamp(x >> predictor_shift)``."""
     predictor = node.predictor
     quantised = np.clip(x.astype(np.int64) >> node.predictor_shift, predictor.input_min, predictor.input_max)
@@ -107,7 +108,7 @@ def predict_masks(node: FusedBlock, x: Array) -> tuple[Array, Array]:
     return mask1.astype(np.int8), mask2.astype(np.int8)
 
 
-def _fused(node: FusedBlock, x: Array, mask1: Array, mask2: Array) -> tuple[Array, int]:
+def _fused(node: FusedBlock, x: Int16Array, mask1: Int8Array, mask2: Int8Array) -> tuple[Int16Array, int]:
     wide = x.astype(np.int64)
     accumulator = np.empty((node.out_channels, *mask2.shape[1:]), np.int64)
     outputs, middles, channels = (
@@ -128,7 +129,7 @@ def _fused(node: FusedBlock, x: Array, mask1: Array, mask2: Array) -> tuple[Arra
     return y, saturated
 
 
-def _fused_group(node: FusedBlock, o: slice, m: slice, x: Array, mask1: Array, mask2: Array) -> Array:
+def _fused_group(node: FusedBlock, o: slice, m: slice, x: Int64Array, mask1: Int8Array, mask2: Int8Array) -> Int64Array:
     """Accumulators of one group: ``x [Cg, H, W]``, ``mask1 [Mg, H, W]``, ``mask2 [Mg, P, Q]`` -> ``[Og, P, Q]``."""
     project = node.project[o].astype(np.int64)[:, :, None]  # [Og, Mg, 1]
     depthwise = node.depthwise[m].astype(np.int64)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from predfuse.arrays import Int8Array, Int16Array, Int64Array
 from predfuse.errors import InputError
 from predfuse.graph.nodes import INPUT, Array
 from predfuse.input_checks import require_finite
@@ -37,16 +38,16 @@ class MachineResult:
     """
 
     program: str
-    scores: Array
+    scores: Int16Array
     fraction_bits: int
     saturations: dict[str, int]
-    values: dict[str, Array] = field(default_factory=dict)
-    masks: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+    values: dict[str, Int16Array] = field(default_factory=dict)
+    masks: dict[str, tuple[Int8Array, Int8Array]] = field(default_factory=dict)
 
     @property
-    def predictions(self) -> Array:
+    def predictions(self) -> Int64Array:
         """``[N]`` index of the largest score (of the first, where several are equal)."""
-        largest: Array = self.scores.argmax(axis=1)
+        largest: Int64Array = self.scores.argmax(axis=1)
         return largest
 
     def accuracy(self, labels: Array) -> float:
@@ -54,7 +55,7 @@ class MachineResult:
         return float((self.predictions == labels).mean())
 
 
-def to_integers(program: Program, images: Array) -> tuple[Array, int]:
+def to_integers(program: Program, images: Array) -> tuple[Int16Array, int]:
     """Images as the program's int16 input, and how many values saturated.
 
     Args:
@@ -114,9 +115,11 @@ def run_program(
     integers, saturated = to_integers(program, images)
     run_image = _runner(program, machine, keep, keep_masks)
     saturations = Counter({INPUT: saturated, **{node.name: 0 for node in program.nodes}})
-    scores: list[Array] = []
-    values: dict[str, list[Array]] = {name: [] for name in keep}
-    masks: dict[str, list[tuple[Array, Array]]] = {node.name: [] for node in program.fused_blocks() if keep_masks}
+    scores: list[Int16Array] = []
+    values: dict[str, list[Int16Array]] = {name: [] for name in keep}
+    masks: dict[str, list[tuple[Int8Array, Int8Array]]] = {
+        node.name: [] for node in program.fused_blocks() if keep_masks
+    }
     for image in integers:
         record = run_image(image)
         saturations.update(record.saturations)
@@ -142,7 +145,7 @@ def run_program(
 
 def _runner(
     program: Program, machine: MachineName | FastMachine, keep: Collection[str], keep_masks: bool
-) -> Callable[[Array], ImageRecord]:
+) -> Callable[[Int16Array], ImageRecord]:
     if machine == "reference":
         return lambda image: reference.run_image(program, image)
     if machine == "fast":

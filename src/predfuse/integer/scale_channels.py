@@ -11,6 +11,7 @@ import dataclasses
 
 import numpy as np
 
+from predfuse.arrays import Int64Array
 from predfuse.graph.nodes import Array, Conv, Linear, Network, Node, Pool, Shuffle
 
 CHANNEL_MARGIN = 1.5
@@ -19,14 +20,14 @@ LARGEST_GAIN = 6
 """Largest power of two."""
 
 
-def channel_gains(network: Network, largest: dict[str, Array]) -> dict[str, Array]:
+def channel_gains(network: Network, largest: dict[str, Array]) -> dict[str, Int64Array]:
     """Powers of two, ``[C]`` int64 per node, by which to make the channels of its output larger.
 
     Args:
         network: Without unpredicted blocks.
         largest: ``[C]`` largest magnitude of every channel of every node.
     """
-    gains: dict[str, Array] = {}
+    gains: dict[str, Int64Array] = {}
     for node in network.nodes:
         magnitudes = largest[node.name]
         if isinstance(node, Conv) and node.activation != "relu6" and _read_by_convolutions(network, node.name):
@@ -40,7 +41,7 @@ def channel_gains(network: Network, largest: dict[str, Array]) -> dict[str, Arra
     return gains
 
 
-def _gain(magnitudes: Array) -> Array:
+def _gain(magnitudes: Array) -> Int64Array:
     """Powers of two that bring channels of these largest magnitudes near the largest of all."""
     used = magnitudes > 0
     ratio = magnitudes.max() / (CHANNEL_MARGIN * np.where(used, magnitudes, np.inf))
@@ -57,12 +58,12 @@ def _read_by_convolutions(network: Network, name: str) -> bool:
     )
 
 
-def equalise(network: Network, gains: dict[str, Array]) -> Network:
+def equalise(network: Network, gains: dict[str, Int64Array]) -> Network:
     """The network with the channels of its nodes larger by powers of two, as :func:`channel_gains` gives them."""
     return dataclasses.replace(network, nodes=tuple(_scaled(node, gains, network) for node in network.nodes))
 
 
-def _scaled(node: Node, gains: dict[str, Array], network: Network) -> Node:
+def _scaled(node: Node, gains: dict[str, Int64Array], network: Network) -> Node:
     source = gains.get(node.inputs[0])
     own = gains[node.name]
     if isinstance(node, Conv):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from predfuse.arrays import Int8Array, Int16Array, Int64Array
 from predfuse.errors import InputError
 from predfuse.graph.nodes import ACTIVATIONS, Array, Padding, Shape, window_size
 
@@ -49,20 +50,20 @@ def accumulator_bits(positive: int, negative: int, largest_shift: int) -> int:
     return max(int(positive) + rounding, int(negative)).bit_length() + 1
 
 
-def conv_bits(weight: Array, bias: Array, shift: Array) -> int:
+def conv_bits(weight: Int16Array, bias: Int64Array, shift: Int8Array) -> int:
     """Accumulator bits of a convolution's worst case: ``weight [O, ...]``, ``bias [O]``, ``shift [O]``."""
     reach = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) << 15
     ends = [max(int(r) + max(sign * int(b), 0) for r, b in zip(reach, bias, strict=True)) for sign in (1, -1)]
     return accumulator_bits(ends[0], ends[1], int(shift.max()))
 
 
-def pool_bits(multiplier: Array, pixels: int, shift: Array) -> int:
+def pool_bits(multiplier: Int16Array, pixels: int, shift: Int8Array) -> int:
     """Accumulator bits of a pooling's worst case; ``pixels`` of a window are summed."""
     reach = int(multiplier.max()) * pixels << 15
     return accumulator_bits(reach, reach, int(shift.max()))
 
 
-def add_bits(align: Array | list[int], shift: int) -> int:
+def add_bits(align: Int8Array | list[int], shift: int) -> int:
     """Accumulator bits of a sum's worst case; ``align`` are the left shifts of the inputs."""
     reach = sum(1 << (15 + int(bits)) for bits in align)
     return accumulator_bits(reach, reach, shift)
@@ -81,19 +82,19 @@ def require_activation(name: str, activation: str, ceiling: int) -> None:
         raise layer_error(name, f"ceiling {ceiling} with activation {activation}")
 
 
-def pool_counts(shape: Shape, kernel: int, stride: int, padding: Padding, count_padding: bool) -> Array:
+def pool_counts(shape: Shape, kernel: int, stride: int, padding: Padding, count_padding: bool) -> Int64Array:
     """Pixels each window of a pooling counts, ``[P, Q]`` int64; ``kernel`` 0 is the whole image."""
     if kernel == 0:
         return np.full((1, 1), shape[1] * shape[2], np.int64)
     top, bottom, left, right = padding
     rows = _inside(shape[1], kernel, stride, top, bottom)
     columns = _inside(shape[2], kernel, stride, left, right)
-    counts: Array = np.outer(rows, columns)
+    counts: Int64Array = np.outer(rows, columns)
     return np.full_like(counts, kernel**2) if count_padding else counts
 
 
-def _inside(size: int, kernel: int, stride: int, before: int, after: int) -> Array:
+def _inside(size: int, kernel: int, stride: int, before: int, after: int) -> Int64Array:
     """Pixels inside the image for every position of a window along one dimension."""
     start = np.arange(window_size(size, kernel, stride, before, after)) * stride - before
-    inside: Array = np.minimum(start + kernel, size) - np.maximum(start, 0)
+    inside: Int64Array = np.minimum(start + kernel, size) - np.maximum(start, 0)
     return inside
