@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from predfuse.arrays import Int8Array
 from predfuse.errors import InputError
 from predfuse.fusion.counts import Survivors
 from predfuse.fusion.weights import entry_counts, too_large
-from predfuse.graph.nodes import Array, Bottleneck, Network, Predictor
+from predfuse.graph.nodes import Bottleneck, Network, Predictor
 from predfuse.hardware import SimulationResult, load_spec, prune_blocks
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.simulate import simulate_cycles
@@ -143,8 +144,8 @@ def _gated(block: Bottleneck) -> Bottleneck:
     return dataclasses.replace(block, predictor=predictor)
 
 
-def _gates(network: Network, survivors: Survivors) -> dict[str, tuple[Array, Array]]:
-    """Drawn masks of every fused block: ``[M, H, W]`` and ``[M, P, Q]`` bool."""
+def _gates(network: Network, survivors: Survivors) -> dict[str, tuple[Int8Array, Int8Array]]:
+    """Drawn masks of every fused block: ``[M, H, W]`` and ``[M, P, Q]``."""
     generator = np.random.default_rng(0)
     shapes = network.shapes()
     masks = {}
@@ -158,6 +159,6 @@ def _gates(network: Network, survivors: Survivors) -> dict[str, tuple[Array, Arr
         )
         for source, activation, share in stages:
             drawn = generator.random((block.middle_channels, *shapes[source][1:])) < share
-            pair.append(drawn | (activation == "linear"))
+            pair.append((drawn | (activation == "linear")).astype(np.int8))
         masks[block.name] = (pair[0], pair[1])
     return masks

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from predfuse.arrays import Array, Mask
+from predfuse.arrays import Int64Array, Mask
 from predfuse.graph.nodes import Bottleneck, Padding, Shape
 from predfuse.integer.tiling import Tile, tiles
 
@@ -115,14 +115,14 @@ def block_work(block: Bottleneck, in_shape: Shape) -> BlockWork:
     )
 
 
-def list_entries(work: BlockWork) -> Array:
+def list_entries(work: BlockWork) -> Int64Array:
     """``[M, K]`` int64: fused weights of every middle channel at every tap, without biases."""
     projects = work.project.reshape(work.groups, work.group_outputs, work.group_middle).sum(axis=1).ravel()
-    entries: Array = (projects * work.expand.sum(axis=1))[:, None] * work.depthwise
+    entries: Int64Array = (projects * work.expand.sum(axis=1))[:, None] * work.depthwise
     return entries
 
 
-def bias_entries(work: BlockWork) -> tuple[Array, Array]:
+def bias_entries(work: BlockWork) -> tuple[Int64Array, Int64Array]:
     """Entries of the bias lists per channel: ``[M, K]`` for the expand biases and ``[M]`` for the depthwise ones."""
     projects = work.project.reshape(work.groups, work.group_outputs, work.group_middle).sum(axis=1).ravel()
     return (projects * work.expand_bias)[:, None] * work.depthwise, projects * work.depthwise_bias

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from predfuse.arrays import Int64Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 from predfuse.hardware.closed_form.mapping import Mapping, best_mapping
 from predfuse.hardware.energy import Actions, energy_by_component_pj
 from predfuse.hardware.field_types import WORD_BITS
@@ -27,7 +27,7 @@ from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
 
 
-def nonzeros_per_tile(operation: Operation, mapping: Mapping) -> Array:
+def nonzeros_per_tile(operation: Operation, mapping: Mapping) -> Int64Array:
     """Non-zero weights of every PE in every weight pass: ``[passes, PEs with weights of their own]``, group by group.
 
     The operation may have more groups than the mapping is for: the array then works on several at once.
@@ -52,7 +52,7 @@ def nonzeros_per_tile(operation: Operation, mapping: Mapping) -> Array:
     )
     # To [group, m block, c block | m PEs, c rows, s rows | m0, c0, r, s0].
     ordered = tiles.transpose(0, 1, 4, 2, 5, 9, 3, 6, 7, 8)
-    counts: Array = ordered.reshape(groups * m_blocks * c_blocks, -1, mapping.tile_macs).sum(axis=2)
+    counts: Int64Array = ordered.reshape(groups * m_blocks * c_blocks, -1, mapping.tile_macs).sum(axis=2)
     return counts
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import Int64Array, UInt64Array
 
 
 @njit(cache=True, nogil=True)
@@ -21,7 +21,7 @@ def ones(word: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def count_ones(words: Array) -> Array:
+def count_ones(words: UInt64Array) -> Int64Array:
     """Bits set in every 64-bit word, int64."""
     counts = np.empty(words.size, np.int64)
     for index in range(words.size):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import Int64Array, Mask
 from predfuse.hardware.cycle.archon.registers import LaneRegisters, Passes, PassTimes
 
 
@@ -30,10 +30,10 @@ class GateTraffic:
         release: ``[rounds]`` int64: when the lists have read the words of a round for the last time.
     """
 
-    reads: Array
-    banks: Array
-    ends: Array
-    release: Array
+    reads: Mask
+    banks: Int64Array
+    ends: Int64Array
+    release: Int64Array
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,12 @@ class PredictorRate:
 
 
 def gate_traffic(
-    passes: Passes, times: PassTimes, lanes: LaneRegisters, bank: Array, words: Sequence[Array], release: Array
+    passes: Passes,
+    times: PassTimes,
+    lanes: LaneRegisters,
+    bank: Int64Array,
+    words: Sequence[Int64Array],
+    release: Int64Array,
 ) -> GateTraffic:
     """The traffic of a group on a tile.
 
@@ -76,7 +81,7 @@ def gate_traffic(
     return GateTraffic(reads=reads, banks=(bank[channel] + tap) % lanes.banks, ends=np.cumsum(sizes), release=released)
 
 
-def written_cycles(traffic: GateTraffic, rate: PredictorRate, reads: Array, release: Array | None = None) -> int:
+def written_cycles(traffic: GateTraffic, rate: PredictorRate, reads: Mask, release: Int64Array | None = None) -> int:
     """When all gate words of a tile are in their banks.
 
     Args:
@@ -94,7 +99,9 @@ def written_cycles(traffic: GateTraffic, rate: PredictorRate, reads: Array, rele
 
 
 @njit(cache=True, nogil=True)
-def _walk(reads: Array, banks: Array, ends: Array, release: Array, start: int, sizes: tuple[int, int, int, int]) -> Any:
+def _walk(
+    reads: Mask, banks: Int64Array, ends: Int64Array, release: Int64Array, start: int, sizes: tuple[int, int, int, int]
+) -> Any:
     expanding, tap_cycles, writes, queue_words = sizes
     queue = np.zeros(reads.shape[1], np.int64)
     pushed = np.zeros(reads.shape[1], np.int64)  # the first cycle in which a queue takes a word again
@@ -130,7 +137,7 @@ def _walk(reads: Array, banks: Array, ends: Array, release: Array, start: int, s
 
 
 @njit(cache=True, nogil=True)
-def _write(queue: Array, reads: Array, clock: int) -> None:
+def _write(queue: Int64Array, reads: Mask, clock: int) -> None:
     """One cycle of the banks: those that are not read write the first word of their queue."""
     for bank in range(queue.size):
         if queue[bank] > 0 and not (clock < reads.shape[0] and reads[clock, bank]):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from predfuse.arrays import Int8Array, Int64Array, Mask
 from predfuse.errors import InputError
 from predfuse.fusion.masks import ON
-from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork
 
 
@@ -23,11 +23,11 @@ class Gates:
         second_count: ``[M]`` int64: output pixels at which mask 2 is on.
     """
 
-    both_count: Array
-    second_count: Array
+    both_count: Int64Array
+    second_count: Int64Array
 
 
-def gates(work: BlockWork, mask1: Array, mask2: Array) -> Gates:
+def gates(work: BlockWork, mask1: Int8Array, mask2: Int8Array) -> Gates:
     """Count the gates of one image.
 
     Args:
@@ -48,7 +48,7 @@ def gates(work: BlockWork, mask1: Array, mask2: Array) -> Gates:
 
 
 @njit(cache=True, nogil=True)
-def _count(first: Array, second: Array, kernel: int, stride: int, top: int, left: int, both: Array) -> None:
+def _count(first: Mask, second: Mask, kernel: int, stride: int, top: int, left: int, both: Int64Array) -> None:
     channels, height, width = first.shape
     _, rows, columns = second.shape
     for channel in range(channels):

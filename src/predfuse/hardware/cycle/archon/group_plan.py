@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from predfuse.arrays import Int64Array, Mask
 from predfuse.errors import InputError
 from predfuse.fusion.weights import MAX_ENTRIES
-from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
 from predfuse.hardware.cycle.archon.load_codes import load_codes
@@ -44,8 +44,8 @@ class HeldFactors:
         map_bits: Of the weight maps (bits).
     """
 
-    project_rows: Array
-    project_reads: Array
+    project_rows: Int64Array
+    project_reads: Int64Array
     tap_words: int
     map_bits: int
 
@@ -78,7 +78,7 @@ class GroupPlan:
         list_cycles: Of sending all lists to all PEs once, where fused weights are fetched.
     """
 
-    channel_words: Array
+    channel_words: Int64Array
     entries: int
     products: int
     sums: int
@@ -174,7 +174,7 @@ def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
 
 
 def _with_registers(
-    plan: GroupPlan, live: Array, work: BlockWork, group: int, spec: ArchonSpec, own: Structures
+    plan: GroupPlan, live: Mask, work: BlockWork, group: int, spec: ArchonSpec, own: Structures
 ) -> GroupPlan:
     outputs = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
     sums = spec.pe.psum_regfile_words * spec.design.parallel_lists
@@ -248,7 +248,7 @@ def _beyond(words: int, memory_words: int) -> float:
     return max(0, words - memory_words) / words if words else 0.0
 
 
-def project_rows(outputs: Array, size: int, row_words: int) -> Array:
+def project_rows(outputs: Mask, size: int, row_words: int) -> Int64Array:
     """``[slices, middle]`` rows of the project memory every channel takes in every slice.
 
     Args:
@@ -257,11 +257,11 @@ def project_rows(outputs: Array, size: int, row_words: int) -> Array:
         row_words: Words of a row.
     """
     parts = [outputs[first : first + size].sum(axis=0) for first in range(0, len(outputs), size)]
-    rows: Array = -(-np.array(parts) // row_words)
+    rows: Int64Array = -(-np.array(parts) // row_words)
     return rows
 
 
-def _gate_memory_words(work: BlockWork, span: slice, live: Array, bank: Array, banks: int) -> int:
+def _gate_memory_words(work: BlockWork, span: slice, live: Mask, bank: Int64Array, banks: int) -> int:
     """Gate words of a tile if all banks were as full as the fullest."""
     gated = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1) & live[:, None]
     channel, tap = np.nonzero(gated)
@@ -279,7 +279,7 @@ def factor_bits(work: BlockWork, group: int) -> int:
     return sum(int(part.sum()) * WORD_BITS + part.size for part in arrays) + biases * BIAS_BITS
 
 
-def list_lengths(work: BlockWork, group: int) -> tuple[Array, Array]:
+def list_lengths(work: BlockWork, group: int) -> tuple[Int64Array, Int64Array]:
     """Entries of every list of a group, as the published machine broadcasts them.
 
     Args:
@@ -300,6 +300,6 @@ def list_lengths(work: BlockWork, group: int) -> tuple[Array, Array]:
     return weights, np.rint(project @ biases).astype(np.int64).ravel()
 
 
-def broadcast_cycles(lengths: Array, lanes: int) -> int:
+def broadcast_cycles(lengths: Int64Array, lanes: int) -> int:
     """Cycles to send lists, ``lanes`` entries a cycle; lists share none, an empty one takes one too."""
     return int(np.maximum(1, -(-lengths // lanes)).sum())

@@ -9,31 +9,31 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import Int64Array, Mask, UInt8Array
 from predfuse.hardware.cycle.archon.registers import NO_COLUMN, LaneRegisters, Passes, PassTimes
 
 WEIGHT, EXPAND_BIAS, DEPTHWISE_BIAS = 0, 1, 2
 """Kinds of passes."""
 
 
-def pass_kinds(passes: Passes, taps: int) -> Array:
+def pass_kinds(passes: Passes, taps: int) -> Int64Array:
     """``[passes]`` int64 kind of each; ``taps`` stands for mask 2 alone."""
     alone = passes.tap[passes.indptr[:-1]] == taps
-    kinds: Array = np.where(passes.column != NO_COLUMN, WEIGHT, np.where(alone, DEPTHWISE_BIAS, EXPAND_BIAS))
+    kinds: Int64Array = np.where(passes.column != NO_COLUMN, WEIGHT, np.where(alone, DEPTHWISE_BIAS, EXPAND_BIAS))
     return kinds
 
 
-def goes_on(passes: Passes, taps: int) -> Array:
+def goes_on(passes: Passes, taps: int) -> Mask:
     """``[passes]`` bool: whether a pass has further members of the pass before, which was divided."""
     kinds = pass_kinds(passes, taps)
     tap = np.where(kinds == WEIGHT, passes.tap[passes.indptr[:-1]], 0)
     keys = np.stack((kinds, passes.column, tap, passes.first_output))
-    same: Array = np.zeros(len(kinds), np.bool_)
+    same: Mask = np.zeros(len(kinds), np.bool_)
     same[1:] = (keys[:, 1:] == keys[:, :-1]).all(axis=0)
     return same
 
 
-def load_codes(passes: Passes, times: PassTimes, bank: Array, lanes: LaneRegisters, taps: int) -> list[Array]:
+def load_codes(passes: Passes, times: PassTimes, bank: Int64Array, lanes: LaneRegisters, taps: int) -> list[UInt8Array]:
     """``[codes]`` uint8 of every bank.
 
     Args:
@@ -52,7 +52,14 @@ def load_codes(passes: Passes, times: PassTimes, bank: Array, lanes: LaneRegiste
 
 @njit(cache=True, nogil=True)
 def _fill(
-    indptr: Array, owner: Array, lane: Array, read: Array, follows: Array, lanes: int, codes: Array, counts: Array
+    indptr: Int64Array,
+    owner: Int64Array,
+    lane: Int64Array,
+    read: Int64Array,
+    follows: Mask,
+    lanes: int,
+    codes: UInt8Array,
+    counts: Int64Array,
 ) -> None:
     banks, passes = codes.shape[0], indptr.size - 1
     clock = np.zeros(banks, np.int64)

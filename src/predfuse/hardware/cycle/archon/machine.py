@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from predfuse.arrays import Int8Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array, Network
+from predfuse.graph.nodes import Network
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.block import plan_block, working_words
 from predfuse.hardware.cycle.archon.gates import gates
@@ -25,7 +26,7 @@ from predfuse.hardware.workload import EXPAND_OR_LAYER, MAIN, WorkItem, Workload
 from predfuse.integer.program import Program
 from predfuse.integer.tiling import Tile
 
-Masks = Mapping[str, tuple[Array, Array]]
+Masks = Mapping[str, tuple[Int8Array, Int8Array]]
 """Mask 1 ``[M, H, W]`` and mask 2 ``[M, P, Q]`` of one image by block."""
 
 
@@ -122,7 +123,7 @@ def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
 
 
 def _plan_fused(
-    block: PreparedBlock, item: WorkItem, masks: tuple[Array, Array], spec: ArchonSpec, place: Place
+    block: PreparedBlock, item: WorkItem, masks: tuple[Int8Array, Int8Array], spec: ArchonSpec, place: Place
 ) -> LayerPlan:
     found = gates(block.work, masks[0], masks[1])
     if spec.design.gates == "private":

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import Int64Array, UInt64Array
 from predfuse.hardware.cycle.archon.bits import ones
 
 TABU_MOVES = 100
@@ -21,7 +21,7 @@ TENURE, SPREAD = 5, 8
 
 
 @njit(cache=True, nogil=True)
-def place(outputs: Array, lanes: int, registers: int) -> Array:
+def place(outputs: UInt64Array, lanes: int, registers: int) -> Int64Array:
     """``[members]`` the lane of every channel, at most ``registers`` in a lane.
 
     Args:
@@ -43,7 +43,7 @@ def place(outputs: Array, lanes: int, registers: int) -> Array:
 
 
 @njit(cache=True, nogil=True)
-def _greedy(lists: Array, degree: Array, lanes: int, registers: int) -> tuple[Array, Array]:
+def _greedy(lists: Int64Array, degree: Int64Array, lanes: int, registers: int) -> tuple[Int64Array, Int64Array]:
     """Channels of most outputs first, each where it makes the lists least longer; lanes, and ``load [64, lanes]``."""
     lane = np.zeros(degree.size, np.int64)
     load = np.zeros((64, lanes), np.int64)
@@ -76,7 +76,9 @@ def _greedy(lists: Array, degree: Array, lanes: int, registers: int) -> tuple[Ar
 
 
 @njit(cache=True, nogil=True)
-def _search(outputs: Array, lists: Array, degree: Array, lane: Array, load: Array, registers: int) -> None:
+def _search(
+    outputs: UInt64Array, lists: Int64Array, degree: Int64Array, lane: Int64Array, load: Int64Array, registers: int
+) -> None:
     """Improve ``lane``: always take one channel out of a lane in which a list has too many, to where it is best.
 
     It moves into a free register or changes places; what counts is the sum of squares of ``load``, which falls as
@@ -152,12 +154,12 @@ def _search(outputs: Array, lists: Array, degree: Array, lane: Array, load: Arra
 
 @njit(cache=True, nogil=True)
 def _exchange(
-    slot: Array,
-    held: Array,
-    lane: Array,
-    load: Array,
-    lists: Array,
-    degree: Array,
+    slot: Int64Array,
+    held: Int64Array,
+    lane: Int64Array,
+    load: Int64Array,
+    lists: Int64Array,
+    degree: Int64Array,
     member: int,
     target: int,
     place: int,
@@ -186,7 +188,7 @@ def _exchange(
 
 
 @njit(cache=True, nogil=True)
-def _cycles(load: Array) -> Any:
+def _cycles(load: Int64Array) -> Any:
     total = 0
     for output in range(64):
         total += load[output].max()
@@ -203,7 +205,7 @@ def _next(state: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def assign_banks(indptr: Array, channel: Array, channels: int, banks: int) -> Array:
+def assign_banks(indptr: Int64Array, channel: Int64Array, channels: int, banks: int) -> Int64Array:
     """``[channels]`` a bank for every channel: those of a pass in different banks, as far as possible.
 
     Channels of most passes first, each into the bank where it meets fewest of its passes; banks fill evenly.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from predfuse.arrays import Int64Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.design import Structures
 from predfuse.hardware.field_types import WORD_BITS
@@ -69,7 +69,7 @@ def layer_predict_time(work: BlockWork, spec: ArchonSpec) -> PredictTime:
     return PredictTime(expand, out_tiles * dot_product_cycles(_ceil(work.middle, images), work.taps, lanes))
 
 
-def tile_predict_time(work: BlockWork, words: Array, tile: Tile, spec: ArchonSpec) -> PredictTime:
+def tile_predict_time(work: BlockWork, words: Int64Array, tile: Tile, spec: ArchonSpec) -> PredictTime:
     """One group of one tile, its halo computed again.
 
     The inputs of a tile are read from the global buffer into the predictor first: it holds one set of them.
@@ -119,7 +119,7 @@ def _tap_rounds(work: BlockWork, own: Structures) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _follow(writing: Array, expanding: int) -> Any:
+def _follow(writing: Int64Array, expanding: int) -> Any:
     """Cycles until all gate words are handed over.
 
     The second stage takes a hidden plane while the first fills the other one.

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from predfuse.arrays import Int64Array, Mask, UInt64Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.bits import count_ones
 from predfuse.hardware.cycle.archon.placement import assign_banks, place
@@ -67,17 +67,17 @@ class Passes:
         first_output: ``[passes]`` output of the group that bit 0 stands for.
     """
 
-    indptr: Array
-    channel: Array
-    outputs: Array
-    tap: Array
-    column: Array
-    first_output: Array
+    indptr: Int64Array
+    channel: Int64Array
+    outputs: UInt64Array
+    tap: Int64Array
+    column: Int64Array
+    first_output: Int64Array
 
     @property
-    def biases(self) -> Array:
+    def biases(self) -> Mask:
         """``[passes]`` bool, whether it only adds bias sums, which need no product with an input."""
-        only: Array = self.column == NO_COLUMN
+        only: Mask = self.column == NO_COLUMN
         return only
 
     @property
@@ -100,23 +100,23 @@ class PassTimes:
         lanes: ``[members]`` int64 to which each goes.
     """
 
-    list_cycles: Array
-    load_cycles: Array
-    read_cycles: Array
-    lanes: Array
+    list_cycles: Int64Array
+    load_cycles: Int64Array
+    read_cycles: Int64Array
+    lanes: Int64Array
 
     @property
-    def load_begins(self) -> Array:
+    def load_begins(self) -> Int64Array:
         """``[passes]`` int64 when the loads of each begin, with the lists of the one before."""
         return np.concatenate((np.zeros(min(1, len(self.ends)), np.int64), (self.ends - self.list_cycles)[:-1]))
 
     @property
-    def ends(self) -> Array:
+    def ends(self) -> Int64Array:
         """``[passes]`` int64 when the lists of each are done, its loads made beside the lists of the one before."""
         if len(self.list_cycles) == 0:
             return np.zeros(0, np.int64)
         beside = np.maximum(self.list_cycles[:-1], self.load_cycles[1:])
-        begins: Array = self.load_cycles[0] + np.concatenate(([0], np.cumsum(beside)))
+        begins: Int64Array = self.load_cycles[0] + np.concatenate(([0], np.cumsum(beside)))
         return begins + self.list_cycles
 
     @property
@@ -140,10 +140,10 @@ def group_passes(work: BlockWork, group: int, slice_outputs: int, row_words: int
     expand_bias, depthwise_bias = work.expand_bias[channels], work.depthwise_bias[channels]
     project = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
     firsts = np.arange(0, work.group_outputs, slice_outputs)
-    channel: list[Array] = []
-    tap: list[Array] = []
-    bits: list[Array] = []
-    lengths: list[Array] = []
+    channel: list[Int64Array] = []
+    tap: list[Int64Array] = []
+    bits: list[UInt64Array] = []
+    lengths: list[Int64Array] = []
     for first in firsts:
         rows = project[first : first + slice_outputs].astype(np.uint64)
         outputs = (rows << np.arange(len(rows), dtype=np.uint64)[:, None]).sum(axis=0)
@@ -197,13 +197,13 @@ def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
     return result
 
 
-def channel_banks(passes: Passes, banks: int) -> Array:
+def channel_banks(passes: Passes, banks: int) -> Int64Array:
     """``[channels]`` the bank of the project memory of every channel up to the last that is in a pass."""
-    bank: Array = assign_banks(passes.indptr, passes.channel, int(passes.channel.max(initial=-1)) + 1, banks)
+    bank: Int64Array = assign_banks(passes.indptr, passes.channel, int(passes.channel.max(initial=-1)) + 1, banks)
     return bank
 
 
-def fullest_bank(bank: Array, tap: Array, banks: int) -> int:
+def fullest_bank(bank: Int64Array, tap: Int64Array, banks: int) -> int:
     """Most gate words in a bank of the gate memory, which holds those of tap ``k`` ``k`` banks further.
 
     Args:
@@ -214,7 +214,7 @@ def fullest_bank(bank: Array, tap: Array, banks: int) -> int:
     return int(np.bincount((bank + tap) % banks, minlength=1).max())
 
 
-def release_cycles(passes: Passes, times: PassTimes, channels: int) -> Array:
+def release_cycles(passes: Passes, times: PassTimes, channels: int) -> Int64Array:
     """``[channels]`` int64 when the last pass with a channel is done, 0 for those in none.
 
     From then on the gate words of that channel may be overwritten. Gate words are read when a pass is loaded, somewhat
@@ -237,7 +237,7 @@ def split_rows(passes: Passes, row_words: int) -> Passes:
 
 
 @njit(cache=True, nogil=True)
-def _cut_rows(outputs: Array, row_words: int, rows: Array) -> None:
+def _cut_rows(outputs: UInt64Array, row_words: int, rows: UInt64Array) -> None:
     """Write the outputs of every channel in rows of ``row_words``, the lowest first."""
     row = 0
     for word in outputs:
@@ -270,15 +270,15 @@ def split_passes(passes: Passes, capacity: int) -> Passes:
 
 @njit(cache=True, nogil=True)
 def _time_passes(
-    indptr: Array,
-    bank: Array,
-    tap: Array,
-    outputs: Array,
+    indptr: Int64Array,
+    bank: Int64Array,
+    tap: Int64Array,
+    outputs: UInt64Array,
     sizes: tuple[int, int, int, int, int],
-    list_cycles: Array,
-    load_cycles: Array,
-    read_cycles: Array,
-    lane_of: Array,
+    list_cycles: Int64Array,
+    load_cycles: Int64Array,
+    read_cycles: Int64Array,
+    lane_of: Int64Array,
 ) -> None:
     lanes, registers, parallel, loads, banks = sizes
     for index in range(indptr.size - 1):
@@ -290,7 +290,9 @@ def _time_passes(
 
 
 @njit(cache=True, nogil=True)
-def _load_cycles(bank: Array, tap: Array, lane: Array, sizes: tuple[int, int, int], read: Array) -> int:
+def _load_cycles(
+    bank: Int64Array, tap: Int64Array, lane: Int64Array, sizes: tuple[int, int, int], read: Int64Array
+) -> int:
     """Cycles in which the members of a pass travel to their lanes; sets when each is ``read``.
 
     A bank of the project memory sends its members one after the other, in their order, each with its gate word; a bank
@@ -324,7 +326,7 @@ def _load_cycles(bank: Array, tap: Array, lane: Array, sizes: tuple[int, int, in
 
 
 @njit(cache=True, nogil=True)
-def _list_cycles(outputs: Array, lane: Array, lanes: int, parallel: int) -> int:
+def _list_cycles(outputs: UInt64Array, lane: Int64Array, lanes: int, parallel: int) -> int:
     """Cycles of all lists of a pass: per multiplier the sum over its outputs of the fullest lane."""
     load = np.zeros((64, lanes), np.int64)
     for member in range(outputs.size):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from predfuse.arrays import Float64Array, Mask
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Array
 from predfuse.hardware.closed_form.eyeriss import nonzeros_per_tile, skip_zeros
@@ -193,7 +194,7 @@ class Convolutions:
             way.cycles = max(way.cycles, passes * mapping.pixel_passes)
         return way
 
-    def _weights(self, operation: Operation) -> tuple[Array, Array, int]:
+    def _weights(self, operation: Operation) -> tuple[Float64Array, Mask, int]:
         """Weights, which of them are not zero, and how many that are."""
         weight = operation.weight
         if weight is None:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from predfuse.arrays import Int64Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Timeline:
         store: ``[steps, 2]`` of every store.
     """
 
-    load: Array
-    predict: Array
-    main: Array
-    store: Array
+    load: Int64Array
+    predict: Int64Array
+    main: Int64Array
+    store: Int64Array
 
     @property
     def end(self) -> int:
@@ -126,7 +126,7 @@ def schedule(steps: Sequence[Step], dram_bits_per_cycle: int | None) -> Timeline
 
 def even_steps(
     early_bits: int, late_bits: int, store_bits: int, main_cycles: int, count: int, reads_stores: bool
-) -> tuple[Array, Array]:
+) -> tuple[Int64Array, Int64Array]:
     """Amounts and rules, as :func:`timeline` takes them, of a layer in so many equal steps, two of which the buffers
     hold: what :func:`schedule` makes of as many :class:`Step`."""
     totals = np.array([early_bits, late_bits, store_bits, 0, main_cycles, 0, 0], np.int64)
@@ -137,7 +137,7 @@ def even_steps(
     return amounts, rules
 
 
-def timeline(amounts: Array, rules: Array, dram_bits_per_cycle: int | None) -> Timeline:
+def timeline(amounts: Int64Array, rules: Int64Array, dram_bits_per_cycle: int | None) -> Timeline:
     """:func:`schedule` of steps as arrays.
 
     Args:
@@ -177,7 +177,9 @@ def layer_times(steps: Sequence[Step], real: Timeline) -> list[LayerTime]:
 
 
 @njit(cache=True, nogil=True)
-def _schedule(amounts: Array, rules: Array, load: Array, predict: Array, main: Array, store: Array) -> None:
+def _schedule(
+    amounts: Int64Array, rules: Int64Array, load: Int64Array, predict: Int64Array, main: Int64Array, store: Int64Array
+) -> None:
     channel = 0
     stored = -1  # last step whose store is on the channel
     steps = len(amounts)
@@ -214,7 +216,7 @@ def _schedule(amounts: Array, rules: Array, load: Array, predict: Array, main: A
 
 
 @njit(cache=True, nogil=True)
-def _transfer(times: Array, step: int, earliest: Any, cycles: Any, channel: Any) -> Any:
+def _transfer(times: Int64Array, step: int, earliest: Any, cycles: Any, channel: Any) -> Any:
     """Enter a transfer that begins when it may and the channel is free; when the channel is free again."""
     if cycles == 0:
         times[step] = earliest
