@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from predfuse import models
+from predfuse.arrays import Mask
 from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult, Machine, compare_lineup
@@ -99,7 +100,7 @@ class DemoResult:
     closed_forms: CompareResult
     comparison: CompareResult
     examples: tuple[int, ...]
-    masks: dict[str, tuple[Array, Array]]
+    masks: dict[str, tuple[Mask, Mask]]
     gateware: GatewareRun | str
 
     @property
@@ -325,7 +326,7 @@ def _closed_forms(result: DemoResult) -> dict[str, Any]:
     }
 
 
-def masks_of_image(network: Network, image: Array) -> dict[str, tuple[Array, Array]]:
+def masks_of_image(network: Network, image: Array) -> dict[str, tuple[Mask, Mask]]:
     """The predicted masks of one image ``[C, H, W]`` uint8: ``([M, H, W], [M, P, Q])`` bool by block."""
     names = [block.name for block in network.bottlenecks()]
     inputs = normalise(network, image[None])

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from predfuse.arrays import Int64Array
 from predfuse.errors import PredfuseError
 from predfuse.exporters.arrays import Form, Precision
 from predfuse.exporters.graph import require_onnx
@@ -195,7 +196,7 @@ def _forward(module: NetworkModule, images: Array, given: Masks | None = None) -
         return module.run(torch.from_numpy(images).double(), call), masks
 
 
-def _changed_gates(decided: Masks, wanted: Masks, images: int) -> Array:
+def _changed_gates(decided: Masks, wanted: Masks, images: int) -> Int64Array:
     """How many gates of every image differ, ``[N]``."""
     changed = np.zeros(images, np.int64)
     for name, pair in decided.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from predfuse.arrays import Int64Array
 from predfuse.exporters.arrays import PRECISIONS, Precision
 from predfuse.graph.nodes import Activation, Array, Padding, Pool, Shape, window_size
 
@@ -239,7 +240,7 @@ def _window_sizes(size: Size, kernel: Size, stride: int, padding: Padding, dilat
     return rows, window_size(size[1], kernel[1], stride, left, right, dilation)
 
 
-def _counted_pixels(size: Size, sizes: Size, node: Pool) -> Array:
+def _counted_pixels(size: Size, sizes: Size, node: Pool) -> Int64Array:
     """By how many pixels every window's sum is divided, ``[P, Q]``."""
     if node.count_padding:
         return np.full(sizes, node.kernel**2)

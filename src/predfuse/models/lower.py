@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from predfuse.arrays import Array, Float64Array
 from predfuse.errors import InputError
 from predfuse.fusion.folding import fold_batch_norm
 from predfuse.graph.nodes import INPUT, Add, Bottleneck, Conv, Linear, Network, Node, Pool, Shuffle
 from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, Norm, ShuffleUnit, padding_of
 
-Array = npt.NDArray[Any]
 
-
-def array_of(tensor: torch.Tensor) -> Array:
+def array_of(tensor: torch.Tensor) -> Float64Array:
     """A tensor as 64-bit floats."""
     return tensor.detach().cpu().numpy().astype(np.float64)
 

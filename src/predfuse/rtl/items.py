@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from predfuse.arrays import Int16Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gateware import INPUT_PLANE, PART_PLANE, RESIDUAL, Machine
 from predfuse.hardware.cycle.archon.predictor import Part, square_parts
@@ -45,7 +45,7 @@ def item_word(
 
 
 def prediction_words(
-    node: FusedBlock, work: BlockWork, group: int, tile: Tile, x: Array, machine: Machine, packer: Packer
+    node: FusedBlock, work: BlockWork, group: int, tile: Tile, x: Int16Array, machine: Machine, packer: Packer
 ) -> list[Word]:
     """Parts of a tile, and what the predictor reads of ``x [C, H, W]``."""
     words = []
@@ -81,7 +81,9 @@ def _inside(first: int, size: int, side: int) -> tuple[int, int]:
     return min(max(-first, 0), side), min(max(size - first, 0), side)
 
 
-def input_words(node: FusedBlock, work: BlockWork, group: int, tile: Tile, x: Array, machine: Machine) -> list[Word]:
+def input_words(
+    node: FusedBlock, work: BlockWork, group: int, tile: Tile, x: Int16Array, machine: Machine
+) -> list[Word]:
     """What the lists of a tile multiply of ``x [C, H, W]``."""
     top = tile.rows.start * node.stride - node.padding[0]
     left = tile.columns.start * node.stride - node.padding[2]
@@ -90,7 +92,7 @@ def input_words(node: FusedBlock, work: BlockWork, group: int, tile: Tile, x: Ar
     return [Word(INPUT_PLANE, 0, c, pack_pixels(cut(plane, top, left, *shape))) for c, plane in enumerate(planes)]
 
 
-def residual_words(places: Iterable[int], tile: Tile, x: Array, machine: Machine) -> list[Word]:
+def residual_words(places: Iterable[int], tile: Tile, x: Int16Array, machine: Machine) -> list[Word]:
     """What is added to the outputs of a group, which lie at the channels ``places`` of ``x [C, H, W]``."""
     columns = slice(tile.columns.start, tile.columns.stop)
     return [
@@ -100,7 +102,7 @@ def residual_words(places: Iterable[int], tile: Tile, x: Array, machine: Machine
     ]
 
 
-def cut(plane: Array, top: int, left: int, rows: int, columns: int) -> Array:
+def cut(plane: Int16Array, top: int, left: int, rows: int, columns: int) -> Int16Array:
     """``[rows, columns]`` pixels of a plane from ``(top, left)`` on, 0 outside."""
     result = np.zeros((rows, columns), np.int16)
     row, column = max(top, 0), max(left, 0)
@@ -109,6 +111,6 @@ def cut(plane: Array, top: int, left: int, rows: int, columns: int) -> Array:
     return result
 
 
-def pack_pixels(pixels: Array) -> int:
+def pack_pixels(pixels: Int16Array) -> int:
     """Pixels of 16 bits, row by row, the first in the lowest bits."""
     return int.from_bytes(np.ascontiguousarray(pixels, "<i2").tobytes(), "little")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from predfuse.arrays import Int64Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.registers import NO_COLUMN, Passes
@@ -60,7 +60,7 @@ def require_sums(node: FusedBlock, work: BlockWork, group: int, passes: Passes, 
             raise InputError(f"layer {node.name}", what, "compile it with fewer sum bits")
 
 
-def pass_entries(node: FusedBlock, work: BlockWork, group: int, passes: Passes, index: int) -> Array:
+def pass_entries(node: FusedBlock, work: BlockWork, group: int, passes: Passes, index: int) -> Int64Array:
     """``[members, Og]`` int64 what every member of a pass adds to the list of every output where its gate is on."""
     span, column = slice(passes.indptr[index], passes.indptr[index + 1]), int(passes.column[index])
     first = group * work.group_outputs
@@ -78,5 +78,5 @@ def pass_entries(node: FusedBlock, work: BlockWork, group: int, passes: Passes, 
         depthwise = node.depthwise.reshape(-1, work.taps)[middle, tap].astype(np.int64)[:, None]
         entries = round_half_up(round_half_up(project * factor, PRODUCT_SHIFT) * depthwise, shift)
     bits = passes.outputs[span][:, None] >> np.arange(work.group_outputs, dtype=np.uint64)
-    sent: Array = np.where(bits & np.uint64(1), entries, 0)
+    sent: Int64Array = np.where(bits & np.uint64(1), entries, 0)
     return sent

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from predfuse.arrays import Int64Array
 from predfuse.errors import PredfuseError
 from predfuse.graph.nodes import Array
 from predfuse.hardware.cycle.archon.gateware import Machine
@@ -44,7 +45,7 @@ class Measured:
     begins: tuple[int, ...]
     rows: Array
 
-    def words(self) -> Array:
+    def words(self) -> Int64Array:
         """``[words]`` int64, as the bench writes them."""
         head = [self.list_cycles, self.predict_cycles, len(self.begins), *self.begins, len(self.rows)]
         return np.concatenate((np.array(head, np.int64), self.rows.ravel().astype(np.int64)))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predfuse.graph.nodes import Array, Shape
+from predfuse.arrays import Int16Array
+from predfuse.graph.nodes import Shape
 from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, written_cycles
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.nodes import FusedBlock
@@ -93,7 +94,7 @@ class BlockPlan:
         self.node = node
         self._groups = [_Group(emit_group(node, in_shape, group, machine)) for group in range(node.groups)]
 
-    def steps(self, x: Array, y: Array) -> list[Word | Step]:
+    def steps(self, x: Int16Array, y: Int16Array) -> list[Word | Step]:
         """Everything to do for some images: every group is told once, then image by image, tile by tile.
 
         Args:
@@ -118,7 +119,7 @@ class _Group:
         self.room = 2 * stream.gate_words <= self.machine.gate_words  # for the gate words of two tiles
         self.written: dict[tuple[int, str], int] = {}
 
-    def steps(self, x: Array, y: Array) -> list[Word | Step]:
+    def steps(self, x: Int16Array, y: Int16Array) -> list[Word | Step]:
         stream, tiles = self.stream, self.tiles
         steps: list[Word | Step] = []
         predicted = False  # the tile's gate words are written
@@ -152,7 +153,7 @@ class _Group:
         parts = predicted_parts(self.work, tile, self.machine)
         return [(reading, rounds * self.machine.turns(part.hidden_rows(self.work))) for part, reading in parts]
 
-    def _prediction(self, tile: Tile, write_offset: int, now: Tile, read_offset: int, x: Array) -> list[Word]:
+    def _prediction(self, tile: Tile, write_offset: int, now: Tile, read_offset: int, x: Int16Array) -> list[Word]:
         words = prediction_words(self.node, self.work, self.stream.group, tile, x, self.machine, self.packer)
         parts = len(predicted_parts(self.work, tile, self.machine))
         return [*words, item_word(self.machine, now, parts, read_offset, write_offset, self.packer)]
@@ -173,7 +174,7 @@ class _Group:
         rows = np.zeros((0, 2 + self.machine.tile_columns), np.int64)
         return Measured(list_cycles, predict_cycles, begins, rows)
 
-    def _finish(self, tile: Tile, where: str, x: Array, y: Array) -> list[Word | Step]:
+    def _finish(self, tile: Tile, where: str, x: Int16Array, y: Int16Array) -> list[Word | Step]:
         node, outputs = self.node, self.work.group_outputs
         shuffled = node.out_channels // node.shuffle_groups
         first = self.stream.group * outputs

@@ -7,8 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from predfuse.arrays import Int64Array, Mask
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array, Shape
+from predfuse.graph.nodes import Shape
 from predfuse.hardware.block_work import BlockWork, block_work
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
 from predfuse.hardware.cycle.archon.gateware import Machine
@@ -51,9 +52,9 @@ class GroupStream:
     words: tuple[Word, ...]
     passes: Passes
     times: PassTimes
-    release: Array
-    order: Array
-    bank: Array
+    release: Int64Array
+    order: Int64Array
+    bank: Int64Array
     gate_words: int
 
     @cached_property
@@ -65,11 +66,11 @@ class GroupStream:
         return gate_traffic(self.passes, self.times, lanes, self.bank, words, self.release)
 
 
-def _gated(work: BlockWork, group: int) -> Array:
+def _gated(work: BlockWork, group: int) -> Mask:
     """``[Mg, K + 1]`` bool: gate words of every channel."""
     span = slice(group * work.group_middle, (group + 1) * work.group_middle)
     live = work.live_channels[span][:, None]
-    gated: Array = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1) & live
+    gated: Mask = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1) & live
     return gated
 
 
@@ -116,8 +117,8 @@ class _Emitter:
         machine: Machine,
         passes: Passes,
         times: PassTimes,
-        bank: Array,
-        live: Array,
+        bank: Int64Array,
+        live: Int64Array,
     ) -> None:
         self.node, self.work, self.machine, self.passes, self.times = node, work, machine, passes, times
         self.bank, self.pack, self.grid = bank, Packer(machine), grid_taps(node.kernel, machine)
@@ -197,7 +198,7 @@ class _Emitter:
             words += self._tap_words(b, own) + self._column_words(b, own) + self._slot_words(b, own)
         return words
 
-    def _map(self, flags: Array) -> list[int]:
+    def _map(self, flags: Mask) -> list[int]:
         return [int(flag) for flag in flags] + [0] * (self.machine.slots - len(flags))
 
     def _tap_words(self, b: int, own: list[int]) -> list[Word]:
@@ -285,7 +286,7 @@ class _Emitter:
             words += [self.pack.word("code", at, b, code=code) for at, code in enumerate(told)]
         return words
 
-    def channels(self, order: Array) -> list[Word]:
+    def channels(self, order: Int64Array) -> list[Word]:
         """What the predictor needs, in its order."""
         machine, predictor = self.machine, self.node.predictor
         release = np.zeros(self.work.group_middle, np.int64)

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.fx import Node as GraphNode
 
+from predfuse.arrays import Float64Array
 from predfuse.errors import InputError
 from predfuse.graph.from_torch.capture import Capture, arguments_of, operation_of
 from predfuse.graph.from_torch.graph_builder import Draft
 from predfuse.graph.from_torch.operations import HANDLERS, MOVES
 from predfuse.graph.from_torch.unsupported import NotSupportedError, reason_for
 from predfuse.graph.from_torch.views import View, shuffle_groups
-from predfuse.graph.nodes import INPUT, Add, Array, Node, Pool, Shape, Shuffle, Unsupported
+from predfuse.graph.nodes import INPUT, Add, Node, Pool, Shape, Shuffle, Unsupported
 
 _REARRANGED = "reads pixels in another order, or some only (crop, stride, flip, space to depth): no channel shuffle"
 
@@ -145,7 +146,7 @@ class Lowering:
         node = next((draft.node for draft in self.drafts if draft.name == source), None)
         return isinstance(node, Add) and node.activation != "linear"
 
-    def array(self, argument: Any) -> Array | None:
+    def array(self, argument: Any) -> Float64Array | None:
         """A constant tensor as float64; None for None.
 
         Raises:
@@ -156,7 +157,7 @@ class Lowering:
         value = self.constant(argument)
         if value is None:
             raise NotSupportedError("its weights are computed from the input")
-        array: Array = value.detach().cpu().numpy().astype(np.float64)
+        array: Float64Array = value.detach().cpu().numpy().astype(np.float64)
         return array
 
     def feature_map(self, argument: Any) -> View:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node as GraphNode
 
+from predfuse.arrays import Float64Array
 from predfuse.fusion.folding import batch_norm_affine
 from predfuse.graph.from_torch.arguments import affine, pair, shape_of, square
 from predfuse.graph.from_torch.capture import operation_of
@@ -86,7 +87,7 @@ def _batch_norm(lowering: Lowering, node: GraphNode, arguments: dict[str, Any]) 
     return affine(lowering, node, view, scale, shift, "norm")
 
 
-def _per_channel(view: View, constant: Tensor) -> Array:
+def _per_channel(view: View, constant: Tensor) -> Float64Array:
     """A constant that is broadcast over the image as one value per channel."""
     values = constant.detach().cpu().double()
     channels = view.source_shape[0]
@@ -99,7 +100,7 @@ def _per_channel(view: View, constant: Tensor) -> Array:
     flat = full.reshape(channels, -1)
     if not bool((flat == flat[:, :1]).all()):
         raise NotSupportedError("a constant that differs from pixel to pixel")
-    array: Array = flat[:, 0].numpy().astype(np.float64)
+    array: Float64Array = flat[:, 0].numpy().astype(np.float64)
     return array
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
+from predfuse.arrays import Float64Array
 from predfuse.errors import PredfuseError
 from predfuse.fusion.execute import run_network, run_plain
 from predfuse.graph.from_torch.behaviour import call
@@ -108,9 +109,9 @@ def relative_error(got: Array, expected: Array) -> float:
     return difference / scale if scale > 0 else (0.0 if difference == 0 else float("inf"))
 
 
-def as_array(value: Tensor) -> Array:
+def as_array(value: Tensor) -> Float64Array:
     """A tensor as float64."""
-    array: Array = value.detach().cpu().double().numpy()
+    array: Float64Array = value.detach().cpu().double().numpy()
     return array
 
 
