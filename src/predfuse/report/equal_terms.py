@@ -58,48 +58,28 @@ def _by_network(pairs: Sequence[Pair]) -> list[tuple[str, list[Pair]]]:
     return [(name, [pair for pair in pairs if pair.network == name]) for name in names]
 
 
-def _gains(pair: Pair) -> list[str]:
-    return [f"{pair.speedup:.2f}x", f"{pair.energy_ratio:.2f}"]
+def _cells(pair: Pair) -> list[str]:
+    """Both machines, their cycles, and what the first gains."""
+    cycles = [f"{pair.cycles:,.0f}", f"{pair.rival_cycles:,.0f}"]
+    return [pair.machine, pair.rival_machine, *cycles, f"{pair.speedup:.2f}x", f"{pair.energy_ratio:.2f}"]
 
 
 def _same_network(name: str, pairs: Sequence[Pair]) -> Table:
-    rows = [
-        [
-            pair.machine,
-            pair.rival_machine,
-            f"{pair.cycles:,.0f}",
-            f"{pair.rival_cycles:,.0f}",
-            *_gains(pair),
-        ]
-        for pair in pairs
-    ]
+    rows = [_cells(pair) for pair in pairs]
     headings = ["fused on", "over unfused on", "cycles", "unfused", "faster", "energy"]
     caption = f"Same network, {name}: fused over unfused and pruned, areas within a tenth"
     return Table(headings, rows, caption, frozenset((0,)), frozenset((0, 1)))
 
 
 def _bounds(name: str, pairs: Sequence[Pair]) -> Table:
-    rows = [
-        [pair.machine, pair.rival_machine, f"{pair.cycles:,.0f}", f"{pair.rival_cycles:,.0f}", *_gains(pair)]
-        for pair in pairs
-    ]
+    rows = [_cells(pair) for pair in pairs]
     headings = ["fused on", "over", "cycles", "bound", "faster", "energy"]
     caption = f"{name} over itself if every zero weight and activation were skipped (no such machine exists)"
     return Table(headings, rows, caption, frozenset(), frozenset((0, 1)))
 
 
 def _different_networks(name: str, pairs: Sequence[Pair]) -> Table:
-    rows = [
-        [
-            pair.machine,
-            pair.rival_machine,
-            f"{pair.cycles:,.0f}",
-            f"{pair.rival_cycles:,.0f}",
-            *_gains(pair),
-            "equal" if pair.terms == INTERPOLATED else pair.terms.partition(":")[0],
-        ]
-        for pair in pairs
-    ]
+    rows = [[*_cells(pair), "equal" if pair.terms == INTERPOLATED else pair.terms.partition(":")[0]] for pair in pairs]
     headings = ["on", "over others on", "cycles", "others", "faster", "energy", "accuracy"]
     caption = f"{name} over other networks at its accuracy (at most: all others are more accurate; at least: less)"
     return Table(headings, rows, caption, frozenset((0,)), frozenset((0, 1, 6)))
