@@ -8,7 +8,7 @@ import doctest
 import inspect
 import pkgutil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -216,3 +216,9 @@ def test_only_the_verbs_are_offered() -> None:
         assert module.name not in predfuse.__all__, f"the package {module.name} would hide the verb"
     with pytest.raises(AttributeError, match="has no attribute 'fuse'"):
         predfuse.fuse  # noqa: B018 - the access is the test
+
+
+@pytest.mark.parametrize("source", [b"x", None, 3])
+def test_a_source_that_is_no_name_is_refused(source: Any) -> None:
+    with pytest.raises(InputError, match=r"source: is a \w+; give a path or a name"):
+        predfuse.load(source)

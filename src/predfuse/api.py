@@ -67,6 +67,8 @@ def load(
         >>> predfuse.load("fusionet-s").input_shape
         (3, 32, 32)
     """
+    if not isinstance(source, str | Path):
+        raise InputError("source", f"is a {type(source).__name__}", "give a path or a name")
     if is_program(source):
         return load_program(source)
     options = ModuleOptions(None if weights is None else Path(weights), input_shape, mean, std)
