@@ -114,6 +114,39 @@ class Node:
             raise fault(self.name, f"gets {shape[0]} channels, expects {channels}", "connect matching layers")
 
 
+class Windowed(Node):
+    """A convolution's shapes, told by its ``weight [O, C/groups, kh, kw]``.
+
+    Source: docs/explanation/arithmetic.md, The block.
+    """
+
+    weight: Array
+    stride: int
+    padding: Padding
+    dilation: int
+    groups: int
+
+    @property
+    def out_channels(self) -> int:
+        """Output channels."""
+        return int(self.weight.shape[0])
+
+    @property
+    def in_channels(self) -> int:
+        """Input channels."""
+        return int(self.weight.shape[1]) * self.groups
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of the kernel (pixels)."""
+        return (int(self.weight.shape[2]), int(self.weight.shape[3]))
+
+    def output_shape(self, shapes: list[Shape]) -> Shape:
+        (shape,) = shapes
+        self._require_channels(shape, self.in_channels)
+        return self._window_shape(shape, self.out_channels, self.kernel, self.stride, self.padding, self.dilation)
+
+
 @dataclass(frozen=True, eq=False)
 class Unsupported(Node):
     """An operation that no node can express, kept by tracing where the user allows it; it cannot be run.

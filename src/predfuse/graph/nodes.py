@@ -25,6 +25,7 @@ from predfuse.graph.base import (
     Padding as Padding,
     Shape as Shape,
     Unsupported as Unsupported,
+    Windowed as Windowed,
     check_activation,
     check_array,
     check_groups,
@@ -38,7 +39,7 @@ from predfuse.input_checks import require_labels, require_normalisation
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(Node):
+class Conv(Windowed):
     """A plain convolution with bias and activation.
 
     Attributes:
@@ -64,26 +65,6 @@ class Conv(Node):
         check_groups(self.name, self.groups, output=self.out_channels)
         check_window(self.name, self.stride, self.padding, self.dilation)
         check_activation(self.name, self.activation)
-
-    @property
-    def out_channels(self) -> int:
-        """Output channels."""
-        return int(self.weight.shape[0])
-
-    @property
-    def in_channels(self) -> int:
-        """Input channels."""
-        return int(self.weight.shape[1]) * self.groups
-
-    @property
-    def kernel(self) -> tuple[int, int]:
-        """Height and width of the kernel (pixels)."""
-        return (int(self.weight.shape[2]), int(self.weight.shape[3]))
-
-    def output_shape(self, shapes: list[Shape]) -> Shape:
-        (shape,) = shapes
-        self._require_channels(shape, self.in_channels)
-        return self._window_shape(shape, self.out_channels, self.kernel, self.stride, self.padding, self.dilation)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from predfuse.arrays import Int8Array, Int16Array, Int32Array, Int64Array
-from predfuse.graph.nodes import Activation, Bottleneck, Node, Padding, Predictor, Shape
+from predfuse.graph.nodes import Activation, Bottleneck, Node, Padding, Predictor, Shape, Windowed
 from predfuse.integer.widths import (
     ACCUMULATOR_LIMIT,
     BIAS_FACTOR_BITS,
@@ -49,7 +49,7 @@ class IntegerNode(Node):
 
 
 @dataclass(frozen=True, eq=False)
-class IntegerConv(IntegerNode):
+class IntegerConv(Windowed, IntegerNode):
     """A convolution; a linear layer is one whose window is the whole image.
 
     ``accumulator[o] = bias[o] + sum_{c,kh,kw} weight[o,c,kh,kw] * x[c, ...]``, then the shift of channel ``o``.
@@ -87,23 +87,6 @@ class IntegerConv(IntegerNode):
             raise layer_error(self.name, f"padding {self.padding}")
         require_activation(self.name, self.activation, self.ceiling)
         require_accumulator(self.name, self.accumulator_bits, conv_bits(self.weight, self.bias, self.shift))
-
-    @property
-    def out_channels(self) -> int:
-        return int(self.weight.shape[0])
-
-    @property
-    def in_channels(self) -> int:
-        return int(self.weight.shape[1]) * self.groups
-
-    @property
-    def kernel(self) -> tuple[int, int]:
-        return (int(self.weight.shape[2]), int(self.weight.shape[3]))
-
-    def output_shape(self, shapes: list[Shape]) -> Shape:
-        (shape,) = shapes
-        self._require_channels(shape, self.in_channels)
-        return self._window_shape(shape, self.out_channels, self.kernel, self.stride, self.padding, self.dilation)
 
 
 @dataclass(frozen=True, eq=False)
