@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from integer.test_blocks import INPUT_BITS, _example, compiled
-from rtl.machines import SMALL, TINY, simulator_of
+from rtl.blocks import dense_block
+from rtl.machines import SMALL, THREE, TINY, require_tools, simulator_of
 from typer.testing import CliRunner
 
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
-from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.gateware import Machine, records
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import save_program
 from predfuse.rtl.build import build, find_tools
+from predfuse.rtl.generate import generate
 from predfuse.rtl.simulator import Measured
 from predfuse.rtl.steps import Step, compare
 
@@ -97,6 +101,32 @@ def test_the_folder_checks_itself(files: tuple[str, str], tmp_path: Path) -> Non
     assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 1
     again = CliRunner().invoke(app, ["rtl", "generate", *files, "-o", str(out)])
     assert isinstance(again.exception, PredfuseError) and "exists already" in str(again.exception)
+
+
+def test_the_folder_is_built_by_its_own_makefile(tmp_path: Path) -> None:
+    """Verilator, make and a compiler, nothing of predfuse; a word that is told wrong is found."""
+    tools = require_tools()
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    case, out = dense_block(4, 4), tmp_path / "gateware"
+    node = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48))
+    program = Program("p", (4, 5, 5), INPUT_BITS, np.zeros((4, 256), np.int16), (node,))
+    (name,) = generate(program, case.x[None].astype(np.float32), THREE, out)
+    environment = {**os.environ, "VERILATOR_ROOT": str(tools.root)}
+    environment.pop("PYTHONPATH", None)
+
+    def make() -> int:
+        command = ["make", "-C", str(out), f"VERILATOR={tools.verilator}"]
+        return subprocess.run(command, check=False, capture_output=True, env=environment).returncode
+
+    assert make() == 0
+    words = np.fromfile(out / f"{name}.words", np.int32)
+    at = 0
+    while words[at] or words[at + 1] != records(THREE)["rule"].region:
+        at += 2 if words[at] else 5 + words[at + 4]
+    words[at + 5 + 1] ^= 1 << 20  # a bit of the bias of an output
+    words.tofile(out / f"{name}.words")
+    assert make() != 0
 
 
 def test_waveforms_take_the_form_of_their_suffix(tmp_path: Path) -> None:
