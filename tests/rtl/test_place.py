@@ -62,7 +62,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_resources_are_those_of_the_design(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "placed.json"
-    told = ["rtl", "place", "--size", "32", "--fpga", "12k", "--json", str(path)]
+    told = ["rtl", "place", "--words", "32", "--fpga", "12k", "--json", str(path)]
     ran = CliRunner().invoke(app, told)
     assert ran.exit_code == 0, ran.output
     found = json.loads(path.read_text())
@@ -96,7 +96,7 @@ def test_sizes_are_those_told() -> None:
 
 @pytest.mark.parametrize("told", ["slots", "lanes=2", "slots=1", "slots=-4", "slots=65537", "=8"])
 def test_what_is_no_size_is_refused(told: str) -> None:
-    ran = CliRunner().invoke(app, ["rtl", "place", "--size", told])
+    ran = CliRunner().invoke(app, ["rtl", "place", "--words", told])
     assert isinstance(ran.exception, InputError) and "slots, channels, parts" in str(ran.exception)
 
 

@@ -47,9 +47,9 @@ def test_trains(path: Path, pictures: Path, tmp_path: Path) -> None:
     assert facts["pointwise_sparsity"] == pytest.approx(0.8, abs=0.01) and "outside_sparsity" not in facts
 
 
-def test_there_are_rivals_of_three_widths_by_the_same_recipe() -> None:
+def test_there_are_rivals_of_four_widths_by_the_same_recipe() -> None:
     ours = load_config(Path("configs/cifar10-fusionet-m.yaml"))
-    assert [load_config(path).network.options.get("width", 1) for path in RIVALS] == [1.25, 1.5, 1]
+    assert [load_config(path).network.options.get("width", 1) for path in RIVALS] == [0.5, 1.25, 1.5, 1]
     for config in map(load_config, RIVALS):
         assert config.vanilla == ours.vanilla and config.prune is not None and ours.prune is not None
         assert config.prune == ours.prune.model_copy(update={"shift_sparsity": 0})

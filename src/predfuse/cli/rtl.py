@@ -40,7 +40,7 @@ Gateware = Annotated[
 
 Sizes = Annotated[
     list[str] | None,
-    typer.Option("--size", metavar="NAME=WORDS", help=f"Another size of a memory: {', '.join(GROUP_SIZES)}."),
+    typer.Option("--words", metavar="NAME=WORDS", help=f"Another size of a memory: {', '.join(GROUP_SIZES)}."),
 ]
 
 

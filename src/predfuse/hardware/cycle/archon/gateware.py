@@ -155,7 +155,7 @@ class Machine:
             name, _, words = one.partition("=")
             if name not in GROUP_SIZES or not words.isdecimal() or not 2 <= int(words) <= 1 << 16:
                 mend = f"write NAME=WORDS, 2 to 65536 of {', '.join(GROUP_SIZES)}"
-                raise InputError("--size", f"is {one}", mend)
+                raise InputError("--words", f"is {one}", mend)
             sizes[name] = int(words)
         return replace(self, **sizes)
 
