@@ -40,7 +40,7 @@ class PrepareConfig:
             but not compiled.
         largest_weight: Of the predictors' weights. 1: ternary, as published; 2 or 4: with these powers of two.
         steps: Of tuning, in which every predictor learns the signs of its own block. None: 200, fewer where steps are
-            slow (:func:`predfuse.predictor.steps.affordable_steps`), as ``predfuse prepare`` does. 0 leaves it to the
+            slow (``predfuse.predictor.steps.affordable_steps``), as ``predfuse prepare`` does. 0 leaves it to the
             training that follows.
 
     Source: docs/how-to/own_network.md, What prepare does.
