@@ -36,7 +36,7 @@ test: lint ## Lint, then all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 docs: $(VENV)/.docs ## Build the site into build/docs: notebooks run, links checked, warnings are errors
-	@OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -j 2 -b html docs build/docs
 	@echo "open build/docs/index.html"
 
 # What the site needs and no more: tools of development are left to the other targets, and nothing is compiled ahead.
