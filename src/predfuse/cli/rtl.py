@@ -159,9 +159,9 @@ def place(
 ) -> None:
     """Place and route the gateware on an ECP5 FPGA: what it takes of it, its clock and its longest path."""
     spec = _spec(accelerator)
+    machine = Machine.of(spec).with_sizes(sizes or ())
     with _progress() as progress:
         task = progress.add_task("start", total=None)
-        machine = Machine.of(spec).with_sizes(sizes or ())
         found = place_and_route(machine, fpga, lambda what: progress.update(task, description=what))
     rows = [asdict(one) for one in found.resources]
     figures = {"machine": spec.name, "sizes": asdict(machine), **asdict(found)}

@@ -169,7 +169,7 @@ def trained(
         sparse=tuple(compact(rival.pruned, of.get("pruned")) for rival, of in zip(rivals, known, strict=True)),
         fused=fused,
         unfused=tuple(
-            Contender(run.pruned.network, f"{run.pruned.network.name}, unfused", None, tested=tested(run.pruned))
+            Contender(run.pruned.network, f"{run.pruned.name}, unfused", None, tested=tested(run.pruned))
             for run in runs
         ),
         images=len(shown),

@@ -43,10 +43,14 @@ class Checkpoint:
     metadata: dict[str, Any]
 
     @property
+    def name(self) -> str:
+        """Of the network, with its width where that is not 1."""
+        return catalogue.name_with_width(self.network.name, self.metadata.get("options", {}))
+
+    @property
     def label(self) -> str:
-        """Network, with its width where that is not 1, and stage: what tables call it."""
-        name = catalogue.name_with_width(self.network.name, self.metadata.get("options", {}))
-        return f"{name}, {self.stage}"
+        """Network and stage: what tables call it."""
+        return f"{self.name}, {self.stage}"
 
 
 @dataclass(frozen=True, eq=False)
