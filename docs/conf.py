@@ -13,6 +13,11 @@ sys.path.insert(0, str(HERE / "_ext"))
 # Commands in notebooks are those of the environment that builds the site.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 os.environ.update(NO_COLOR="1", COLUMNS="100", PYDEVD_DISABLE_FILE_VALIDATION="1")
+# Kernels warn at every start that they talk over the loopback device, into the one output where a warning is a failure.
+KERNELS = HERE.parent / "build" / "ipython"
+(KERNELS / "profile_default").mkdir(parents=True, exist_ok=True)
+(KERNELS / "profile_default" / "ipython_kernel_config.py").write_text("get_config().IPKernelApp.log_level = 40\n")
+os.environ["IPYTHONDIR"] = str(KERNELS)
 
 from nbclient import NotebookClient  # noqa: E402
 
