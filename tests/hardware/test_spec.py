@@ -70,6 +70,8 @@ def test_every_field_says_what_it_is_and_numbers_say_their_unit(spec: type[BaseM
 
 BAD = [
     ("array: {rows: 8, columns: 8}", "array: {rows: -8, columns: 8}", "array.rows", "-8", "above 0"),
+    ("activation_bits: 4", "activation_bits: 9", "activation_bits", "9", "8 or less"),
+    ("activation_bits: 4", "activation_bits: 1", "activation_bits", "1", "2 or more"),
     ("clock_mhz: 200", "clock_mhz: 0", "clock_mhz", "0", "above 0"),
     ("clock_mhz: 200", "clock_mhz: .nan", "clock_mhz", "nan", "finite"),
     ("clock_mhz: 200", "clock_mhz: fast", "clock_mhz", "'fast'", "number"),

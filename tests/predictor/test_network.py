@@ -68,9 +68,14 @@ def test_untuned_predictors_are_those_of_the_module() -> None:
 
 def test_tuning_needs_no_labels_and_makes_fewer_errors() -> None:
     losses: list[float] = []
+
+    def told(loss: float, steps: int) -> None:
+        assert steps == 2 * 40
+        losses.append(loss)
+
     network = small()
     fitted = prepare_network(network, images(32), FITTED)
-    tuned = prepare_network(network, images(32), PrepareConfig(steps=40), batch_size=16, progress=losses.append)
+    tuned = prepare_network(network, images(32), PrepareConfig(steps=40), batch_size=16, progress=told)
     by_block = np.reshape(losses, (2, 40))  # blocks are tuned one after the other
     assert (by_block[:, -8:].mean(1) < 0.97 * by_block[:, :8].mean(1)).all()
     assert np.mean(wrong_shares(tuned)) < 0.9 * np.mean(wrong_shares(fitted)) < 0.25

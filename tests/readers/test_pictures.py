@@ -138,3 +138,16 @@ def test_a_file_of_several_pictures_is_refused(form: str) -> None:
     assert decode_picture("p", encoded(frames[0], form), "L").shape == (1, 8, 8)
     with pytest.raises(InputError, match="p: holds several pictures"):
         decode_picture("p", encoded(frames[0], form, save_all=True, append_images=frames[1:]), "L")
+
+
+def test_of_a_cameras_file_the_first_picture_is_taken() -> None:
+    """Phones put a preview or a map of depth behind it (multi-picture objects, called .jpg)."""
+    content = encoded(Image.new("L", (8, 8), 90), "MPO", save_all=True, append_images=[Image.new("L", (8, 8), 10)])
+    assert np.unique(decode_picture("p", content, "L")).tolist() == [90]
+
+
+def test_signed_8_bit_tiffs_are_refused() -> None:
+    content = encoded(Image.new("L", (2, 2), 255), "TIFF", tiffinfo={339: 1})
+    assert decode_picture("p", content, "L").max() == 255
+    with pytest.raises(InputError, match="has pixels that are 32-bit integers or signed"):
+        decode_picture("p", encoded(Image.new("L", (2, 2), 255), "TIFF", tiffinfo={339: 2}), "L")

@@ -18,9 +18,8 @@ from predfuse.hardware import ArchonSpec, load_spec
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.calibration_images import calibration_images
 from predfuse.predictor.format import MOST_BITS
-from predfuse.predictor.network import chosen_blocks, prepare_network
+from predfuse.predictor.network import prepare_network
 from predfuse.predictor.prepare import PrepareConfig
-from predfuse.predictor.steps import affordable_steps
 from predfuse.report.table import Table
 from predfuse.report.terminal import console
 from predfuse.sources import ModuleOptions, load_source
@@ -65,16 +64,16 @@ def prepare(
         widest[0] if bits is None else bits,
         tuple(blocks) if blocks else None,
         largest_weight=widest[1] if largest_weight is None else largest_weight,
+        steps=steps,
     )
     network = load_source(source, module)
     found = calibration_images(network, images, count, require_size(size, network.input_shape), split)
     normalised = normalise(network, found.images)
-    chosen = chosen_blocks(network, config)
-    steps = affordable_steps(network, chosen) if steps is None else steps
-    config = replace(config, steps=steps)
     with Progress(console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("tune", total=steps * len(chosen))
-        prepared = prepare_network(network, normalised, config, progress=lambda loss: progress.advance(task))
+        task = progress.add_task("tune", total=None)
+        prepared = prepare_network(
+            network, normalised, config, progress=lambda loss, total: progress.update(task, total=total, advance=1)
+        )
     measured = run_network(prepared, normalised[:check], "predicted")
     save_network(prepared, output)
     rows = [describe(block) for block in measured.blocks if block.execution == "predicted"]
@@ -83,9 +82,8 @@ def prepare(
     shares = [[f"{value:.1%}" if isinstance(value, float) else value for value in row.values()] for row in rows]
     headings = ("block", "expand on", "false on", "false off", "depthwise on", "false on", "false off")
     table = Table(headings, shares, f"Predictors of {network.name}: shares of all gates of the stage")
-    fitted = (
-        f"fitted on {len(found.images)} images of {found.name} in {steps} steps; table on {min(check, len(normalised))}"
-    )
+    tuned = f"in {prepared.metadata['layerwise_steps']} steps; table on {min(check, len(normalised))}"
+    fitted = f"fitted on {len(found.images)} images of {found.name} {tuned}"
     outputs.emit(f"Predictors of {network.name}", figures, rows, [table, (f"{output}: {fitted}",)])
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr
 from predfuse.hardware.design import ArchonDesign
 from predfuse.hardware.field_types import WORD_BITS, Amount, Area, Count, Energy, Part
 from predfuse.hardware.rules import PriceRules
+from predfuse.predictor.format import MOST_BITS
 
 PsumBits: TypeAlias = Annotated[int, Field(ge=WORD_BITS, le=4 * WORD_BITS)]
 
@@ -262,8 +263,8 @@ class ArchonSpec(CommonSpec):
     fused_index_bits: Annotated[int, Field(ge=0, le=32)] = 0
     """Index sent with each 16-bit fused weight (bits); limits the middle channels of a group. 0 where fused weights are
     made on chip."""
-    activation_bits: Annotated[int, Field(gt=0, le=WORD_BITS)]
-    """Activations of the predictor (bits)."""
+    activation_bits: Annotated[int, Field(ge=2, le=MOST_BITS)]
+    """Activations of the predictor (bits), 2 to 8 as predictors have."""
     ternary_bits: Annotated[int, Field(gt=0, le=WORD_BITS)]
     """One weight of a ternary predictor as stored (bits); one bit more where weights are larger."""
     design: ArchonDesign

@@ -32,7 +32,7 @@ def prepare_network(
     *,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float, int], None] | None = None,
 ) -> Network:
     """Give the blocks of a network predictors, fitted on images under the true masks.
 
@@ -45,7 +45,7 @@ def prepare_network(
             network changes, blocks are tuned one after the other, on inputs computed once.
         batch_size: Images of one step, fewer where they are large (:data:`predfuse.predictor.steps.TUNED_VALUES`).
         seed: Of the order of the images.
-        progress: Called with the loss after every step of every block.
+        progress: Called with the loss after every step of every block, and how many steps all blocks take together.
 
     Raises:
         InputError: A named block does not exist, no block at all, images that do not fit, or an unsupported operation.
@@ -56,12 +56,13 @@ def prepare_network(
     shapes = network.shapes()
     steps = affordable_steps(network, chosen, batch_size) if config.steps is None else config.steps
     generator = torch.Generator().manual_seed(seed)
+    told = None if progress is None else lambda loss: progress(loss, steps * len(chosen))
     replaced: dict[str, Node] = {}
     for block, unit, x in _walk(network, chosen, _tensors(network, images)):
         values = pre_activations(block, shapes)
         predictor = initial_predictor(unit, x[: max(1, LARGEST_TENSOR // values)], config.format)
         batch, at_once = partial(_batch, unit, x), images_of_step(values, batch_size)
-        tune(predictor, batch, len(x), steps, batch_size=at_once, generator=generator, progress=progress)
+        tune(predictor, batch, len(x), steps, batch_size=at_once, generator=generator, progress=told)
         replaced[block.name] = dataclasses.replace(block, predictor=predictor.to_integers())
     facts = {**network.metadata, "stage": "prepared", "layerwise_steps": steps}
     return dataclasses.replace(network.replace_nodes(**replaced), metadata=facts)

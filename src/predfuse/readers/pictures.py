@@ -22,7 +22,7 @@ GREY_MODES = frozenset(("1", "L", "LA", "I", "F", "I;16", "I;16L", "I;16B", "I;1
 """Pillow's modes without colour."""
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no others: EPS, for one, starts Ghostscript
 _MEND = "repair or remove it"
-_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_FORMAT, _SIGNED = 258, 262, 339, 2
 
 
 def picture_mode(path: Path) -> str:
@@ -53,10 +53,10 @@ def decode_picture(where: str, content: bytes, mode: Mode, size: int | None = No
 
     Raises:
         InputError: The bytes are no picture Pillow can read, are cut short, hold too many pixels or several pictures,
-            or have pixels whose range nothing tells (floats, 32-bit integers).
+            or have pixels whose range nothing tells (floats, 32-bit integers, signed ones).
     """
     with reading(where, "is no readable picture", _MEND), _open(where, io.BytesIO(content)) as picture:
-        if getattr(picture, "is_animated", False):
+        if getattr(picture, "is_animated", False) and picture.format != "MPO":  # a camera's: the first is the picture
             raise InputError(where, "holds several pictures", "save each as a file of its own")
         picture.load()
         ImageOps.exif_transpose(picture, in_place=True)
@@ -84,9 +84,11 @@ def _eight_bit(where: str, picture: Image.Image) -> Image.Image:
     """The picture in a mode of 8 bits a channel, without transparency."""
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PPM", "PNG")):
         return _from_16_bit(picture)
-    if picture.mode in ("I", "F", "LAB"):
-        kinds = {"I": "32-bit integers or signed", "F": "floats", "LAB": "in CIELAB"}
-        raise InputError(where, f"has pixels that are {kinds[picture.mode]}", "convert it to 8 or 16 bits a channel")
+    signed = _SIGNED in getattr(picture, "tag_v2", {}).get(_TIFF_FORMAT, ())
+    if signed or picture.mode in ("I", "F", "LAB"):
+        kinds = {"F": "floats", "LAB": "in CIELAB"}
+        what = f"has pixels that are {kinds.get(picture.mode, '32-bit integers or signed')}"
+        raise InputError(where, what, "convert it to 8 or 16 bits a channel")
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)

@@ -78,9 +78,16 @@ def trace(
         what = f"is a {type(module).__name__}, not a torch.nn.Module"
         raise InputError("model", what, "give a module; wrap a function in one whose forward calls it")
     _check_example(example_input)
-    module = private_copy(getattr(module, "_orig_mod", module))  # torch.compile wraps the module it would compile first
+    original = getattr(module, "_orig_mod", module)  # torch.compile wraps the module it would compile first
+    module = private_copy(original)
     model = name or type(module).__name__
-    captured = capture(module, example_input[:1])
+    images = distinct_images(example_input, JOINT_IMAGES)
+    try:
+        captured = capture(module, example_input[:1])
+    except InputError as error:
+        if "cannot be exported" in str(error):  # what changes weights, for one: say that first
+            require_stateless(private_copy(original), images)
+        raise
     drafts, output = find_blocks(*merge(*lower(captured)))
     ledger = Ledger(tuple(_entry(draft) for draft in drafts))
     if ledger.unsupported and not allow_unsupported:
@@ -89,7 +96,6 @@ def trace(
     network = Network(model, (int(shape[1]), int(shape[2]), int(shape[3])), tuple(draft.node for draft in drafts))
     assert network.output == output
     recorded = {draft.name: as_array(captured.tensor(draft.origin)) for draft in drafts if draft.origin}
-    images = distinct_images(example_input, JOINT_IMAGES)
     if not ledger.unsupported:
         require_stateless(module, images)
     verification = verify(network, module, example_input, recorded, tolerance)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
 from predfuse.errors import InputError
@@ -19,6 +20,11 @@ from predfuse.pruning.masks import make_permanent
 
 JOINT_IMAGES = 5
 """Images of the joint batch: a prime, so that no permutation or group of equal parts leaves all of them in place."""
+MANY_IMAGES, MANY_VALUES = (67, 17), 1 << 22
+"""Images of a larger joint batch, repeated in no order: the most whose values are as few. It shows what the small one
+hides, a batch rolled by five or branches on its size."""
+ENDLESS = 1009
+"""Images of the batch of which shapes alone are worked out: more than any slice keeps."""
 _SEED = 20_210_604
 
 
@@ -28,11 +34,13 @@ def private_copy(module: nn.Module) -> nn.Module:
     Raises:
         InputError: It cannot be copied.
     """
+    computed = [value for child in module.modules() for value in vars(child).values() if isinstance(value, Tensor)]
+    memo = {id(tensor): tensor.detach().clone() for tensor in computed if not tensor.is_leaf}  # torch's own pruning
     try:
-        copied = copy.deepcopy(module)
+        copied = copy.deepcopy(module, memo)
     except Exception as error:
         where, what = f"model {type(module).__name__}", f"cannot be copied ({type(error).__name__}: {error})"
-        raise InputError(where, what[:300], "keep no open files, generators or computed tensors in it") from error
+        raise InputError(where, what[:300], "keep no open files, locks or generators in it") from error
     make_permanent(copied)
     return copied
 
@@ -74,16 +82,16 @@ def require_stateless(module: nn.Module, images: Tensor) -> None:
         InputError: It keeps a state; says which.
     """
     where = f"model {type(module).__name__}"
-    first, second = images[:1], images[1:2]
-    call(module, first)
-    before, held = call(module, first).clone(), _state(module)
-    call(module, second)
-    after, now = call(module, first), _state(module)
-    changed = sorted(name for name in held.keys() | now.keys() if not _same(held.get(name), now.get(name)))
-    if changed:
-        what = f"its forward changes {changed[0]} on every call"
-        raise InputError(where, what, "a network keeps no state: let evaluation leave the module as it is")
-    if not _same(before, after):
+    call(module, images[:1])
+    before, held = call(module, images[:1]).clone(), _state(module)
+    for image in (images[:1], images[1:2], images[:1]):  # after one call, and after three
+        after, now = call(module, image), _state(module)
+        changed = sorted(name for name in held.keys() | now.keys() if not _same(held.get(name), now.get(name)))
+        if changed:
+            what = f"its forward changes {changed[0]} on every call"
+            raise InputError(where, what, "a network keeps no state: let evaluation leave the module as it is")
+        if image.data_ptr() != images.data_ptr() or _same(before, after):
+            continue
         what = "gives another result for the same image when it is called again"
         raise InputError(where, what, "a network keeps no state and no randomness: take them out of evaluation")
 
@@ -102,28 +110,37 @@ def require_separate_images(module: nn.Module, images: Tensor, tolerance: float)
     """
     where = f"model {type(module).__name__}"
     mend = "let every image be computed by itself: no sums, flips, slices or reshapes over the batch dimension"
-    try:
-        difference = _joint_difference(module, images)
+    orders = [torch.arange(len(images))]
+    many = next((count for count in MANY_IMAGES if count * images[0].numel() <= MANY_VALUES), 0)
+    if many:
+        generator = torch.Generator().manual_seed(_SEED)
+        orders.append(torch.randint(len(images), (many,), generator=generator))
+    for order in orders:
+        try:
+            difference = _joint_difference(module, images, order)
+            if not difference <= tolerance:
+                difference = _joint_difference(copy.deepcopy(module).double(), images.double(), order)
+        except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
+            lines = str(error).strip().splitlines() or [""]
+            what = f"does not run on a batch of {len(order)} images ({type(error).__name__}: {lines[0][:200]})"
+            raise InputError(where, what, mend) from error
         if not difference <= tolerance:
-            difference = _joint_difference(copy.deepcopy(module).double(), images.double())
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
-        lines = str(error).strip().splitlines() or [""]
-        what = f"does not run on a batch of {len(images)} images ({type(error).__name__}: {lines[0][:200]})"
-        raise InputError(where, what, mend) from error
-    if not difference <= tolerance:
-        what = f"its images interact: in a batch, what it gives an image differs by a relative {difference:.2g}"
-        raise InputError(where, what, mend)
+            what = f"its images interact: in a batch, what it gives an image differs by a relative {difference:.2g}"
+            raise InputError(where, what, mend)
+    given, wanted = _results_of_many(module, images[0])
+    if given != wanted:
+        raise InputError(where, f"its images interact: of {ENDLESS} images it gives {given} results", mend)
 
 
-def _joint_difference(module: nn.Module, images: Tensor) -> float:
-    """Largest difference of a joint batch from single images, relative to the image's largest value."""
+def _joint_difference(module: nn.Module, images: Tensor, order: Tensor) -> float:
+    """Largest difference of a joint batch in this order from single images, relative to the image's largest value."""
     singles = [call(module, image[None]).double().cpu() for image in images]
-    joint = call(module, images).double().cpu()
-    if not singles[0].ndim or joint.shape != (len(images) * singles[0].shape[0], *singles[0].shape[1:]):
+    joint = call(module, images[order]).double().cpu()
+    if not singles[0].ndim or joint.shape != (len(order) * singles[0].shape[0], *singles[0].shape[1:]):
         return float("inf")
     worst = 0.0
-    parts = joint.reshape(len(images), *singles[0].shape)
-    for got, wanted in zip(parts, singles, strict=True):
+    parts = joint.reshape(len(order), *singles[0].shape)
+    for got, wanted in zip(parts, (singles[at] for at in order.tolist()), strict=True):
         finite = torch.isfinite(wanted)
         if not torch.equal(finite, torch.isfinite(got)):
             return float("inf")
@@ -131,6 +148,16 @@ def _joint_difference(module: nn.Module, images: Tensor) -> float:
         scale = float(wanted[finite].abs().max()) if finite.any() else 0.0
         worst = max(worst, difference / scale if scale else (float("inf") if difference else 0.0))
     return worst
+
+
+def _results_of_many(module: nn.Module, image: Tensor) -> tuple[int, int]:
+    """Results a batch of :data:`ENDLESS` images gives, by shapes alone, and how many it should give."""
+    single = len(call(module, image[None]))
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            return len(call(module, torch.empty(ENDLESS, *image.shape, dtype=image.dtype))), ENDLESS * single
+    except Exception:  # not everything runs without values; real batches did
+        return single, single
 
 
 def _state(module: nn.Module) -> dict[str, Any]:
