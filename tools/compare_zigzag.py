@@ -127,7 +127,7 @@ def accelerator(spec: EyerissSpec, words: int) -> dict[str, Any]:
         "ifmap": {**inside, "operands": ["I1"], "size": pe.ifmap_regfile_words * WORD_BITS},
         "weights": {**inside, "operands": ["I2"], "size": pe.weight_sram_words * WORD_BITS},
         "psum": {**inside, "operands": ["O"], "size": pe.psum_regfile_words * WORD_BITS},
-        "buffer": {"operands": ["I1", "O"], "size": buffer.words * WORD_BITS, "served_dimensions": both},
+        "buffer": {"operands": ["I1", "O"], "size": spec.buffer_words * WORD_BITS, "served_dimensions": both},
         "dram": {"operands": ["I1", "I2", "O"], "size": 1 << 40, "served_dimensions": both},
     }
     memories["buffer"] |= {"ports": [("read_write", "tl fl"), ("read_write", "fh th")]}

@@ -80,7 +80,7 @@ def machine_diagram(spec: ArchonSpec) -> Drawing:
 
     bits = spec.dram_bits_per_cycle
     box(16, 60, 110, 62, "DRAM", f"{bits} b a cycle" if bits else "endless", colour=GREY)
-    box(186, 60, 150, 62, "global buffer", f"{buffer.banks} banks, {buffer.words:,} words")
+    box(186, 60, 150, 62, "global buffer", f"{buffer.banks} banks, {spec.buffer_words:,} words")
     box(400, 60, 150, 62, "input planes", "a tile and its halo", colour=BLUE)
     box(186, 190, 150, 78, "weights", "project memory,", "taps and columns")
     box(400, 190, 150, 78, "lane registers", f"{pe.adders} lanes, two sets:", "gates and factors", colour=ORANGE)

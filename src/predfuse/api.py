@@ -110,6 +110,7 @@ def compile(
     calibration: Images,
     options: CompileOptions | None = None,
     *,
+    bits: int | None = None,
     name: str | None = None,
     mean: tuple[float, ...] = (),
     std: tuple[float, ...] = (),
@@ -127,6 +128,7 @@ def compile(
         calibration: ``[N, C, H, W]``: normalised floats as the model takes them, or uint8 pixels, then with ``mean``
             and ``std`` (of a network: its own).
         options: Widths, margin, layout.
+        bits: Of activations, weights and factors, 16 or 8, where no options say so (16).
         name: Name of the program; the model's class, or the network's name, by default.
         mean: Per-channel mean subtracted from images scaled to 0..1.
         std: Per-channel divisor after that.
@@ -152,6 +154,9 @@ def compile(
         if name or mean or std or labels:
             raise InputError("compile", "a network has its own name, mean, std and labels", "set them in the network")
         network = _network(model, "compile")
+    if options is not None and bits not in (None, options.bits):
+        raise InputError("bits", f"is {bits} beside options of {options.bits}", "state it in the options")
+    options = options or CompileOptions(bits=16 if bits is None else bits)
     from predfuse.hardware.cycle.warn_unpruned import warn_unpruned
 
     program = compile_and_compare(network, pixels, options).program

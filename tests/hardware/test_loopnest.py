@@ -54,7 +54,7 @@ def test_the_compiled_loop_gives_the_very_energies_of_the_arrays(
     spec = with_fields(spec, {**sizes, "global_buffer.depth": depth, "global_buffer.banks": 8})
     table = np.array([[getattr(nests, name)[0] for name in COLUMNS]])
     found = energies_that_fit_pj(table, op, spec, nests.q_columns, nests.s_rows, nests.p1)
-    if buffer_words(op, nests, spec.pe.psum_bits)[0] > spec.global_buffer.words:
+    if buffer_words(op, nests, spec.pe.psum_bits)[0] > spec.buffer_words:
         assert found[0] == np.inf
     else:
         assert found[0] == energies_pj(count_accesses(op, nests, ifmap_words), op, spec)[0]

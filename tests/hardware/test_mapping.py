@@ -92,7 +92,7 @@ def test_no_tiling_that_fits_costs_less(op: Operation) -> None:
                     p1=best.p1,
                     **{name: np.array([bound]) for name, bound in bounds.items()},
                 )
-                if buffer_words(op, nests)[0] <= spec.global_buffer.words:
+                if buffer_words(op, nests)[0] <= spec.buffer_words:
                     other = energies_pj(count_accesses(op, nests, 16), op, spec)[0]
                     assert energy <= other * (1 + 1e-6)
 

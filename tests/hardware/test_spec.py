@@ -31,7 +31,7 @@ def test_shipped_machines_have_the_published_size() -> None:
     assert isinstance(dense, EyerissSpec) and isinstance(sparse, EyerissSpec) and isinstance(archon, ArchonSpec)
     assert (dense.array.pes, sparse.array.pes, archon.array.pes) == (72, 72, 64)
     assert archon.pe.predictor_lanes == 24
-    assert dense.global_buffer.words == 55_296 and archon.global_buffer.words == 51_200
+    assert dense.buffer_words == 55_296 and archon.buffer_words == 51_200
 
 
 @pytest.mark.parametrize(("name", "um2"), [("eyeriss-dense", 1_438_131), ("archon-ics21", 1_531_227)])

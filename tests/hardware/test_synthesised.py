@@ -8,7 +8,7 @@ import pytest
 
 from predfuse.errors import InputError
 from predfuse.hardware.area import area_items, synthesised_area_mm2, total_area_mm2
-from predfuse.hardware.prices import SUM_BITS, memory_um2
+from predfuse.hardware.prices import memory_um2, sum_bits
 from predfuse.hardware.spec import ArchonSpec, EyerissSpec, load_spec, names
 from predfuse.hardware.synthesised import at_synthesis
 from predfuse.hardware.vary import with_fields
@@ -71,11 +71,12 @@ def test_all_machines_pay_for_wide_sums_alike() -> None:
         spec = load_spec(name)
         priced = at_synthesis(spec)
         assert priced is not None
-        wider = SUM_BITS / spec.pe.psum_bits
+        assert sum_bits(priced) == 40
+        wider = 40 / spec.pe.psum_bits
         energies = spec.energy_pj, priced.energy_pj
         assert energies[1].psum_regfile_read == pytest.approx(wider * energies[0].psum_regfile_read)
         assert energies[1].multiply_accumulate > energies[0].multiply_accumulate
-        latches = memory_um2(spec.pe.psum_regfile_words, SUM_BITS, spec.price_rules, 1 + isinstance(spec, ArchonSpec))
+        latches = memory_um2(spec.pe.psum_regfile_words, 40, spec.price_rules, 1 + isinstance(spec, ArchonSpec))
         assert priced.area_um2.psum_regfile == latches
         assert total_area_mm2(priced) > total_area_mm2(spec)
 

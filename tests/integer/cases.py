@@ -43,9 +43,11 @@ def _scaled(node: Node, factor: float) -> Node:
 
 @st.composite
 def compile_options(draw: st.DrawFn) -> CompileOptions:
-    """Narrow and wide weights and sums."""
-    weight_bits = draw(st.sampled_from((2, 4, 8, 12, 16)))
+    """Words of both widths, narrow and wide weights and sums."""
+    bits = draw(st.sampled_from((8, 16)))
+    weight_bits = draw(st.sampled_from((2, 4, 8, 12, 16)).filter(lambda chosen: chosen <= bits))
     return CompileOptions(
+        bits=bits,
         weight_bits=weight_bits,
         sum_bits=draw(st.integers(weight_bits, 31)),
         accumulator_bits=63,

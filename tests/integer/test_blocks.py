@@ -21,6 +21,7 @@ from predfuse.integer.reference import run_image
 
 INPUT_BITS = 11
 EXACT = CompileOptions(sum_bits=31, accumulator_bits=63)
+NARROW = CompileOptions(bits=8, sum_bits=31, accumulator_bits=63)
 
 
 def compiled(case: BlockCase, options: CompileOptions = EXACT, output_bits: int | None = None) -> FusedBlock:
@@ -28,12 +29,12 @@ def compiled(case: BlockCase, options: CompileOptions = EXACT, output_bits: int 
     if output_bits is None:
         reach = float(worst_case(case).max())
         output_bits = 14 - int(np.ceil(np.log2(reach))) if reach > 0 else 15
-    return quantise_block(case.block, INPUT_BITS, output_bits, options)
+    return quantise_block(case.block, INPUT_BITS + options.bits - 16, output_bits + options.bits - 16, options)
 
 
-def integer_input(case: BlockCase) -> Array:
-    integers: Array = np.clip(np.rint(case.x * 2**INPUT_BITS), -32768, 32767).astype(np.int16)
-    return integers
+def integer_input(case: BlockCase, bits: int = 16) -> Array:
+    reach = 1 << bits - 1
+    return np.clip(np.rint(np.ldexp(case.x, INPUT_BITS + bits - 16)), -reach, reach - 1).astype(np.int16)
 
 
 def worst_case(case: BlockCase) -> Array:
@@ -47,21 +48,22 @@ def worst_case(case: BlockCase) -> Array:
     return reference.masked_block(magnitudes, x, on1, on2)
 
 
-@given(bottlenecks(with_predictor=True))
+@given(bottlenecks(with_predictor=True), st.sampled_from((EXACT, NARROW)))
 @settings(max_examples=80)
-def test_integers_stand_for_the_float_block(case: BlockCase) -> None:
+def test_integers_stand_for_the_float_block(case: BlockCase, options: CompileOptions) -> None:
     """On the masks of the integer machine, the float block with the same input gives the same output to 2**-11 of its
-    worst case and two steps."""
-    layer = compiled(case)
-    image = integer_input(case)
-    table = np.zeros((image.shape[0], 256), np.int16)
-    record = run_image(Program("p", image.shape, INPUT_BITS, table, (layer,)), image)
+    worst case (8 bits: 2**-3) and two steps."""
+    bits = options.bits
+    assume(case.block.predictor is None or case.block.predictor.input_exponent + INPUT_BITS + bits - 16 >= 0)
+    layer = compiled(case, options)
+    image = integer_input(case, bits)
+    table, scale = np.zeros((image.shape[0], 256), np.int16), INPUT_BITS + bits - 16
+    record = run_image(Program("p", image.shape, scale, table, (layer,), bits=bits), image)
     assert record.saturations[layer.name] == 0
-    expected = reference.masked_block(case.block, image / 2.0**INPUT_BITS, *record.masks[layer.name])
+    expected = reference.masked_block(case.block, image / 2.0**scale, *record.masks[layer.name])
     step = 2.0**-layer.fraction_bits
-    np.testing.assert_allclose(
-        record.values[layer.name] * step, expected, rtol=0, atol=2 * step + worst_case(case).max() * 2**-11
-    )
+    error = worst_case(case).max() * (2**-11 if bits == 16 else 2**-3)
+    np.testing.assert_allclose(record.values[layer.name] * step, expected, rtol=0, atol=2 * step + error)
 
 
 @given(bottlenecks(with_predictor=True), st.integers(2, 16), st.integers(0, 15))

@@ -15,11 +15,12 @@ from predfuse.integer.run import to_integers
 
 
 def assert_identical(program: Program, image: Array) -> None:
-    """Both machines agree on every value, mask and saturation count of an int16 image."""
+    """Both machines agree on every value, mask and saturation count of an image in integers; all values are words."""
     slow, fast = run_image(program, image), FastMachine(program).run_image(image)
     assert slow.saturations == fast.saturations
     for name, expected in slow.values.items():
         assert fast.values[name].dtype == expected.dtype == np.int16
+        assert -(1 << program.bits - 1) <= expected.min() and expected.max() < 1 << program.bits - 1
         np.testing.assert_array_equal(fast.values[name], expected, err_msg=name)
     assert slow.masks.keys() == fast.masks.keys()
     for name, (mask1, mask2) in slow.masks.items():
@@ -44,8 +45,9 @@ def test_every_network_is_bit_identical_also_when_it_saturates(case: CompiledCas
 @given(compiled_cases(), st.integers(0, 2**32 - 1))
 @settings(max_examples=60)
 def test_no_width_is_exceeded_by_extreme_inputs(case: CompiledCase, seed: int) -> None:
-    """Inputs at the ends of int16 drive sums and accumulators to their worst cases."""
-    extremes = np.array([-32768, 32767], np.int16)
+    """Inputs at the ends of a word drive sums and accumulators to their worst cases."""
+    reach = 1 << case.program.bits - 1
+    extremes = np.array([-reach, reach - 1], np.int16)
     image = np.random.default_rng(seed).choice(extremes, case.program.input_shape)
     assert_identical(case.program, image)
 

@@ -36,15 +36,16 @@ def test_rounding_of_halves() -> None:
 
 
 def test_saturation_counts_what_does_not_fit() -> None:
-    limited, count = saturate(np.array([-32769, -32768, 0, 32767, 32768, 10**12]))
-    np.testing.assert_array_equal(limited, [-32768, -32768, 0, 32767, 32767, 32767])
-    assert limited.dtype == np.int16 and count == 3
+    for highest, bits in ((32767, 16), (127, 8)):
+        limited, count = saturate(np.array([-highest - 2, -highest - 1, 0, highest, highest + 1, 10**12]), bits)
+        np.testing.assert_array_equal(limited, [-highest - 1, -highest - 1, 0, highest, highest, highest])
+        assert limited.dtype == np.int16 and count == 3
 
 
-@given(st.floats(1e-15, 1e15), st.sampled_from((1.0, 1.5)))
-def test_scale_is_the_finest_that_fits(largest: float, margin: float) -> None:
-    bits = fraction_bits_for("a", largest, margin)
-    assert largest * margin * 2.0**bits <= 32767 < largest * margin * 2.0 ** (bits + 1)
+@given(st.floats(1e-15, 1e15), st.sampled_from((1.0, 1.5)), st.sampled_from((8, 16)))
+def test_scale_is_the_finest_that_fits(largest: float, margin: float, width: int) -> None:
+    bits, highest = fraction_bits_for("a", largest, margin, width), 2 ** (width - 1) - 1
+    assert largest * margin * 2.0**bits <= highest < largest * margin * 2.0 ** (bits + 1)
 
 
 def test_scale_out_of_range_is_refused() -> None:
@@ -110,7 +111,7 @@ def test_sums_of_scales_too_far_apart_are_refused() -> None:
 
 
 def test_concatenation_takes_the_coarsest_scale() -> None:
-    layer = quantise_concat(Concat("c", ("x", "y", "z")), [5, 3, 9])
+    layer = quantise_concat(Concat("c", ("x", "y", "z")), [5, 3, 9], 16)
     assert layer.fraction_bits == 3
     np.testing.assert_array_equal(layer.shift, [2, 0, 6])
 
@@ -129,6 +130,8 @@ def test_averages_divide_by_the_pixels_they_count(kernel: int, pad: int, count_p
 
 
 def test_options_are_checked() -> None:
-    for options in ({"weight_bits": 17}, {"sum_bits": 32}, {"sum_bits": 8}, {"margin": 0.5}, {"margin": math.nan}):
+    assert CompileOptions(bits=8) == CompileOptions(bits=8, weight_bits=8, sum_bits=12)
+    widths = ({"bits": 12}, {"bits": 8, "weight_bits": 9}, {"weight_bits": 17}, {"sum_bits": 32}, {"sum_bits": 8})
+    for options in (*widths, {"margin": 0.5}, {"margin": math.nan}):
         with pytest.raises(InputError):
             CompileOptions(**options)

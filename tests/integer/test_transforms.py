@@ -141,7 +141,7 @@ def test_folding_the_pixel_scale_keeps_the_outputs(seed: int) -> None:
     weight = rng.normal(size=(6, 1, 2, 2))
     conv = Conv("c", (INPUT,), weight, rng.normal(size=6), groups=3, activation="relu")
     network = Network("n", (3, 5, 5), (conv,), mean=tuple(mean), std=tuple(std))
-    scale = pixel_scale(network, 12)
+    scale = pixel_scale(network, 12, 16)
     assert scale is not None
     pixels = rng.integers(0, 256, (1, 3, 5, 5), dtype=np.uint8)
     integers = np.stack([scale.table[channel][pixels[:, channel]] for channel in range(3)], axis=1)

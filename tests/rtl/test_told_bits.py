@@ -44,7 +44,9 @@ def test_charged_bits_are_those_of_the_words(case: BlockCase) -> None:
         # A last code a bank ends no part and is no part of the stream.
         codes = told("pass", "code") - machine.banks * known["code"].bits
         assert plan.sent_bits == codes
-        assert plan.weight_bits - factor_bits(work, group) == codes + told("group", "rule", "bases", "slot", "column")
+        assert plan.weight_bits - factor_bits(work, group, spec) == codes + told(
+            "group", "rule", "bases", "slot", "column"
+        )
         stored = plan.channels * (work.group_channels + work.taps)
         assert plan.predictor_bits - stored * spec.predictor_weight_bits(work.largest_predictor_weight) == told(
             "channel"

@@ -33,8 +33,13 @@ def compile_command(
     count: CalibrationCount = None,
     size: Size = None,
     split: Split = None,
-    weight_bits: Annotated[int, typer.Option(help="Bits of weights and of fused weights, with sign.")] = 16,
-    sum_bits: Annotated[int, typer.Option(help="Bits of the adders of fused weights, with sign.")] = 20,
+    bits: Annotated[int, typer.Option(help="Bits of activations, weights and factors, with sign: 16 or 8.")] = 16,
+    weight_bits: Annotated[
+        int, typer.Option(help="Bits of weights and of fused weights, with sign; 0: as many as --bits.")
+    ] = 0,
+    sum_bits: Annotated[
+        int, typer.Option(help="Bits of the adders of fused weights, with sign; 0: four more than --bits.")
+    ] = 0,
     accumulator_bits: Annotated[int, typer.Option(help="Bits of the widest accumulator, with sign.")] = 48,
     margin: Annotated[float, typer.Option(help="Headroom over the largest calibration value (factor).")] = 1.125,
     require_fused: Annotated[
@@ -55,7 +60,7 @@ def compile_command(
     outputs = replace(outputs, file=output)
     rows, columns = _tile_size(tile)
     options = CompileOptions(
-        weight_bits, sum_bits, accumulator_bits, margin, require_fused, Layout(rows, columns, lanes, banks)
+        bits, weight_bits, sum_bits, accumulator_bits, margin, require_fused, Layout(rows, columns, lanes, banks)
     )
     network = load_source(source, module)
     calibration = calibration_images(network, images, count, require_size(size, network.input_shape), split)

@@ -21,7 +21,6 @@ from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import Array, Network
 from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.energy import prices_pj
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.result import Simulation
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, load_spec, names
 from predfuse.hardware.vary import with_fields
@@ -315,7 +314,7 @@ def bounded(
     total = count_network(network, run_network(network, normalise(network, images))).total.nonzero
     assert total is not None  # counted with an execution
     for ours, rival, spec in pairs:
-        bits = total.weights * (WORD_BITS + spec.weight_index_bits)
+        bits = total.weights * (spec.bits + spec.weight_index_bits)
         cycles = total.multiplications / (spec.array.pes / BOUND_PE_SIZE * BOUND_USE)
         prices = prices_pj(spec)
         energy = total.multiplications * prices["multiplications"] + bits * prices["dram_read_bits"]

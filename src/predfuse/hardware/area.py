@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from predfuse.hardware.prices import access_registers_um2, structure_areas_um2
 from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
-from predfuse.hardware.synthesised import FINISHING_UM2, at_synthesis, synthesised_areas_um2
+from predfuse.hardware.synthesised import at_synthesis, finishing_um2, synthesised_areas_um2
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ def area_items(spec: AcceleratorSpec) -> tuple[AreaItem, ...]:
     ]
     words = spec.array_words_per_access
     if words > 1:
-        held = access_registers_um2(spec.global_buffer, words, spec.price_rules)
+        held = access_registers_um2(spec.global_buffer, words, spec.bits, spec.price_rules)
         items.append(AreaItem("access registers", 1, held))
     if isinstance(spec, EyerissSpec):
         items.append(AreaItem("weight SRAMs", pes, spec.area_um2.weight_sram))
         if spec.prices == "synthesised":  # as many as an access of the buffer takes
-            items.append(AreaItem("finishing", words, FINISHING_UM2))
+            items.append(AreaItem("finishing", words, finishing_um2(spec)))
         return (*items, AreaItem("global buffer", 1, area.global_buffer))
     part = spec.area_um2
     structures = structure_areas_um2 if spec.prices == "published" else synthesised_areas_um2

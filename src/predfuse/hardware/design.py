@@ -25,13 +25,13 @@ class Structures(Part):
     channel_loads: Count
     """Channels that travel from the memories to the lanes in a cycle (count)."""
     project_row_words: Count
-    """Project weights of one channel read at once (16-bit words)."""
+    """Project weights of one channel read at once (words)."""
     project_memory_words: Count
-    """Project weights held for one group (16-bit words)."""
+    """Project weights held for one group (words)."""
     tap_memory_words: Count
-    """Depthwise weights held for one group (16-bit words)."""
+    """Depthwise weights held for one group (words)."""
     column_buffer_words: Count
-    """Expand weights of one input channel held (16-bit words), twice."""
+    """Expand weights of one input channel held (words), twice."""
     map_bits: Count
     """Bits that say which taps, which outputs and which of two input columns the channels of a group have (bits), kept
     beside the memories of the weights themselves."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
 from predfuse.hardware.prices import (
-    ADDER_BITS,
     DRAM_ACCESS_BITS,
     PUBLISHED_ACTIVATION_BITS,
     TERNARY_ADD_BITS,
+    adder_bits,
+    product_share,
     project_row_pj,
 )
 
@@ -50,7 +51,7 @@ COMPONENT_OF: Mapping[str, str] = {
 class Actions:
     """How often each thing is done (counts; fractions arise where an access serves several words).
 
-    Accesses of register files and PE memories are of 16-bit words, those of the buffers of their full width.
+    Accesses of register files and PE memories are of words, those of the buffers of their full width.
 
     Source: docs/explanation/archon.md, Areas and energies.
     """
@@ -135,8 +136,8 @@ def prices_pj(spec: AcceleratorSpec) -> dict[str, float]:
         }
         if spec.design.structures is not None:
             rules = spec.price_rules.energy_pj
-            prices |= {
-                "factor_multiplications": rules.multiply_accumulate,
+            prices |= {  # of registers and narrow memories: for 16 bits
+                "factor_multiplications": rules.multiply_accumulate * product_share(spec.bits, spec.bits),
                 "register_words": rules.register_word,
                 "narrow_sram_words": rules.narrow_sram_word,
                 "project_rows": project_row_pj(spec, spec.design.structures),
@@ -167,4 +168,4 @@ def _share_of_an_adder(spec: ArchonSpec) -> float:
     bits = TERNARY_ADD_BITS + spec.activation_bits - PUBLISHED_ACTIVATION_BITS
     if spec.design.predictor == "shared":
         return bits / TERNARY_ADD_BITS / spec.pe.adder_split
-    return bits / ADDER_BITS
+    return bits / adder_bits(spec)

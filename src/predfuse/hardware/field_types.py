@@ -7,7 +7,10 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 WORD_BITS = 16
-"""Width of an activation, weight or partial sum in every shipped machine (bits)."""
+"""Width of the words that prices are stated for, and of every shipped machine unless it says otherwise (bits)."""
+
+MASK_WORD_BITS = 16
+"""Mask bits in a word of a PE's mask SRAM (bits)."""
 
 Count: TypeAlias = Annotated[int, Field(gt=0, le=1 << 32)]
 Amount: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]

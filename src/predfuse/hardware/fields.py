@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr
 from predfuse.hardware.design import ArchonDesign
 from predfuse.hardware.field_types import WORD_BITS, Amount, Area, Count, Energy, Part
 from predfuse.hardware.rules import PriceRules
+from predfuse.integer.widths import bias_factor_bits
 from predfuse.predictor.format import MOST_BITS
 
 PsumBits: TypeAlias = Annotated[int, Field(ge=WORD_BITS, le=4 * WORD_BITS)]
@@ -38,19 +39,14 @@ class Buffer(Part):
     banks: Count
     """Banks it is divided into (count); the energy per access is that of one bank."""
 
-    @property
-    def words(self) -> int:
-        """Capacity in 16-bit words (count)."""
-        return self.depth * self.width_bits // WORD_BITS
-
 
 class EyerissPe(Part):
     """One PE of the dense or sparse machine: a multiplier and three private memories."""
 
     ifmap_regfile_words: Count
-    """Input activations held (16-bit words)."""
+    """Input activations held (words)."""
     weight_sram_words: Count
-    """Weights held (16-bit words)."""
+    """Weights held (words)."""
     psum_regfile_words: Count
     """Partial sums held, of ``psum_bits`` each (words)."""
     psum_bits: PsumBits = WORD_BITS
@@ -61,13 +57,13 @@ class ArchonPe(Part):
     """One PE of Archon: a multiplier fed by masked adders."""
 
     ifmap_regfile_words: Count
-    """Input activations held (16-bit words)."""
+    """Input activations held (words)."""
     psum_regfile_words: Count
     """Partial sums held, of ``psum_bits`` each (words)."""
     psum_bits: PsumBits = WORD_BITS
     """Width of a partial sum (bits)."""
     adders: Count
-    """20-bit adders: fused weights added in a cycle (count)."""
+    """Adders: fused weights added in a cycle (count)."""
     adder_split: Count = 1
     """Narrow additions one adder makes in predictor mode (count); ``adders * adder_split`` ternary ones a cycle.
     1 where the predictor has adders of its own."""
@@ -84,7 +80,7 @@ class CommonEnergy(Part):
     """Energy of one action, common to all machines (pJ each)."""
 
     multiply_accumulate: Energy
-    """One 16-bit multiplication with its accumulation (pJ)."""
+    """One multiplication with its accumulation (pJ)."""
     ifmap_regfile_read: Energy
     """One word read from a PE's input register file (pJ)."""
     ifmap_regfile_write: Energy
@@ -135,7 +131,7 @@ class CommonArea(Part):
     """Area of parts every machine has (um2 each)."""
 
     multiply_accumulate: Area
-    """One 16-bit multiplier with accumulator (um2), one per PE."""
+    """One multiplier with accumulator (um2), one per PE."""
     ifmap_regfile: Area
     """Input register file (um2), one per PE."""
     psum_regfile: Area
@@ -155,7 +151,7 @@ class ArchonArea(CommonArea):
     """Area of the parts of Archon (um2 each)."""
 
     adder: Area
-    """One 20-bit splittable adder (um2), ``adders`` per PE."""
+    """One adder of list entries (um2), ``adders`` per PE."""
     fifo: Area
     """One FIFO of broadcast entries (um2), one per adder."""
     mask_sram: Area
@@ -187,12 +183,14 @@ class CommonSpec(Part):
     """Process and voltage the energies and areas belong to."""
     clock_mhz: Amount
     """Clock (MHz); turns cycles into milliseconds."""
+    bits: Literal[16, 8] = 16
+    """Width of a word: of an activation, a weight, a factor of a fused weight (bits). Programs must not be wider."""
     array: ArraySize
     """The grid of PEs."""
     global_buffer: Buffer
     """Buffer of input activations and partial sums."""
     array_words_per_access: Count
-    """Words one access of the global buffer moves to or from the PEs (16-bit words); 1 wastes the rest of its width.
+    """Words one access of the global buffer moves to or from the PEs (words); 1 wastes the rest of its width.
     Transfers between the buffer and the DRAM always use the full width."""
     dram_bits_per_cycle: Count | None
     """What the DRAM moves in a cycle, reads and writes together (bits); null is endless. Used at ``cycle`` fidelity."""
@@ -210,12 +208,27 @@ class CommonSpec(Part):
         """The file the specification was read from, for messages."""
         return self._file or self.name
 
+    @property
+    def access_words(self) -> int:
+        """Words of one access of the global buffer at its full width (count)."""
+        return self.global_buffer.width_bits // self.bits
+
+    @property
+    def buffer_words(self) -> int:
+        """Capacity of the global buffer (words)."""
+        return self.global_buffer.depth * self.access_words
+
+    @property
+    def bias_bits(self) -> int:
+        """Width of a bias that takes the place of a factor (bits)."""
+        return bias_factor_bits(self.bits)
+
     def conflict(self) -> tuple[str, str, str] | None:
         """The first size that would change nothing on this machine, or not all it should: field, what, mend."""
         return self._wide()
 
     def _wide(self) -> tuple[str, str, str] | None:
-        most = self.global_buffer.width_bits // WORD_BITS
+        most = self.access_words
         if self.array_words_per_access <= most:
             return None
         return "array_words_per_access", f"is {self.array_words_per_access}", f"use {most} or less, the buffer's width"
@@ -261,7 +274,7 @@ class ArchonSpec(CommonSpec):
     mask_buffer: Buffer
     """Buffer of predicted masks, one bit per PE."""
     fused_index_bits: Annotated[int, Field(ge=0, le=32)] = 0
-    """Index sent with each 16-bit fused weight (bits); limits the middle channels of a group. 0 where fused weights are
+    """Index sent with each fused weight (bits); limits the middle channels of a group. 0 where fused weights are
     made on chip."""
     activation_bits: Annotated[int, Field(ge=2, le=MOST_BITS)]
     """Activations of the predictor (bits), 2 to 8 as predictors have."""

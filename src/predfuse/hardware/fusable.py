@@ -1,11 +1,25 @@
-"""Which blocks an Archon can fuse."""
+"""Which programs a machine can run, and which blocks an Archon can fuse."""
 
 from __future__ import annotations
 
+from predfuse.errors import InputError
+from predfuse.graph.nodes import Network
 from predfuse.hardware.design import Structures
-from predfuse.hardware.field_types import WORD_BITS
-from predfuse.hardware.fields import ArchonSpec
+from predfuse.hardware.field_types import MASK_WORD_BITS
+from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec
 from predfuse.hardware.workload import WorkItem
+from predfuse.integer.program import Program
+
+
+def require_width(what: Network | Program, spec: AcceleratorSpec) -> None:
+    """Check that a program's words are those of the machine, which computes the same bits in no other width.
+
+    Raises:
+        InputError: They are not.
+    """
+    if isinstance(what, Program) and what.bits != spec.bits:
+        problem = f"has words of {what.bits} bits, the machine {spec.name} has {spec.bits}"
+        raise InputError(f"program {what.name}", problem, f"compile it with bits {spec.bits}")
 
 
 def why_not_fused(item: WorkItem, spec: ArchonSpec) -> str:
@@ -17,7 +31,7 @@ def why_not_fused(item: WorkItem, spec: ArchonSpec) -> str:
         return _why_not_predicted(item, spec)
     limits = (
         (1 << spec.fused_index_bits, f"fused_index_bits {spec.fused_index_bits}"),
-        (spec.pe.mask_sram_depth * WORD_BITS, f"pe.mask_sram_depth {spec.pe.mask_sram_depth}"),
+        (spec.pe.mask_sram_depth * MASK_WORD_BITS, f"pe.mask_sram_depth {spec.pe.mask_sram_depth}"),
     )
     for limit, what in limits:
         if expand.group_outputs > limit:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from predfuse.hardware.design import Structures
-from predfuse.hardware.field_types import WORD_BITS, Part
+from predfuse.hardware.field_types import MASK_WORD_BITS, WORD_BITS, Part
 from predfuse.hardware.fields import (
     AcceleratorSpec,
     ArchonArea,
@@ -31,6 +31,7 @@ GATE_BITS = 64
 PUBLISHED_WEIGHT_WORDS = 224
 """Words of the weight SRAM whose energies are published."""
 ADDER_BITS = 20
+"""Of the published adders, that is of those a predictor shares; others have four more than an entry."""
 TERNARY_ADD_BITS = 10
 """Of an adder's bits, those an addition of a predictor with adders of its own is charged (8 are needed in the mean)."""
 DRAM_ACCESS_BITS = 64
@@ -47,8 +48,6 @@ DECODERS_UM2 = 9_676.8
 """Decoders of the indices that come with stored fused weights, as published."""
 OUTPUT_BITS = 5
 """Number of an output of a slice, kept with every project weight (bits)."""
-BIAS_BITS = 24
-"""Width of a bias that takes the place of an expand weight (bits)."""
 SHIFT_STAGES = 5
 """Two-way multiplexers a bit passes to be shifted by 0 to 31."""
 PLANE_WAYS = 4
@@ -57,10 +56,9 @@ HIDDEN_WAYS = 3
 """Where a pixel of the hidden plane comes from: the first stage, or three rows or columns further (large kernels)."""
 TAP_WAYS = 2
 """Pixels of the hidden plane a depthwise unit may take a tap from: strides of 1 and 2."""
-SUM_BITS = 40
-"""Of a partial sum, if prices are those of synthesis: programs of the shipped networks need 33 to 38 (bits)."""
-LIST_SUM_BITS = 24
-"""Of what an Archon multiplies, likewise (bits)."""
+SUM_SURPLUS = 8
+"""Of a partial sum beyond a product of two words, if prices are those of synthesis (bits): programs of the shipped
+networks need 33 to 38 in all for words of 16 bits. Of what an Archon multiplies beyond one word, likewise."""
 LATCHED_WORDS = 32
 """Memories of fewer words are latches, likewise: compilers make none so small."""
 SELECT_BIT_UM2 = 1.2
@@ -80,19 +78,29 @@ def sram_area_um2(buffer: Buffer, rules: PriceRules) -> float:
     return fixed + bits * rules.area_um2.sram_bit
 
 
-def access_registers_um2(buffer: Buffer, words: int, rules: PriceRules) -> float:
+def access_registers_um2(buffer: Buffer, words: int, bits: int, rules: PriceRules) -> float:
     """What holds the words of an access beyond the first while they leave for the array, at every bank (um2)."""
-    return buffer.banks * (words - 1) * WORD_BITS * rules.area_um2.flip_flop
+    return buffer.banks * (words - 1) * bits * rules.area_um2.flip_flop
 
 
-def small_sram_um2(words: int, rules: PriceRules) -> float:
-    """A small memory of 16-bit words with one port (um2): no less than a register file of as many."""
-    return max(words * WORD_BITS * rules.area_um2.narrow_sram_bit, _regfile_um2(words * WORD_BITS, rules))
+def small_sram_um2(words: int, bits: int, rules: PriceRules) -> float:
+    """A small memory with one port (um2): no less than a register file of as many words."""
+    return max(words * bits * rules.area_um2.narrow_sram_bit, _regfile_um2(words * bits, rules))
 
 
 def sum_bits(spec: AcceleratorSpec) -> int:
     """Width of a partial sum (bits)."""
-    return max(spec.pe.psum_bits, SUM_BITS) if spec.prices == "synthesised" else spec.pe.psum_bits
+    return max(spec.pe.psum_bits, 2 * spec.bits + SUM_SURPLUS) if spec.prices == "synthesised" else spec.pe.psum_bits
+
+
+def adder_bits(spec: ArchonSpec) -> int:
+    """Width of the adders of a PE (bits)."""
+    return ADDER_BITS if spec.design.predictor == "shared" else spec.bits + ADDER_BITS - WORD_BITS
+
+
+def product_share(first: float, second: float) -> float:
+    """A multiplier of two widths as a share of the published one, of 16 bits each: that of its partial products."""
+    return first * second / WORD_BITS**2
 
 
 def memory_um2(words: int, bits: int, rules: PriceRules, reads: int = 1) -> float:
@@ -136,30 +144,28 @@ def structure_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     areas: dict[str, float] = {}
     if design.gates == "registers":
         banks, row_words = spec.mask_buffer.banks, own.project_row_words
-        factors = WORD_BITS + BIAS_BITS
-        load_bits = GATE_BITS + factors + row_words * (WORD_BITS + OUTPUT_BITS)
+        load_bits = GATE_BITS + spec.bits + spec.bias_bits + row_words * (spec.bits + OUTPUT_BITS)
         # Every list takes a gate, two factors and one word of any row; the rows are compared with its output.
-        chosen = GATE_BITS + factors + row_words * (WORD_BITS + OUTPUT_BITS)
-        project_bits = own.project_memory_words * (WORD_BITS + OUTPUT_BITS)
+        project_bits = own.project_memory_words * (spec.bits + OUTPUT_BITS)
         areas["project memory"] = banks * area.sram_bank + project_bits * area.sram_bit
-        areas["tap memory"] = banks * small_sram_um2(-(-own.tap_memory_words // banks), rules)
-        areas["column buffers"] = 2 * _banked_regfiles(own.column_buffer_words * WORD_BITS, banks, rules)
+        areas["tap memory"] = banks * small_sram_um2(-(-own.tap_memory_words // banks), spec.bits, rules)
+        areas["column buffers"] = 2 * _banked_regfiles(own.column_buffer_words * spec.bits, banks, rules)
         areas["weight maps"] = own.map_bits * area.latch  # of many channels searched at once
         areas["member search"] = banks * SCANNED_CHANNELS * (2 * area.adder_bit + 3 * area.mux_bit)
         areas["lane registers"] = lanes * 2 * own.lane_registers * load_bits * area.latch
         # Banks to lanes directly, or over as many buses as there are loads in a cycle.
         points = min(banks * lanes, own.channel_loads * (banks + lanes))
         areas["load network"] = points * load_bits * area.mux_bit
-        areas["lane selectors"] = lanes * parallel * own.lane_registers * chosen * area.mux_bit
-        plane_bits = own.input_plane_pixels * WORD_BITS * (parallel if design.plain_layers == "mapped_groups" else 1)
+        areas["lane selectors"] = lanes * parallel * own.lane_registers * load_bits * area.mux_bit
+        plane_bits = own.input_plane_pixels * spec.bits * (parallel if design.plain_layers == "mapped_groups" else 1)
         areas["input planes"] = plane_bits * (2 * area.flip_flop + PLANE_WAYS * area.mux_bit)
         # A finished sum waits here for the buffer while the next are made: the register file has one port.
-        areas["output registers"] = spec.array.pes * WORD_BITS * area.flip_flop
+        areas["output registers"] = spec.array.pes * spec.bits * area.flip_flop
         # Bias sums are multiplied with a power of two of their output, broadcast in place of a pixel.
-        areas["input multiplexers"] = spec.array.pes * WORD_BITS * area.mux_bit
+        areas["input multiplexers"] = spec.array.pes * spec.bits * area.mux_bit
         areas["gate write network"] = own.gate_writes * spec.mask_buffer.banks * GATE_BITS * area.mux_bit
-        shifter = SHIFT_STAGES * ADDER_BITS * area.mux_bit  # rounding is the addition of a multiplier-accumulator
-        multiplier = area.multiplier * BIAS_BITS / WORD_BITS
+        shifter = SHIFT_STAGES * adder_bits(spec) * area.mux_bit  # rounding is the addition of a multiplier-accumulator
+        multiplier = area.multiplier * product_share(spec.bias_bits, spec.bits)
         areas["fused-weight multipliers"] = lanes * parallel * (2 * multiplier + shifter)
     if design.predictor == "dedicated":
         queued = own.gate_queue_words * spec.mask_buffer.banks * GATE_BITS
@@ -213,7 +219,7 @@ def _regfile_um2(bits: int, rules: PriceRules) -> float:
     return min(bits * rules.area_um2.flip_flop, rules.area_um2.regfile + bits * rules.area_um2.regfile_bit)
 
 
-def _words_um2(spec: AcceleratorSpec, words: int, bits: int = WORD_BITS, reads: int = 1) -> float:
+def _words_um2(spec: AcceleratorSpec, words: int, bits: int, reads: int = 1) -> float:
     """Words in a PE (um2)."""
     if spec.prices == "published":
         return _regfile_um2(words * bits, spec.price_rules)
@@ -223,22 +229,32 @@ def _words_um2(spec: AcceleratorSpec, words: int, bits: int = WORD_BITS, reads: 
 
 
 def _multiplier_um2(spec: AcceleratorSpec) -> float:
-    """A multiplier with the adder of its partial sums, the published one of 16 bits."""
-    area = spec.price_rules.area_um2
-    wide = spec.prices == "synthesised" and isinstance(spec, ArchonSpec)
-    multiplier = area.multiplier * (LIST_SUM_BITS if wide else WORD_BITS) / WORD_BITS
-    return multiplier + (sum_bits(spec) - WORD_BITS) * area.adder_bit
+    """A multiplier with the adder of its partial sums; the published one adds 16 bits."""
+    area, other = spec.price_rules.area_um2, _other_operand(spec)
+    if spec.prices == "synthesised" and isinstance(spec, ArchonSpec):
+        other = spec.bits + SUM_SURPLUS
+    return area.multiplier * product_share(other, spec.bits) + _wider_sums(spec) * area.adder_bit
+
+
+def _other_operand(spec: AcceleratorSpec) -> float:
+    """Bits of what is multiplied with an activation: a weight, or the sum of a list, published with 16 for both."""
+    return spec.bits if isinstance(spec, EyerissSpec) else adder_bits(spec) * WORD_BITS / ADDER_BITS
+
+
+def _wider_sums(spec: AcceleratorSpec) -> float:
+    """What partial sums have beyond those that the price of the multiplier holds (bits)."""
+    return sum_bits(spec) - WORD_BITS * product_share(spec.bits, spec.bits)
 
 
 def _common_energies(spec: AcceleratorSpec) -> dict[str, float]:
     """Energies of one action each, by the fields of :class:`predfuse.hardware.fields.CommonEnergy`."""
     rules = spec.price_rules
-    inputs = regfile_access_pj(spec.pe.ifmap_regfile_words, rules)
-    wider = sum_bits(spec) - WORD_BITS
+    inputs = regfile_access_pj(spec.pe.ifmap_regfile_words, rules) * spec.bits / WORD_BITS
+    multiplication = rules.energy_pj.multiply_accumulate * product_share(_other_operand(spec), spec.bits)
     sums = regfile_access_pj(spec.pe.psum_regfile_words, rules) * sum_bits(spec) / WORD_BITS
     buffer = sram_access_pj(_bank_bits(spec.global_buffer), rules) * spec.global_buffer.width_bits / GATE_BITS
     return {
-        "multiply_accumulate": rules.energy_pj.multiply_accumulate + rules.energy_pj.add * wider / ADDER_BITS,
+        "multiply_accumulate": multiplication + rules.energy_pj.add * _wider_sums(spec) / ADDER_BITS,
         "ifmap_regfile_read": inputs,
         "ifmap_regfile_write": inputs,
         "psum_regfile_read": sums,
@@ -252,10 +268,10 @@ def _common_energies(spec: AcceleratorSpec) -> dict[str, float]:
 def _eyeriss_areas(spec: EyerissSpec) -> EyerissArea:
     rules, words = spec.price_rules, spec.pe.weight_sram_words
     latched = spec.prices == "synthesised" and words < LATCHED_WORDS
-    weights = memory_um2(words, WORD_BITS, rules) if latched else small_sram_um2(words, rules)
+    weights = memory_um2(words, spec.bits, rules) if latched else small_sram_um2(words, spec.bits, rules)
     return EyerissArea(
         multiply_accumulate=_multiplier_um2(spec),
-        ifmap_regfile=_words_um2(spec, spec.pe.ifmap_regfile_words),
+        ifmap_regfile=_words_um2(spec, spec.pe.ifmap_regfile_words, spec.bits),
         psum_regfile=_words_um2(spec, spec.pe.psum_regfile_words, sum_bits(spec)),
         weight_sram=weights,
         global_buffer=sram_area_um2(spec.global_buffer, rules),
@@ -263,11 +279,11 @@ def _eyeriss_areas(spec: EyerissSpec) -> EyerissArea:
 
 
 def _eyeriss_energies(spec: EyerissSpec) -> EyerissEnergy:
-    rules, words = spec.price_rules, spec.pe.weight_sram_words
+    rules, words, share = spec.price_rules, spec.pe.weight_sram_words, spec.bits / WORD_BITS
     return EyerissEnergy(
         **_common_energies(spec),
-        weight_sram_read=narrow_sram_pj(words, rules.energy_pj.weight_sram_read, rules),
-        weight_sram_write=narrow_sram_pj(words, rules.energy_pj.weight_sram_write, rules),
+        weight_sram_read=narrow_sram_pj(words, rules.energy_pj.weight_sram_read, rules) * share,
+        weight_sram_write=narrow_sram_pj(words, rules.energy_pj.weight_sram_write, rules) * share,
     )
 
 
@@ -281,39 +297,39 @@ def _archon_areas(spec: ArchonSpec) -> ArchonArea:
     rules, design, lanes = spec.price_rules, spec.design, spec.pe.adders
     area = rules.area_um2
     registers, private, shared = design.gates == "registers", design.gates == "private", design.predictor == "shared"
-    inputs = _words_um2(spec, spec.pe.ifmap_regfile_words)
+    inputs, wide = _words_um2(spec, spec.pe.ifmap_regfile_words, spec.bits), adder_bits(spec)
     # Finished sums are read beside those that grow.
     ports = 2 if spec.prices == "synthesised" else 1
     return ArchonArea(
         multiply_accumulate=_multiplier_um2(spec),
         psum_regfile=_words_um2(spec, spec.pe.psum_regfile_words, sum_bits(spec), ports),
         # Without FIFOs one pipeline register behind the adders takes their place.
-        ifmap_regfile=inputs + (ADDER_BITS * area.flip_flop if registers else 0),
-        adder=ADDER_BITS * area.adder_bit,
-        fifo=0 if registers else WORD_BITS * area.flip_flop,
-        mask_sram=spec.pe.mask_sram_depth * WORD_BITS * area.mask_sram_bit,
+        ifmap_regfile=inputs + (wide * area.flip_flop if registers else 0),
+        adder=wide * area.adder_bit,
+        fifo=0 if registers else spec.bits * area.flip_flop,
+        mask_sram=spec.pe.mask_sram_depth * MASK_WORD_BITS * area.mask_sram_bit,
         mask_gates=MASK_GATE_BITS * lanes * area.mux_bit if private else 0,
         # Entries have the width of a weight; the published multiplexers pass that of a sum.
-        zero_muxes=(WORD_BITS if registers else ADDER_BITS) * lanes * area.mux_bit,
+        zero_muxes=(spec.bits if registers else wide) * lanes * area.mux_bit,
         # Gates in registers come by lane, not by index.
         decoders=0 if registers else DECODERS_UM2,
-        reconfiguration_muxes=spec.pe.adder_split * ADDER_BITS * lanes * area.mux_bit if shared else 0,
+        reconfiguration_muxes=spec.pe.adder_split * wide * lanes * area.mux_bit if shared else 0,
         global_buffer=sram_area_um2(spec.global_buffer, rules),
         mask_buffer=sram_area_um2(spec.mask_buffer, rules),
     )
 
 
 def _archon_energies(spec: ArchonSpec) -> ArchonEnergy:
-    energy = spec.price_rules.energy_pj
+    energy, share = spec.price_rules.energy_pj, spec.bits / WORD_BITS
     registers, private = spec.design.gates == "registers", spec.design.gates == "private"
     gate_access = sram_access_pj(_bank_bits(spec.mask_buffer), spec.price_rules)
     gate_access *= spec.mask_buffer.width_bits / GATE_BITS
     return ArchonEnergy(
         **_common_energies(spec),
-        add=energy.add,
-        fifo_push=energy.fifo_access,
-        fifo_pop=0 if registers else energy.fifo_access,
-        gate=energy.gate,
+        add=energy.add * (adder_bits(spec) / ADDER_BITS),
+        fifo_push=energy.fifo_access * share,
+        fifo_pop=0 if registers else energy.fifo_access * share,
+        gate=energy.gate * share,
         mask_sram_read=energy.mask_sram_read if private else 0,
         mask_sram_write=energy.mask_sram_write if private else 0,
         mask_buffer_read=gate_access,
@@ -323,7 +339,7 @@ def _archon_energies(spec: ArchonSpec) -> ArchonEnergy:
 
 def project_row_pj(spec: ArchonSpec, own: Structures) -> float:
     """One row of project weights read (pJ)."""
-    word_bits = WORD_BITS + OUTPUT_BITS
+    word_bits = spec.bits + OUTPUT_BITS
     wide = max(1.0, own.project_row_words * word_bits / GATE_BITS)  # 64-bit memories side by side
     row_bits = own.project_memory_words * word_bits / spec.mask_buffer.banks / wide
     return wide * sram_access_pj(row_bits, spec.price_rules)

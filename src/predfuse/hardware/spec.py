@@ -51,7 +51,8 @@ _ADAPTER: TypeAdapter[AcceleratorSpec] = TypeAdapter(Annotated[AcceleratorSpec, 
 _KINDS = ("dense", "sparse", "archon")
 PRICES = ("area_um2", "energy_pj")
 """Tables a file may state; otherwise they follow from the sizes."""
-_SIZES = {"array", "pe", "global_buffer", "mask_buffer", "design", "activation_bits", "price_rules", "prices", "kind"}
+_SIZES = {"array", "pe", "global_buffer", "mask_buffer", "design", "activation_bits", "bits"}
+_SIZES |= {"price_rules", "prices", "kind"}
 """Fields that prices depend on."""
 
 

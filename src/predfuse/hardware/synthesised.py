@@ -8,23 +8,24 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from predfuse.hardware.cycle.archon.gateware import FACTOR_BITS, Machine, bits_for, records
-from predfuse.hardware.field_types import WORD_BITS
-from predfuse.hardware.fields import ArchonSpec, EyerissSpec
+from predfuse.hardware.cycle.archon.gateware import Machine, bits_for, records
+from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
 from predfuse.hardware.prices import (
     SCANNED_CHANNELS,
     SELECT_BIT_UM2,
     SHIFT_STAGES,
-    SUM_BITS,
+    SUM_SURPLUS,
     memory_um2,
+    product_share,
     sized,
     structure_areas_um2,
+    sum_bits,
 )
 
 Priced = TypeVar("Priced", ArchonSpec, EyerissSpec, ArchonSpec | EyerissSpec)
 
-FINISHING_UM2 = 2_253
-"""Bias, rounding shift, residual and saturation of one output in a cycle, from sums of 40 bits (um2)."""
+FINISHING_UM2, FINISHED_BITS = 2_253, 40
+"""Bias, rounding shift, residual and saturation of one output in a cycle (um2), from sums of so many bits."""
 CROSSING_BIT_UM2 = 1.95
 """One bit of a crossing in the load network, its drivers included (um2)."""
 PIPELINE_BIT_UM2 = 4.52
@@ -41,8 +42,13 @@ TERM_BITS = 8
 """Of the adder of a term in the predictor: an activation of 5 bits times 4, and the sign (bits)."""
 TERM_WAYS = 3
 """An operand is taken once, twice or four times."""
-MOVED_BITS = 42
-"""Of what the shifter of a fused weight takes (bits)."""
+MOVED_SURPLUS = 10
+"""What the shifter of a fused weight takes beyond a product of two words: the eight more of a bias, rounding (bits)."""
+
+
+def finishing_um2(spec: AcceleratorSpec) -> float:
+    """What finishes one output in a cycle (um2): synthesised for sums of 40 bits, others by their width."""
+    return FINISHING_UM2 * (2 * spec.bits + SUM_SURPLUS) / FINISHED_BITS
 
 
 def at_synthesis(spec: Priced) -> Priced | None:
@@ -62,11 +68,12 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     pixels, lanes, lists, banks = machine.pixels, machine.lanes, machine.lists, machine.banks
     stored = area.flip_flop + area.mux_bit  # a bit in a register that is picked among others
     word = records(machine)
-    row = pixels + FACTOR_BITS + WORD_BITS + word["project"].bits
-    sent = pixels + FACTOR_BITS + 2 * WORD_BITS
-    first, second = FACTOR_BITS * area.multiplier / WORD_BITS, (FACTOR_BITS + 2) * area.multiplier / WORD_BITS
-    generator = first + second + SHIFT_STAGES * MOVED_BITS * area.mux_bit
-    generator += (MOVED_BITS + WORD_BITS) * area.adder_bit + (2 * MOVED_BITS) * area.flip_flop
+    bits, factor, moved = spec.bits, spec.bias_bits, 2 * spec.bits + MOVED_SURPLUS
+    row = pixels + factor + bits + word["project"].bits
+    sent = pixels + factor + 2 * bits
+    first, second = (area.multiplier * product_share(wide, bits) for wide in (factor, factor + 2))
+    generator = first + second + SHIFT_STAGES * moved * area.mux_bit
+    generator += (moved + bits) * area.adder_bit + (2 * moved) * area.flip_flop
     term = TERM_BITS * area.adder_bit + TERM_WAYS * (spec.activation_bits + 1) * area.mux_bit
     offset = machine.score * area.adder_bit
     # An input is rounded and shifted, a score shifted; inputs are held for all their rounds.
@@ -82,14 +89,14 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     def memory(words: int, bits: int) -> float:
         return banks * memory_um2(words, bits, rules)
 
-    columns = memory(machine.column_words, WORD_BITS) + memory(machine.columns, word["column"].bits)
-    outputs = lists * pixels * SUM_BITS * SELECT_BIT_UM2 + machine.tile_columns * WORD_BITS * PIPELINE_BIT_UM2
+    columns = memory(machine.column_words, bits) + memory(machine.columns, word["column"].bits)
+    outputs = lists * pixels * sum_bits(spec) * SELECT_BIT_UM2 + machine.tile_columns * bits * PIPELINE_BIT_UM2
     return structure_areas_um2(spec) | {
         "lane registers": lanes * (2 * machine.lane_rows * row + lists * sent) * area.flip_flop,
         "load network": min(banks * lanes, own.channel_loads * (banks + lanes)) * row * CROSSING_BIT_UM2,
         "fused-weight multipliers": lanes * lists * generator,
         "project memory": memory(machine.project_rows, word["project"].bits),
-        "tap memory": memory(machine.tap_words, WORD_BITS),
+        "tap memory": memory(machine.tap_words, bits),
         "column buffers": columns,
         "bias memories": memory(machine.slots, word["biases"].bits),
         "weight maps": (own.map_bits + banks * channel) * stored + banks * rank,
@@ -97,8 +104,8 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         "gate write queues": banks * machine.queue * (pixels + bits_for(machine.gate_words)) * stored,
         "predictor, first stage": own.predictor_units * unit,
         "predictor, second stage": pixels * own.predictor_channels * (machine.taps * term + offset),
-        "input multiplexers": lists * pixels * (2 * lanes * PIPELINE_BIT_UM2 + WORD_BITS * area.mux_bit),
+        "input multiplexers": lists * pixels * (2 * lanes * PIPELINE_BIT_UM2 + bits * area.mux_bit),
         "output registers": 0.0,  # sums wait in their second port
-        "finishing": machine.tile_columns * FINISHING_UM2 + outputs,
+        "finishing": machine.tile_columns * finishing_um2(spec) + outputs,
         "control": machine.outputs * SHIFTS_BITS * stored + RECORD_BITS * area.flip_flop,
     }

@@ -6,7 +6,7 @@ import numpy as np
 
 from predfuse.arrays import Int16Array, Int64Array
 from predfuse.graph.nodes import Activation, Array
-from predfuse.integer.program import HIGHEST, LOWEST
+from predfuse.integer.widths import highest
 
 
 def round_half_up(values: Array, shift: Array | int) -> Int64Array:
@@ -25,7 +25,7 @@ def activate(values: Int64Array, activation: Activation, ceiling: int) -> Int64A
     return np.minimum(positive, ceiling) if activation == "relu6" else positive
 
 
-def saturate(values: Int64Array) -> tuple[Int16Array, int]:
-    """``values`` limited to int16, and how many did not fit."""
-    limited = np.clip(values, LOWEST, HIGHEST).astype(np.int16)
+def saturate(values: Int64Array, bits: int) -> tuple[Int16Array, int]:
+    """``values`` limited to ``bits`` with sign, 16 at most, and how many did not fit."""
+    limited = np.clip(values, -highest(bits) - 1, highest(bits)).astype(np.int16)
     return limited, int(np.count_nonzero(limited != values))

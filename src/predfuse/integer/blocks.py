@@ -29,9 +29,6 @@ from predfuse.integer.fused_weights import (
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import (
     ACCUMULATOR_LIMIT,
-    BIAS_FACTOR_BITS,
-    FACTOR_BITS,
-    PRODUCT_SHIFT,
     SHIFT_LIMIT,
     SUM_LIMIT,
     FusedBlock,
@@ -45,11 +42,11 @@ from predfuse.integer.quantise import (
     require_fraction_bits,
     weight_exponents,
 )
+from predfuse.integer.widths import EXTRA_BIAS_BITS, bias_factor_bits, largest_exponent, product_shift
 
-TYPICAL_INPUT_BITS = 11
-"""Inputs of 11 bits (a sixteenth of the range) count as typical where the precision of biases is weighed."""
-LARGEST_EXPONENT = 14
-"""Largest power of two a bias sum is multiplied with: the constant input ``2**14`` fits an int16 activation."""
+TYPICAL_INPUT = 5
+"""Inputs of so many bits less than a word, a sixteenth of its range, are typical where the precision of biases is
+weighed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +55,9 @@ class ScaledFactors:
 
     Attributes:
         factors: Integers.
-        project_exponent: ``[O]``; the weight products are ``2**(project_exponent - 15)`` times the real ones.
+        project_exponent: ``[O]``; the weight products are ``2**(project_exponent - bits + 1)`` times the real ones.
         expand_reach: The products of the expand biases are ``2**expand_reach`` times smaller than those of the weights.
-        depthwise_reach: The products of the depthwise biases are ``2**(15 - depthwise_reach)`` times larger.
+        depthwise_reach: The products of the depthwise biases are ``2**(bits - 1 - depthwise_reach)`` times larger.
     """
 
     factors: Factors
@@ -69,13 +66,13 @@ class ScaledFactors:
     depthwise_reach: int
 
 
-def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
-    """Quantise the factors of a block to int16.
+def scale_factors(block: Bottleneck, input_bits: int, bits: int) -> ScaledFactors:
+    """Quantise the factors of a block to ``bits``.
 
-    Middle channel ``m`` of expand and depthwise gets scales that use its 16 bits, and the column ``m`` of project
+    Middle channel ``m`` of expand and depthwise gets scales that use all bits, and the column ``m`` of project
     their inverse. A channel whose bias exceeds its weights times a typical input gets the scale that suits the bias, so
-    that a row of project is as precise for biases as for weights. The biases themselves have 24 bits and share their
-    channel's scale but for one power of two per block.
+    that a row of project is as precise for biases as for weights. The biases themselves have 8 bits more and share
+    their channel's scale but for one power of two per block.
     """
     expand, depthwise, project = (
         array.astype(np.float64) for array in (block.expand_weight, block.depthwise_weight, block.project_weight)
@@ -85,17 +82,17 @@ def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
     reached = (expand.any(axis=1) | (expand_bias != 0)) & depthwise.any(axis=(1, 2))
     expand, expand_bias = expand * reached[:, None], expand_bias * reached
     depthwise = depthwise * reached[:, None, None]
-    typical = TYPICAL_INPUT_BITS - input_bits  # a typical input, as a power of two
+    typical = bits - TYPICAL_INPUT - input_bits  # a typical input, as a power of two
 
     largest = np.abs(expand_bias)
-    first = weight_exponents(np.abs(expand).max(axis=1), FACTOR_BITS)
-    first = _bounded(first, weight_exponents(largest, FACTOR_BITS) + typical, expand.any(axis=1), largest > 0)
-    reach = _reach(first - weight_exponents(largest, BIAS_FACTOR_BITS), largest > 0)
+    first = weight_exponents(np.abs(expand).max(axis=1), bits)
+    first = _bounded(first, weight_exponents(largest, bits) + typical, expand.any(axis=1), largest > 0)
+    reach = _reach(first - weight_exponents(largest, bias_factor_bits(bits)), largest > 0)
 
-    largest = np.ldexp(np.abs(depthwise_bias), first - PRODUCT_SHIFT)
-    second = weight_exponents(np.abs(depthwise).max(axis=(1, 2)), FACTOR_BITS)
-    second = _bounded(second, weight_exponents(largest, FACTOR_BITS) + typical, reached, largest > 0)
-    inner_reach = PRODUCT_SHIFT + _reach(second - weight_exponents(largest, BIAS_FACTOR_BITS), largest > 0)
+    largest = np.ldexp(np.abs(depthwise_bias), first - product_shift(bits))
+    second = weight_exponents(np.abs(depthwise).max(axis=(1, 2)), bits)
+    second = _bounded(second, weight_exponents(largest, bits) + typical, reached, largest > 0)
+    inner_reach = product_shift(bits) + _reach(second - weight_exponents(largest, bias_factor_bits(bits)), largest > 0)
     both = first + second
 
     def by_output(middle: Array) -> Array:
@@ -104,7 +101,7 @@ def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
 
     # Channels that contribute nothing have no scale to balance, and must not decide about that of the others.
     balanced = np.ldexp(project, -by_output(both)) * by_output(reached | (depthwise_bias != 0))
-    outer = weight_exponents(np.abs(balanced).max(axis=1), FACTOR_BITS)
+    outer = weight_exponents(np.abs(balanced).max(axis=1), bits)
 
     def integers(values: Array, exponents: Int64Array) -> Int32Array:
         return np.rint(np.ldexp(values, exponents)).astype(np.int32)
@@ -116,6 +113,7 @@ def scale_factors(block: Bottleneck, input_bits: int) -> ScaledFactors:
         depthwise=integers(depthwise, second[:, None, None]).astype(np.int16),
         depthwise_bias=integers(depthwise_bias, both - inner_reach),
         groups=block.groups,
+        bits=bits,
     )
     return ScaledFactors(factors, outer, reach, inner_reach)
 
@@ -127,7 +125,7 @@ def _reach(excess: Int64Array, live: Mask) -> int:
         excess: ``[M]`` how much finer than its bias allows a channel's scale is.
         live: ``[M]`` channels that have a bias.
     """
-    return int(np.max(excess, where=live, initial=FACTOR_BITS - BIAS_FACTOR_BITS))
+    return int(np.max(excess, where=live, initial=-EXTRA_BIAS_BITS))
 
 
 def _bounded(weights: Int64Array, biases: Int64Array, has_weights: Mask, has_biases: Mask) -> Int64Array:
@@ -190,26 +188,26 @@ def quantise_block(
     block = without_dead_gates(block)
     if rounding.input_half:
         block = _with_half_steps(block, input_bits)
-    scaled = scale_factors(block, input_bits)
+    scaled = scale_factors(block, input_bits, options.bits)
     products = factor_products(block.name, scaled.factors)
     widths = (options.weight_bits, options.sum_bits)
     start = np.zeros(block.out_channels, np.int64)
     # At shift 0 the accumulator has this many more fraction bits than the input; every shift takes one away.
-    resolution = input_bits + scaled.project_exponent - PRODUCT_SHIFT
+    resolution = input_bits + scaled.project_exponent - product_shift(options.bits)
     silent: Mask = np.logical_not(scaled.factors.project.any(axis=1))
 
     weight_shift = smallest_shifts(products.weights, start, *widths)
     expand_shift = smallest_shifts(products.expand_bias, start, *widths)
     depthwise_shift = smallest_shifts(products.depthwise_bias, start, *widths)
-    # Exponents of the bias sums are these plus the bias shift minus the weight shift, and must end in 0..14.
+    # Exponents of the bias sums are these plus the bias shift minus the weight shift, and must be 0 or more.
     expand_gain = input_bits + scaled.expand_reach
-    depthwise_gain = input_bits + scaled.depthwise_reach - PRODUCT_SHIFT
+    depthwise_gain = input_bits + scaled.depthwise_reach - product_shift(options.bits)
     has_expand, has_depthwise = _filled(products.expand_bias, silent), _filled(products.depthwise_bias, silent)
     for has, gain, bias_shift in (
         (has_expand, expand_gain, expand_shift),
         (has_depthwise, depthwise_gain, depthwise_shift),
     ):
-        needed = gain + bias_shift - LARGEST_EXPONENT
+        needed = gain + bias_shift - largest_exponent(options.bits)
         weight_shift = np.where(has, np.maximum(weight_shift, needed), weight_shift)
     resolved = np.where(silent, output_bits, resolution - weight_shift)
     output_bits = require_fraction_bits(block.name, min(output_bits, int(resolved.min())))
@@ -223,6 +221,7 @@ def quantise_block(
     accumulator_scale = np.where(silent, output_bits, resolution - weight_shift)
     shift = accumulator_scale - output_bits
     layer = FusedBlock(
+        bits=options.bits,
         name=block.name,
         inputs=block.inputs,
         fraction_bits=output_bits,

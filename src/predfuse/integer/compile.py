@@ -114,18 +114,18 @@ def compile_layers(
     gains = channel_gains(unfolded, calibration.channels)
     unfolded, calibration = equalise(unfolded, gains), calibration.scaled(gains)
     input_bits = _input_bits(network, images, calibration, options)
-    pixels = pixel_scale(unfolded, input_bits) if images.dtype == np.uint8 else None
+    pixels = pixel_scale(unfolded, input_bits, options.bits) if images.dtype == np.uint8 else None
     if pixels is not None:
         unfolded, table = fold_pixel_scale(unfolded, pixels), pixels.table
     else:
-        table, _ = saturate(np.floor(np.ldexp(pixel_table(network), input_bits) + 0.5).astype(np.int64))
+        table, _ = saturate(np.floor(np.ldexp(pixel_table(network), input_bits) + 0.5).astype(np.int64), options.bits)
 
     shapes = unfolded.shapes()
     scales = {INPUT: input_bits}
     largest = calibration.largest
     nodes: list[ProgramNode] = []
     down = rounded_down(unfolded)
-    wanted_bits = wanted_fraction_bits(unfolded, largest, options.margin)
+    wanted_bits = wanted_fraction_bits(unfolded, largest, options)
     for node in unfolded.nodes:
         wanted = wanted_bits[node.name]
         rounding = Rounding(input_half=node.inputs[0] in down, down=node.name in down)
@@ -140,6 +140,7 @@ def compile_layers(
         input_gain=() if pixels is None else tuple(float(gain) for gain in pixels.gain),
         nodes=tuple(nodes),
         layout=options.layout,
+        bits=options.bits,
         labels=network.labels,
         metadata={
             "source": dict(network.metadata),
@@ -151,7 +152,7 @@ def compile_layers(
     return Compilation(program, unfolded, frozenset(down))
 
 
-def wanted_fraction_bits(network: Network, largest: dict[str, float], margin: float) -> dict[str, int]:
+def wanted_fraction_bits(network: Network, largest: dict[str, float], options: CompileOptions) -> dict[str, int]:
     """The finest scale of every layer at which its largest value fits, but none finer than its readers can tell.
 
     A branch of values around 1e-9 that is only added to others, or concatenated with them at one scale, needs no steps
@@ -161,12 +162,14 @@ def wanted_fraction_bits(network: Network, largest: dict[str, float], margin: fl
     Args:
         network: The layers.
         largest: Largest magnitude by layer.
-        margin: Headroom (factor).
+        options: Width of a word, headroom.
 
     Raises:
         InputError: A scale outside of what a program allows.
     """
-    wanted = {node.name: finest_fraction_bits(largest[node.name], margin) for node in network.nodes}
+    wanted = {
+        node.name: finest_fraction_bits(largest[node.name], options.margin, options.bits) for node in network.nodes
+    }
     told: dict[str, float] = {node.name: -math.inf for node in network.nodes}
     for node in reversed(network.nodes):
         if told[node.name] > -math.inf:  # of the output nothing is cut off
@@ -208,8 +211,7 @@ def rounded_down(network: Network) -> set[str]:
 
 def _plain(options: CompileOptions) -> dict[str, Any]:
     chosen = dataclasses.asdict(options)
-    del chosen["layout"]  # the program holds it itself
-    return chosen
+    return {key: value for key, value in chosen.items() if key not in ("layout", "bits")}  # the program holds them
 
 
 def _require_predictors(network: Network) -> None:
@@ -223,7 +225,7 @@ def _input_bits(network: Network, images: Array, calibration: Calibration, optio
     largest = float(np.abs(pixel_table(network)).max())
     if images.dtype != np.uint8:
         largest = max(largest, calibration.largest[INPUT] * options.margin)
-    return fraction_bits_for(INPUT, largest)
+    return fraction_bits_for(INPUT, largest, bits=options.bits)
 
 
 def _compile_node(
@@ -248,9 +250,9 @@ def _compile_node(
     if isinstance(node, Add):
         return quantise_add(node, [scales[name] for name in node.inputs], wanted, options)
     if isinstance(node, Concat):
-        return quantise_concat(node, [scales[name] for name in node.inputs])
+        return quantise_concat(node, [scales[name] for name in node.inputs], options.bits)
     if isinstance(node, Shuffle):
-        return IntegerShuffle(node.name, node.inputs, bits, node.groups)
+        return IntegerShuffle(node.name, node.inputs, bits, node.groups, bits=options.bits)
     raise InputError(
         f"layer {node.name}", f"{type(node).__name__} cannot be compiled", "use the nodes of predfuse.graph.nodes"
     )

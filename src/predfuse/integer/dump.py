@@ -18,9 +18,9 @@ from predfuse.integer.run import MachineResult
 def dump_result(program: Program, result: MachineResult, folder: Path) -> None:
     """Write what a run with ``keep`` of all layers and ``keep_masks`` holds; the folder appears whole or not at all.
 
-    Values are int16 ``[N, C, H, W]``, standing for ``integer * 2**-fraction_bits``; masks are uint8 0 or 1,
-    ``[N, M, H, W]`` of the expanded channels and ``[N, M, P, Q]`` of the filtered ones. ``manifest.json`` lists every
-    file with its shape, bits and fraction bits, in the order of the program.
+    Values are int16 ``[N, C, H, W]``, also those of 8 bits, standing for ``integer * 2**-fraction_bits``; masks are
+    uint8 0 or 1, ``[N, M, H, W]`` of the expanded channels and ``[N, M, P, Q]`` of the filtered ones. ``manifest.json``
+    lists every file with its shape, bits and fraction bits, in the order of the program.
 
     Raises:
         InputError: The folder exists or cannot be written.
@@ -38,7 +38,7 @@ def dump_result(program: Program, result: MachineResult, folder: Path) -> None:
         for name in (name for name in bits if name in result.values):
             for kind, mask in zip(("mask1", "mask2"), result.masks.get(name, ()), strict=False):
                 write(name, kind, mask.astype(np.uint8), 1, None)
-            write(name, "values", result.values[name].astype(np.int16), 16, bits[name])
+            write(name, "values", result.values[name].astype(np.int16), program.bits, bits[name])
         document = {"program": program.name, "images": len(result.scores), "files": entries}
         (temporary / "manifest.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 

@@ -27,6 +27,7 @@ from predfuse.integer.program import (
     Program,
 )
 from predfuse.integer.record import ImageRecord
+from predfuse.integer.widths import highest
 
 _CODES = {"linear": kernels.LINEAR, "relu": kernels.RELU, "relu6": kernels.RELU6}
 _STRIP_PIXELS = 64
@@ -93,7 +94,7 @@ class FastMachine:
                 out, saturated = _add(node, inputs)
             elif isinstance(node, IntegerConcat):
                 shifted = [round_half_up(x, int(shift)) for x, shift in zip(inputs, node.shift, strict=True)]
-                out, saturated = saturate(np.concatenate(shifted))
+                out, saturated = saturate(np.concatenate(shifted), node.bits)
             else:
                 assert isinstance(node, IntegerShuffle)
                 out = layers.shuffle(inputs[0], node.groups)
@@ -114,7 +115,7 @@ class FastMachine:
             out = np.empty(shape, np.int64)
         window = (node.stride, node.padding[0], node.padding[2], node.dilation, node.groups)
         kernels.convolve(x, node.weight, node.bias, *window, out)
-        return _finish(out, shape, node.shift, _CODES[node.activation], node.ceiling)
+        return _finish(out, shape, node, _CODES[node.activation], node.ceiling)
 
     def _masks(self, node: FusedBlock, x: Int16Array) -> tuple[Int8Array, Int8Array]:
         fraction_bits = node.predictor_shift - node.predictor.input_exponent
@@ -138,12 +139,12 @@ class FastMachine:
             strip,
             out,
         )
-        y, saturated = _finish(out, shape, node.shift, kernels.LINEAR, 0)
+        y, saturated = _finish(out, shape, node, kernels.LINEAR, 0)
         y = layers.shuffle(y, node.shuffle_groups)
         if node.residual:
             up, down = max(node.residual_shift, 0), max(-node.residual_shift, 0)
             total = (y.astype(np.int64) << up) + (x.astype(np.int64) << down)
-            y, more = saturate(round_half_up(total, up))
+            y, more = saturate(round_half_up(total, up), node.bits)
             saturated += more
         return y, saturated
 
@@ -159,10 +160,10 @@ def _narrow(lists: SparseLists) -> tuple[Int64Array, Int32Array, Int32Array]:
 
 
 def _finish(
-    accumulator: Int64Array, shape: Shape, shift: Int8Array, activation: int, ceiling: int
+    accumulator: Int64Array, shape: Shape, node: IntegerConv | FusedBlock, activation: int, ceiling: int
 ) -> tuple[Int16Array, int]:
     out = np.empty((shape[0], shape[1] * shape[2]), np.int16)
-    saturated = kernels.finish(accumulator.reshape(out.shape), shift, activation, ceiling, out)
+    saturated = kernels.finish(accumulator.reshape(out.shape), node.shift, activation, ceiling, highest(node.bits), out)
     return out.reshape(shape), int(saturated)
 
 
@@ -189,10 +190,10 @@ def _pool(node: IntegerPool, x: Int16Array) -> tuple[Int16Array, int]:
         windows = sliding_window_view(padded, (node.kernel, node.kernel), axis=(1, 2))
         windows = windows[:, :: node.stride, :: node.stride]
         reduced = windows.max(axis=(3, 4)) if node.kind == "max" else windows.sum(axis=(3, 4))
-    return saturate(round_half_up(reduced * node.multiplier, node.shift))
+    return saturate(round_half_up(reduced * node.multiplier, node.shift), node.bits)
 
 
 def _add(node: IntegerAdd, inputs: list[Int16Array]) -> tuple[Int16Array, int]:
     aligned = [np.left_shift(x.astype(np.int64), int(left)) for x, left in zip(inputs, node.align, strict=True)]
     total: Int64Array = np.sum(aligned, axis=0)
-    return saturate(activate(round_half_up(total, node.shift), node.activation, node.ceiling))
+    return saturate(activate(round_half_up(total, node.shift), node.activation, node.ceiling), node.bits)

@@ -12,7 +12,7 @@ from predfuse.errors import InputError
 from predfuse.fusion.weights import FusedWeights, SparseLists
 from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.nodes import FusedBlock
-from predfuse.integer.widths import HIGHEST, PRODUCT_SHIFT, accumulator_bits
+from predfuse.integer.widths import accumulator_bits, highest, product_shift
 
 MAX_ENTRIES = 40_000_000
 """Largest number of fused weights of one block that lists are made for (12 bytes each)."""
@@ -29,6 +29,7 @@ class Factors:
         depthwise: ``[M, k, k]``.
         depthwise_bias: ``[M]``.
         groups: Groups of all channels.
+        bits: Of a factor that is no bias.
     """
 
     project: Int16Array
@@ -37,6 +38,7 @@ class Factors:
     depthwise: Int16Array
     depthwise_bias: Int32Array
     groups: int
+    bits: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +57,17 @@ class Products:
 
 
 def factor_products(name: str, factors: Factors) -> Products:
-    """Multiply the factors out: ``R(project * expand, 15) * depthwise`` and its like for the biases.
+    """Multiply the factors out: ``R(project * expand, bits - 1) * depthwise`` and its like for the biases.
 
     Raises:
         InputError: More than ``MAX_ENTRIES`` products.
     """
-    taps = factors.depthwise.shape[1] ** 2
+    taps, shift = factors.depthwise.shape[1] ** 2, product_shift(factors.bits)
     depthwise = factors.depthwise.reshape(len(factors.depthwise), taps)
     unit = np.full((len(depthwise), 1), 1, np.int16)
     return Products(
-        _lists(name, factors, factors.expand, depthwise, PRODUCT_SHIFT),
-        _lists(name, factors, factors.expand_bias[:, None], depthwise, PRODUCT_SHIFT),
+        _lists(name, factors, factors.expand, depthwise, shift),
+        _lists(name, factors, factors.expand_bias[:, None], depthwise, shift),
         _lists(name, factors, factors.depthwise_bias[:, None], unit, 0),
     )
 
@@ -174,7 +176,7 @@ def fused_lists(block: FusedBlock) -> FusedWeights:
         InputError: Too many entries, or the lists do not fit the widths the block declares.
     """
     factors = Factors(
-        block.project, block.expand, block.expand_bias, block.depthwise, block.depthwise_bias, block.groups
+        block.project, block.expand, block.expand_bias, block.depthwise, block.depthwise_bias, block.groups, block.bits
     )
     products = factor_products(block.name, factors)
     fused = round_products(block, products)
@@ -217,7 +219,7 @@ def list_widths(fused: FusedWeights, block: FusedBlock) -> Widths:
     reach = max(int(values.max(initial=0)) for pair in ranges for values in pair)
     outputs = block.out_channels
     # An input of either sign makes both ends of a weight list's sum reach both ends of the accumulator.
-    weights = np.maximum(*ranges[0]).reshape(outputs, -1).sum(axis=1) * (HIGHEST + 1)
+    weights = np.maximum(*ranges[0]).reshape(outputs, -1).sum(axis=1) * (highest(block.bits) + 1)
     ends = []
     for end in (0, 1):
         expand = ranges[1][end].reshape(outputs, -1).sum(axis=1) << block.expand_bias_exponent.astype(np.int64)

@@ -48,7 +48,9 @@ def convolve(
 
 
 @njit(cache=True, nogil=True)
-def finish(accumulator: Int64Array, shift: Int8Array, activation: int, ceiling: int, out: Int16Array) -> int:
+def finish(
+    accumulator: Int64Array, shift: Int8Array, activation: int, ceiling: int, highest: int, out: Int16Array
+) -> int:
     """Rounding shift per channel, activation, saturation: ``[O, N]`` int64 -> ``out [O, N]`` int16; returns the count.
 
     Args:
@@ -56,6 +58,7 @@ def finish(accumulator: Int64Array, shift: Int8Array, activation: int, ceiling: 
         shift: ``[O]``.
         activation: ``LINEAR``, ``RELU`` or ``RELU6``.
         ceiling: Where ReLU6 ends.
+        highest: Largest output; the smallest is one more below zero.
         out: Filled.
     """
     saturated = 0
@@ -68,7 +71,7 @@ def finish(accumulator: Int64Array, shift: Int8Array, activation: int, ceiling: 
                 value = max(value, 0)
                 if activation == RELU6:
                     value = min(value, ceiling)
-            limited = min(max(value, -32768), 32767)
+            limited = min(max(value, -highest - 1), highest)
             saturated += limited != value
             out[channel, index] = limited
     return saturated

@@ -1,13 +1,13 @@
 """The layers of a compiled network: integers with power-of-two scales, exactly defined ("arithmetic: integers").
 
-Every tensor is int16 and stands for ``integer * 2**-fraction_bits``. Every layer follows one rule: an exact
-accumulator, ``round_half_up(accumulator / 2**shift)``, the activation, saturation to int16 (counted). What each layer
-accumulates stands in its docstring.
+Every tensor has words of 16 bits, or all have 8, and stands for ``integer * 2**-fraction_bits``. Every layer follows
+one rule: an exact accumulator, ``round_half_up(accumulator / 2**shift)``, the activation, saturation to a word
+(counted). What each layer accumulates stands in its docstring; arrays are int16 whichever the words.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -16,13 +16,15 @@ from predfuse.arrays import Int8Array, Int16Array, Int32Array, Int64Array
 from predfuse.graph.nodes import Activation, Bottleneck, Node, Padding, Predictor, Shape, Windowed
 from predfuse.integer.widths import (
     ACCUMULATOR_LIMIT,
-    BIAS_FACTOR_BITS,
     FRACTION_LIMIT,
-    HIGHEST,
     SHIFT_LIMIT,
     SUM_LIMIT,
+    WORD_WIDTHS,
     add_bits,
+    bias_factor_bits,
     conv_bits,
+    highest,
+    largest_exponent,
     layer_error,
     pool_bits,
     pool_counts,
@@ -30,21 +32,26 @@ from predfuse.integer.widths import (
     require_activation,
     require_array,
     require_range,
+    require_word,
 )
 
 
 @dataclass(frozen=True, eq=False)
 class IntegerNode(Node):
-    """A node whose output is int16.
+    """A node whose inputs and outputs are words.
 
     Attributes:
         fraction_bits: The output stands for ``integer * 2**-fraction_bits``.
+        bits: Of a word: of an activation, a weight and a factor (bits, with sign).
     """
 
     fraction_bits: int
+    bits: int = field(default=16, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.bits not in WORD_WIDTHS:
+            raise layer_error(self.name, f"has words of {self.bits} bits")
         require_range(self.name, "fraction_bits", self.fraction_bits, -FRACTION_LIMIT, FRACTION_LIMIT)
 
 
@@ -59,7 +66,7 @@ class IntegerConv(Windowed, IntegerNode):
         bias: ``[O]`` int64, in units of the accumulator.
         shift: ``[O]`` int8.
         ceiling: ReLU6's 6 in units of the output; 0 for other activations.
-        accumulator_bits: With sign, for the worst case of any int16 input.
+        accumulator_bits: With sign, for the worst case of any input.
     """
 
     weight: Int16Array
@@ -78,6 +85,7 @@ class IntegerConv(Windowed, IntegerNode):
         if not isinstance(self.weight, np.ndarray) or self.weight.ndim != 4:
             raise layer_error(self.name, "weight is no array of four dimensions")
         require_array(self.name, "weight", self.weight, np.int16, self.weight.shape)
+        require_word(self.name, "weight", self.weight, self.bits)
         require_array(self.name, "bias", self.bias, np.int64, (self.out_channels,))
         require_array(self.name, "shift", self.shift, np.int8, (self.out_channels,))
         require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
@@ -86,7 +94,7 @@ class IntegerConv(Windowed, IntegerNode):
         if min(self.padding) < 0:
             raise layer_error(self.name, f"padding {self.padding}")
         require_activation(self.name, self.activation, self.ceiling)
-        require_accumulator(self.name, self.accumulator_bits, conv_bits(self.weight, self.bias, self.shift))
+        require_accumulator(self.name, self.accumulator_bits, conv_bits(self.weight, self.bias, self.shift, self.bits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +103,8 @@ class FusedBlock(IntegerNode):
 
     Fused weights, with ``R(v, s) = round_half_up(v / 2**s)`` and ``m`` of the group of ``o``::
 
-        F[o,m,c,k]  = R(R(project[o,m] * expand[m,c],  15) * depthwise[m,k], weight_shift[o])
-        B1[o,m,k]   = R(R(project[o,m] * expand_bias[m], 15) * depthwise[m,k], expand_bias_shift[o])
+        F[o,m,c,k]  = R(R(project[o,m] * expand[m,c],  bits - 1) * depthwise[m,k], weight_shift[o])
+        B1[o,m,k]   = R(R(project[o,m] * expand_bias[m], bits - 1) * depthwise[m,k], expand_bias_shift[o])
         B2[o,m]     = R(project[o,m] * depthwise_bias[m], depthwise_bias_shift[o])
 
     Output, with the masks of the predictor (0 outside the image) and ``q = s*p + k``::
@@ -112,20 +120,20 @@ class FusedBlock(IntegerNode):
 
     Attributes:
         expand: ``[M, C/groups]`` int16.
-        expand_bias: ``[M]`` int32, of 24 bits.
+        expand_bias: ``[M]`` int32, of 8 bits more than a word.
         depthwise: ``[M, k, k]`` int16.
-        depthwise_bias: ``[M]`` int32, of 24 bits.
+        depthwise_bias: ``[M]`` int32, of 8 bits more than a word.
         project: ``[O, M/groups]`` int16.
         weight_shift: ``[O]`` int8.
         expand_bias_shift: ``[O]`` int8.
         depthwise_bias_shift: ``[O]`` int8.
-        expand_bias_exponent: ``[O]`` int8, at most 14: the power of two is itself a possible activation.
+        expand_bias_exponent: ``[O]`` int8, at most ``bits - 2``: the power of two is itself a possible activation.
         depthwise_bias_exponent: ``[O]`` int8, likewise.
         output_bias: ``[O]`` int64, in units of the accumulator.
         shift: ``[O]`` int8.
         weight_bits: Of every fused weight and bias entry (bits, with sign).
         sum_bits: Of every sum of one list, whatever the masks (bits, with sign).
-        accumulator_bits: With sign, for the worst case of any masks and any int16 input.
+        accumulator_bits: With sign, for the worst case of any masks and any input.
         predictor: In integers; its ``input_exponent`` is that of the float network.
         predictor_shift: Right shift from the block's input to the predictor's.
         expand_gated: Whether the first stage is gated at all (not for a linear one).
@@ -173,18 +181,16 @@ class FusedBlock(IntegerNode):
             "project": (outputs, middle // self.groups if self.groups > 0 else 0),
         }
         for label, shape in shapes.items():
-            dtype = np.int32 if label.endswith("bias") else np.int16
-            require_array(self.name, label, getattr(self, label), dtype, shape)
-        for label in ("expand_bias", "depthwise_bias"):
-            largest = (1 << (BIAS_FACTOR_BITS - 1)) - 1
-            require_range(self.name, label, getattr(self, label), -largest - 1, largest)
+            bias = label.endswith("bias")
+            require_array(self.name, label, getattr(self, label), np.int32 if bias else np.int16, shape)
+            require_word(self.name, label, getattr(self, label), bias_factor_bits(self.bits) if bias else self.bits)
         require_array(self.name, "output_bias", self.output_bias, np.int64, (outputs,))
-        limits = {"shift": SHIFT_LIMIT, "expand_bias_exponent": 14, "depthwise_bias_exponent": 14}
-        limits |= dict.fromkeys(("weight_shift", "expand_bias_shift", "depthwise_bias_shift"), SHIFT_LIMIT)
+        limits = dict.fromkeys(("expand_bias_exponent", "depthwise_bias_exponent"), largest_exponent(self.bits))
+        limits |= dict.fromkeys(("shift", "weight_shift", "expand_bias_shift", "depthwise_bias_shift"), SHIFT_LIMIT)
         for label, largest in limits.items():
             require_array(self.name, label, getattr(self, label), np.int8, (outputs,))
             require_range(self.name, label, getattr(self, label), 0, largest)
-        require_range(self.name, "weight_bits", self.weight_bits, 1, 16)
+        require_range(self.name, "weight_bits", self.weight_bits, 1, self.bits)
         require_range(self.name, "sum_bits", self.sum_bits, 1, SUM_LIMIT)
         require_range(self.name, "accumulator_bits", self.accumulator_bits, 1, ACCUMULATOR_LIMIT)
         require_range(self.name, "predictor_shift", self.predictor_shift, 0, SHIFT_LIMIT)
@@ -249,7 +255,7 @@ class IntegerPool(IntegerNode):
     Attributes:
         multiplier: ``[P, Q]`` int16, the inverse of the window's pixel count; 1 for maxima.
         shift: ``[P, Q]`` int8.
-        accumulator_bits: With sign, for the worst case of any int16 input.
+        accumulator_bits: With sign, for the worst case of any input.
     """
 
     kind: Literal["average", "max"]
@@ -273,7 +279,7 @@ class IntegerPool(IntegerNode):
             raise layer_error(self.name, f"multiplier has shape {shape}, expected rows x columns")
         require_array(self.name, "multiplier", self.multiplier, np.int16, shape)
         require_array(self.name, "shift", self.shift, np.int8, shape)
-        require_range(self.name, "multiplier", self.multiplier, 1, HIGHEST)
+        require_range(self.name, "multiplier", self.multiplier, 1, highest(self.bits))
         require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
 
     def require_average(self, input_bits: int, shape: Shape) -> None:
@@ -298,7 +304,7 @@ class IntegerPool(IntegerNode):
         if out[1:] != self.multiplier.shape:
             raise layer_error(self.name, f"gives {out[1]}x{out[2]} pixels, has multipliers for {self.multiplier.shape}")
         pixels = 1 if self.kind == "max" else window[0] * window[1]
-        require_accumulator(self.name, self.accumulator_bits, pool_bits(self.multiplier, pixels, self.shift))
+        require_accumulator(self.name, self.accumulator_bits, pool_bits(self.multiplier, pixels, self.shift, self.bits))
         return out
 
 
@@ -310,7 +316,7 @@ class IntegerAdd(IntegerNode):
         align: ``[inputs]`` int8 left shifts that bring all inputs to one scale.
         shift: Right shift from there to the output.
         ceiling: ReLU6's 6 in units of the output; 0 for other activations.
-        accumulator_bits: With sign, for the worst case of any int16 inputs.
+        accumulator_bits: With sign, for the worst case of any inputs.
     """
 
     align: Int8Array
@@ -325,7 +331,7 @@ class IntegerAdd(IntegerNode):
         require_range(self.name, "align", self.align, 0, SHIFT_LIMIT)
         require_range(self.name, "shift", self.shift, 0, SHIFT_LIMIT)
         require_activation(self.name, self.activation, self.ceiling)
-        require_accumulator(self.name, self.accumulator_bits, add_bits(self.align, self.shift))
+        require_accumulator(self.name, self.accumulator_bits, add_bits(self.align, self.shift, self.bits))
 
     def output_shape(self, shapes: list[Shape]) -> Shape:
         if any(shape != shapes[0] for shape in shapes):

@@ -15,7 +15,7 @@ import numpy as np
 
 from predfuse.arrays import Float64Array, Int16Array
 from predfuse.graph.nodes import INPUT, Array, Conv, Network
-from predfuse.integer.program import HIGHEST
+from predfuse.integer.widths import highest
 
 
 def pixel_table(network: Network) -> Float64Array:
@@ -44,12 +44,13 @@ class PixelScale:
     error: Array
 
 
-def pixel_scale(network: Network, fraction_bits: int) -> PixelScale | None:
+def pixel_scale(network: Network, fraction_bits: int, bits: int) -> PixelScale | None:
     """Whole steps per pixel value; None where other layers than convolutions read the image.
 
     Args:
         network: Without unpredicted blocks.
-        fraction_bits: Of the normalised image, in which all pixel values fit int16.
+        fraction_bits: Of the normalised image, in which all pixel values fit a word.
+        bits: Of a word. In 8 the steps are 2 or 4 pixel values.
     """
     readers = [node for node in network.nodes if INPUT in node.inputs]
     if not readers or not all(isinstance(node, Conv) for node in readers):
@@ -58,7 +59,7 @@ def pixel_scale(network: Network, fraction_bits: int) -> PixelScale | None:
     black = 255 * np.array(network.mean or (0.0,) * channels)  # the pixel value that stands for 0
     deviation = np.array(network.std or (1.0,) * channels)
     largest = np.maximum(np.abs(black), np.abs(255 - black))
-    steps = np.array([math.floor(math.log2(HIGHEST / (value + 1))) for value in largest])
+    steps = np.array([math.floor(math.log2(highest(bits) / (value + 1))) for value in largest])
     exact = np.ldexp(np.arange(256) - black[:, None], steps[:, None])
     table = np.floor(exact + 0.5)
     return PixelScale(

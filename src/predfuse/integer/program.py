@@ -25,26 +25,18 @@ from predfuse.integer.nodes import (
 )
 from predfuse.integer.widths import (
     ACCUMULATOR_LIMIT,
-    BIAS_FACTOR_BITS,
-    FACTOR_BITS,
     FRACTION_LIMIT,
-    HIGHEST,
-    LOWEST,
-    PRODUCT_SHIFT,
     SHIFT_LIMIT,
     SUM_LIMIT,
+    WORD_WIDTHS,
     layer_error,
+    require_word,
 )
 
 __all__ = [
     "ACCUMULATOR_LIMIT",
-    "BIAS_FACTOR_BITS",
-    "FACTOR_BITS",
     "FRACTION_LIMIT",
-    "HIGHEST",
-    "LOWEST",
     "NODE_TYPES",
-    "PRODUCT_SHIFT",
     "SHIFT_LIMIT",
     "SUM_LIMIT",
     "FusedBlock",
@@ -89,15 +81,16 @@ class Program:
     Attributes:
         name: Of the network.
         input_shape: ``(C, H, W)`` of one image.
-        input_fraction_bits: Of the image's int16 form.
-        input_table: ``[C, 256]`` int16: the int16 form of every 8-bit pixel value, per channel.
+        input_fraction_bits: Of the image's integers.
+        input_table: ``[C, 256]`` int16: the integers of every 8-bit pixel value, per channel.
         nodes: Every node after all nodes it reads. Blocks without a predictor appear as ``NAME.expand``,
             ``NAME.depthwise``, ``NAME.project`` and, where they have them, ``NAME.shuffle`` and ``NAME.add``.
         layout: Tiles and list order of the fused blocks.
         labels: Class names, may be empty.
         metadata: JSON-able facts: source network, calibration, options.
-        input_gain: Per channel: the int16 form of a normalised value ``x`` is
+        input_gain: Per channel: the integer of a normalised value ``x`` is
             ``round_half_up(x * gain * 2**input_fraction_bits)``, saturated. Empty for gains of 1.
+        bits: Of every activation, weight and factor, with sign: 16 or 8.
 
     Source: docs/reference/program.md.
     """
@@ -111,6 +104,7 @@ class Program:
     labels: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     input_gain: tuple[float, ...] = ()
+    bits: int = 16
 
     def __post_init__(self) -> None:
         where = f"program {self.name}"
@@ -120,6 +114,9 @@ class Program:
         if table.shape != (self.input_shape[0], 256) or table.dtype != np.int16:
             what = f"input table is {table.dtype} {table.shape}, expected int16 ({self.input_shape[0]}, 256)"
             raise InputError(where, what, "compile the network again")
+        if self.bits not in WORD_WIDTHS:
+            raise InputError(where, f"has words of {self.bits} bits", f"use {' or '.join(map(str, WORD_WIDTHS))}")
+        require_word(where, "input table", table, self.bits)
         if abs(self.input_fraction_bits) > FRACTION_LIMIT:
             raise InputError(where, f"input_fraction_bits is {self.input_fraction_bits}", "compile the network again")
         gains = self.input_gain
@@ -142,6 +139,8 @@ class Program:
         """
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
         for node in self.nodes:
+            if node.bits != self.bits:
+                raise layer_error(node.name, f"has words of {node.bits} bits in a program of {self.bits}")
             if node.name in shapes:
                 raise layer_error(node.name, "is defined twice")
             single = not isinstance(node, IntegerAdd | IntegerConcat)

@@ -21,6 +21,8 @@ VERSION = 1
 
 _TYPES_BY_NAME: dict[str, type[IntegerNode]] = {cls.__name__: cls for cls in NODE_TYPES}
 _INPUT_TABLE = "input.table"
+_BITS = 16
+"""Of words where a file does not say."""
 
 
 def save_program(program: Program, path: str | Path) -> None:
@@ -40,7 +42,8 @@ def save_program(program: Program, path: str | Path) -> None:
         "layout": dataclasses.asdict(program.layout),
         "labels": list(program.labels),
         "metadata": program.metadata,
-        "nodes": [encode_fields(node, node.name, tensors) for node in program.nodes],
+        "nodes": [_encode_node(node, tensors) for node in program.nodes],
+        **({} if program.bits == _BITS else {"bits": program.bits}),
     }
     save_tensor_file(Path(path), FORMAT, VERSION, document, tensors)
 
@@ -77,7 +80,9 @@ def _decode(document: dict[str, Any], tensors: dict[str, Array]) -> Program:
         "labels": tuple[str, ...],
         "metadata": dict,
         "nodes": list,
+        "bits": int,
     }
+    document = {"bits": _BITS, **document}
     require_fields("program", document, set(hints))
     values = {field: typed(f"program field {field}", document[field], hint) for field, hint in hints.items()}
     require_fields("program layout", values["layout"], {field.name for field in dataclasses.fields(Layout)})
@@ -85,13 +90,20 @@ def _decode(document: dict[str, Any], tensors: dict[str, Array]) -> Program:
     if _INPUT_TABLE not in tensors:
         raise InputError("program", f"tensor {_INPUT_TABLE} is missing", "compile the network again")
     values["input_table"] = tensors.pop(_INPUT_TABLE)
-    values["nodes"] = tuple(_decode_node(node, tensors) for node in values["nodes"])
+    values["nodes"] = tuple(_decode_node(node, tensors, values["bits"]) for node in values["nodes"])
     if tensors:
         raise InputError("program", f"unknown tensor {min(tensors)}", "compile the network again")
     return Program(**values)
 
 
-def _decode_node(encoded: Any, tensors: dict[str, Array]) -> ProgramNode:
+def _encode_node(node: ProgramNode, tensors: dict[str, Array]) -> dict[str, Any]:
+    """A layer without its width, which is that of the program."""
+    encoded = encode_fields(node, node.name, tensors)
+    del encoded["bits"]
+    return encoded
+
+
+def _decode_node(encoded: Any, tensors: dict[str, Array], bits: int) -> ProgramNode:
     if not isinstance(encoded, dict) or not isinstance(encoded.get("name"), str):
         raise InputError("program", "holds a layer without a name", "compile the network again")
     where = f"layer {encoded['name']}"
@@ -99,5 +111,7 @@ def _decode_node(encoded: Any, tensors: dict[str, Array]) -> ProgramNode:
     if cls is None:
         what = f"unknown layer type {encoded.get('type')!r}"
         raise InputError(where, what, f"use one of {', '.join(_TYPES_BY_NAME)}")
-    fields = {key: value for key, value in encoded.items() if key != "type"}
+    if "bits" in encoded:
+        raise InputError(where, "unknown field bits", "state it once, for the program")
+    fields = {"bits": bits} | {key: value for key, value in encoded.items() if key != "type"}
     return cast(ProgramNode, cls(**decode_fields(cls, fields, where, encoded["name"], tensors)))

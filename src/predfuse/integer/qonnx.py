@@ -2,7 +2,8 @@
 
 A value is the number its integer stands for, ``integer * 2**-fraction_bits``. Scales are powers of two and accumulators
 have at most 48 bits, so that float64, in which everything is computed, holds every value exactly. The rounding shift,
-half up, is half a step in the bias and ``Quant`` with ``FLOOR``; its limits of 16 bits are the program's saturation.
+half up, is half a step in the bias and ``Quant`` with ``FLOOR``; its limits, those of a word, are the program's
+saturation.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     import onnx
 
 DOMAIN = "qonnx.custom_op.general"
-BITS = 16
 _EXACT_BITS = 53
 
 
@@ -241,7 +241,7 @@ class _Builder(Operators):
         self._values[node.name] = y
 
     def finish(self) -> str:
-        """Give the last value as float32, which holds 16 bits exactly; its name."""
+        """Give the last value as float32, which holds a word exactly; its name."""
         self._current = self._output
         return self.cast(self._values[self._output], self._output, np.float32)
 
@@ -249,9 +249,9 @@ class _Builder(Operators):
         return float(np.ldexp(1.0, -self._scales[node.name]))
 
     def _quant(self, node: ProgramNode, x: str) -> str:
-        """Round down to the node's step, limit to 16 bits."""
+        """Round down to the node's step, limit to a word."""
         name = node.name
-        constants = (("scale", self._step(node)), ("zero", 0.0), ("bits", float(BITS)))
+        constants = (("scale", self._step(node)), ("zero", 0.0), ("bits", float(node.bits)))
         inputs = [self.weight(f"{name}.{label}", value) for label, value in constants]
         return self.operate(
             "Quant", f"{name}/quant", x, *inputs, domain=DOMAIN, signed=1, narrow=0, rounding_mode="FLOOR"

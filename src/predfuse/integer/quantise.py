@@ -12,7 +12,7 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import Activation, Add, Array, Concat, Conv, Linear, Pool, Shape
 from predfuse.integer.nodes import IntegerAdd, IntegerConcat, IntegerConv, IntegerPool
 from predfuse.integer.options import CompileOptions
-from predfuse.integer.widths import FRACTION_LIMIT, HIGHEST, add_bits, conv_bits, pool_bits, pool_counts
+from predfuse.integer.widths import FRACTION_LIMIT, add_bits, conv_bits, highest, pool_bits, pool_counts
 
 COARSEST_SHIFT = 32
 """Weights need no finer scale than one where the accumulator has this many bits below the output: a rounding error of
@@ -43,7 +43,7 @@ def quantise_weights(weight: Array, exponents: Int64Array) -> Int16Array:
 class Rounding:
     """How a layer treats the half steps that rounding down leaves behind.
 
-    A tensor that a predictor reads is rounded down, not to nearest: rounding down twice, to int16 and then to the
+    A tensor that a predictor reads is rounded down, not to nearest: rounding down twice, to a word and then to the
     predictor's steps, is rounding down once, so that the predictor sees what it would see of the unrounded value. Such
     an integer stands for ``(integer + 1/2) * 2**-fraction_bits`` in the mean, which the layers reading it allow for.
     Both are constants that go into biases.
@@ -97,25 +97,25 @@ def require_fraction_bits(name: str, bits: int) -> int:
     return bits
 
 
-def fraction_bits_for(name: str, largest: float, margin: float = 1.0) -> int:
-    """Fraction bits of the finest scale at which ``largest * margin`` fits int16; 15 for 0.
+def fraction_bits_for(name: str, largest: float, margin: float = 1.0, bits: int = 16) -> int:
+    """Fraction bits of the finest scale at which ``largest * margin`` fits ``bits`` with sign; one less for 0.
 
     Raises:
         InputError: The exponent lies outside what a program allows.
     """
-    return require_fraction_bits(name, finest_fraction_bits(largest, margin))
+    return require_fraction_bits(name, finest_fraction_bits(largest, margin, bits))
 
 
-def finest_fraction_bits(largest: float, margin: float = 1.0) -> int:
+def finest_fraction_bits(largest: float, margin: float, bits: int) -> int:
     """As :func:`fraction_bits_for`, of any size."""
     if largest == 0:
-        return 15
+        return bits - 1
     fraction, exponent = math.frexp(largest * margin)  # fraction in [1/2, 1)
-    return 15 - exponent if fraction * 2**15 <= HIGHEST else 14 - exponent
+    return bits - 1 - exponent - (math.ldexp(fraction, bits - 1) > highest(bits))
 
 
 def ceiling_of(activation: Activation, fraction_bits: int) -> int:
-    """ReLU6's 6 in units of the output; at most 2**31, which no int16 reaches; 0 for other activations."""
+    """ReLU6's 6 in units of the output; at most 2**31, which no word reaches; 0 for other activations."""
     return min(round(math.ldexp(6, fraction_bits)), 1 << 31) if activation == "relu6" else 0
 
 
@@ -147,9 +147,10 @@ def quantise_conv(
     halves = integers.reshape(len(integers), -1).sum(axis=1, dtype=np.int64) / 2 if rounding.input_half else 0.0
     offset = halves - (np.ldexp(0.5, shift) if rounding.down else 0.0)
     integer_bias = quantise_bias(conv.name, bias, input_bits + exponents, offset)
-    needed = conv_bits(integers, integer_bias, shift)
+    needed = conv_bits(integers, integer_bias, shift, options.bits)
     return IntegerConv(
         name=conv.name,
+        bits=options.bits,
         inputs=conv.inputs,
         fraction_bits=output_bits,
         weight=integers,
@@ -199,9 +200,10 @@ def quantise_pool(node: Pool, shape: Shape, input_bits: int, output_bits: int, o
             raise InputError(f"layer {node.name}", what, "use more weight bits")
     shift = (input_bits + exponents - output_bits).astype(np.int8)
     pixels = 1 if node.kind == "max" else node.kernel**2 or shape[1] * shape[2]
-    needed = pool_bits(multiplier, pixels, shift)
+    needed = pool_bits(multiplier, pixels, shift, options.bits)
     return IntegerPool(
         name=node.name,
+        bits=options.bits,
         inputs=node.inputs,
         fraction_bits=output_bits,
         kind=node.kind,
@@ -218,9 +220,10 @@ def quantise_add(node: Add, input_bits: list[int], output_bits: int, options: Co
     """A sum in integers: all inputs shifted left, exactly, to the finest scale, then rounded to the output's."""
     finest = max(*input_bits, output_bits)
     align = [finest - bits for bits in input_bits]
-    needed = require_accumulator(node.name, add_bits(align, finest - output_bits), options)
+    needed = require_accumulator(node.name, add_bits(align, finest - output_bits, options.bits), options)
     return IntegerAdd(
         name=node.name,
+        bits=options.bits,
         inputs=node.inputs,
         fraction_bits=output_bits,
         align=np.array(align, np.int8),
@@ -231,8 +234,8 @@ def quantise_add(node: Add, input_bits: list[int], output_bits: int, options: Co
     )
 
 
-def quantise_concat(node: Concat, input_bits: list[int]) -> IntegerConcat:
+def quantise_concat(node: Concat, input_bits: list[int], bits: int) -> IntegerConcat:
     """A concatenation in integers, at the coarsest scale of its inputs."""
     coarsest = min(input_bits)
     shifts = [bits - coarsest for bits in input_bits]
-    return IntegerConcat(node.name, node.inputs, coarsest, np.array(shifts, np.int8))
+    return IntegerConcat(node.name, node.inputs, coarsest, np.array(shifts, np.int8), bits=bits)

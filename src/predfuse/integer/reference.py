@@ -13,7 +13,6 @@ from predfuse.errors import PredfuseError
 from predfuse.graph.nodes import INPUT, Array, Padding, window_size
 from predfuse.integer.arithmetic import activate, round_half_up, saturate
 from predfuse.integer.program import (
-    PRODUCT_SHIFT,
     FusedBlock,
     IntegerAdd,
     IntegerConcat,
@@ -23,6 +22,7 @@ from predfuse.integer.program import (
     Program,
 )
 from predfuse.integer.record import ImageRecord
+from predfuse.integer.widths import product_shift
 
 
 def run_image(program: Program, image: Int16Array) -> ImageRecord:
@@ -46,7 +46,7 @@ def run_image(program: Program, image: Int16Array) -> ImageRecord:
             out, saturated = _add(node, inputs)
         elif isinstance(node, IntegerConcat):
             shifted = [round_half_up(x, int(shift)) for x, shift in zip(inputs, node.shift, strict=True)]
-            out, saturated = saturate(np.concatenate(shifted))
+            out, saturated = saturate(np.concatenate(shifted), node.bits)
         else:
             assert isinstance(node, IntegerShuffle)
             out = shuffle(inputs[0], node.groups)
@@ -63,7 +63,7 @@ def _require_width(name: str, label: str, values: Int64Array, bits: int) -> None
 def _finish(node: IntegerConv | IntegerAdd, accumulator: Int64Array, shift: Int8Array | int) -> tuple[Int16Array, int]:
     """Shift, activation, saturation."""
     _require_width(node.name, "accumulator", accumulator, node.accumulator_bits)
-    return saturate(activate(round_half_up(accumulator, shift), node.activation, node.ceiling))
+    return saturate(activate(round_half_up(accumulator, shift), node.activation, node.ceiling), node.bits)
 
 
 def _convolve(node: IntegerConv, x: Int16Array) -> tuple[Int16Array, int]:
@@ -90,7 +90,7 @@ def _pool(node: IntegerPool, x: Int16Array, shape: tuple[int, int, int]) -> tupl
             reduced = inside.max(axis=(1, 2)) if node.kind == "max" else inside.sum(axis=(1, 2))
             accumulator[:, i, j] = reduced * node.multiplier[i, j]
     _require_width(node.name, "accumulator", accumulator, node.accumulator_bits)
-    return saturate(round_half_up(accumulator, node.shift))
+    return saturate(round_half_up(accumulator, node.shift), node.bits)
 
 
 def predict_masks(node: FusedBlock, x: Int16Array) -> tuple[Int8Array, Int8Array]:
@@ -120,11 +120,11 @@ def _fused(node: FusedBlock, x: Int16Array, mask1: Int8Array, mask2: Int8Array) 
         c = slice(group * channels, (group + 1) * channels)
         accumulator[o] = _fused_group(node, o, m, wide[c], mask1[m], mask2[m])
     _require_width(node.name, "accumulator", accumulator, node.accumulator_bits)
-    y, saturated = saturate(round_half_up(accumulator, node.shift[:, None, None]))
+    y, saturated = saturate(round_half_up(accumulator, node.shift[:, None, None]), node.bits)
     y = shuffle(y, node.shuffle_groups)
     if node.residual:
         up, down = max(node.residual_shift, 0), max(-node.residual_shift, 0)
-        y, more = saturate(round_half_up((y.astype(np.int64) << up) + (wide << down), up))
+        y, more = saturate(round_half_up((y.astype(np.int64) << up) + (wide << down), up), node.bits)
         saturated += more
     return y, saturated
 
@@ -133,8 +133,8 @@ def _fused_group(node: FusedBlock, o: slice, m: slice, x: Int64Array, mask1: Int
     """Accumulators of one group: ``x [Cg, H, W]``, ``mask1 [Mg, H, W]``, ``mask2 [Mg, P, Q]`` -> ``[Og, P, Q]``."""
     project = node.project[o].astype(np.int64)[:, :, None]  # [Og, Mg, 1]
     depthwise = node.depthwise[m].astype(np.int64)
-    inner = round_half_up(project * node.expand[m], PRODUCT_SHIFT)  # [Og, Mg, Cg]
-    inner_bias = round_half_up(project[:, :, 0] * node.expand_bias[m], PRODUCT_SHIFT)  # [Og, Mg]
+    inner = round_half_up(project * node.expand[m], product_shift(node.bits))  # [Og, Mg, Cg]
+    inner_bias = round_half_up(project[:, :, 0] * node.expand_bias[m], product_shift(node.bits))  # [Og, Mg]
     outer_bias = round_half_up(project[:, :, 0] * node.depthwise_bias[m], node.depthwise_bias_shift[o, None])
     expand_exponent = node.expand_bias_exponent[o].astype(np.int64)
     depthwise_exponent = node.depthwise_bias_exponent[o].astype(np.int64)

@@ -28,9 +28,9 @@ class MachineResult:
 
     Attributes:
         program: Name of the program.
-        scores: ``[N, classes]`` int16 output of the last node, flattened.
+        scores: ``[N, classes]`` integers (int16): output of the last node, flattened.
         fraction_bits: The scores stand for ``integer * 2**-fraction_bits``.
-        saturations: Values of every node, and of ``"input"``, that did not fit int16, over all images.
+        saturations: Values of every node, and of ``"input"``, that did not fit a word, over all images.
         values: ``[N, C, H, W]`` int16 of the nodes asked for.
         masks: ``([N, M, H, W], [N, M, P, Q])`` int8 of the fused blocks, where asked for.
 
@@ -56,7 +56,7 @@ class MachineResult:
 
 
 def to_integers(program: Program, images: Array) -> tuple[Int16Array, int]:
-    """Images as the program's int16 input, and how many values saturated.
+    """Images as the program's integers, and how many values saturated.
 
     Args:
         program: The program.
@@ -80,7 +80,7 @@ def to_integers(program: Program, images: Array) -> tuple[Int16Array, int]:
     require_finite(images)
     gain = np.array(program.input_gain or (1.0,) * wanted[0])[:, None, None]
     scaled = np.floor(np.ldexp(images.astype(np.float64) * gain, program.input_fraction_bits) + 0.5)
-    return saturate(np.clip(scaled, -(2.0**40), 2.0**40).astype(np.int64))
+    return saturate(np.clip(scaled, -(2.0**40), 2.0**40).astype(np.int64), program.bits)
 
 
 def run_program(

@@ -8,8 +8,8 @@ from predfuse.arrays import Int8Array, Int16Array, Int64Array
 from predfuse.errors import InputError
 from predfuse.graph.nodes import ACTIVATIONS, Array, Padding, Shape, window_size
 
-LOWEST, HIGHEST = -(1 << 15), (1 << 15) - 1
-"""Range of an activation (int16)."""
+WORD_WIDTHS = (16, 8)
+"""Widths a program may have: of every activation, of every weight and of every factor of a fused weight (bits)."""
 FRACTION_LIMIT = 64
 """Scales reach from ``2**-64`` to ``2**64``."""
 SHIFT_LIMIT = 62
@@ -18,12 +18,30 @@ ACCUMULATOR_LIMIT = 63
 """Widest accumulator (bits, with sign), so that 64-bit arithmetic never wraps."""
 SUM_LIMIT = 31
 """Widest sum of fused weights (bits, with sign)."""
-FACTOR_BITS = 16
-"""Factors of fused weights (bits, with sign)."""
-BIAS_FACTOR_BITS = 24
-"""Biases among the factors (bits, with sign): their size varies more between channels than that of the weights."""
-PRODUCT_SHIFT = 15
-"""Right shift after the first product of two factors of a fused weight."""
+
+
+EXTRA_BIAS_BITS = 8
+"""What biases among factors have more than the others: their size varies more between channels."""
+
+
+def highest(bits: int) -> int:
+    """Largest integer of ``bits`` with sign; the smallest is ``-highest(bits) - 1``."""
+    return (1 << bits - 1) - 1
+
+
+def product_shift(bits: int) -> int:
+    """Right shift after the first product of two factors of a fused weight, each of ``bits``."""
+    return bits - 1
+
+
+def bias_factor_bits(bits: int) -> int:
+    """Bits, with sign, of the biases among factors of ``bits``."""
+    return bits + EXTRA_BIAS_BITS
+
+
+def largest_exponent(bits: int) -> int:
+    """Largest power of two a bias sum is multiplied with: the constant input is itself an activation of ``bits``."""
+    return bits - 2
 
 
 def layer_error(name: str, what: str) -> InputError:
@@ -39,6 +57,11 @@ def require_array(name: str, label: str, array: Array, dtype: type[np.generic], 
         raise layer_error(name, f"{label} has shape {array.shape}, expected {shape}")
 
 
+def require_word(name: str, label: str, values: Array, bits: int) -> None:
+    """Check that integers fit ``bits`` with sign."""
+    require_range(name, label, values, -highest(bits) - 1, highest(bits))
+
+
 def require_range(name: str, label: str, values: Array | int, low: int, high: int) -> None:
     if np.min(values) < low or np.max(values) > high:
         raise layer_error(name, f"{label} lies outside {low}..{high}")
@@ -50,22 +73,22 @@ def accumulator_bits(positive: int, negative: int, largest_shift: int) -> int:
     return max(int(positive) + rounding, int(negative)).bit_length() + 1
 
 
-def conv_bits(weight: Int16Array, bias: Int64Array, shift: Int8Array) -> int:
-    """Accumulator bits of a convolution's worst case: ``weight [O, ...]``, ``bias [O]``, ``shift [O]``."""
-    reach = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) << 15
+def conv_bits(weight: Int16Array, bias: Int64Array, shift: Int8Array, bits: int) -> int:
+    """Accumulator bits of a convolution's worst case, inputs of ``bits``: ``weight [O, ...]``, ``bias``, ``shift``."""
+    reach = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) << bits - 1
     ends = [max(int(r) + max(sign * int(b), 0) for r, b in zip(reach, bias, strict=True)) for sign in (1, -1)]
     return accumulator_bits(ends[0], ends[1], int(shift.max()))
 
 
-def pool_bits(multiplier: Int16Array, pixels: int, shift: Int8Array) -> int:
-    """Accumulator bits of a pooling's worst case; ``pixels`` of a window are summed."""
-    reach = int(multiplier.max()) * pixels << 15
+def pool_bits(multiplier: Int16Array, pixels: int, shift: Int8Array, bits: int) -> int:
+    """Accumulator bits of a pooling's worst case; ``pixels`` of a window, of ``bits`` each, are summed."""
+    reach = int(multiplier.max()) * pixels << bits - 1
     return accumulator_bits(reach, reach, int(shift.max()))
 
 
-def add_bits(align: Int8Array | list[int], shift: int) -> int:
-    """Accumulator bits of a sum's worst case; ``align`` are the left shifts of the inputs."""
-    reach = sum(1 << (15 + int(bits)) for bits in align)
+def add_bits(align: Int8Array | list[int], shift: int, bits: int) -> int:
+    """Accumulator bits of a sum's worst case; ``align`` are the left shifts of the inputs, of ``bits`` each."""
+    reach = sum(1 << (bits - 1 + int(left)) for left in align)
     return accumulator_bits(reach, reach, shift)
 
 

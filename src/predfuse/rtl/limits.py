@@ -11,7 +11,7 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.registers import NO_COLUMN, Passes
 from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.nodes import FusedBlock
-from predfuse.integer.widths import PRODUCT_SHIFT
+from predfuse.integer.widths import product_shift
 
 
 def require_fit(node: FusedBlock, work: BlockWork, machine: Machine) -> None:
@@ -20,6 +20,9 @@ def require_fit(node: FusedBlock, work: BlockWork, machine: Machine) -> None:
     Raises:
         InputError: It needs something larger; the message says what.
     """
+    if node.bits != machine.bits:
+        what = f"has words of {node.bits} bits, those of the gateware have {machine.bits}"
+        raise InputError(f"layer {node.name}", what, f"compile it with bits {machine.bits}")
     predictor = node.predictor
     limits = {
         "a kernel": (node.kernel, machine.kernel),
@@ -76,7 +79,7 @@ def pass_entries(node: FusedBlock, work: BlockWork, group: int, passes: Passes, 
         factor = (node.expand_bias[middle] if mixed else node.expand[middle, column]).astype(np.int64)[:, None]
         shift = (node.expand_bias_shift if mixed else node.weight_shift)[outputs]
         depthwise = node.depthwise.reshape(-1, work.taps)[middle, tap].astype(np.int64)[:, None]
-        entries = round_half_up(round_half_up(project * factor, PRODUCT_SHIFT) * depthwise, shift)
+        entries = round_half_up(round_half_up(project * factor, product_shift(16)) * depthwise, shift)
     bits = passes.outputs[span][:, None] >> np.arange(work.group_outputs, dtype=np.uint64)
     sent: Int64Array = np.where(bits & np.uint64(1), entries, 0)
     return sent

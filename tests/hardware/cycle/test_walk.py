@@ -36,7 +36,7 @@ from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.reference import _fused_group, predict_masks
 from predfuse.integer.tiling import Span, Tile
-from predfuse.integer.widths import PRODUCT_SHIFT
+from predfuse.integer.widths import product_shift
 
 
 @dataclass
@@ -284,7 +284,7 @@ class Walk:
             return int(entry) << int(node.depthwise_bias_exponent[o])
         depthwise = int(node.depthwise.reshape(-1, taps)[m, member.tap])
         factor = int(node.expand_bias[m] if column == NO_COLUMN else node.expand[m, column])
-        inner = int(round_half_up(np.asarray(project * factor), PRODUCT_SHIFT))
+        inner = int(round_half_up(np.asarray(project * factor), product_shift(16)))
         if column == NO_COLUMN:
             entry = round_half_up(np.asarray(inner * depthwise), node.expand_bias_shift[o])
             return int(entry) << int(node.expand_bias_exponent[o])

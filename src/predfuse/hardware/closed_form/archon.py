@@ -8,7 +8,7 @@ Cycles (ICS 2021 artifact; every one rounded down per layer):
     plain layer         multiplications           / PEs
 
 Dataflow, from which the actions are counted. The array works on a tile of output pixels, one per PE. The global buffer
-sends one value per access to all PEs that need it. DRAM and buffers hold 16-bit words, predictor activations of
+sends one value per access to all PEs that need it. DRAM and buffers hold words of ``bits``, predictor activations of
 ``activation_bits`` and masks of one bit.
 
 * predict_expand: a value of x is read for every ``lanes`` middle channels of its group, ternary weights come from the
@@ -32,7 +32,7 @@ import numpy as np
 from predfuse.errors import InputError
 from predfuse.hardware.closed_form.windows import largest_tile, pixels_touched
 from predfuse.hardware.energy import Actions, energy_by_component_pj
-from predfuse.hardware.field_types import WORD_BITS
+from predfuse.hardware.field_types import MASK_WORD_BITS
 from predfuse.hardware.result import StageResult
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import FUSION_OVERHEAD, MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND, Operation, WorkItem
@@ -68,13 +68,13 @@ def _inputs_fetched(operation: Operation, spec: ArchonSpec, visits: int) -> int:
     Raises:
         InputError: The global buffer cannot hold a tile of a single channel.
     """
-    words, rows, columns = spec.global_buffer.words, operation.rows, operation.columns
+    words, rows, columns = spec.buffer_words, operation.rows, operation.columns
     if operation.channels * operation.in_pixels <= words:
         return operation.channels * operation.in_pixels
     height = min(largest_tile(rows, spec.array.rows), rows.size)
     tile = height * min(largest_tile(columns, spec.array.columns), columns.size)
     if tile > words:
-        depth = -(-tile * WORD_BITS // spec.global_buffer.width_bits)
+        depth = -(-tile * spec.bits // spec.global_buffer.width_bits)
         what = f"is {spec.global_buffer.depth}: no tile of layer {operation.layer} fits"
         raise InputError(f"{spec.file}: global_buffer.depth", what, f"use {depth} or more")
     once = operation.channels * tile_pixels(operation, spec)
@@ -115,10 +115,10 @@ def plain_stage(operation: Operation, spec: ArchonSpec, stage: str = MAIN) -> St
         psum_regfile_writes=macs,
         fifo_pushes=macs,
         fifo_pops=macs,
-        global_buffer_reads=read / prices.near + outputs * WORD_BITS / prices.buffer_bits,
-        global_buffer_writes=outputs / prices.near + inputs * WORD_BITS / prices.buffer_bits,
-        dram_read_bits=(inputs + operation.weights * _tiles(operation, spec)) * WORD_BITS,
-        dram_written_bits=outputs * WORD_BITS,
+        global_buffer_reads=read / prices.near + outputs * spec.bits / prices.buffer_bits,
+        global_buffer_writes=outputs / prices.near + inputs * spec.bits / prices.buffer_bits,
+        dram_read_bits=(inputs + operation.weights * _tiles(operation, spec)) * spec.bits,
+        dram_written_bits=outputs * spec.bits,
     )
     mapping = f"one output pixel a PE, {min(operation.group_outputs, spec.pe.psum_regfile_words)} sums a PE"
     return _stage(operation.layer, stage, macs, spec.array.pes, actions, spec, mapping)
@@ -208,10 +208,10 @@ def _predict_expand(expand: Operation, spec: ArchonSpec) -> Actions:
         fifo_pushes=expand.macs / spec.pe.adder_split,
         fifo_pops=expand.macs / spec.pe.adder_split,
         global_buffer_reads=read / prices.near + hidden_bits / prices.buffer_bits,
-        global_buffer_writes=hidden / prices.near + inputs * WORD_BITS / prices.buffer_bits,
+        global_buffer_writes=hidden / prices.near + inputs * spec.bits / prices.buffer_bits,
         mask_buffer_reads=hidden / prices.mask_bits,
         mask_buffer_writes=hidden / prices.mask_bits,
-        dram_read_bits=inputs * WORD_BITS + expand.weights * spec.ternary_bits * _tiles(expand, spec),
+        dram_read_bits=inputs * spec.bits + expand.weights * spec.ternary_bits * _tiles(expand, spec),
         dram_written_bits=hidden_bits + hidden,
     )
 
@@ -225,7 +225,7 @@ def _predict_depthwise(depthwise: Operation, spec: ArchonSpec) -> Actions:
     prices = _Prices.of(spec)
     masks = depthwise.outputs * depthwise.out_pixels
     windows_bits = _channels_at_once(depthwise, spec) * depthwise.taps * spec.activation_bits
-    windows_fit = windows_bits <= spec.pe.ifmap_regfile_words * WORD_BITS
+    windows_fit = windows_bits <= spec.pe.ifmap_regfile_words * spec.bits
     tile_rows = spec.array.rows if windows_fit else 1
     columns = pixels_touched(depthwise.columns, spec.array.columns)
     read = depthwise.channels * pixels_touched(depthwise.rows, tile_rows) * columns
@@ -260,10 +260,10 @@ def _main(main: Operation, spec: ArchonSpec) -> Actions:
         psum_regfile_reads=macs,
         psum_regfile_writes=macs,
         global_buffer_reads=main.channels * visits * tile_pixels(main, spec) / prices.near
-        + outputs * WORD_BITS / prices.buffer_bits,
-        global_buffer_writes=outputs / prices.near + inputs * WORD_BITS / prices.buffer_bits,
-        dram_read_bits=inputs * WORD_BITS,
-        dram_written_bits=outputs * WORD_BITS,
+        + outputs * spec.bits / prices.buffer_bits,
+        global_buffer_writes=outputs / prices.near + inputs * spec.bits / prices.buffer_bits,
+        dram_read_bits=inputs * spec.bits,
+        dram_written_bits=outputs * spec.bits,
     )
 
 
@@ -271,7 +271,7 @@ def _fusion_overhead(main: Operation, expand: Operation, fused: int, spec: Archo
     prices, middle, pixels = _Prices.of(spec), expand.outputs, main.out_pixels
     entries = float(fused) * pixels
     lists = main.outputs * main.group_channels * main.taps * pixels
-    mask_words = -(-expand.group_outputs // WORD_BITS)
+    mask_words = -(-expand.group_outputs // MASK_WORD_BITS)
     first, second = middle * tile_pixels(main, spec), middle * pixels
     gated = middle * (main.taps + 1) * pixels
     return Actions(
@@ -280,8 +280,8 @@ def _fusion_overhead(main: Operation, expand: Operation, fused: int, spec: Archo
         fifo_pops=entries,
         gates=entries,
         mask_sram_reads=lists * mask_words,
-        mask_sram_writes=middle * main.taps * pixels / WORD_BITS,
+        mask_sram_writes=middle * main.taps * pixels / MASK_WORD_BITS,
         mask_buffer_reads=gated / prices.mask_bits,
         mask_buffer_writes=(first + second) / prices.mask_bits,
-        dram_read_bits=fused * (WORD_BITS + spec.fused_index_bits) * _tiles(main, spec) + first + second,
+        dram_read_bits=fused * (spec.bits + spec.fused_index_bits) * _tiles(main, spec) + first + second,
     )

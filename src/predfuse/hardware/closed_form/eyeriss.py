@@ -21,7 +21,6 @@ from predfuse.arrays import Int64Array
 from predfuse.errors import InputError
 from predfuse.hardware.closed_form.mapping import Mapping, best_mapping
 from predfuse.hardware.energy import Actions, energy_by_component_pj
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.result import StageResult
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
@@ -92,9 +91,9 @@ def array_stage(operation: Operation, spec: EyerissSpec, tile_macs: int | None =
 def skip_zeros(dense: Actions, operation: Operation, mapping: Mapping, nonzeros: int, spec: EyerissSpec) -> Actions:
     """What is left of the dense actions of a layer with so many weights that are not zero."""
     density = nonzeros / operation.weights
-    stored = min(1.0, density * (WORD_BITS + spec.weight_index_bits) / WORD_BITS)
+    stored = min(1.0, density * (spec.bits + spec.weight_index_bits) / spec.bits)
     # Every weight fetched is written into the PEs of all columns of outputs.
-    weight_bits = dense.weight_sram_writes / mapping.spatial.q_columns * WORD_BITS
+    weight_bits = dense.weight_sram_writes / mapping.spatial.q_columns * spec.bits
     return dense.with_counts(
         multiplications=dense.multiplications * density,
         ifmap_regfile_reads=dense.ifmap_regfile_reads * (density if operation.is_depthwise else 1.0),

@@ -89,7 +89,7 @@ class Nests:
 
 @dataclass(frozen=True, eq=False)
 class Accesses:
-    """Words moved between levels for all groups, one element per mapping (16-bit words).
+    """Words moved between levels for all groups, one element per mapping (words).
 
     Attributes:
         weights_fetched: DRAM to PEs, shared weights counted once.
@@ -125,15 +125,15 @@ def _refills(loops: list[tuple[bool, Ints]], moving: Ints | npt.NDArray[np.bool_
     return product
 
 
-def buffer_words(operation: Operation, nests: Nests, psum_bits: int = WORD_BITS) -> Ints:
-    """Global buffer a mapping needs: its inputs and partial sums (16-bit words)."""
+def buffer_words(operation: Operation, nests: Nests, psum_bits: int = WORD_BITS, bits: int = WORD_BITS) -> Ints:
+    """Global buffer a mapping needs: its inputs and partial sums (words of ``bits``)."""
     rows, columns = operation.rows, operation.columns
     channels = nests.m_array * nests.m1 if operation.is_depthwise else nests.c_array * nests.c1
     height = min(largest_tile(rows, nests.p1), rows.size)
     width = min(largest_tile(columns, nests.q_columns), columns.size)
     sums = nests.m_array * nests.m1 * nests.p1 * nests.q_columns
     # Sums that are not finished are wider than outputs.
-    return channels * height * width + np.where(nests.c2 > 1, -(-sums * psum_bits // WORD_BITS), sums)
+    return channels * height * width + np.where(nests.c2 > 1, -(-sums * psum_bits // bits), sums)
 
 
 def count_accesses(operation: Operation, nests: Nests, ifmap_words: int) -> Accesses:
@@ -211,9 +211,9 @@ def energies_pj(accesses: Accesses, operation: Operation, spec: EyerissSpec) -> 
 def _counts(accesses: Accesses, operation: Operation, spec: EyerissSpec) -> dict[str, Floats]:
     """Action counts by name: PE-side accesses move few words, DRAM-side ones the full width."""
     near = float(spec.array_words_per_access)
-    wide = spec.global_buffer.width_bits / WORD_BITS
+    wide = spec.global_buffer.width_bits / spec.bits
     macs = np.full_like(accesses.outputs_drained, float(operation.macs))
-    wider = (spec.pe.psum_bits - WORD_BITS) / WORD_BITS * accesses.outputs_read_back  # sums not finished
+    wider = (spec.pe.psum_bits - spec.bits) / spec.bits * accesses.outputs_read_back  # sums not finished
     return {
         "multiplications": macs,
         "ifmap_regfile_reads": accesses.operands_read,
@@ -225,6 +225,6 @@ def _counts(accesses: Accesses, operation: Operation, spec: EyerissSpec) -> dict
         "global_buffer_reads": (accesses.inputs_read + accesses.outputs_read_back + wider) / near
         + accesses.outputs_drained / wide,
         "global_buffer_writes": (accesses.outputs_written + wider) / near + accesses.inputs_fetched / wide,
-        "dram_read_bits": (accesses.weights_fetched + accesses.inputs_fetched) * WORD_BITS,
-        "dram_written_bits": accesses.outputs_drained * WORD_BITS,
+        "dram_read_bits": (accesses.weights_fetched + accesses.inputs_fetched) * spec.bits,
+        "dram_written_bits": accesses.outputs_drained * spec.bits,
     }

@@ -208,12 +208,12 @@ def find_mapping(operation: Operation, spec: EyerissSpec, tile_macs: int | None 
     return None
 
 
-def needed_words(operation: Operation, mapping: Mapping, psum_bits: int) -> tuple[int, int]:
-    """Words a mapping needs of the global buffer and of the weight memory of a PE (16-bit words)."""
+def needed_words(operation: Operation, mapping: Mapping, spec: EyerissSpec) -> tuple[int, int]:
+    """Words a mapping needs of the global buffer and of the weight memory of a PE (words)."""
     spatial = mapping.spatial
     row = [getattr(spatial if name in COLUMNS[:3] else mapping, name) for name in COLUMNS]
     nests = _nests(np.array([row], dtype=np.int64), operation, spatial, mapping.p1)
-    return int(buffer_words(operation, nests, psum_bits)[0]), mapping.tile_macs
+    return int(buffer_words(operation, nests, spec.pe.psum_bits, spec.bits)[0]), mapping.tile_macs
 
 
 def _taps(operation: Operation, spatial: Spatial) -> tuple[int, int]:
@@ -287,8 +287,8 @@ def _no_mapping(operation: Operation, spec: EyerissSpec, tile_macs: int | None) 
             field, words = "weight_sram_words", spec.pe.weight_sram_words
         what = f"is {words}: no mapping of {layer} fits, whose kernel gives a PE {taps} taps"
         return InputError(f"{spec.file}: pe.{field}", what, f"use {taps} or more")
-    smallest = int(buffer_words(operation, _nests(table, operation, spatial, 1), spec.pe.psum_bits).min())
-    depth = -(-smallest * spec.global_buffer.depth // spec.global_buffer.words)
+    smallest = int(buffer_words(operation, _nests(table, operation, spatial, 1), spec.pe.psum_bits, spec.bits).min())
+    depth = -(-smallest * spec.global_buffer.depth // spec.buffer_words)
     if depth > spec.global_buffer.depth:
         what = f"is {spec.global_buffer.depth}: no mapping of {layer} fits"
         return InputError(f"{spec.file}: global_buffer.depth", what, f"use {depth} or more")

@@ -12,7 +12,6 @@ from numba import njit
 
 from predfuse.hardware.closed_form.windows import largest_tile, pixels_touched
 from predfuse.hardware.energy import prices_pj
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
 
@@ -69,12 +68,13 @@ def energies_that_fit_pj(
         outputs * operation.out_pixels,
         1 if depthwise else operation.groups,
         operation.macs,
+        spec.bits,
         spec.pe.psum_bits,
         spec.pe.ifmap_regfile_words,
-        spec.global_buffer.words,
+        spec.buffer_words,
     )
     prices = prices_pj(spec)
-    widths = (float(spec.array_words_per_access), spec.global_buffer.width_bits / WORD_BITS)
+    widths = (float(spec.array_words_per_access), spec.global_buffer.width_bits / spec.bits)
     return _energies(table, depthwise, sizes, tuple(float(prices[name]) for name in PRICES), widths)
 
 
@@ -83,7 +83,7 @@ def _energies(
     table: Ints, depthwise: bool, sizes: tuple[int, ...], prices: tuple[float, ...], widths: tuple[float, float]
 ) -> Floats:
     (q_columns, s_rows, s0, p1, p2, q2, kernel, taps, height, width, swept_far, swept_near, columns) = sizes[:13]
-    (outputs, groups, macs, psum_bits, ifmap_words, buffer) = sizes[13:]
+    (outputs, groups, macs, bits, psum_bits, ifmap_words, buffer) = sizes[13:]
     near, wide = widths
     found = np.empty(len(table))
     for index in range(len(table)):
@@ -91,7 +91,7 @@ def _energies(
         m_array, c_array = m0 * m_rows * m_columns, c0 * c_rows
         sums = m_array * m1 * p1 * q_columns
         if c2 > 1:
-            sums = -(-sums * psum_bits // 16)
+            sums = -(-sums * psum_bits // bits)
         if (m_array * m1 if depthwise else c_array * c1) * height * width + sums > buffer:
             found[index] = np.inf
             continue
@@ -145,7 +145,7 @@ def _energies(
         operands = float(macs) if depthwise else macs / m0
         read_back = (written - outputs) * every
         drained = float(outputs * groups)
-        wider = (psum_bits - 16) / 16 * read_back
+        wider = (psum_bits - bits) / bits * read_back
         total = macs * prices[0]
         total += operands * prices[1]
         total += inputs_written * every * prices[2]
@@ -155,7 +155,7 @@ def _energies(
         total += weights * q_columns * every * prices[6]
         total += ((inputs_read * every + read_back + wider) / near + drained / wide) * prices[7]
         total += ((written * every + wider) / near + inputs_fetched * every / wide) * prices[8]
-        total += (weights * every + inputs_fetched * every) * 16 * prices[9]
-        total += drained * 16 * prices[10]
+        total += (weights * every + inputs_fetched * every) * bits * prices[9]
+        total += drained * bits * prices[10]
         found[index] = total
     return found

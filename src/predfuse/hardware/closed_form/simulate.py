@@ -9,7 +9,7 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
 from predfuse.hardware.closed_form.archon import fused_stages, plain_stage
 from predfuse.hardware.closed_form.eyeriss import array_stage
-from predfuse.hardware.fusable import why_not_fused
+from predfuse.hardware.fusable import require_width, why_not_fused
 from predfuse.hardware.result import LedgerEntry, SimulationResult, StageResult, Status
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
 from predfuse.hardware.unpruned import is_unpruned
@@ -51,6 +51,7 @@ def simulate(
     """
     if fidelity != PAPER:
         raise InputError("fidelity", f"is {fidelity!r}", f"use {PAPER}, or cycle (predfuse.simulate, --fidelity cycle)")
+    require_width(what, spec)
     work = workload(what)
     result = simulate_workload(work, spec, allow_unsupported=allow_unsupported, tiles=tiles)
     unpruned = [item.node for item in work.items if is_unpruned(item)] if isinstance(spec, ArchonSpec) else []

@@ -6,7 +6,6 @@ from predfuse.hardware.cycle.memory.buffer import Places, buffer_cycles
 from predfuse.hardware.cycle.memory.schedule import Step
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, split_step
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
 from predfuse.hardware.workload import WorkItem
 
@@ -18,8 +17,8 @@ def plan_elementwise(item: WorkItem, stage: str, spec: AcceleratorSpec, places: 
     """Every word of every input is read and added once, one a PE and cycle."""
     place, input_words, output_words = places.of(item.node), places.input_words(item), places.layers[item.node].words
     near, width = spec.array_words_per_access, spec.global_buffer.width_bits
-    load = 0 if place.input_on_chip else input_words * WORD_BITS
-    store = 0 if place.output_on_chip else output_words * WORD_BITS
+    load = 0 if place.input_on_chip else input_words * spec.bits
+    store = 0 if place.output_on_chip else output_words * spec.bits
     actions = Actions(
         psum_regfile_reads=input_words,
         psum_regfile_writes=input_words,
@@ -42,9 +41,9 @@ def plan_elementwise(item: WorkItem, stage: str, spec: AcceleratorSpec, places: 
         stage=stage,
     )
     row = StagePlan(stage, 0, spec.array.pes, actions, "one value a PE", spec.array.pes, cycles)
-    return LayerPlan(step.layer, tuple(split_step(step, stream_bits(place.free_words))), (row,))
+    return LayerPlan(step.layer, tuple(split_step(step, stream_bits(place.free_words * spec.bits))), (row,))
 
 
-def stream_bits(free_words: int) -> int:
-    """Bits of one part of a stream, two of which are in the buffer."""
-    return max(1, min(STREAM_BITS, free_words * WORD_BITS // 2))
+def stream_bits(free_bits: int) -> int:
+    """Bits of one part of a stream, two of which are in what is free of the buffer."""
+    return max(1, min(STREAM_BITS, free_bits // 2))

@@ -13,6 +13,7 @@ from predfuse.graph.nodes import Array, Network, Unsupported
 from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
+from predfuse.hardware.fusable import require_width
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec
 from predfuse.hardware.unpruned import price_notes
 from predfuse.integer.calibrate import normalise
@@ -74,6 +75,7 @@ def run_with_masks(what: Network | Program, spec: AcceleratorSpec, masks: Iterab
     Raises:
         InputError: Masks that do not fit, or a memory of the machine is too small.
     """
+    require_width(what, spec)
     if isinstance(spec, EyerissSpec):
         return [run_eyeriss(what, spec)]
     prepared = prepare(what, spec)

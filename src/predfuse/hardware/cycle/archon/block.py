@@ -22,7 +22,6 @@ from predfuse.hardware.cycle.elementwise import STREAM_BITS, stream_bits
 from predfuse.hardware.cycle.memory.buffer import Place
 from predfuse.hardware.cycle.memory.schedule import Step
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, split_step
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND
 from predfuse.integer.tiling import Tile
@@ -82,10 +81,10 @@ def plan_block(
         delay = alone + spec.design.fill_cycles + beside - sent
         if kept[group]:
             parts = [step]
-        elif fill.beside and 2 * item.load_bits <= place.free_words * WORD_BITS:
+        elif fill.beside and 2 * item.load_bits <= place.free_words * spec.bits:
             parts = [replace(step, load_lag=before + 1)]  # the buffer takes all of it while the item before works
         else:
-            parts = _streamed(step, plan, alone, before, place)
+            parts = _streamed(step, plan, alone, before, spec, place)
         before = len(parts)
         steps += parts
     return LayerPlan(work.name, tuple(steps), _stages(work, groups, items, gates, spec, main_cycles))
@@ -137,15 +136,15 @@ def _predictions(
     return _Predictions(written_cycles(traffic, rate, traffic.reads[:0]))
 
 
-def _streamed(step: Step, plan: GroupPlan, fill_cycles: int, before: int, place: Place) -> list[Step]:
+def _streamed(step: Step, plan: GroupPlan, fill_cycles: int, before: int, spec: ArchonSpec, place: Place) -> list[Step]:
     """A step whose weights are used up as they arrive: what the predictor needs, what fills memories, the rest.
 
     Where there is room, the first two arrive while the item before, ``before`` steps, still works.
     """
-    part_bits = stream_bits(place.free_words)
-    fill_bits = min(plan.weight_bits, plan.fill_words * WORD_BITS)
+    part_bits = stream_bits(place.free_words * spec.bits)
+    fill_bits = min(plan.weight_bits, plan.fill_words * spec.bits)
     first_bits = step.load_bits - plan.weight_bits
-    room = first_bits + fill_bits + 2 * part_bits <= place.free_words * WORD_BITS
+    room = first_bits + fill_bits + 2 * part_bits <= place.free_words * spec.bits
     early = max(1, before) if room else 1
     first = replace(step, load_bits=first_bits, main_cycles=0, fill_cycles=0, store_bits=0, load_lag=early)
     after = replace(step, predict_cycles=0, predict_lag=1, waits=False, reads_stores=False)
@@ -163,17 +162,17 @@ def _streamed(step: Step, plan: GroupPlan, fill_cycles: int, before: int, place:
 
 
 def working_words(work: BlockWork, groups: Sequence[GroupPlan], tiles: Sequence[Tile], spec: ArchonSpec) -> int:
-    """Global buffer a block wants for itself (16-bit words): two tiles of one group, the weights of two groups where
+    """Global buffer a block wants for itself (words): two tiles of one group, the weights of two groups where
     tiles share them, else what arrives before it is used."""
     pixels = max(tile.input_pixels for tile in tiles)
     out = max(tile.pixels for tile in tiles)
     tile_words = work.group_channels * pixels + work.group_outputs * out * (2 if work.residual else 1)
     largest = max(plan.predictor_bits for plan in groups)
     if len(tiles) > 1:
-        weights = 2 * max(plan.weight_bits + plan.predictor_bits for plan in groups) // WORD_BITS
+        weights = 2 * max(plan.weight_bits + plan.predictor_bits for plan in groups) // spec.bits
     else:
-        weights = largest // WORD_BITS + max(plan.fill_words for plan in groups)
-    return min(2 * tile_words + weights + 2 * STREAM_BITS // WORD_BITS, spec.global_buffer.words)
+        weights = largest // spec.bits + max(plan.fill_words for plan in groups)
+    return min(2 * tile_words + weights + 2 * STREAM_BITS // spec.bits, spec.buffer_words)
 
 
 def _double_buffered(
@@ -183,12 +182,12 @@ def _double_buffered(
     tiles = len(items[0])
     kept = [plan.weight_bits + plan.predictor_bits for plan in groups if keeps_weights(plan, tiles, spec, place)]
     tile_bits = max(
-        work.group_channels * item.input_pixels * WORD_BITS * (not place.input_on_chip)
-        + work.group_outputs * item.pixels * WORD_BITS * (not place.output_on_chip)
+        work.group_channels * item.input_pixels * spec.bits * (not place.input_on_chip)
+        + work.group_outputs * item.pixels * spec.bits * (not place.output_on_chip)
         for row in items
         for item in row
     )
-    free, most = place.free_words * WORD_BITS, max(kept, default=0)
+    free, most = place.free_words * spec.bits, max(kept, default=0)
     return 2 * (most + tile_bits) <= free, most + 2 * tile_bits <= free
 
 
@@ -212,7 +211,7 @@ def _fills(groups: Sequence[GroupPlan], kept: Sequence[bool], tiles: int, number
     group, index = divmod(number, tiles)
     plan, first = groups[group], index == 0 or not kept[group]
     words = plan.fill_words * first + plan.refill_words * (plan.slices - 1)
-    accesses = -(-words * WORD_BITS // spec.global_buffer.width_bits)
+    accesses = -(-words * spec.bits // spec.global_buffer.width_bits)
     last = groups[(number - 1) // tiles]
     beside = number > 0 and accesses > 0 and spec.design.weight_fill == "beside" and _both_fit(last, plan, spec)
     return _Fill(accesses, -(-accesses // spec.global_buffer.banks), beside)

@@ -88,7 +88,7 @@ def _main(work: BlockWork, groups: Sequence[GroupPlan], items: Items, gates: Gat
     )
     entries = sum(plan.entries for plan in groups) * tiles
     fills = sum(plan.fill_words + plan.refill_words * (plan.slices - 1) * tiles for plan in groups)
-    main += Actions(factor_multiplications=2 * entries, narrow_sram_words=fills)
+    main += Actions(factor_multiplications=2 * entries, narrow_sram_words=fills * spec.bits / WORD_BITS)
     return main + _from_registers(groups, lists, bias_lists, entries, survivors, tiles, spec)
 
 
@@ -101,7 +101,8 @@ def _from_registers(
     own = spec.design.structures
     assert own is not None  # checked with the specification
     members = sum(plan.members for plan in groups) * tiles
-    written = 2 * members * (GATE_WORDS + 2 + own.project_row_words)
+    word = spec.bits / WORD_BITS  # in units of 16 bits
+    written = 2 * members * (GATE_WORDS + (2 + own.project_row_words) * word)
     return Actions(
         multiplications=bias_lists,
         ifmap_regfile_reads=bias_lists,
@@ -109,6 +110,6 @@ def _from_registers(
         fifo_pushes=lists + bias_lists,
         mask_buffer_reads=members,
         project_rows=members,
-        narrow_sram_words=2 * members,
-        register_words=written + entries * (GATE_WORDS + 3) + survivors,
+        narrow_sram_words=2 * members * word,
+        register_words=written + entries * (GATE_WORDS + 3 * word) + survivors * word,
     )

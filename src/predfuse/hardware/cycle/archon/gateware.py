@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from predfuse.errors import InputError
 from predfuse.hardware.cycle.archon.predictor import unit_rows
 from predfuse.hardware.cycle.archon.registers import LaneRegisters
+from predfuse.hardware.prices import SUM_SURPLUS
 from predfuse.hardware.spec import ArchonSpec
-
-FACTOR_BITS = 24
-"""An expand weight or a bias."""
+from predfuse.integer.widths import bias_factor_bits
 
 
 def bits_for(count: int) -> int:
@@ -60,6 +59,7 @@ class Machine:
         buffer_banks: Banks of the global buffer, which is no gateware yet; they say how long inputs are read.
         buffer_words: Words of one of its accesses.
         fill_cycles: Added to the first reading of inputs.
+        bits: Of a word; the gateware is made for 16.
     """
 
     tile_rows: int = 8
@@ -93,6 +93,7 @@ class Machine:
     buffer_banks: int = 8
     buffer_words: int = 4
     fill_cycles: int = 8
+    bits: int = 16
 
     @staticmethod
     def of(spec: ArchonSpec) -> Machine:
@@ -107,6 +108,8 @@ class Machine:
         if own.predictor_units < math.isqrt(own.hidden_plane_pixels) or own.predictor_channels > 1:
             what = "expands less than a row of its hidden plane, or several channels at once: that is no gateware"
             raise InputError(spec.name, what, "enlarge predictor_units, or set predictor_channels to 1")
+        if spec.bits != Machine.bits:
+            raise InputError(spec.name, f"has no gateware for words of {spec.bits} bits", f"use bits: {Machine.bits}")
         return Machine.sized(spec)
 
     @staticmethod
@@ -135,8 +138,11 @@ class Machine:
             tap_words=own.tap_memory_words // banks,
             project_rows=own.project_memory_words // own.project_row_words // banks,
             buffer_banks=spec.global_buffer.banks,
-            buffer_words=min(spec.array_words_per_access, spec.global_buffer.width_bits // 16),
+            buffer_words=min(spec.array_words_per_access, spec.access_words),
             fill_cycles=design.fill_cycles,
+            bits=spec.bits,
+            accumulator=2 * spec.bits + SUM_SURPLUS,
+            sum=spec.bits + SUM_SURPLUS,
         )
 
     def with_sizes(self, told: Iterable[str]) -> Machine:
@@ -184,7 +190,7 @@ class Machine:
     @property
     def data(self) -> int:
         """Bits of the write port: of the widest word."""
-        rows = 16 * max(self.plane_rows * self.plane_columns, self.side**2, self.tile_columns)
+        rows = self.bits * max(self.plane_rows * self.plane_columns, self.side**2, self.tile_columns)
         return max(rows, *(record.bits for record in records(self).values()))
 
     @property
@@ -194,7 +200,7 @@ class Machine:
 
     def parameters(self) -> dict[str, int]:
         """Parameters of ``archon.sv``."""
-        modelled = ("buffer_banks", "buffer_words", "fill_cycles")
+        modelled = ("buffer_banks", "buffer_words", "fill_cycles", "bits")
         sizes = {name.upper(): value for name, value in asdict(self).items() if name not in modelled}
         return {**sizes, "DATA": self.data}
 
@@ -217,13 +223,13 @@ class Record:
 
 
 def records(machine: Machine) -> dict[str, Record]:
-    """Every kind of word the gateware is told, but planes of pixels (16 bits each, row by row)."""
+    """Every kind of word the gateware is told, but planes of pixels (words, row by row)."""
     tap, output, column = bits_for(machine.taps + 1), bits_for(machine.outputs), bits_for(machine.columns)
     bank, slot, passes = bits_for(machine.banks), bits_for(machine.slots), bits_for(machine.passes)
     gate, unit = bits_for(machine.gate_words), bits_for(machine.held)
     at = bits_for(machine.side + 1)
     rows, lines = bits_for(machine.tile_rows + 1), bits_for(machine.tile_columns + 1)
-    one = 1
+    one, word, bias = 1, machine.bits, bias_factor_bits(machine.bits)
     return {
         "group": Record(
             0,
@@ -249,11 +255,11 @@ def records(machine: Machine) -> dict[str, Record]:
         "column": Record(5, (("slots", 1, machine.slots), ("base", bits_for(machine.column_words), one))),
         "slot": Record(6, (("base", bits_for(machine.project_rows), one), ("rows", 4, one))),
         "bases": Record(7, (("gate", gate, one), ("tap", bits_for(machine.tap_words), one))),
-        "depthwise": Record(9, (("value", 16, one),)),
-        "expand": Record(10, (("value", 16, one),)),
-        "biases": Record(11, (("expand", FACTOR_BITS, one), ("depthwise", FACTOR_BITS, one))),
+        "depthwise": Record(9, (("value", word, one),)),
+        "expand": Record(10, (("value", word, one),)),
+        "biases": Record(11, (("expand", bias, one), ("depthwise", bias, one))),
         "project": Record(
-            12, (("weights", 16, machine.words), ("outputs", output, machine.words), ("valid", 1, machine.words))
+            12, (("weights", word, machine.words), ("outputs", output, machine.words), ("valid", 1, machine.words))
         ),
         "channel": Record(
             13,

@@ -25,8 +25,6 @@ from predfuse.hardware.cycle.archon.registers import (
 )
 from predfuse.hardware.cycle.archon.told_bits import ToldBits, told_bits
 from predfuse.hardware.design import Structures
-from predfuse.hardware.field_types import WORD_BITS
-from predfuse.hardware.prices import BIAS_BITS
 from predfuse.hardware.spec import ArchonSpec
 
 SLICE_LIMIT = 64
@@ -40,7 +38,7 @@ class HeldFactors:
     Attributes:
         project_rows: ``[banks]`` int64: rows of the project memory in every bank (count).
         project_reads: ``[banks]`` int64: rows read for a tile (count).
-        tap_words: Of the tap memory (16-bit words).
+        tap_words: Of the tap memory (words).
         map_bits: Of the weight maps (bits).
     """
 
@@ -62,9 +60,9 @@ class GroupPlan:
         slices: Slices its outputs are worked through in (count).
         weight_bits: Fused weights, or their factors and the instructions that load them, as stored (bits).
         predictor_bits: Weights, offsets and shifts of the predictor, as stored (bits).
-        expand_words: Expand weights that are not zero (16-bit words).
-        fill_words: Moved into the memories beside the lanes before the first tile (16-bit words).
-        refill_words: Moved there for every slice of every tile, if there is more than one (16-bit words).
+        expand_words: Expand weights that are not zero (words).
+        fill_words: Moved into the memories beside the lanes before the first tile (words).
+        refill_words: Moved there for every slice of every tile, if there is more than one (words).
         times: Of its passes, where gates are in registers.
         memory_words: Gate memory a tile takes: words, if all banks are as full as the fullest (count).
         traffic: Of the gate memory, where gates are in registers. Channels are predicted in the order in which the
@@ -144,10 +142,10 @@ def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
     words = (work.depthwise[span].sum(axis=1) + work.depthwise_bias[span])[live]
     entries = int(list_entries(work)[span].sum() + sum(part[span].sum() for part in bias_entries(work)))
     own = design.structures
-    channel_bits = own.channel_bits if own is not None else 2 * WORD_BITS
+    channel_bits = own.channel_bits if own is not None else 2 * spec.bits
     generated = design.gates == "registers"
     weight_bits = spec.predictor_weight_bits(work.largest_predictor_weight)
-    factors = factor_bits(work, group)
+    factors = factor_bits(work, group, spec)
     plan = GroupPlan(
         channel_words=words,
         memory_words=int(words.sum()),
@@ -155,10 +153,10 @@ def _plan_group(work: BlockWork, group: int, spec: ArchonSpec) -> GroupPlan:
         products=0,
         sums=0,
         slices=1,
-        weight_bits=factors if generated else entries * (WORD_BITS + spec.fused_index_bits),
+        weight_bits=factors if generated else entries * (spec.bits + spec.fused_index_bits),
         predictor_bits=channels * ((work.group_channels + work.taps) * weight_bits + channel_bits),
         expand_words=int(work.expand[span].sum()),
-        fill_words=factors // WORD_BITS if generated else 0,
+        fill_words=factors // spec.bits if generated else 0,
         refill_words=0,
     )
     if design.gates == "registers":
@@ -268,15 +266,15 @@ def _gate_memory_words(work: BlockWork, span: slice, live: Mask, bank: Int64Arra
     return fullest_bank(bank[channel], tap, banks) * banks
 
 
-def factor_bits(work: BlockWork, group: int) -> int:
-    """Factors of a group as stored (bits): 16 for every weight that is not zero, a bitmap of where they are, 24 for a
-    bias."""
+def factor_bits(work: BlockWork, group: int, spec: ArchonSpec) -> int:
+    """Factors of a group as stored (bits): a word for every weight that is not zero, a bitmap of where they are, and
+    biases."""
     span = slice(group * work.group_middle, (group + 1) * work.group_middle)
     live = work.live_channels[span]
     project = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
     arrays = (work.expand[span][live], work.depthwise[span][live], project[:, live])
     biases = int((work.expand_bias[span] & live).sum() + (work.depthwise_bias[span] & live).sum())
-    return sum(int(part.sum()) * WORD_BITS + part.size for part in arrays) + biases * BIAS_BITS
+    return sum(int(part.sum()) * spec.bits + part.size for part in arrays) + biases * spec.bias_bits
 
 
 def list_lengths(work: BlockWork, group: int) -> tuple[Int64Array, Int64Array]:

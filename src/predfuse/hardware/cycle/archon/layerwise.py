@@ -19,7 +19,6 @@ from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles, on_chip
 from predfuse.hardware.cycle.memory.schedule import Step
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide, split_step
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.result import StageResult
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND, WorkItem
@@ -49,8 +48,8 @@ def plan_layerwise(
     expand, depthwise, main, overhead = fused_stages(item, spec)
     time = layer_predict_time(work, spec)
     kept = _Kept(item, work, spec, place)
-    inputs = work.in_shape[0] * work.in_shape[1] * work.in_shape[2] * WORD_BITS * place.input_on_chip
-    outputs = work.out_shape[0] * work.out_shape[1] * work.out_shape[2] * WORD_BITS * place.output_on_chip
+    inputs = work.in_shape[0] * work.in_shape[1] * work.in_shape[2] * spec.bits * place.input_on_chip
+    outputs = work.out_shape[0] * work.out_shape[1] * work.out_shape[2] * spec.bits * place.output_on_chip
     expand_actions = on_chip(kept.expand(expand.actions), inputs, 0, spec)
     depthwise_actions = kept.depthwise(depthwise.actions)
     main_actions = on_chip(main.actions, inputs, outputs, spec)
@@ -60,7 +59,7 @@ def plan_layerwise(
     expand_cycles = _with_buffer(time.expand_cycles, expand_actions, spec)
     depthwise_cycles = _with_buffer(time.depthwise_cycles, depthwise_actions, spec)
     in_tiles = -(-work.in_shape[1] // spec.design.tile_rows) * -(-work.in_shape[2] // spec.design.tile_columns)
-    most = stream_bits(place.free_words)
+    most = stream_bits(place.free_words * spec.bits)
     steps = [
         *_even_steps(layer, PREDICT_EXPAND, expand_actions, [expand_cycles], in_tiles, most, place.input_on_chip),
         *_even_steps(layer, PREDICT_DEPTHWISE, depthwise_actions, [depthwise_cycles], len(tiles), most, False),
@@ -100,7 +99,7 @@ def _overhead(published: Actions, work: BlockWork, gates: Gates, tiles: Sequence
         gates=entries,
         psum_regfile_reads=published.psum_regfile_reads + bias_lists,
         psum_regfile_writes=published.psum_regfile_writes + bias_lists,
-        dram_read_bits=published.dram_read_bits + biases * (WORD_BITS + spec.fused_index_bits) * len(tiles),
+        dram_read_bits=published.dram_read_bits + biases * (spec.bits + spec.fused_index_bits) * len(tiles),
     )
 
 
@@ -112,7 +111,7 @@ class _Kept:
         self._first = work.middle * work.in_shape[1] * work.in_shape[2]
         self._second = work.middle * work.out_shape[1] * work.out_shape[2]
         self._loaded = work.middle * tile_pixels(item.operations[1], spec)  # tile by tile, with halos
-        self._hidden = self._first * spec.activation_bits <= place.free_words * WORD_BITS
+        self._hidden = self._first * spec.activation_bits <= place.free_words * spec.bits
         self._masks = self._first + self._second <= spec.mask_buffer.depth * spec.mask_buffer.width_bits
 
     def expand(self, actions: Actions) -> Actions:

@@ -18,7 +18,6 @@ from predfuse.hardware.cycle.elementwise import STREAM_BITS, plan_elementwise
 from predfuse.hardware.cycle.memory.buffer import Place, Places, part
 from predfuse.hardware.cycle.plan import LayerPlan
 from predfuse.hardware.cycle.run import CycleRun, run_plans
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.fusable import why_not_fused
 from predfuse.hardware.result import LedgerEntry
 from predfuse.hardware.spec import ArchonSpec
@@ -74,7 +73,7 @@ def prepare(what: Network | Program, spec: ArchonSpec) -> PreparedNetwork:
     reasons: dict[str, str] = {}
     reserved: dict[str, int] = {}
     for item in work.items:
-        reserved[item.node] = 2 * STREAM_BITS // WORD_BITS
+        reserved[item.node] = 2 * STREAM_BITS // spec.bits
         if not item.is_block:
             continue
         reason = "has no predictor" if item.block is None else why_not_fused(item, spec)

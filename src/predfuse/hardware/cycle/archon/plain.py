@@ -8,7 +8,6 @@ from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles, on_chip
 from predfuse.hardware.cycle.memory.schedule import Step
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide, split_step
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import MAIN, Operation
 
@@ -40,9 +39,9 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
     cycles, mapping = plain_cycles(operation, spec)
     tiles = -(-operation.rows.out // spec.array.rows) * -(-operation.columns.out // spec.array.columns)
     actions = plain_stage(operation, spec).actions
-    weight_bits = operation.weights * WORD_BITS
+    weight_bits = operation.weights * spec.bits
     width = spec.global_buffer.width_bits
-    kept = design.gates != "private" and weight_bits <= place.free_words * WORD_BITS
+    kept = design.gates != "private" and weight_bits <= place.free_words * spec.bits
     if kept:
         # Fetched once and kept, instead of fetched for every tile of the published array.
         actions += Actions(
@@ -50,8 +49,8 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
             global_buffer_writes=weight_bits / width,
             global_buffer_reads=weight_bits * tiles / width,
         )
-    inputs = operation.channels * operation.in_pixels * WORD_BITS
-    outputs = operation.outputs * operation.out_pixels * WORD_BITS
+    inputs = operation.channels * operation.in_pixels * spec.bits
+    outputs = operation.outputs * operation.out_pixels * spec.bits
     actions = on_chip(actions, inputs * place.input_on_chip, outputs * place.output_on_chip, spec)
     if design.plain_layers != "even":
         cycles = max(cycles, buffer_cycles(actions, spec))
@@ -59,7 +58,7 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
     loads = divide(round(actions.dram_read_bits) - once, tiles)
     stores = divide(round(actions.dram_written_bits), tiles)
     works = divide(cycles, tiles)
-    most = stream_bits(place.free_words)
+    most = stream_bits(place.free_words * spec.bits)
     steps: list[Step] = []
     for index in range(tiles):
         step = Step(

@@ -13,7 +13,6 @@ from predfuse.arrays import Int64Array
 from predfuse.errors import InputError
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.design import Structures
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.fusable import held_pixels
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.integer.tiling import Tile
@@ -139,7 +138,7 @@ def _input_cycles(work: BlockWork, rows: int, columns: int, spec: ArchonSpec) ->
 
 def rectangle_accesses(rows: int, columns: int, spec: ArchonSpec) -> int:
     """Accesses for one channel of a rectangle of pixels, whose rows begin anywhere in a word."""
-    words = min(spec.array_words_per_access, spec.global_buffer.width_bits // WORD_BITS)
+    words = min(spec.array_words_per_access, spec.access_words)
     return rows * _ceil(columns + words - 1, words)
 
 

@@ -13,13 +13,11 @@ from predfuse.hardware.cycle.archon.predictor import (
     tile_predict_time,
 )
 from predfuse.hardware.cycle.memory.buffer import Place
-from predfuse.hardware.field_types import WORD_BITS
-from predfuse.hardware.prices import BIAS_BITS
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.integer.tiling import Tile
 
-COLUMN_ENTRY_BITS = WORD_BITS + 10
-"""An expand weight with its middle channel, as read into the column buffer (bits); biases are read like that too."""
+ENTRY_BITS = 10
+"""What comes with an expand weight or a bias when it is read into the column buffer: its middle channel (bits)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Item:
 def keeps_weights(plan: GroupPlan, tiles: int, spec: ArchonSpec, place: Place) -> bool:
     """Whether the global buffer keeps the weights of a group for all its tiles; with one tile they need not be kept."""
     bits = plan.weight_bits + plan.predictor_bits
-    return tiles > 1 and bits <= place.free_words * WORD_BITS
+    return tiles > 1 and bits <= place.free_words * spec.bits
 
 
 def plan_item(
@@ -102,9 +100,9 @@ def plan_item(
     drained = outputs * rectangle_accesses(tile.rows.size, tile.columns.size, spec)
     kept = keeps_weights(plan, tiles, spec, place)
     fetched = plan.predictor_bits + plan.weight_bits if first or not kept else 0
-    inputs = channels * tile.input_pixels * WORD_BITS if not place.input_on_chip else 0
-    residual = outputs * tile.pixels * WORD_BITS if work.residual and not place.residual_on_chip else 0
-    results = outputs * tile.pixels * WORD_BITS if not place.output_on_chip else 0
+    inputs = channels * tile.input_pixels * spec.bits if not place.input_on_chip else 0
+    residual = outputs * tile.pixels * spec.bits if work.residual and not place.residual_on_chip else 0
+    results = outputs * tile.pixels * spec.bits if not place.output_on_chip else 0
     words, capacity = plan.gate_words, spec.mask_buffer.depth * spec.mask_buffer.width_bits // 64
     spilled = max(0, plan.memory_words - capacity)
     spilled_reads = plan.members * spilled // words if words else 0
@@ -160,5 +158,5 @@ def _input_reads(work: BlockWork, plan: GroupPlan, tile: Tile, plane: int, spec:
 
 def _weight_reads(plan: GroupPlan, spec: ArchonSpec) -> int:
     width = spec.global_buffer.width_bits
-    entries = plan.expand_words * COLUMN_ENTRY_BITS + plan.biases * (COLUMN_ENTRY_BITS - WORD_BITS + BIAS_BITS)
+    entries = plan.expand_words * (ENTRY_BITS + spec.bits) + plan.biases * (ENTRY_BITS + spec.bias_bits)
     return -(-plan.slices * entries // width) - (-plan.sent_bits // width) + plan.far_reads

@@ -23,7 +23,6 @@ from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles, on_chip
 from predfuse.hardware.cycle.memory.schedule import Step, even_steps, timeline
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide
 from predfuse.hardware.energy import Actions, at_prices, prices_pj
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
 
@@ -243,7 +242,7 @@ class Convolutions:
         The best one of larger memories that needs no more than these is the best here too.
         """
         depth, weights = self._memories(free_words, doubled)
-        words = depth * self.spec.global_buffer.width_bits // WORD_BITS
+        words = depth * self.spec.access_words
         sizes = (shape.channels, shape.outputs, shape.groups, shape.rows, shape.columns, columns)
         known = self._mappings.setdefault(sizes, [])
         for most_depth, most_weights, mapping, need in known:
@@ -251,14 +250,14 @@ class Convolutions:
             if fits and (mapping is None or (need[0] <= words and need[1] <= weights)):
                 return mapping
         found = find_mapping(shape, self._part(columns, depth, weights))
-        need = needed_words(shape, found, self.spec.pe.psum_bits) if found is not None else (0, 0)
+        need = needed_words(shape, found, self.spec) if found is not None else (0, 0)
         known.append((depth, weights, found, need))
         return found
 
     def _memories(self, free_words: int, doubled: Doubled) -> tuple[int, int]:
         """Words of the buffer and of a weight memory for one set of data."""
         spec = self.spec
-        words = spec.global_buffer.width_bits // WORD_BITS * (2 if doubled.buffer else 1)
+        words = spec.access_words * (2 if doubled.buffer else 1)
         return max(1, free_words // words), max(1, spec.pe.weight_sram_words // (2 if doubled.weights else 1))
 
     def _part(self, columns: int, depth: int, weights: int) -> EyerissSpec:
@@ -290,9 +289,9 @@ class Convolutions:
             actions = skip_zeros(actions, operation, mapping, nonzeros, spec)
             cycles = least_cycles(nonzeros, mapping, at_once)
         # Weights among what is read are what the PEs take in, copies left out; the rest are inputs.
-        weight_bits = actions.weight_sram_writes / mapping.spatial.q_columns * WORD_BITS
+        weight_bits = actions.weight_sram_writes / mapping.spatial.q_columns * spec.bits
         input_bits = (actions.dram_read_bits - weight_bits) * place.input_on_chip
-        output_bits = operation.outputs * operation.out_pixels * WORD_BITS
+        output_bits = operation.outputs * operation.out_pixels * spec.bits
         actions = on_chip(actions, input_bits, output_bits * place.output_on_chip, spec)
         if residual:
             actions += _residual(output_bits, spec, place)
@@ -307,9 +306,9 @@ def _residual(bits: int, spec: EyerissSpec, place: Place) -> Actions:
     near, width = spec.array_words_per_access, spec.global_buffer.width_bits
     fetched = 0 if place.residual_on_chip else bits
     return Actions(
-        global_buffer_reads=bits / WORD_BITS / near,
+        global_buffer_reads=bits / spec.bits / near,
         global_buffer_writes=fetched / width,
-        psum_regfile_writes=bits / WORD_BITS,
+        psum_regfile_writes=bits / spec.bits,
         dram_read_bits=fetched,
     )
 

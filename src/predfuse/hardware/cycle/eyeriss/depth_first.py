@@ -18,7 +18,6 @@ from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles
 from predfuse.hardware.cycle.memory.schedule import Step, schedule
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
 
@@ -35,7 +34,7 @@ class Bands:
         rows: Output rows of a band.
         parts: Parts of the middle channels of a group.
         lines: Whether halo rows are kept instead of expanded again.
-        held_words: Of the buffer, for everything the bands need (16-bit words).
+        held_words: Of the buffer, for everything the bands need (words).
         expanded_rows: Rows expanded over all bands, which are the input rows they read.
     """
 
@@ -87,7 +86,7 @@ def _cut(operations: Sequence[Operation], rows: int, parts: int, lines: bool, pl
     second = middle * rows * depthwise.columns.out
     sums = project.group_outputs * rows * project.columns.out
     if parts > 1:
-        sums = -(-sums * spec.pe.psum_bits // WORD_BITS)
+        sums = -(-sums * spec.pe.psum_bits // spec.bits)
     inputs = expand.group_channels * (new if lines else reach) * width * (0 if place.input_on_chip else 2)
     touched = pixels_touched(window, window.out if lines else rows)
     return Bands(rows, parts, lines, first + second + sums + inputs, touched)
@@ -155,7 +154,7 @@ def _plan(
     count = bands.count(depthwise.rows.out)
     near, width = spec.array_words_per_access, spec.global_buffer.width_bits
     if keeps and (
-        count == 1 or sum(way.weight_bits for way in fitted) > (place.free_words - bands.held_words) * WORD_BITS
+        count == 1 or sum(way.weight_bits for way in fitted) > (place.free_words - bands.held_words) * spec.bits
     ):
         return None
     columns = depthwise.columns.size
@@ -174,21 +173,21 @@ def _plan(
         if keeps:
             actions += Actions(global_buffer_writes=bits / width, global_buffer_reads=bits * count / width)
         if index == 0:
-            fetched = 0 if place.input_on_chip else inputs * WORD_BITS
+            fetched = 0 if place.input_on_chip else inputs * spec.bits
             loads[True] += fetched
             again = inputs * (bands.parts - 1)
             actions += Actions(
                 dram_read_bits=fetched, global_buffer_writes=fetched / width, global_buffer_reads=again / near
             )
         if index == 2:
-            spilled = outputs * (bands.parts - 1) * spec.pe.psum_bits / WORD_BITS / near
-            stored = 0 if place.output_on_chip else outputs * WORD_BITS
+            spilled = outputs * (bands.parts - 1) * spec.pe.psum_bits / spec.bits / near
+            stored = 0 if place.output_on_chip else outputs * spec.bits
             actions += Actions(
                 global_buffer_reads=spilled + stored / width, global_buffer_writes=spilled, dram_written_bits=stored
             )
             if residual:
                 # The rows of a band's input are there, unless another group has them.
-                far = 0 if place.residual_on_chip or project.groups == 1 else outputs * WORD_BITS
+                far = 0 if place.residual_on_chip or project.groups == 1 else outputs * spec.bits
                 loads[True] += far
                 actions += Actions(
                     global_buffer_reads=outputs / near,

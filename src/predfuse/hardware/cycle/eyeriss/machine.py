@@ -71,8 +71,7 @@ def _plans(work: Workload, convolutions: Convolutions, depth_first: Collection[s
     spec = convolutions.spec
     blocks = [item.node for item in work.items if item.is_block]
     reserved = {
-        item.node: spec.global_buffer.words // (BAND_SHARE if item.node in depth_first else TILE_SHARE)
-        for item in work.items
+        item.node: spec.buffer_words // (BAND_SHARE if item.node in depth_first else TILE_SHARE) for item in work.items
     }
     while True:
         places = Places.plan(work, spec, [name for name in blocks if name not in depth_first], reserved)

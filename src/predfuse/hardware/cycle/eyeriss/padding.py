@@ -15,7 +15,6 @@ import numpy as np
 from predfuse.graph.nodes import Array
 from predfuse.hardware.closed_form.loopnest import Ints
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
 
@@ -53,7 +52,7 @@ def without_edges(actions: Actions, candidate: Operation, operation: Operation, 
         spec: The machine.
     """
     scaled = actions.scaled(operation.macs / candidate.macs)
-    stored_bits = operation.outputs * operation.out_pixels * WORD_BITS
+    stored_bits = operation.outputs * operation.out_pixels * spec.bits
     more = stored_bits - scaled.dram_written_bits  # sums over fewer channels are as many outputs
     return scaled + Actions(dram_written_bits=more, global_buffer_reads=more / spec.global_buffer.width_bits)
 

@@ -21,8 +21,8 @@ class LayerMaps:
     Attributes:
         name: Of the layer and of the map it makes.
         sources: Maps it reads.
-        words: Size of its map (16-bit words).
-        reserved_words: Buffer it needs for its tiles and weights (16-bit words).
+        words: Size of its map (words).
+        reserved_words: Buffer it needs for its tiles and weights (words).
     """
 
     name: str
@@ -37,7 +37,7 @@ class Residency:
 
     Attributes:
         maps: Names of the feature maps that never leave the chip.
-        words: Words of such maps alive while a layer runs, its input and output included, by layer (16-bit words).
+        words: Words of such maps alive while a layer runs, its input and output included, by layer (words).
     """
 
     maps: frozenset[str]
@@ -51,7 +51,7 @@ def plan_residency(layers: Sequence[LayerMaps], capacity_words: int) -> Residenc
 
     Args:
         layers: In order; maps nobody reads are outputs.
-        capacity_words: Of the global buffer (16-bit words).
+        capacity_words: Of the global buffer (words).
     """
     last_use = {source: index for index, layer in enumerate(layers) for source in layer.sources if source != INPUT}
     alive = [0] * len(layers)
@@ -74,7 +74,7 @@ class Place:
         input_on_chip: The input stays in the global buffer.
         output_on_chip: So does the output.
         residual_on_chip: So does what is added to the output, if anything is.
-        free_words: Room in the global buffer beside all maps that stay there (16-bit words).
+        free_words: Room in the global buffer beside all maps that stay there (words).
     """
 
     input_on_chip: bool
@@ -91,7 +91,7 @@ class Places:
         spec: The machine.
         layers: Every layer by name; of a block run as three layers ``part(name, 0)`` to ``part(name, 2)``.
         residency: Which maps stay.
-        network_input_words: Size of the network's input (16-bit words).
+        network_input_words: Size of the network's input (words).
     """
 
     spec: AcceleratorSpec
@@ -109,7 +109,7 @@ class Places:
             work: The network.
             spec: The machine.
             split: Blocks run as three layers.
-            reserved_words: What each node needs for itself, any of its layers (16-bit words).
+            reserved_words: What each node needs for itself, any of its layers (words).
         """
         layers: list[LayerMaps] = []
         made: dict[str, tuple[str, ...]] = {}  # the maps a node's output consists of
@@ -131,7 +131,7 @@ class Places:
                 LayerMaps(names[2], (names[1], *(sources if item.residual else ())), words, reserved),
             ]
             made[item.node] = (names[2],)
-        residency = plan_residency(layers, spec.global_buffer.words)
+        residency = plan_residency(layers, spec.buffer_words)
         return cls(spec, {layer.name: layer for layer in layers}, residency, int(np.prod(work.input_shape)))
 
     def of(self, name: str) -> Place:
@@ -143,11 +143,11 @@ class Places:
             input_on_chip=kept[0] if last else all(kept),
             output_on_chip=name in self.residency.maps,
             residual_on_chip=all(kept[1:]) if last else all(kept),
-            free_words=self.spec.global_buffer.words - self.residency.words[name],
+            free_words=self.spec.buffer_words - self.residency.words[name],
         )
 
     def input_words(self, item: WorkItem) -> int:
-        """Size of all inputs of a node (16-bit words)."""
+        """Size of all inputs of a node (words)."""
         return sum(
             self.network_input_words if source == INPUT else self.layers[source].words
             for source in self.layers[item.node].sources
