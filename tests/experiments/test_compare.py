@@ -19,7 +19,7 @@ from predfuse.hardware.spec import load_spec
 from predfuse.report.compare import kind_cycles, render_report
 from predfuse.training.checkpoint import read_tensors, write_tensors
 
-ARCHON_UM2 = total_area_um2(load_spec("archon"), with_mask_buffer=True)
+ARCHON_UM2 = total_area_um2(load_spec("archon"))
 KEYS = {
     "network",
     "accelerator",

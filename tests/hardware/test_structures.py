@@ -21,7 +21,7 @@ def test_rules_give_the_published_machine_back() -> None:
             assert getattr(ruled.area_um2, name) == pytest.approx(getattr(published.area_um2, name), rel=2e-4), name
     for name in type(published.energy_pj).model_fields:
         assert getattr(ruled.energy_pj, name) == pytest.approx(getattr(published.energy_pj, name), rel=0.02), name
-    assert total_area_um2(ruled, with_mask_buffer=True) == pytest.approx(PUBLISHED_WITH_MASKS_UM2, rel=1e-4)
+    assert total_area_um2(ruled) == pytest.approx(PUBLISHED_WITH_MASKS_UM2, rel=1e-4)
 
 
 def test_rules_give_the_rivals_prices_back_within_four_parts_in_a_hundred() -> None:
@@ -44,7 +44,7 @@ def test_every_size_of_a_rival_costs_area() -> None:
 
 def test_shipped_archon_is_little_larger_than_the_published_one() -> None:
     assert with_fields(archon(), {}).model_dump() == archon().model_dump()
-    assert total_area_um2(archon(), with_mask_buffer=True) <= 1.07 * PUBLISHED_WITH_MASKS_UM2
+    assert total_area_um2(archon()) <= 1.07 * PUBLISHED_WITH_MASKS_UM2
 
 
 def test_every_structure_has_an_area() -> None:
@@ -71,7 +71,7 @@ def test_every_structure_has_an_area() -> None:
         ("global_buffer.banks", 25),
     ):
         larger = with_fields(archon(), {field: value})
-        assert total_area_um2(larger, True) > total_area_um2(archon(), True), field
+        assert total_area_um2(larger) > total_area_um2(archon()), field
 
 
 def test_pes_of_a_pixel_with_input_planes_of_their_own_cost_them() -> None:
@@ -88,8 +88,8 @@ def test_larger_predictor_weights_cost_two_ways_and_bits_of_every_term() -> None
     terms = 100 * 16 + 64 * 9
     # For each of two shifts a bit of an adder, and a multiplexer input for four bits and a sign.
     more = 2 * terms * (5.595 + 5 * 2.52)
-    assert total_area_um2(shipped, True) - total_area_um2(archon(), True) == pytest.approx(more)
-    assert total_area_um2(shipped, True) <= 1.05 * total_area_um2(ternary, True)
+    assert total_area_um2(shipped) - total_area_um2(archon()) == pytest.approx(more)
+    assert total_area_um2(shipped) <= 1.05 * total_area_um2(ternary)
 
 
 def test_wider_predictors_cost_bits_of_every_adder_register_and_way() -> None:

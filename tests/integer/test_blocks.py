@@ -8,44 +8,17 @@ import float_reference as reference
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
+from integer.block_cases import EXACT, INPUT_BITS, NARROW, compiled, example_block, integer_input, worst_case
 from strategies import BlockCase, bottlenecks
 
+from predfuse.arrays import Float64Array, Int8Array
 from predfuse.errors import InputError
 from predfuse.fusion.weights import SparseLists
-from predfuse.graph.nodes import Array
 from predfuse.integer.blocks import quantise_block
 from predfuse.integer.fused_weights import fused_lists, list_widths
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import FusedBlock, Program
 from predfuse.integer.reference import run_image
-
-INPUT_BITS = 11
-EXACT = CompileOptions(sum_bits=31, accumulator_bits=63)
-NARROW = CompileOptions(bits=8, sum_bits=31, accumulator_bits=63)
-
-
-def compiled(case: BlockCase, options: CompileOptions = EXACT, output_bits: int | None = None) -> FusedBlock:
-    """The block in integers, its output scaled to the worst case if no scale is given."""
-    if output_bits is None:
-        reach = float(worst_case(case).max())
-        output_bits = 14 - int(np.ceil(np.log2(reach))) if reach > 0 else 15
-    return quantise_block(case.block, INPUT_BITS + options.bits - 16, output_bits + options.bits - 16, options)
-
-
-def integer_input(case: BlockCase, bits: int = 16) -> Array:
-    reach = 1 << bits - 1
-    return np.clip(np.rint(np.ldexp(case.x, INPUT_BITS + bits - 16)), -reach, reach - 1).astype(np.int16)
-
-
-def worst_case(case: BlockCase) -> Array:
-    """A bound ``[O, P, Q]`` on every sum of the block's output: all magnitudes, all gates on, the largest input."""
-    block = case.block
-    names = [f.name for f in dataclasses.fields(block) if f.name.endswith(("_weight", "_bias"))]
-    magnitudes = dataclasses.replace(block, **{name: np.abs(getattr(block, name)) for name in names})
-    x = np.full(case.x.shape, np.abs(case.x).max())
-    on1 = np.ones((block.middle_channels, *case.x.shape[1:]), np.int8)
-    on2 = np.ones((block.middle_channels, *block.output_shape([case.x.shape])[1:]), np.int8)
-    return reference.masked_block(magnitudes, x, on1, on2)
 
 
 @given(bottlenecks(with_predictor=True), st.sampled_from((EXACT, NARROW)))
@@ -139,7 +112,7 @@ def test_lists_serve_the_fused_convolution(case: BlockCase) -> None:
         np.testing.assert_array_equal(record.values[layer.name], y)
 
 
-def _shifted(lists: SparseLists, exponent: Array) -> SparseLists:
+def _shifted(lists: SparseLists, exponent: Int8Array) -> SparseLists:
     outputs = lists.row_of_entries() // (lists.rows // len(exponent))
     return dataclasses.replace(lists, value=lists.value << exponent[outputs].astype(np.int64))
 
@@ -152,7 +125,7 @@ def test_residual_is_aligned_in_both_directions(case: BlockCase, finer: int) -> 
     image = (integer_input(case) >> 4).astype(np.int16)
     table = np.zeros((image.shape[0], 256), np.int16)
 
-    def values(block: FusedBlock) -> tuple[Array, int]:
+    def values(block: FusedBlock) -> tuple[Float64Array, int]:
         record = run_image(Program("p", image.shape, INPUT_BITS, table, (block,)), image)
         return record.values[block.name].astype(float) * 2.0**-block.fraction_bits, record.saturations[block.name]
 
@@ -163,7 +136,7 @@ def test_residual_is_aligned_in_both_directions(case: BlockCase, finer: int) -> 
 
 
 def test_predictor_finer_than_its_input_is_refused() -> None:
-    case = _example()
+    case = example_block()
     assert case.block.predictor is not None
     predictor = dataclasses.replace(case.block.predictor, input_exponent=-INPUT_BITS - 1)
     block = dataclasses.replace(case.block, predictor=predictor)
@@ -172,44 +145,17 @@ def test_predictor_finer_than_its_input_is_refused() -> None:
 
 
 def test_missing_predictor_and_narrow_accumulator_are_refused() -> None:
-    block = _example().block
+    block = example_block().block
     with pytest.raises(InputError, match="has no predictor"):
         quantise_block(dataclasses.replace(block, predictor=None), INPUT_BITS, 8, EXACT)
     with pytest.raises(InputError, match="-bit accumulator, has 20"):
         quantise_block(block, INPUT_BITS, 8, CompileOptions(accumulator_bits=20))
 
 
-def _example() -> BlockCase:
-    """One plain block with a predictor."""
-    from predfuse.graph.nodes import Bottleneck, Predictor
-
-    rng = np.random.default_rng(3)
-    predictor = Predictor(
-        input_exponent=-1,
-        expand=rng.integers(-1, 2, (8, 4)).astype(np.int8),
-        expand_offset=np.ones(8, np.int32),
-        shift=np.zeros(8, np.int8),
-        depthwise=rng.integers(-1, 2, (8, 3, 3)).astype(np.int8),
-        depthwise_offset=np.ones(8, np.int32),
-    )
-    block = Bottleneck(
-        "b1",
-        ("input",),
-        rng.normal(size=(8, 4)),
-        rng.normal(size=8),
-        rng.normal(size=(8, 3, 3)),
-        rng.normal(size=8),
-        rng.normal(size=(4, 8)),
-        rng.normal(size=4),
-        predictor=predictor,
-    )
-    return BlockCase(block, rng.normal(size=(4, 5, 5)))
-
-
 def test_channels_of_very_different_size_keep_their_precision() -> None:
     """Middle channels a million times smaller than their neighbours, whose project weights make up for it, change
     nothing: their scales cancel in the product."""
-    case = _example()
+    case = example_block()
     sizes = 2.0 ** np.arange(-20, 20, 5)
     block = dataclasses.replace(
         case.block,
@@ -231,7 +177,7 @@ def test_channels_of_very_different_size_keep_their_precision() -> None:
 
 def test_channels_that_contribute_nothing_cost_no_precision() -> None:
     """A middle channel pruned away, however large its project weights, leaves the others' scales alone."""
-    case = _example()
+    case = example_block()
     layers = []
     for size in (0.0, 1e6):
         arrays = {name: getattr(case.block, name).copy() for name in ("expand_weight", "expand_bias", "depthwise_bias")}

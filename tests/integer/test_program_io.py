@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from integer.block_cases import INPUT_BITS, compiled, example_block
 from integer.cases import CompiledCase, compiled_cases
 
 from predfuse import models
@@ -203,7 +204,5 @@ def test_widths_of_fused_lists_are_checked() -> None:
 
 
 def _fused_program() -> Program:
-    from integer.test_blocks import INPUT_BITS, _example, compiled
-
-    layer: FusedBlock = compiled(_example())
+    layer: FusedBlock = compiled(example_block())
     return Program("p", (4, 5, 5), INPUT_BITS, np.zeros((4, 256), np.int16), (layer,))

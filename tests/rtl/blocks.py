@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from integer.test_blocks import _example
+from integer.block_cases import example_block
 from strategies import BlockCase
 
 
@@ -15,7 +15,7 @@ def dense_block(middle: int, inputs: int) -> BlockCase:
         middle: Channels of the depthwise layer, up to 8.
         inputs: Up to 4.
     """
-    case = _example()
+    case = example_block()
     block, predictor = case.block, case.block.predictor
     assert predictor is not None
     rows = "expand_offset", "shift", "depthwise", "depthwise_offset"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from integer.test_blocks import INPUT_BITS, _example, compiled
+from integer.block_cases import INPUT_BITS, compiled, example_block
 from rtl.blocks import dense_block
 from rtl.machines import SMALL, THREE, TINY, require_tools, simulator_of
 from typer.testing import CliRunner
@@ -33,7 +33,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """A program and two images; every specification stands for the small machine."""
     simulator_of(SMALL)
     monkeypatch.setattr(Machine, "of", staticmethod(lambda spec: SMALL))
-    case = _example()
+    case = example_block()
     # Every second weight, as in a pruned network.
     half = np.indices(case.block.expand_weight.shape).sum(axis=0) % 2
     block = replace(case.block, expand_weight=case.block.expand_weight * half)

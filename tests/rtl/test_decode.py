@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import assume, given, settings
-from integer.test_blocks import compiled
+from integer.block_cases import compiled
 from rtl.decode import Decoder, Load, Rule
 from rtl.machines import SMALL
 from strategies import BlockCase, bottlenecks

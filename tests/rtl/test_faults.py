@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
-from integer.test_blocks import compiled, integer_input
+from integer.block_cases import compiled, integer_input
 from rtl.blocks import dense_block
 from rtl.faults import FAULTS, write_faulty
 from rtl.machines import TINY, simulator_of

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from hypothesis import assume, given, settings, strategies as st
-from integer.test_blocks import compiled, integer_input
+from integer.block_cases import compiled, integer_input
 from rtl.machines import SMALL, THREE, simulator_of
 from strategies import BlockCase, bottlenecks
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import assume, given, settings
-from integer.test_blocks import compiled
+from integer.block_cases import compiled
 from strategies import BlockCase, bottlenecks
 
 from predfuse.hardware.block_work import block_work

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from predfuse.cli.output import STDOUT, Outputs, write
 from predfuse.errors import InputError
-from predfuse.hardware.area import area_items, synthesised_area_mm2, total_area_um2
+from predfuse.hardware.area import area_items, area_without_mask_buffer_um2, synthesised_area_mm2, total_area_um2
 from predfuse.hardware.spec import load_spec, names
 from predfuse.hardware.template import commented_yaml
 from predfuse.report.table import Table, optional
@@ -28,7 +28,7 @@ def list_accelerators(context: typer.Context, *, outputs: Outputs) -> None:
     figures, rows = [], []
     for name in names():
         spec = load_spec(name)
-        pes, area = spec.array.pes, total_area_um2(spec, with_mask_buffer=True)
+        pes, area = spec.array.pes, total_area_um2(spec)
         in_cells = synthesised_area_mm2(spec)
         figures.append(
             {
@@ -63,10 +63,10 @@ def show_accelerator(
     spec = load_spec(name)
     fields = list(_fields(spec))
     items = area_items(spec)
-    published, whole = total_area_um2(spec), total_area_um2(spec, with_mask_buffer=True)
+    published, whole = area_without_mask_buffer_um2(spec), total_area_um2(spec)
     rows = [
         [
-            item.component + ("" if item.in_total else " (not in the total)"),
+            item.component + ("" if item.in_published_total else " (not in the total)"),
             f"{item.count:,}",
             f"{item.each_um2:,.2f}",
             f"{item.area_um2:,.1f}",

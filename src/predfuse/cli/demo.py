@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from predfuse.cli.options import Count
 from predfuse.cli.output import Outputs
 from predfuse.experiments import demo as demonstration
-from predfuse.experiments.contenders import DEMO_RUN, SHIPPED_RIVAL
+from predfuse.experiments.contenders import DEMO_RUN
 from predfuse.report.demo import page
 from predfuse.report.demo_tables import terminal
 from predfuse.report.page import render
@@ -39,7 +39,7 @@ def demo(
                 tasks[what] = progress.add_task(what, total=total)
             progress.update(tasks[what], completed=done)
 
-        result = demonstration.run_demo(run or DEMO_RUN, against or SHIPPED_RIVAL, count, step)
+        result = demonstration.run_demo(run or DEMO_RUN, against, count, step)
     figures = demonstration.as_json(result)
     outputs.emit(
         "Demonstration",

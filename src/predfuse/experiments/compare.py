@@ -14,11 +14,11 @@ from typing import Any, Literal, get_args
 
 from predfuse.errors import InputError
 from predfuse.experiments.contenders import (
-    SHIPPED_RIVAL,
     SHIPPED_RUN,
     Contender,
     Lineup,
     Say,
+    load_runs,
     published,
     trained,
 )
@@ -29,7 +29,6 @@ from predfuse.hardware.cycle.run import CYCLE, CycleRun
 from predfuse.hardware.result import Simulation, SimulationResult
 from predfuse.hardware.spec import AcceleratorSpec, archon_for, load_spec
 from predfuse.integer.options import COMPILE_IMAGES
-from predfuse.training.runs import load_run, require_same_data, same_data
 
 NetworkSet = Literal["shipped", "published"]
 Fidelity = Literal["paper", "cycle"]
@@ -71,7 +70,7 @@ class Machine:
     @property
     def area_um2(self) -> float:
         """Area of the whole machine, the mask buffer included (um2)."""
-        return total_area_um2(self.spec, with_mask_buffer=True)
+        return total_area_um2(self.spec)
 
 
 @dataclass(frozen=True)
@@ -218,12 +217,7 @@ def compare(
             raise InputError("networks", "published networks come without training runs", "leave out one of them")
         lineup = published(images, root, say)
     else:
-        ours = [load_run(run, predictor=True) for run in runs or (SHIPPED_RUN,)]
-        rivals = [load_run(run, predictor=False) for run in against or (SHIPPED_RIVAL,)]
-        if not against and not same_data(ours[0], rivals[0]):
-            rivals = ours  # no network on that data is shipped: themselves, unfused
-        for run in (*ours[1:], *rivals):
-            require_same_data(ours[0], run)
+        ours, rivals = load_runs(runs or (SHIPPED_RUN,), against)
         dataset = ours[0].test_images(max(images, COMPILE_IMAGES), root)
         lineup = trained(ours, rivals, dataset, images, say)
     result = compare_lineup(lineup, networks, fidelity, say)

@@ -28,7 +28,7 @@ from predfuse.integer.options import COMPILE_IMAGES
 from predfuse.integer.program import Program
 from predfuse.integer.run import to_integers
 from predfuse.training.calibrated import calibrated, with_all_shifts, without_shifts
-from predfuse.training.runs import Checkpoint, TrainedRun
+from predfuse.training.runs import Checkpoint, TrainedRun, load_run, require_same_data, same_data
 
 SHIPPED_RUN = "fashion-mnist-fusionet-s"
 DEMO_RUN = "fashion-mnist-fusionet-n"
@@ -127,6 +127,26 @@ class Lineup:
             unfused=tuple(map(pruned, self.unfused)),
             notes=(*self.notes, note),
         )
+
+
+def load_runs(runs: Sequence[Path | str], against: Sequence[Path | str]) -> tuple[list[TrainedRun], list[TrainedRun]]:
+    """The training runs of networks to be fused, and of compact ones on the same data to set beside them.
+
+    Args:
+        runs: Of networks with predictors, by folder or name in the zoo.
+        against: Likewise; where none is named the shipped one, or the first runs themselves, unfused, where that is
+            of other data.
+
+    Raises:
+        InputError: A run cannot be loaded, or is of other data than the first.
+    """
+    ours = [load_run(run, predictor=True) for run in runs]
+    rivals = [load_run(run, predictor=False) for run in against or (SHIPPED_RIVAL,)]
+    if not against and not same_data(ours[0], rivals[0]):
+        rivals = ours
+    for run in (*ours[1:], *rivals):
+        require_same_data(ours[0], run)
+    return ours, rivals
 
 
 def trained(

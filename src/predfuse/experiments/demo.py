@@ -20,17 +20,17 @@ from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult, Machine, compare_lineup
 from predfuse.experiments.confidence import wilson_interval
-from predfuse.experiments.contenders import DEMO_RUN, SHIPPED_RIVAL, trained
+from predfuse.experiments.contenders import DEMO_RUN, load_runs, trained
 from predfuse.experiments.demo_gateware import GatewareRun, first_block
 from predfuse.fusion.counts import LayerCounts, NetworkCounts, Operations, count_network, multiplication_reductions
 from predfuse.fusion.execute import plan_network, run_plan
 from predfuse.fusion.masks import OFF
 from predfuse.fusion.results import BlockStatistics, ExecutionResult, Mode
 from predfuse.graph.nodes import Array, Bottleneck, Network
-from predfuse.hardware.area import total_area_um2
+from predfuse.hardware.area import area_without_mask_buffer_um2
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.options import COMPILE_IMAGES
-from predfuse.training.runs import Checkpoint, load_run, require_same_data, same_data
+from predfuse.training.runs import Checkpoint
 
 VariantName = Literal["vanilla", "pruned", "predicted", "fused"]
 Progress = Callable[[str, int, int], None]
@@ -127,12 +127,12 @@ class DemoResult:
     def speedup_at_equal_area(self, over: Machine) -> float:
         """By the closed forms, as if cycles fell with area: times its area over Archon's with its mask buffer."""
         forms = self.closed_forms
-        return forms.speedup(forms.best, over) * total_area_um2(over.spec) / forms.best.area_um2
+        return forms.speedup(forms.best, over) * over.area_um2 / forms.best.area_um2
 
 
 def run_demo(
     run_folder: Path | str = DEMO_RUN,
-    rival_folder: Path | str = SHIPPED_RIVAL,
+    rival_folder: Path | str | None = None,
     count: int = IMAGES,
     progress: Progress | None = None,
     workers: int | None = None,
@@ -141,7 +141,7 @@ def run_demo(
 
     Args:
         run_folder: Training run of a network with predictors.
-        rival_folder: Training run of the network it is compared with.
+        rival_folder: Training run of the network it is compared with; default: as :func:`load_runs` finds one.
         count: How many test images.
         progress: Told how far each run is.
         workers: Threads; default one per processor.
@@ -151,10 +151,7 @@ def run_demo(
     """
     if count < 1:
         raise InputError("images", f"is {count}", "use 1 or more")
-    run, rival = load_run(run_folder, predictor=True), load_run(rival_folder, predictor=False)
-    if rival_folder == SHIPPED_RIVAL and not same_data(run, rival):
-        rival = run  # no network on that data is shipped: itself, unfused
-    require_same_data(run, rival)
+    (run,), (rival,) = load_runs([run_folder], [rival_folder] if rival_folder else [])
     assert run.predicted is not None
     loaded = run.test_images(max(count, COMPILE_IMAGES))
     dataset = loaded.first(count)
@@ -313,7 +310,7 @@ def _closed_forms(result: DemoResult) -> dict[str, Any]:
             "milliseconds": machine.result.milliseconds,
             "energy_uj": machine.costs.total_energy_uj,
             "pes": machine.spec.array.pes,
-            "area_um2": total_area_um2(machine.spec),
+            "area_um2": area_without_mask_buffer_um2(machine.spec),
             "area_with_masks_um2": machine.area_um2,
         }
         for role, machine in {**rivals, "fused": forms.best}.items()

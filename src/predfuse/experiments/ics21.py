@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from predfuse.experiments.published_figures import Published, Slip, published
-from predfuse.hardware.area import area_items, total_area_um2
+from predfuse.hardware.area import area_items, area_without_mask_buffer_um2
 from predfuse.hardware.closed_form.simulate import simulate_workload
 from predfuse.hardware.energy import COMPONENTS
 from predfuse.hardware.pruning import prune_blocks
@@ -334,4 +334,4 @@ def _areas(facts: Published) -> Iterator[AreaTotal]:
     for name, stated in facts.areas_um2.items():
         spec = load_spec(name)
         items = {item.component: item.area_um2 for item in area_items(spec)}
-        yield AreaTotal(name, items, total_area_um2(spec), stated)
+        yield AreaTotal(name, items, area_without_mask_buffer_um2(spec), stated)

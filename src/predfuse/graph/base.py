@@ -147,6 +147,57 @@ class Windowed(Node):
         return self._window_shape(shape, self.out_channels, self.kernel, self.stride, self.padding, self.dilation)
 
 
+class BottleneckShapes(Node):
+    """The shapes of an expand, a depthwise and a project layer in a row, told by their weights.
+
+    Source: docs/explanation/arithmetic.md, The block.
+    """
+
+    stride: int
+    padding: Padding
+    groups: int
+    residual: bool
+
+    @property
+    def factors(self) -> tuple[Array, Array, Array]:
+        """The weights: expand ``[M, C/groups]``, depthwise ``[M, k, k]`` and project ``[O, M/groups]``."""
+        raise NotImplementedError
+
+    @property
+    def middle_channels(self) -> int:
+        """Channels inside."""
+        return int(self.factors[0].shape[0])
+
+    @property
+    def group_channels(self) -> int:
+        """Input channels per group."""
+        return int(self.factors[0].shape[1])
+
+    @property
+    def in_channels(self) -> int:
+        """Input channels."""
+        return self.group_channels * self.groups
+
+    @property
+    def out_channels(self) -> int:
+        """Output channels."""
+        return int(self.factors[2].shape[0])
+
+    @property
+    def kernel(self) -> int:
+        """Height and width of the depthwise kernel (pixels)."""
+        return int(self.factors[1].shape[1])
+
+    def output_shape(self, shapes: list[Shape]) -> Shape:
+        (shape,) = shapes
+        self._require_channels(shape, self.in_channels)
+        kernel = (self.kernel, self.kernel)
+        out = self._window_shape(shape, self.out_channels, kernel, self.stride, self.padding)
+        if self.residual and out != shape:
+            raise fault(self.name, f"residual of {shape} added to {out}", "use padding that keeps the size")
+        return out
+
+
 @dataclass(frozen=True, eq=False)
 class Unsupported(Node):
     """An operation that no node can express, kept by tracing where the user allows it; it cannot be run.

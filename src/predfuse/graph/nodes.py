@@ -21,6 +21,7 @@ from predfuse.graph.base import (
     INPUT as INPUT,
     Activation as Activation,
     Array as Array,
+    BottleneckShapes as BottleneckShapes,
     Node as Node,
     Padding as Padding,
     Shape as Shape,
@@ -68,7 +69,7 @@ class Conv(Windowed):
 
 
 @dataclass(frozen=True, eq=False)
-class Bottleneck(Node):
+class Bottleneck(BottleneckShapes):
     """Expand (1x1) -> activation -> depthwise (kxk) -> activation -> project (1x1), optional shuffle and residual.
 
         a[m,q] = expand_bias[m] + sum_c expand_weight[m,c] x[c,q]                 h = act1(a)
@@ -131,38 +132,9 @@ class Bottleneck(Node):
             self.predictor.validate(self.name, middle, self.group_channels, self.kernel)
 
     @property
-    def middle_channels(self) -> int:
-        """Channels inside."""
-        return int(self.expand_weight.shape[0])
-
-    @property
-    def group_channels(self) -> int:
-        """Input channels per group."""
-        return int(self.expand_weight.shape[1])
-
-    @property
-    def in_channels(self) -> int:
-        """Input channels."""
-        return self.group_channels * self.groups
-
-    @property
-    def out_channels(self) -> int:
-        """Output channels."""
-        return int(self.project_weight.shape[0])
-
-    @property
-    def kernel(self) -> int:
-        """Height and width of the depthwise kernel (pixels)."""
-        return int(self.depthwise_weight.shape[1])
-
-    def output_shape(self, shapes: list[Shape]) -> Shape:
-        (shape,) = shapes
-        self._require_channels(shape, self.in_channels)
-        kernel = (self.kernel, self.kernel)
-        out = self._window_shape(shape, self.out_channels, kernel, self.stride, self.padding)
-        if self.residual and out != shape:
-            raise fault(self.name, f"residual of {shape} added to {out}", "use padding that keeps the size")
-        return out
+    def factors(self) -> tuple[Array, Array, Array]:
+        """The weights: expand ``[M, C/groups]``, depthwise ``[M, k, k]`` and project ``[O, M/groups]``."""
+        return self.expand_weight, self.depthwise_weight, self.project_weight
 
 
 @dataclass(frozen=True, eq=False)

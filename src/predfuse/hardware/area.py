@@ -17,7 +17,7 @@ class AreaItem:
         component: Its name.
         count: How many the machine has.
         each_um2: Area of one (um2).
-        in_total: Whether the published totals include it.
+        in_published_total: Whether the totals of ICS 2021 include it.
 
     Source: docs/explanation/accelerators.md, Energy and area.
     """
@@ -25,7 +25,7 @@ class AreaItem:
     component: str
     count: int
     each_um2: float
-    in_total: bool = True
+    in_published_total: bool = True
 
     @property
     def area_um2(self) -> float:
@@ -64,24 +64,29 @@ def area_items(spec: AcceleratorSpec) -> tuple[AreaItem, ...]:
         *(AreaItem(name, 1, each) for name, each in structures(spec).items()),
         AreaItem("difference of the published sum", 1, part.published_difference),
         AreaItem("global buffer", 1, part.global_buffer),
-        AreaItem("mask buffer", 1, part.mask_buffer, in_total=False),
+        AreaItem("mask buffer", 1, part.mask_buffer, in_published_total=False),
     )
 
 
-def total_area_um2(spec: AcceleratorSpec, with_mask_buffer: bool = False) -> float:
-    """Area of the whole machine (um2); the published totals leave the mask buffer out.
+def total_area_um2(spec: AcceleratorSpec) -> float:
+    """Area of the whole machine, its mask buffer included (um2): what machines are compared by.
 
     Source: docs/explanation/accelerators.md, Energy and area.
     """
-    return sum(item.area_um2 for item in area_items(spec) if item.in_total or with_mask_buffer)
+    return sum(item.area_um2 for item in area_items(spec))
 
 
 def total_area_mm2(spec: AcceleratorSpec) -> float:
-    """Area of the whole machine, its mask buffer included (mm2): what machines are compared by.
+    """The same in mm2. Source: docs/explanation/accelerators.md, Energy and area."""
+    return total_area_um2(spec) * 1e-6
+
+
+def area_without_mask_buffer_um2(spec: AcceleratorSpec) -> float:
+    """Area as ICS 2021 totals it (um2).
 
     Source: docs/explanation/accelerators.md, Energy and area.
     """
-    return total_area_um2(spec, with_mask_buffer=True) * 1e-6
+    return sum(item.area_um2 for item in area_items(spec) if item.in_published_total)
 
 
 def synthesised_area_mm2(spec: AcceleratorSpec) -> float | None:

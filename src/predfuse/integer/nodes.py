@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from predfuse.arrays import Int8Array, Int16Array, Int32Array, Int64Array
-from predfuse.graph.nodes import Activation, Bottleneck, Node, Padding, Predictor, Shape, Windowed
+from predfuse.graph.nodes import Activation, Bottleneck, BottleneckShapes, Node, Padding, Predictor, Shape, Windowed
 from predfuse.integer.widths import (
     ACCUMULATOR_LIMIT,
     FRACTION_LIMIT,
@@ -98,7 +98,7 @@ class IntegerConv(Windowed, IntegerNode):
 
 
 @dataclass(frozen=True, eq=False)
-class FusedBlock(IntegerNode):
+class FusedBlock(BottleneckShapes, IntegerNode):
     """A bottleneck as one convolution gated by its predictor, its fused weights given by their factors.
 
     Fused weights, with ``R(v, s) = round_half_up(v / 2**s)`` and ``m`` of the group of ``o``::
@@ -221,28 +221,8 @@ class FusedBlock(IntegerNode):
         )
 
     @property
-    def middle_channels(self) -> int:
-        return int(self.expand.shape[0])
-
-    @property
-    def group_channels(self) -> int:
-        """Input channels per group."""
-        return int(self.expand.shape[1])
-
-    @property
-    def in_channels(self) -> int:
-        return self.group_channels * self.groups
-
-    @property
-    def out_channels(self) -> int:
-        return int(self.project.shape[0])
-
-    @property
-    def kernel(self) -> int:
-        return int(self.depthwise.shape[1])
-
-    def output_shape(self, shapes: list[Shape]) -> Shape:
-        return self.as_bottleneck().output_shape(shapes)
+    def factors(self) -> tuple[Int16Array, Int16Array, Int16Array]:
+        return self.expand, self.depthwise, self.project
 
 
 @dataclass(frozen=True, eq=False)

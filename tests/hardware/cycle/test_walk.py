@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from hardware.cycle.machines import archon
 from hypothesis import assume, given, settings, strategies as st
-from integer.test_blocks import compiled, integer_input
+from integer.block_cases import compiled, integer_input
 from strategies import BlockCase, bottlenecks
 
 from predfuse.graph.nodes import Array
