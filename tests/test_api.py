@@ -67,6 +67,22 @@ def test_pixels_and_the_floats_they_stand_for_give_one_program() -> None:
         predfuse.compile(small_model(), pixels())
 
 
+def test_words_of_8_bits() -> None:
+    """The width reaches the program, which a machine of that width runs and others refuse."""
+    model, images = small_model(), torch.from_numpy(pixels() / 255).float()
+    predfuse.prepare(model, predfuse.PrepareConfig(steps=0), images)
+    program = predfuse.compile(model, images, bits=8)
+    scores = predfuse.run(program, images).scores
+    assert program.bits == 8 and np.abs(scores).max() <= 128
+    machine = predfuse.hardware.load_spec("archon")
+    with pytest.raises(InputError, match="has words of 8 bits, the machine archon has 16"):
+        predfuse.simulate(program, machine, fidelity="cycle", images=images)
+    narrow = predfuse.hardware.with_fields(machine, {"bits": 8})
+    assert predfuse.simulate(program, narrow, fidelity="cycle", images=images).total_cycles > 0
+    with pytest.raises(InputError, match="bits: is 8 beside options of 16"):
+        predfuse.compile(model, images, CompileOptions(), bits=8)
+
+
 def test_programs_and_networks_cost_the_same_where_no_weight_rounds_to_zero() -> None:
     graph = network()
     program = predfuse.compile(graph, np.random.default_rng(0).normal(size=(4, *graph.input_shape)))

@@ -57,6 +57,11 @@ def test_options_reach_the_program(folder: Path, tmp_path: Path) -> None:
     layout = program.layout
     assert (layout.tile_rows, layout.tile_columns, layout.lanes, layout.banks) == (4, 6, 5, 7)
     assert program.metadata["options"]["weight_bits"] == 9 and program.metadata["calibration_images"] == 3
+    narrow = ("--images", "random", "--count", "2", "--bits", "8")
+    predfuse("compile", folder / "network.safetensors", "-o", output, *narrow)
+    program = load_program(output)
+    assert program.bits == 8 and program.metadata["options"]["weight_bits"] == 8
+    assert program.metadata["options"]["sum_bits"] == 12 and {node.bits for node in program.nodes} == {8}
 
 
 def test_running_gives_table_and_json(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

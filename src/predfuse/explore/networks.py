@@ -17,7 +17,7 @@ from predfuse.graph.io import encode_fields
 from predfuse.graph.nodes import Array, Bottleneck, Network, Node
 from predfuse.hardware.cycle.archon.machine import Masks
 from predfuse.hardware.pruning import keep_largest, with_pruned_rest
-from predfuse.integer.options import COMPILE_IMAGES
+from predfuse.integer.options import COMPILE_IMAGES, CompileOptions
 from predfuse.integer.program import Program
 from predfuse.readers.documents import validated
 
@@ -95,8 +95,16 @@ class Subject:
     digest: str
 
 
-def make_subject(choice: NetworkChoice, root: Path | None = None, accuracy_wanted: bool = False) -> Subject:
+def make_subject(
+    choice: NetworkChoice, root: Path | None = None, accuracy_wanted: bool = False, bits: int = 16
+) -> Subject:
     """Build, calibrate or load, prune, and find the masks; the accuracy of a trained network only where it is wanted.
+
+    Args:
+        choice: Which network.
+        root: Where data sets lie.
+        accuracy_wanted: Whether to find the accuracy.
+        bits: Width of the words of its program: that of the machines.
 
     Raises:
         InputError: No such network, or one that cannot be made with these options.
@@ -115,7 +123,7 @@ def make_subject(choice: NetworkChoice, root: Path | None = None, accuracy_wante
     masks: tuple[Masks, ...] = ()
     if any(block.predictor is not None for block in network.bottlenecks()):
         if choice.trained:
-            what = compile_network(network, images[:COMPILE_IMAGES])
+            what = compile_network(network, images[:COMPILE_IMAGES], CompileOptions(bits=bits))
         masks = tuple(masks_of(what, images[: choice.images]))
     return Subject(what, masks, accuracy, source, _digest(what, masks, accuracy))
 

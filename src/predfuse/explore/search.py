@@ -130,9 +130,9 @@ class _Subjects:
         self._root, self._accuracy_wanted = root, accuracy_wanted
         self._held: dict[str, Subject] = {}
 
-    def __call__(self, choice: NetworkChoice) -> Subject:
-        name = choice.model_dump_json()
-        subject = self._held.pop(name, None) or make_subject(choice, self._root, self._accuracy_wanted)
+    def __call__(self, choice: NetworkChoice, bits: int) -> Subject:
+        name = f"{choice.model_dump_json()} {bits}"
+        subject = self._held.pop(name, None) or make_subject(choice, self._root, self._accuracy_wanted, bits)
         self._held[name] = subject
         while len(self._held) > HELD_NETWORKS:
             del self._held[next(iter(self._held))]
@@ -218,7 +218,7 @@ class _Run:
             broken = self._space.limits.broken({"area_mm2": area})
             if broken:
                 return Outcome({"area_mm2": area}, "broken", broken, evaluated=False)
-            return spec, self._subjects(choice)
+            return spec, self._subjects(choice, spec.bits)
         except InputError as error:
             return Outcome({}, "unfit", str(error), evaluated=False)
 

@@ -9,6 +9,7 @@ from predfuse.hardware.block_work import list_entries
 from predfuse.hardware.cycle.simulate import simulate_cycles
 from predfuse.hardware.spec import load_spec
 from predfuse.hardware.unpruned import MEND, list_notes, unpruned_blocks
+from predfuse.hardware.vary import with_fields
 from predfuse.integer.program import Program
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ def warn_unpruned(program: Program, images: Array) -> tuple[str, ...]:
     if sum(int(list_entries(block).sum()) for block in blocks) > MOST_ENTRIES:
         notes = list_notes(program)
     else:
-        notes = simulate_cycles(program, load_spec("archon"), images[:1])[0].result.notes
+        spec = with_fields(load_spec("archon"), {"bits": program.bits})
+        notes = simulate_cycles(program, spec, images[:1])[0].result.notes
         notes = tuple(note for note in notes if note.endswith(MEND))
     for note in notes:
         log.warning("%s: %s", program.name, note)
