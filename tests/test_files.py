@@ -14,6 +14,7 @@ import pytest
 from predfuse.errors import InputError
 from predfuse.files import (
     remove_abandoned,
+    require_new_folder,
     require_writable,
     sha256_of_file,
     write_atomically,
@@ -54,6 +55,10 @@ def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
         require_writable(Path("/proc/a.txt"))
     require_writable(tmp_path / "a.txt")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("x")
+    for require in (require_writable, require_new_folder):
+        with pytest.raises(InputError, match="file is a file, not a folder"):
+            require(tmp_path / "file" / "a.txt")
 
 
 def names(folder: Path) -> list[str]:

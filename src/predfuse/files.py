@@ -38,8 +38,7 @@ def require_writable(path: Path) -> None:
     with _writing(path):
         if path.is_dir():
             raise InputError(str(path), "is a folder, not a file", "name a file in it")
-        if not path.parent.is_dir():
-            raise InputError(str(path), f"the folder {path.parent} does not exist", "create it or choose another path")
+        _require_parent(path)
         if path.exists() and not os.access(path, os.W_OK):
             raise InputError(str(path), "cannot be written", "choose another path or change its permissions")
         if _is_stream(path):
@@ -57,10 +56,16 @@ def require_new_folder(folder: Path) -> None:
     with _writing(folder):
         if os.path.lexists(folder):
             raise InputError(str(folder), "exists already", "name a new folder")
-        if not folder.parent.is_dir():
-            raise InputError(str(folder), f"the folder {folder.parent} does not exist", "create it")
+        _require_parent(folder)
         with _temporary(folder):
             pass
+
+
+def _require_parent(path: Path) -> None:
+    if not path.parent.is_dir():
+        folder = path.parent
+        what = f"{folder} is a file, not a folder" if folder.exists() else f"the folder {folder} does not exist"
+        raise InputError(str(path), what, "create it or choose another path")
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

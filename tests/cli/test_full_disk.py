@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import sys
@@ -35,6 +36,8 @@ COMMANDS = {
     "compile --json": ["compile", NETWORK, *RANDOM, "-o", "{out}", "--json", "{out}.json"],
     "prepare": ["prepare", NETWORK, *RANDOM, "--steps", "0", "-o", "{out}"],
     "prune": ["prune", NETWORK, "-o", "{out}"],
+    "evaluate --json": ["evaluate", NETWORK, "--images", "{given}/pictures", "--json", "{out}"],
+    "push": ["zoo", "push", "fashion-mnist-mobilenetv2-s-x0.5", "{out}"],
     "export torch": ["export", NETWORK, "-o", "{out}.pt2"],
     "export onnx": ["export", NETWORK, "-o", "{out}.onnx"],
     "export memory": ["export", PROGRAM, "-o", "{out}", "--form", "memory"],
@@ -60,8 +63,9 @@ COMMANDS = {
     "demo --report": ["demo", "--report", "{out}"],
     "compare --json": ["compare", "--json", "{out}"],
 }
-LATE = ("demo", "compare", "rtl")
-"""Slow to get to their output: only the place nobody can write is tried, which they find before they begin."""
+LATE = ("demo", "compare", "rtl", "push")
+"""Slow to get to their output, or first at a copy elsewhere: only the place nobody can write is tried, which they find
+before they begin."""
 KEPT = {"train": ["out", "out/.lock"], "explore": ["out", "out/cache", "out/search.lock"]}
 """What stays of folders in which interrupted work goes on."""
 
@@ -78,9 +82,10 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny network, its program, images, a training and a search."""
     folder = tmp_path_factory.mktemp("given")
     options = {"input_shape": [1, 8, 8], "stage_middle": [16, 16], "num_classes": 3}
-    save_network(models.network("fusionet-s", options=options), folder / "network.safetensors")
+    network = dataclasses.replace(models.network("fusionet-s", options=options), mean=(0.5,), std=(0.25,))
+    save_network(network, folder / "network.safetensors")
     save_file({"images": np.zeros((2, 1, 8, 8))}, folder / "images.safetensors")
-    for name in "ab":
+    for name in "abc":
         (folder / "pictures" / name).mkdir(parents=True)
         for place in range(5):
             Image.new("L", (8, 8), 40 * place).save(folder / f"pictures/{name}/{place}.png")

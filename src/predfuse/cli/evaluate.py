@@ -16,6 +16,7 @@ from predfuse.errors import InputError
 from predfuse.exporters.arrays import Form
 from predfuse.exporters.module import to_module
 from predfuse.graph.nodes import Shape
+from predfuse.readers.boundary import is_folder
 from predfuse.report.table import Table
 from predfuse.sources import ModuleOptions, load_source
 from predfuse.tensor_file import stored_format
@@ -56,7 +57,8 @@ class Candidate:
 def evaluate(
     sources: Annotated[list[str], typer.Argument(help=SOURCE_HELP, metavar="SOURCE...")],
     images: Annotated[
-        str, typer.Option("--images", help="Data set with labels; default: what the network was trained on.")
+        str,
+        typer.Option("--images", help="Data set or image folder, with labels; default: that of the training."),
     ] = "",
     root: Root = None,
     count: AllOrCount = None,
@@ -74,6 +76,8 @@ def evaluate(
         name = images or candidate.data
         if not name:
             raise InputError(source, "does not say what data it was trained on", "name a data set (--images)")
+        if is_folder(name):
+            name = f"{datasets.FOLDER_PREFIX}{name}"
         side = candidate.size if size is None and not images else size
         test = datasets.load(name, split, root=root, limit=count, size=side)
         if test.images.shape[1:] != candidate.input_shape or len(test.classes) != candidate.classes:

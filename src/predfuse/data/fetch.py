@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -106,6 +107,8 @@ def fetch(name: str, root: Path | None = None) -> Source:
                 reasons.append(str(error))
     except OSError as error:
         raise InputError(str(target), f"cannot be written ({error.strerror})", "choose another --root") from error
+    with contextlib.suppress(OSError):  # it stays where it holds anything
+        target.rmdir()
     said = "; ".join(reasons) or "there is no way known"
     raise PredfuseError(f"data set {name}: {said}; on another machine: {found.get}, and put the files into {target}")
 

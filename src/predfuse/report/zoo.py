@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from predfuse.errors import InputError
+from predfuse.readers.boundary import JSON_BYTES, read_text
 from predfuse.report.table import Table, optional
 from predfuse.zoo.catalogue import Stage, Summary
 
@@ -117,10 +118,7 @@ def with_table(path: Path, text: str, markers: tuple[str, str] = ZOO) -> str:
     Raises:
         InputError: It cannot be read, or lacks the markers.
     """
-    try:
-        old = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"cannot be read ({error})", "name a Markdown file") from error
+    old = read_text(path, JSON_BYTES, "name a Markdown file")
     first, last = markers
     before, begin, rest = old.partition(first)
     _, end, after = rest.partition(last)

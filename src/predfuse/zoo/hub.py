@@ -163,7 +163,8 @@ def _place(staged: Path, target: Path) -> Path:
         raise InputError(str(target), f"cannot be written ({error.strerror})", "name another folder") from error
 
     def fill(made: Path) -> None:
-        shutil.copytree(staged, made, dirs_exist_ok=True)
+        for file in staged.iterdir():
+            shutil.copyfile(file, made / file.name)
 
     write_folder_atomically(target, fill)
     return target
