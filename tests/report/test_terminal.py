@@ -63,5 +63,33 @@ def test_a_wide_table_fits_eighty_columns() -> None:
     assert max(map(len, captured.get().splitlines())) <= 80 and captured.get().count("1,234") == 10
 
 
+EVALUATED = Table(
+    ("model", "network", "stage", "data", "images", "accuracy"),
+    [["runs/a/predicted-joint.safetensors", "fusionet-s", "predicted-joint", "folder:/data/pictures", "2", "50.00%"]],
+    text_columns=frozenset(range(4)),
+)
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100])
+@pytest.mark.parametrize("table", [TABLE, EVALUATED, Table(["depthwise on"] * 7, [["45.9%"] * 7] * 2, "Gates")])
+def test_no_cell_is_cut_however_narrow_the_terminal(table: Table, width: int) -> None:
+    console = Console(width=width)
+    with console.capture() as captured:
+        show(table, console)
+    shown = captured.get()
+    assert "\u2026" not in shown
+    cells = "".join("".join(row) for row in table.rows)
+    assert [shown.count(sign) for sign in ":/.%"] == [cells.count(sign) for sign in ":/.%"]  # text may be folded
+    numbers = [cell for row in table.rows for at, cell in enumerate(row) if at not in table.text_columns]
+    assert all(number in shown.split() for number in numbers)
+
+
+def test_where_columns_do_not_fit_rows_are_lines() -> None:
+    console = Console(width=40)
+    with console.capture() as captured:
+        show(EVALUATED, console)
+    assert "network   fusionet-s\nstage     predicted-joint\n" in captured.get()
+
+
 def test_markdown_aligns_text_and_numbers() -> None:
     assert TABLE.markdown() == "| block | count |\n| --- | ---: |\n| b1 [0, 1] | 12 |\n| total | 34 |\n"
