@@ -31,6 +31,17 @@ FAULTS = {
         "passes_done > record2",
         "passes_done + (PASS + 1)'(ON) > record2",
     ),
+    "a bank granted to two": ("arbiter.sv", "if (grant[c]) taken", "if (grant[c] & ~ON) taken"),
+    "a record of a fill a bank too far": (
+        "fill.sv",
+        "record_rows, record_banks, record_next_row",
+        "record_rows, record_banks + BANK'(ON), record_next_row",
+    ),
+    "outputs one line too far": (
+        "output_store.sv",
+        "row == 0 ? first_row",
+        "row == 0 ? ROW'(ON) + first_row",
+    ),
     "a channel alive at a score of 0": ("expand_unit.sv", "(score > 0) | ~", "(score > 0) | (ON & score == 0) | ~"),
 }
 """Of each: the file, what stands there once, and what stands there instead; ``ON`` is whether the fault is there."""
@@ -51,8 +62,8 @@ def write_faulty(folder: Path) -> Path:
         text = (folder / file).read_text()
         assert text.count(old) == 1, (file, old)
         (folder / file).write_text(text.replace(old, new.replace("ON", f"(faults::number == {number})")))
-    top = folder / "archon.sv"
+    top = folder / "machine.sv"
     text = top.read_text()
-    at = text.index("  localparam PIXELS")
+    at = text.index("  localparam BANK")
     top.write_text(_PACKAGE + text[:at] + _START + text[at:])
     return folder

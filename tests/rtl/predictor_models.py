@@ -169,7 +169,7 @@ def predictor(depth: int = 2) -> Model:
     def item(behind: int) -> Generator[Outputs, Told, None]:
         told = yield {}
         count = told["count"]
-        for part in range(told["parts"]):
+        for part in range(told["part_first"], told["part_end"]):
             reading, _, _, place, turns = fields(words[16, part], 16, 12, 4, 2, 2)
             for _ in range(reading):
                 told = yield {"busy": 1, "gate_writes": 0}

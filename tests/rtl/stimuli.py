@@ -201,7 +201,9 @@ def predictor(rng: np.random.Generator, ask: Ask) -> Script:
             int(rng.integers(*ends)) for ends in ((2,), (1, 3), (2,), (6,), (1, 3))
         )
         channels += 2 * rounds - 1
-        group = {"stride_2": stride_2, "rounds": rounds, "channels": channels, "count": count, "parts": parts}
+        first = int(rng.integers(3 - parts))
+        group = {"stride_2": stride_2, "rounds": rounds, "channels": channels, "count": count}
+        group |= {"part_first": first, "part_end": first + parts}
         group |= {"hidden_max": int(rng.integers(16)), "input_shift": int(rng.integers(13))}
         group |= {"input_min": int(rng.integers(-8, 1)) & 15, "input_max": int(rng.integers(8))}
         group |= {name: int(rng.integers(2)) for name in ("expand_gated", "depthwise_gated", "behind")}
@@ -209,7 +211,7 @@ def predictor(rng: np.random.Generator, ask: Ask) -> Script:
         group |= {"gate_bases": int.from_bytes(rng.bytes(15), "little")}
         quiet = {**group, "rst": 0, "write": 0, "start": 0, "passes_done": 0}
         words = {(13, at): _channel(rng, channels) for at in range(count)}
-        for part in range(parts):
+        for part in range(first, first + parts):
             rows, columns, least, most = (int(rng.integers(*ends)) for ends in ((1, 3), (1, 3), (3,), (3, 6)))
             turns = 2 if (rows - 1) * (1 + stride_2) + 3 > 3 else 1
             reading = channels + 1 + int(rng.integers(3))
@@ -238,6 +240,55 @@ def _channel(rng: np.random.Generator, channels: int) -> int:
         | int(rng.integers(6)) << 14
     )
     return stages | next(offsets) << 72 | way << 88
+
+
+def sums_of_addresses(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    return {"bank": int(rng.integers(6)), "more_banks": int(rng.integers(6))}
+
+
+def whole_buffer(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    """Every word is written whole first."""
+    if cycle < 5:
+        return {"request": 8, "row": cycle << 9, "bank": 0, "span": 3 << 6, "last_write": 1}
+    told = {"row": pack(rng.integers(4, size=4).tolist(), 3), "bank": pack(rng.integers(3, size=4).tolist(), 2)}
+    return {**told, "span": pack(rng.integers(1, 4, size=4).tolist(), 2)}
+
+
+def some_fills(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    told = {"rst": int(cycle == 0), "start": 0, "grant": 0}
+    if cycle and ask("request", told):
+        told["grant"] = int(rng.integers(4) > 0)
+    if cycle and not ask("busy", told) and rng.integers(2):
+        region = int(rng.choice([2, 5, 14, 15, 17]))
+        first = int(rng.integers({14: 5, 15: 4, 17: 2}.get(region, 3)))
+        end = int(rng.integers(first, {14: 5, 15: 4, 17: 2}.get(region, 3))) + 1
+        begin, stop = sorted(rng.integers(13, size=2).tolist())
+        banks, rows = rng.integers(3, size=3).tolist(), rng.integers(8, size=3).tolist()
+        at = [value for pair in zip(rows, banks, strict=True) for value in pair]
+        values = [region, int(rng.integers(1 << 16)), int(rng.integers(1, 4)), *at, int(rng.integers(4))]
+        values += [int(rng.integers(1, 4)), first, end, begin, stop]
+        widths, told["fields"], told["start"] = (5, 16, 16, 3, 2, 3, 2, 3, 2, 2, 2, 3, 3, 4, 4), 0, 1
+        for value, width in zip(reversed(values), reversed(widths), strict=True):
+            told["fields"] = told["fields"] << width | value
+    return told
+
+
+def stores(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    bits = int(rng.integers(1 << 17))
+    bits = bits & ~(3 << 3 | 3 << 8) | int(rng.integers(3)) << 3 | int(rng.integers(3)) << 8
+    row = int(rng.integers(1, 4)) if cycle and rng.integers(4) else 0
+    return {"rst": int(cycle == 0), "fields": bits | 1 << 15, "row": row, "valid": int(cycle == 1 or rng.integers(2))}
+
+
+def commands(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    kinds = rng.choice([0, 1, 2], size=4, p=[0.1, 0.5, 0.4]).tolist()
+    line = sum((int(rng.integers(1 << 41)) << 2 | kind) << 43 * n for n, kind in enumerate(kinds))
+    told = {"rst": int(cycle == 0), "read_data": line, "core_busy": int(rng.integers(40) == 0), "grant": 0}
+    told["fill_busy"] = int(rng.integers(3) == 0)
+    told["start"] = int(cycle > 0 and not ask("busy", told))
+    if cycle and ask("request", {**told, "start": 0}):
+        told["grant"] = int(rng.integers(2))
+    return told
 
 
 def any_(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:

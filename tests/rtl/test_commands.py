@@ -16,16 +16,16 @@ from rtl.blocks import dense_block
 from rtl.machines import SMALL, THREE, TINY, require_tools, simulator_of
 from typer.testing import CliRunner
 
+from predfuse.arrays import Int64Array
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
-from predfuse.hardware.cycle.archon.gateware import Machine, records
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import save_program
 from predfuse.rtl.build import build, find_tools
 from predfuse.rtl.generate import generate
-from predfuse.rtl.simulator import Measured
-from predfuse.rtl.steps import Step, compare
+from predfuse.rtl.starts import Measured, Step, compare
 
 
 @pytest.fixture
@@ -55,11 +55,13 @@ def test_a_run_is_exact(files: tuple[str, str], tmp_path: Path) -> None:
     assert block["predict_cycles"] == block["planned_predict_cycles"] > 0
     assert block["wrong_passes"] == block["wrong_pixels"] == 0
     assert not json.loads(path.read_text())["differences"]
+    assert block["cycles"] > block["core_cycles"] >= block["list_cycles"]
+    assert block["fill_cycles"] > block["fill_cycles_beside"] > 0
 
 
 def test_a_difference_is_told_and_is_exit_code_1(files: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def lie(step: Step, measured: object) -> object:
-        return replace(compare(step, step.expected), wrong_pixels=1)
+    def lie(step: Step, measured: Measured, pixels: Int64Array) -> object:
+        return replace(compare(step, measured, pixels), wrong_pixels=1)
 
     monkeypatch.setattr("predfuse.rtl.run.compare", lie)
     ran = CliRunner().invoke(app, ["rtl", "run", *files])
@@ -68,19 +70,17 @@ def test_a_difference_is_told_and_is_exit_code_1(files: tuple[str, str], monkeyp
 
 
 def test_comparing_finds_every_kind_of_difference() -> None:
-    rows = np.array([[0, 0, 5, 6, 7, 8]], np.int64)
-    right = Measured(3, 4, (1, 2), rows)
-    step = Step(1, "a step", right)
-    assert not compare(step, right).differs
+    right, pixels = Measured(3, 4, (1, 2)), np.array([0, 5, 6])
+    step = Step(1, "a step", right, np.array([1, 2]), pixels[1:])
+    assert not compare(step, right, pixels).differs
     for wrong in (
         replace(right, list_cycles=2),
         replace(right, predict_cycles=5),
         replace(right, begins=(1, 3)),
         replace(right, begins=(1,)),
-        replace(right, rows=rows + 1),
-        replace(right, rows=rows[:0]),
     ):
-        assert compare(step, wrong).differs
+        assert compare(step, wrong, pixels).differs
+    assert compare(step, right, pixels + 1).wrong_pixels == 2
 
 
 def test_the_folder_checks_itself(files: tuple[str, str], tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_the_folder_checks_itself(files: tuple[str, str], tmp_path: Path) -> Non
     # What make does, with the machine that is built already.
     compiler = str(find_tools().compiler)
     subprocess.run([compiler, str(out / "compare.cpp"), "-o", str(out / "compare")], check=True)
-    (words,), (expected,) = out.glob("*.words"), out.glob("*.expected")
-    subprocess.run([str(build(SMALL)), str(words), str(out / "results")], check=True)
+    (told,), (expected,) = out.glob("*.images"), out.glob("*.expected")
+    subprocess.run([str(build(SMALL)), str(told), str(out / "results")], check=True)
     command = [str(out / "compare"), str(expected), str(out / "results")]
     assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0
     raw = np.fromfile(expected, np.int64)
@@ -120,12 +120,10 @@ def test_the_folder_is_built_by_its_own_makefile(tmp_path: Path) -> None:
         return subprocess.run(command, check=False, capture_output=True, env=environment).returncode
 
     assert make() == 0
-    words = np.fromfile(out / f"{name}.words", np.int32)
-    at = 0
-    while words[at] or words[at + 1] != records(THREE)["rule"].region:
-        at += 2 if words[at] else 5 + words[at + 4]
-    words[at + 5 + 1] ^= 1 << 20  # a bit of the bias of an output
-    words.tofile(out / f"{name}.words")
+    lines = np.fromfile(out / f"{name}.images", np.int32)
+    # The rules of the outputs begin the image, line by line; a bit of the bias of the first.
+    lines[4 + 1] ^= 1 << 20
+    lines.tofile(out / f"{name}.images")
     assert make() != 0
 
 

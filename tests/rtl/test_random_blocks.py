@@ -11,15 +11,19 @@ from rtl.machines import SMALL, THREE, simulator_of
 from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Bottleneck
-from predfuse.hardware.cycle.archon.gateware import Machine, records
+from predfuse.graph.nodes import Bottleneck, Shape
+from predfuse.hardware.block_work import block_work
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.spec import ArchonSpec, load_spec
+from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
-from predfuse.rtl.run import run_steps
-from predfuse.rtl.simulator import BEHIND, FINISH, LISTS, PREDICT, Simulator
-from predfuse.rtl.steps import BlockPlan, Step
-from predfuse.rtl.words import Word
+from predfuse.rtl.image import Image
+from predfuse.rtl.items import predicted_parts
+from predfuse.rtl.run import run_block
+from predfuse.rtl.simulator import Clock, Simulator
+from predfuse.rtl.starts import BEHIND, FINISH, LISTS, PREDICT
+from predfuse.rtl.steps import BlockPlan
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +66,10 @@ def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) 
         assume(kernel**2 * channels <= machine.unit_rows * machine.side * machine.inputs)  # the predictor holds it
         node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
         exact, _ = _fused(node, x, *predict_masks(node, x))
-        steps = BlockPlan(node, x.shape, machine).steps(x[None], exact[None])
-        assert not [step for step in run_steps(steps, simulator) if step.differs]
-        ran.update(_features(block, steps, machine))
+        told = BlockPlan(node, x.shape, machine).images(x[None], exact[None])
+        result = run_block(node.name, told, simulator)
+        assert not result.differences
+        ran.update(_features(node, x.shape, block, told, result.clock, machine))
 
     check()
     return ran
@@ -73,17 +78,19 @@ def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) 
 FEATURES = (
     *("kernel 1", "kernel 3", "kernel 5", "stride 1", "stride 2", "groups", "residual", "shuffle", "uneven padding"),
     *("expand bias", "depthwise bias", "output bias", "several tiles", "several parts", "two turns", "two rounds"),
-    "prediction beside lists",
+    *("prediction beside lists", "fills beside the core", "a fill that waits for a bank"),
 )
 """All of which the random blocks are to have; predictions behind lists are rare with so many gate words."""
 
 
-def _features(block: Bottleneck, steps: list[Word | Step], machine: Machine) -> set[str]:
+def _features(
+    node: FusedBlock, shape: Shape, block: Bottleneck, told: list[Image], clock: Clock, machine: Machine
+) -> set[str]:
     """What a block and its run have of them."""
-    flags = {one.flags for one in steps if isinstance(one, Step)}
-    known = records(machine)["part"]
-    parts = [one for one in steps if isinstance(one, Word) and one.region == known.region]
-    turns_at = known.bits - known.fields[-1][1]
+    flags = [step.flags for image in told for step in image.steps]
+    work = block_work(node.as_bottleneck(), shape)
+    tiles = work.tiles(machine.tile_rows, machine.tile_columns)
+    parts = [part for tile in tiles for part, _ in predicted_parts(work, tile, machine)]
     has = {
         f"kernel {block.depthwise_weight.shape[1]}": True,
         f"stride {block.stride}": True,
@@ -96,12 +103,15 @@ def _features(block: Bottleneck, steps: list[Word | Step], machine: Machine) -> 
         "expand bias": block.expand_bias.any(),
         "depthwise bias": block.depthwise_bias.any(),
         "output bias": block.project_bias.any(),
-        "several tiles": sum(isinstance(one, Step) and one.flags == FINISH for one in steps) > block.groups,
-        "several parts": any(one.index for one in parts),
-        "two turns": any(one.bits >> turns_at == 2 for one in parts),
+        "several tiles": flags.count(FINISH) > block.groups,
+        "several parts": len(parts) > len(tiles),
+        "two turns": any(machine.turns(part.hidden_rows(work)) == 2 for part in parts),
         "two rounds": block.expand_weight.shape[1] > machine.inputs,
         "prediction beside lists": LISTS | PREDICT in flags,
         "prediction behind lists": LISTS | PREDICT | BEHIND in flags,
+        "several images": len(told) > 1,
+        "fills beside the core": clock.both > 0,
+        "a fill that waits for a bank": clock.fill_waits > 0,
     }
     return {name for name, there in has.items() if there}
 

@@ -83,6 +83,11 @@ def run(
             "planned_list_cycles": sum(step.planned_list_cycles for step in one.steps),
             "predict_cycles": one.predict_cycles,
             "planned_predict_cycles": sum(step.planned_predict_cycles for step in one.steps),
+            "cycles": one.clock.total,
+            "core_cycles": one.clock.core,
+            "fill_cycles": one.clock.fill,
+            "fill_cycles_beside": one.clock.both,
+            "waiting_cycles": one.clock.commands_wait + one.clock.fill_waits,
             "wrong_passes": sum(step.wrong_passes for step in one.steps),
             "wrong_pixels": sum(step.wrong_pixels for step in one.steps),
         }
@@ -240,6 +245,10 @@ def _parts(results: list[BlockResult]) -> Iterator[str | Table]:
         for one in results
     ]
     yield Table(("block", "cycles of lists", "of predictions", "steps", "differ"), rows, "Fused blocks")
+    names = ("total", "core", "fill", "both", "commands_wait", "fill_waits")
+    clocks = [[one.layer, *(f"{getattr(one.clock, name):,}" for name in names)] for one in results]
+    head = ("block", "cycles", "core at work", "filling", "both at once", "commands wait", "fills wait")
+    yield Table(head, clocks, "From the start of the command lists to their end")
     wrong = [f"{one.layer}, {step}" for one in results for step in one.differences]
     yield from wrong[:10]
     if not wrong:

@@ -11,7 +11,7 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program
-from predfuse.rtl.run import BlockResult, run_steps
+from predfuse.rtl.run import BlockResult, run_block
 from predfuse.rtl.simulator import Simulator
 from predfuse.rtl.steps import BlockPlan
 
@@ -57,8 +57,8 @@ def first_block(program: Program, images: Array) -> GatewareRun | str:
         node = program.fused_blocks()[0]
         plan = BlockPlan(node, program.shapes()[node.inputs[0]], simulator.machine)
         values = run_program(program, images[:1], keep={node.name, node.inputs[0]}).values
-        steps = plan.steps(values[node.inputs[0]], values[node.name])
+        told = plan.images(values[node.inputs[0]], values[node.name])
     except PredfuseError as error:
         return f"The gateware was not run ({error})."
-    block = BlockResult(node.name, run_steps(steps, simulator))
+    block = run_block(node.name, told, simulator)
     return GatewareRun(MACHINE, block, time.perf_counter() - started)

@@ -18,7 +18,7 @@ from predfuse.rtl.cache import built_once, cache_folder
 SOURCES = Path(__file__).parent / "sv"
 """SystemVerilog, one component a file, and the test bench."""
 VERILATOR_OPTIONS = (
-    *("-Wall", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--top-module", "archon"),
+    *("-Wall", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--top-module", "machine"),
     *("--unroll-count", "3"),  # longer loops stay loops: a third of the C++, built in a third of the time
 )
 HOW = "install it: pip install 'predfuse[rtl]', and a C++ compiler with the system's package manager"
@@ -108,10 +108,10 @@ def _compile(tools: Tools, made: Path, bench: Path, machine: Machine, waves: str
     version to version."""
     include = tools.root / "include"
     library = ["verilated.cpp", "verilated_threads.cpp", *[f"verilated_{waves}_c.cpp"] * bool(waves)]
-    slow = sorted(made.glob("Varchon*Slow.cpp"))
-    fast = sorted(set(made.glob("Varchon*.cpp")) - set(slow))
+    slow = sorted(made.glob("Vmachine*Slow.cpp"))
+    fast = sorted(set(made.glob("Vmachine*.cpp")) - set(slow))
     units = [*_units(fast, "-O1"), *_units([*(include / one for one in library), bench], "-O1"), *_units(slow, "-O0")]
-    flags = [f"-I{made}", f"-I{include}", f"-I{include / 'vltstd'}", f"-DTILE_COLUMNS={machine.tile_columns}"]
+    flags = [f"-I{made}", f"-I{include}", f"-I{include / 'vltstd'}", f"-DLINE_PIXELS={machine.line}"]
     flags += [f"-DVM_TRACE={int(bool(waves))}", f"-DVM_TRACE_VCD={int(waves == 'vcd')}", "-DVM_COVERAGE=0", "-DVM_SC=0"]
     flags += [f"-DVM_TRACE_FST={int(waves == 'fst')}", "-DVM_TIMING=0", "-DVERILATOR=1", "-std=c++17", "-w", "-pthread"]
 

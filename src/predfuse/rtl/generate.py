@@ -1,4 +1,4 @@
-"""A folder with the gateware of a machine, the words of a program for it, and a bench that needs only Verilator."""
+"""A folder with the gateware of a machine, images of its buffer for a program, and a bench: needs only Verilator."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ from pathlib import Path
 
 import numpy as np
 
+from predfuse.arrays import Int64Array
 from predfuse.files import require_new_folder, write_folder_atomically
 from predfuse.graph.nodes import Array
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.program import Program
 from predfuse.rtl.build import SOURCES, VERILATOR_OPTIONS
-from predfuse.rtl.run import block_steps
-from predfuse.rtl.simulator import Run, encode
-from predfuse.rtl.steps import Step
+from predfuse.rtl.image import Image
+from predfuse.rtl.run import block_images
+from predfuse.rtl.simulator import CLOCK_WORDS, encode
 
+ANY = np.iinfo(np.int64).min
+"""Stands for whatever comes out."""
 _MAKEFILE = """\
 # make: builds the gateware with Verilator, runs every fused block and holds outputs and cycles against the expected.
 # The Python package of Verilator does not know how its compiler is given precompiled headers: it is told.
 VERILATOR ?= verilator
 BLOCKS := {blocks}
 
-check: obj/Varchon compare
+check: obj/Vmachine compare
 \t@for block in $(BLOCKS); do \\
-\t  ./obj/Varchon $$block.words $$block.results && ./compare $$block.expected $$block.results || exit 1; done
+\t  ./obj/Vmachine $$block.images $$block.results && ./compare $$block.expected $$block.results || exit 1; done
 
-obj/Varchon: $(wildcard sv/*.sv) bench.cpp
+obj/Vmachine: $(wildcard sv/*.sv) bench.cpp
 \t$(VERILATOR) --cc --exe --build --Mdir obj {options} -MAKEFLAGS "CFG_CXXFLAGS_PCH_I=-include" \\
-\t  -CFLAGS "-O1 -DTILE_COLUMNS={columns}" {parameters} \\
+\t  -CFLAGS "-O1 -DLINE_PIXELS={line}" {parameters} \\
 \t  $(wildcard sv/*.sv) $(CURDIR)/bench.cpp
 
 compare: compare.cpp
@@ -55,8 +58,8 @@ def generate(program: Program, images: Array, machine: Machine, folder: Path) ->
         InputError: The folder cannot be written, or the gateware does not hold a block.
     """
     require_new_folder(folder)
-    steps = block_steps(program, images, machine)
-    files = [f"{index:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:80]}" for index, name in enumerate(steps)]
+    told = block_images(program, images, machine)
+    files = [f"{index:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:80]}" for index, name in enumerate(told)]
 
     def fill(temporary: Path) -> None:
         (temporary / "sv").mkdir()
@@ -64,18 +67,27 @@ def generate(program: Program, images: Array, machine: Machine, folder: Path) ->
             shutil.copy(source, temporary / "sv")
         for bench in SOURCES.glob("*.cpp"):
             shutil.copy(bench, temporary)
-        for file, own in zip(files, steps.values(), strict=True):
-            told = [Run(one.flags) if isinstance(one, Step) else one for one in own]
-            (temporary / f"{file}.words").write_bytes(encode(told))
-            expected = np.concatenate([one.expected.words() for one in own if isinstance(one, Step)])
+        for file, own in zip(files, told.values(), strict=True):
+            (temporary / f"{file}.images").write_bytes(encode(own))
+            expected = np.concatenate([_expected(one, machine) for one in own])
             (temporary / f"{file}.expected").write_bytes(expected.astype("<i8").tobytes())
         text = _MAKEFILE.format(
             blocks=" ".join(files),
             options=" ".join(VERILATOR_OPTIONS),
-            columns=machine.tile_columns,
+            line=machine.line,
             parameters=" ".join(f"-G{name}={value}" for name, value in machine.parameters().items()),
         )
         (temporary / "Makefile").write_text(text)
 
     write_folder_atomically(folder, fill)
     return files
+
+
+def _expected(image: Image, machine: Machine) -> Int64Array:
+    """What the bench is to write of an image; its clock and pixels beyond the outputs may be any."""
+    pixels = np.full(image.read_rows * machine.line, ANY)
+    head = [len(image.steps)]
+    for step in image.steps:
+        head += step.expected.words()
+        pixels[step.at] = step.pixels
+    return np.concatenate((np.array([*head, *[ANY] * CLOCK_WORDS, len(pixels)], np.int64), pixels))

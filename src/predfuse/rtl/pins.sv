@@ -1,8 +1,9 @@
 // The gateware behind the pins of an FPGA: a write comes in 16 bits a cycle, everything is registered.
 module pins #(
     parameter DATA = 4624,
+    parameter ITEM = 33,
     parameter COLUMNS = 8,
-    parameter SHIFTED = 16 * ((DATA + 29 + 15) / 16)
+    parameter SHIFTED = 16 * ((DATA + ITEM + 21 + 15) / 16)
 ) (
     input clk,
     input rst,
@@ -34,10 +35,10 @@ module pins #(
       .clk(clk),
       .rst(reset),
       .write(pulses[4]),
-      .write_region(word[28:24]),
-      .write_bank(word[23:16]),
+      .write_region(word[20:16]),
       .write_at(word[15:0]),
-      .write_data(word[29+:DATA]),
+      .write_data(word[21+:DATA]),
+      .item(word[21+DATA+:ITEM]),
       .start_main(pulses[3]),
       .start_predict(pulses[2]),
       .behind(pulses[1]),

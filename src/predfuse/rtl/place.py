@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from predfuse.errors import InputError, PredfuseError
 from predfuse.files import write_text_atomically
-from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.gateware import Machine, commands
 from predfuse.readers.documents import read_json
 from predfuse.rtl import yosys
 from predfuse.rtl.cache import kept
@@ -103,7 +103,7 @@ def place(machine: Machine, device: Device = "85k", progress: Callable[[str], No
     """
     command, told = nextpnr(), progress or (lambda what: None)
     sources = parameterised(machine)
-    sizes = {"DATA": machine.data, "COLUMNS": machine.tile_columns}
+    sizes = {"DATA": machine.data, "ITEM": commands(machine)["item"].bits, "COLUMNS": machine.tile_columns}
     pins = PINS.read_text()
     for name, value in sizes.items():
         pins = re.sub(rf"(parameter {name} = )\d+", rf"\g<1>{value}", pins)

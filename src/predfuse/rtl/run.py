@@ -11,9 +11,10 @@ from predfuse.graph.nodes import Array
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program
-from predfuse.rtl.simulator import Run, Simulator
-from predfuse.rtl.steps import BlockPlan, Compared, Step, compare
-from predfuse.rtl.words import Word
+from predfuse.rtl.image import Image
+from predfuse.rtl.simulator import Clock, Simulator
+from predfuse.rtl.starts import Compared, compare
+from predfuse.rtl.steps import BlockPlan
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,12 @@ class BlockResult:
     Attributes:
         layer: Its name.
         steps: Predictions, lists and outputs of all tiles, groups and images.
+        clock: Where the cycles of the machine went.
     """
 
     layer: str
     steps: tuple[Compared, ...]
+    clock: Clock
 
     @property
     def list_cycles(self) -> int:
@@ -42,8 +45,8 @@ class BlockResult:
         return tuple(step for step in self.steps if step.differs)
 
 
-def block_steps(program: Program, images: Array, machine: Machine) -> dict[str, list[Word | Step]]:
-    """Words and steps of every fused block for all images, fed what the integer machine feeds it.
+def block_images(program: Program, images: Array, machine: Machine) -> dict[str, list[Image]]:
+    """What the global buffer is filled with for every fused block, each fed what the integer machine feeds it.
 
     Args:
         program: Compiled.
@@ -60,18 +63,21 @@ def block_steps(program: Program, images: Array, machine: Machine) -> dict[str, 
     plans = [BlockPlan(node, shapes[node.inputs[0]], machine) for node in blocks]
     wanted = {name for node in blocks for name in (node.name, node.inputs[0])}
     values = run_program(program, images, keep=wanted).values
-    return {plan.node.name: plan.steps(values[plan.node.inputs[0]], values[plan.node.name]) for plan in plans}
+    return {plan.node.name: plan.images(values[plan.node.inputs[0]], values[plan.node.name]) for plan in plans}
 
 
-def run_steps(steps: list[Word | Step], simulator: Simulator, waves: Path | None = None) -> tuple[Compared, ...]:
-    """Run words and steps from reset on; what every step did.
+def run_block(layer: str, told: list[Image], simulator: Simulator, waves: Path | None = None) -> BlockResult:
+    """Run images of the global buffer from reset on; what every step did.
 
     Raises:
         PredfuseError: The gateware hangs.
     """
-    measured = simulator.run([Run(one.flags) if isinstance(one, Step) else one for one in steps], waves)
-    started = [one for one in steps if isinstance(one, Step)]
-    return tuple(compare(step, one) for step, one in zip(started, measured, strict=True))
+    steps: list[Compared] = []
+    clock = Clock()
+    for image, ran in zip(told, simulator.run(told, waves), strict=True):
+        steps += [compare(step, one, ran.pixels) for step, one in zip(image.steps, ran.starts, strict=True)]
+        clock += ran.clock
+    return BlockResult(layer, tuple(steps), clock)
 
 
 def run_on_gateware(
@@ -90,9 +96,9 @@ def run_on_gateware(
         progress: Called with how many blocks are done, and of how many.
         waves: File for the waveforms of the first block.
     """
-    steps, results = block_steps(program, images, simulator.machine), []
-    for done, (name, own) in enumerate(steps.items(), 1):
-        results.append(BlockResult(name, run_steps(own, simulator, waves if done == 1 else None)))
+    told, results = block_images(program, images, simulator.machine), []
+    for done, (name, own) in enumerate(told.items(), 1):
+        results.append(run_block(name, own, simulator, waves if done == 1 else None))
         if progress is not None:
-            progress(done, len(steps))
+            progress(done, len(told))
     return results

@@ -1,4 +1,4 @@
-"""Runs words on the gateware under Verilator and measures what it does."""
+"""Runs images of the global buffer on the gateware under Verilator and measures what it does."""
 
 from __future__ import annotations
 
@@ -6,49 +6,58 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from predfuse.arrays import Int64Array
 from predfuse.errors import PredfuseError
-from predfuse.graph.nodes import Array
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.rtl.build import SOURCES, build
-from predfuse.rtl.words import Word
-
-LISTS, PREDICT, BEHIND, FINISH = 1, 2, 4, 8
-"""What a run starts; see ``bench.cpp``."""
+from predfuse.rtl.image import Image
+from predfuse.rtl.starts import Measured
 
 
 @dataclass(frozen=True)
-class Run:
-    """Start something and wait for its end."""
+class Clock:
+    """Where the cycles of a machine went, from the start of its commands to their end.
 
-    flags: int
+    Attributes:
+        total: All of them.
+        core: Lists, predictions or finishing run.
+        fill: Memories are filled.
+        both: These at once.
+        outputs_wait: Outputs wait for a bank of the global buffer: never.
+        commands_wait: Commands do.
+        fill_waits: A fill does.
+    """
+
+    total: int = 0
+    core: int = 0
+    fill: int = 0
+    both: int = 0
+    outputs_wait: int = 0
+    commands_wait: int = 0
+    fill_waits: int = 0
+
+    def __add__(self, other: Clock) -> Clock:
+        return Clock(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """What one run did.
+class Ran:
+    """One image, run.
 
     Attributes:
-        list_cycles: Of all passes.
-        predict_cycles: From the first input read to the last gate word written.
-        begins: Cycle after the start in which each pass was handed to the lists.
-        rows: ``[rows, 2 + tile columns]`` channel, row of the tile and pixels, as they came out.
+        starts: Of the core.
+        clock: Where the cycles went.
+        pixels: Lines of outputs, one after the other.
     """
 
-    list_cycles: int
-    predict_cycles: int
-    begins: tuple[int, ...]
-    rows: Array
-
-    def words(self) -> Int64Array:
-        """``[words]`` int64, as the bench writes them."""
-        head = [self.list_cycles, self.predict_cycles, len(self.begins), *self.begins, len(self.rows)]
-        return np.concatenate((np.array(head, np.int64), self.rows.ravel().astype(np.int64)))
+    starts: tuple[Measured, ...]
+    clock: Clock
+    pixels: Int64Array
 
 
 class Simulator:
@@ -72,43 +81,48 @@ class Simulator:
         self.arguments = tuple(arguments)
         self._program = build(machine, folder, waves)
 
-    def run(self, operations: Sequence[Word | Run], waves: Path | None = None) -> list[Measured]:
-        """Everything in order, from reset on; one result for every :class:`Run`.
+    def run(self, images: Sequence[Image], waves: Path | None = None) -> list[Ran]:
+        """Images in order, from reset on.
 
         Raises:
             PredfuseError: The machine hangs.
         """
         with tempfile.TemporaryDirectory() as name:
-            words, results = Path(name) / "words", Path(name) / "results"
-            words.write_bytes(encode(operations))
-            command = [str(self._program), str(words), str(results)] + ([] if waves is None else [str(waves)])
+            told, results = Path(name) / "images", Path(name) / "results"
+            told.write_bytes(encode(images))
+            command = [str(self._program), str(told), str(results)] + ([] if waves is None else [str(waves)])
             command += self.arguments
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise PredfuseError(f"the gateware failed: {done.stderr.strip() or f'status {done.returncode}'}")
-            return self._decode(np.fromfile(results, np.int64))
-
-    def _decode(self, raw: Array) -> list[Measured]:
-        measured, at, width = [], 0, 2 + self.machine.tile_columns
-        while at < len(raw):
-            passes = int(raw[at + 2])
-            rows_at = at + 3 + passes
-            end = rows_at + 1 + int(raw[rows_at]) * width
-            begins = tuple(int(cycle) for cycle in raw[at + 3 : rows_at])
-            rows = raw[rows_at + 1 : end].reshape(-1, width)
-            measured.append(Measured(int(raw[at]), int(raw[at + 1]), begins, rows))
-            at = end
-        return measured
+            return _decode(np.fromfile(results, np.int64))
 
 
-def encode(operations: Sequence[Word | Run]) -> bytes:
-    """Words and runs as the bench reads them."""
+def _decode(raw: Int64Array) -> list[Ran]:
+    ran, at = [], 0
+    while at < len(raw):
+        starts = []
+        count, at = int(raw[at]), at + 1
+        for _ in range(count):
+            lists, predictions, passes = (int(one) for one in raw[at : at + 3])
+            at += 3 + passes
+            starts.append(Measured(lists, predictions, tuple(int(cycle) for cycle in raw[at - passes : at])))
+        clock = Clock(*(int(one) for one in raw[at : at + CLOCK_WORDS]))
+        at += CLOCK_WORDS + 1
+        pixels = raw[at : at + int(raw[at - 1])]
+        at += len(pixels)
+        ran.append(Ran(tuple(starts), clock, pixels))
+    return ran
+
+
+CLOCK_WORDS = len(fields(Clock))
+"""The bench writes for it."""
+
+
+def encode(images: Sequence[Image]) -> bytes:
+    """Images as the bench reads them."""
     parts = []
-    for operation in operations:
-        if isinstance(operation, Run):
-            parts.append(struct.pack("<2i", 1, operation.flags))
-            continue
-        count = max(1, -(-operation.bits.bit_length() // 32))
-        parts.append(struct.pack("<5i", 0, operation.region, operation.bank, operation.index, count))
-        parts.append(operation.bits.to_bytes(4 * count, "little"))
+    for one in images:
+        parts.append(struct.pack("<4i", one.start_row, len(one.lines), one.read_row, one.read_rows))
+        parts.append(one.lines.astype("<i2").tobytes())
     return b"".join(parts)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from predfuse.errors import InputError
-from predfuse.hardware.cycle.archon.gateware import Machine, records
+from predfuse.hardware.cycle.archon.gateware import Machine, Record, records
 
 
 @dataclass(frozen=True)
 class Word:
-    """One write.
+    """One write, or the part one bank has in it.
 
     Attributes:
         region: Which memories or registers (:func:`predfuse.hardware.cycle.archon.gateware.records`).
@@ -26,10 +27,15 @@ class Word:
 
 
 class Packer:
-    """Packs fields into the words of a machine."""
+    """Packs fields into the words of a machine.
 
-    def __init__(self, machine: Machine) -> None:
-        self._records = records(machine)
+    Args:
+        machine: Its sizes.
+        known: Kinds of words; default: those of its write port.
+    """
+
+    def __init__(self, machine: Machine, known: Mapping[str, Record] | None = None) -> None:
+        self._records = records(machine) if known is None else known
 
     def word(self, record: str, index: int, bank: int = 0, /, **fields: int | list[int]) -> Word:
         """One word; every field has to be given and to fit.

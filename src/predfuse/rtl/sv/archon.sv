@@ -1,5 +1,5 @@
 // The fused-block core of Archon: predictor, gate memory, lanes, fused-weight generators, PEs, finishing. One write port
-// fills all its memories; three pulses start predictions, lists and finishing of an item.
+// fills all its memories, those of all banks beside the lanes at once; three pulses start parts of an item.
 module archon #(
     parameter TILE_ROWS = 8,
     parameter TILE_COLUMNS = 8,
@@ -29,15 +29,16 @@ module archon #(
     parameter ACCUMULATOR = 40,
     parameter SUM = 24,
     parameter SCORE = 16,
-    parameter DATA = 4624
+    parameter DATA = 4624,
+    parameter ITEM = 33
 ) (
     input clk,
     input rst,
     input write,
     input [4:0] write_region,
-    input [7:0] write_bank,
     input [15:0] write_at,
     input [DATA-1:0] write_data,
+    input [ITEM-1:0] item,
     input start_main,
     input start_predict,
     input behind,
@@ -72,14 +73,8 @@ module archon #(
 
   // Records of the group and of the item.
   localparam GROUP = 28 + ROUND + UNIT + 1 + OUTPUT + 1 + PASS + 1 + CHANNEL + 1 + (TAPS + 1) * BANK;
-  localparam ITEM = 2 * GATE + ROWS + PART + 1;
   reg [GROUP-1:0] group;
-  reg [ITEM-1:0] item;
-  always @(posedge clk)
-    if (write) begin
-      if (write_region == 5'd0) group <= write_data[GROUP-1:0];
-      if (write_region == 5'd18) item <= write_data[ITEM-1:0];
-    end
+  always @(posedge clk) if (write && write_region == 5'd0) group <= write_data[GROUP-1:0];
   wire stride_2, expand_gated, depthwise_gated, residual;
   wire [3:0] hidden_max, input_min, input_max;
   wire [5:0] input_shift, residual_shift;
@@ -93,8 +88,10 @@ module archon #(
           hidden_max, depthwise_gated, expand_gated, stride_2} = group;
   wire [GATE-1:0] read_offset, write_offset;
   wire [ROWS-1:0] rows;
-  wire [PART:0] parts;
-  assign {parts, rows, write_offset, read_offset} = item;
+  wire [PART-1:0] part_first;
+  wire [PART:0] part_end;
+  wire planes;  // which of the two sets of input planes
+  assign {planes, part_end, part_first, rows, write_offset, read_offset} = item;
 
   // Passes are loaded.
   localparam PASS_RECORD = 3 + TAP + COLUMN;
@@ -132,9 +129,25 @@ module archon #(
   wire [BANKS*BANK-1:0] gate_bank;
   wire [BANKS*(TAPS+1)*SLOTS-1:0] maps;
   wire [BANKS*(TAPS+1)*GATE-1:0] gate_bases;
+  // A word of every bank: as many bits of the port as its region has.
+  localparam CODE_WORD = LANE, MAP_WORD = SLOTS, COLUMN_WORD = SLOTS + $clog2(COLUMN_WORDS);
+  localparam SLOT_WORD = $clog2(PROJECT_ROWS) + 4, BASES_WORD = GATE + $clog2(TAP_WORDS);
+  localparam BANK_WORD = COLUMN_WORD > PROJECT ? (COLUMN_WORD > 48 ? COLUMN_WORD : 48) : PROJECT > 48 ? PROJECT : 48;
   genvar b, l, t;
   generate
     for (b = 0; b < BANKS; b = b + 1) begin : g_bank
+      reg [BANK_WORD-1:0] word;
+      always @*
+        case (write_region)
+          5'd3: word = BANK_WORD'(write_data[CODE_WORD*b+:CODE_WORD]);
+          5'd4: word = BANK_WORD'(write_data[MAP_WORD*b+:MAP_WORD]);
+          5'd5: word = BANK_WORD'(write_data[COLUMN_WORD*b+:COLUMN_WORD]);
+          5'd6: word = BANK_WORD'(write_data[SLOT_WORD*b+:SLOT_WORD]);
+          5'd7: word = BANK_WORD'(write_data[BASES_WORD*b+:BASES_WORD]);
+          5'd11: word = BANK_WORD'(write_data[48*b+:48]);
+          5'd12: word = BANK_WORD'(write_data[PROJECT*b+:PROJECT]);
+          default: word = BANK_WORD'(write_data[16*b+:16]);
+        endcase
       wire [TAP-1:0] member_tap;
       wire [BANK-1:0] turn = turns[BANK*member_tap+:BANK];
       wire [BANK:0] turned = (BANK + 1)'(b) + (BANK + 1)'(turn);
@@ -145,13 +158,13 @@ module archon #(
       bank #(
           .LANES(LANES), .WORDS(WORDS), .OUTPUT(OUTPUT), .SLOTS(SLOTS), .TAPS(TAPS), .COLUMNS(COLUMNS),
           .TAP_WORDS(TAP_WORDS), .COLUMN_WORDS(COLUMN_WORDS), .PROJECT_ROWS(PROJECT_ROWS), .CODES(CODES),
-          .GATE_ADDRESS(GATE), .DATA(DATA)
+          .GATE_ADDRESS(GATE), .DATA(BANK_WORD)
       ) u (
           .clk(clk),
-          .write(write && write_bank == 8'(b)),
+          .write(write),
           .write_region(write_region),
           .write_at(write_at),
-          .write_data(write_data),
+          .write_data(word),
           .rewind(start_main),
           .loading(loading),
           .first(first),
@@ -216,7 +229,8 @@ module archon #(
       .maps(maps),
       .gate_bases(gate_bases),
       .start(start_predict),
-      .parts(parts),
+      .part_first(part_first),
+      .part_end(part_end),
       .behind(behind),
       .passes_done(passes_done),
       .gate_reads(gate_reads),
@@ -322,13 +336,13 @@ module archon #(
   wire [16*PIXELS-1:0] x;
   localparam PLANE = 16 * (2 * (TILE_ROWS - 1) + KERNEL) * (2 * (TILE_COLUMNS - 1) + KERNEL);
   input_plane #(
-          .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .KERNEL(KERNEL), .COLUMNS(COLUMNS)
+          .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .KERNEL(KERNEL), .COLUMNS(2 << COLUMN)
   ) u_input (
       .clk(clk),
       .write(write && write_region == 5'd14),
-      .write_at(write_at[COLUMN-1:0]),
+      .write_at(write_at[COLUMN:0]),
       .write_data(write_data[PLANE-1:0]),
-      .column(column2),
+      .column({planes, column2}),
       .tap(tap3),
       .stride_2(stride_2),
       .x(x)

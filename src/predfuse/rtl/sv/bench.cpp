@@ -1,16 +1,17 @@
-// Test bench: reads words and starts from a file, writes what was measured and what came out.
+// The host: writes images into the global buffer, starts their command lists, waits, and reads the outputs.
 //
-// Input, 32-bit words: an operation is 0 (write: region, bank, index, count, count words of data) or 1 (run: flags).
-// Flags: 1 lists, 2 predictions, 4 predictions follow the lists, 8 finishing.
-// Output, 64-bit words: for a run cycles of lists, of predictions, count of passes and the cycle each began in, count of
-// rows and for each its channel, row and pixels.
+// Input, 32-bit words: of every image the line of its command list, how many lines it has (from line 1 on), the first line of
+// its outputs and how many they are; its lines follow.
+// Output, 64-bit words, of every image: count of starts of the core; of each cycles of lists, of predictions, count of passes
+// and the cycle each began in. Then cycles of the image, those in which the core works, those in which memories are filled,
+// those of both, those in which outputs, commands and fills waited for a bank. Then count of pixels, and these.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
-#include "Varchon.h"
+#include "Vmachine.h"
 #include "verilated.h"
 #if VM_TRACE_FST
 #include "verilated_fst_c.h"
@@ -20,11 +21,11 @@ typedef VerilatedFstC Waves;
 typedef VerilatedVcdC Waves;
 #endif
 
-static const long LIMIT = 10000000;  // cycles of a run after which the machine is taken to hang
+static const long LIMIT = 50000000;  // cycles of an image after which the machine is taken to hang
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: %s WORDS RESULTS [WAVES]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s IMAGES RESULTS [WAVES]\n", argv[0]);
     return 2;
   }
   std::FILE* file = std::fopen(argv[1], "rb");
@@ -36,7 +37,7 @@ int main(int argc, char** argv) {
   std::fclose(file);
   std::vector<int64_t> out;
   Verilated::commandArgs(argc, argv);
-  Varchon* top = new Varchon;
+  Vmachine* top = new Vmachine;
 #if VM_TRACE
   Waves* waves = nullptr;
   uint64_t now = 0;
@@ -59,7 +60,7 @@ int main(int argc, char** argv) {
     if (waves) waves->dump(now++);
 #endif
   };
-  top->write = top->start_main = top->start_predict = top->start_finish = top->behind = 0;
+  top->host_request = top->host_write = top->start = 0;
   top->clk = 0;
   top->rst = 1;
   top->eval();
@@ -67,59 +68,67 @@ int main(int argc, char** argv) {
   step();
   top->rst = 0;
   top->eval();
+  const size_t width = LINE_PIXELS * 2 / 4;  // 32-bit words of a line
   for (size_t at = 0; at < in.size();) {
-    if (in[at] == 0) {
-      top->write = 1;
-      top->write_region = in[at + 1];
-      top->write_bank = in[at + 2];
-      top->write_at = in[at + 3];
-      int count = in[at + 4];
-      std::memset(&top->write_data, 0, sizeof top->write_data);
-      std::memcpy(&top->write_data, &in[at + 5], 4 * count);
+    const int32_t start = in[at], lines = in[at + 1], first = in[at + 2], count = in[at + 3];
+    at += 4;
+    top->host_request = top->host_write = 1;
+    for (int line = 1; line <= lines; line++, at += width) {
+      top->host_row = line;
+      std::memcpy(&top->host_data, &in[at], 4 * width);
       top->eval();
-      step();
-      top->write = 0;
-      at += 5 + count;
-      continue;
+      step();  // nothing else runs: it is granted at once
     }
-    int flags = in[at + 1];
-    at += 2;
-    top->start_main = flags & 1;
-    top->start_predict = flags >> 1 & 1;
-    top->behind = flags >> 2 & 1;
-    top->start_finish = flags >> 3 & 1;
+    top->host_request = top->host_write = 0;
+    top->start = 1;
+    top->start_row = start;
     top->eval();
     step();
-    top->start_main = top->start_predict = top->start_finish = 0;
+    top->start = 0;
     top->eval();
-    int64_t lists = 0, predictions = 0;
-    std::vector<int64_t> swaps, rows;
-    int64_t count = 0;
-    int idle = 0;
-    for (long clock = 0; idle < 8; clock++) {  // the pipelines run empty
+    struct Start { int64_t lists = 0, predictions = 0; std::vector<int64_t> begins; };
+    std::vector<Start> starts;
+    int64_t core = 0, fill = 0, both = 0, waiting[3] = {0, 0, 0};
+    long clock = 0, begun = 0;
+    for (; top->busy; clock++) {
       if (clock == LIMIT) {
         std::fprintf(stderr, "no end after %ld cycles\n", clock);
         return 3;
       }
-      lists += top->main_busy;
-      predictions += top->predict_busy;
-      if (top->swap) swaps.push_back(clock);
-      if (top->out_valid) {
-        count++;
-        rows.push_back(top->out_channel);
-        rows.push_back(top->out_row);
-        const int16_t* pixels = reinterpret_cast<const int16_t*>(&top->out_data);
-        for (int i = 0; i < TILE_COLUMNS; i++) rows.push_back(pixels[i]);
+      if (!starts.empty()) {
+        starts.back().lists += top->main_busy;
+        starts.back().predictions += top->predict_busy;
+        if (top->swap) starts.back().begins.push_back(clock - begun);
       }
-      idle = top->main_busy || top->predict_busy || top->finish_busy ? 0 : idle + 1;
+      const bool works = top->main_busy || top->predict_busy || top->finish_busy;
+      core += works;
+      fill += top->fill_busy;
+      both += works && top->fill_busy;
+      for (int client = 0; client < 3; client++) waiting[client] += top->waiting >> client & 1;
+      if (top->started) {
+        starts.emplace_back();
+        begun = clock + 1;
+      }
       step();
     }
-    out.push_back(lists);
-    out.push_back(predictions);
-    out.push_back(swaps.size());
-    out.insert(out.end(), swaps.begin(), swaps.end());
-    out.push_back(count);
-    out.insert(out.end(), rows.begin(), rows.end());
+    out.push_back(starts.size());
+    for (const Start& one : starts) {
+      out.push_back(one.lists);
+      out.push_back(one.predictions);
+      out.push_back(one.begins.size());
+      out.insert(out.end(), one.begins.begin(), one.begins.end());
+    }
+    for (int64_t one : {int64_t(clock), core, fill, both, waiting[0], waiting[1], waiting[2]}) out.push_back(one);
+    out.push_back(int64_t(count) * LINE_PIXELS);
+    for (int line = first; line < first + count; line++) {
+      top->host_request = 1;
+      top->host_row = line;
+      top->eval();
+      step();
+      const int16_t* pixels = reinterpret_cast<const int16_t*>(&top->host_read_data);
+      out.insert(out.end(), pixels, pixels + LINE_PIXELS);
+    }
+    top->host_request = 0;
   }
 #if VM_TRACE
   if (waves) waves->close();

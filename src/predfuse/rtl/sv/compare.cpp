@@ -1,6 +1,6 @@
 // Holds the results of a run against what was expected: EXPECTED RESULTS; exit 0 if they are equal.
 //
-// Both are 64-bit words as bench.cpp writes them. The smallest number stands for pixels beyond a tile: any will do.
+// Both are 64-bit words as bench.cpp writes them. The smallest number stands for any: clocks, pixels beyond outputs.
 #include <cstdint>
 #include <cstdio>
 #include <limits>

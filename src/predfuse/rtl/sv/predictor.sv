@@ -58,7 +58,8 @@ module predictor #(
     input [BANKS*(TAPS+1)*GATE_ADDRESS-1:0] gate_bases,
     // of the item
     input start,
-    input [PART:0] parts,
+    input [PART-1:0] part_first,
+    input [PART:0] part_end,
     input behind,
     input [PASS:0] passes_done,
     input [BANKS-1:0] gate_reads,
@@ -295,7 +296,7 @@ module predictor #(
       if (start) begin
         reading <= count != 0;
         following <= behind;
-        part <= 0;
+        part <= (PART + 1)'(part_first);
         tick <= 0;
       end else if (reading) begin
         tick <= tick + 1;
@@ -319,7 +320,7 @@ module predictor #(
         full <= full + 2'(expanded) - 2'(handed);
         if (finished) begin
           running <= 0;
-          reading <= part + 1 < parts;
+          reading <= part + 1 < part_end;
           part <= part + 1;
           tick <= 0;
         end

@@ -25,7 +25,7 @@ GROUP_SIZES = ("slots", "channels", "parts", "passes", "codes", "column_words")
 
 @dataclass(frozen=True)
 class Machine:
-    """Parameters of ``archon.sv``, in lower case; all memories are given in words of a bank.
+    """Parameters of ``machine.sv``, in lower case; all memories are given in words of a bank.
 
     Attributes:
         tile_rows: Rows of output pixels worked on at once.
@@ -56,8 +56,10 @@ class Machine:
         accumulator: Bits of a partial sum.
         sum: Bits of the sum of a list.
         score: Bits of the scores of the predictor.
-        buffer_banks: Banks of the global buffer, which is no gateware yet; they say how long inputs are read.
-        buffer_words: Words of one of its accesses.
+        buffer_banks: Banks of the global buffer.
+        buffer_pixels: 16-bit pixels of one of its words.
+        buffer_lines: Words of one of its banks.
+        buffer_words: Pixels of one access as the model reads inputs for the predictor.
         fill_cycles: Added to the first reading of inputs.
         bits: Of a word; the gateware is made for 16.
     """
@@ -91,6 +93,8 @@ class Machine:
     sum: int = 24
     score: int = 16
     buffer_banks: int = 8
+    buffer_pixels: int = 4
+    buffer_lines: int = 480
     buffer_words: int = 4
     fill_cycles: int = 8
     bits: int = 16
@@ -110,7 +114,12 @@ class Machine:
             raise InputError(spec.name, what, "enlarge predictor_units, or set predictor_channels to 1")
         if spec.bits != Machine.bits:
             raise InputError(spec.name, f"has no gateware for words of {spec.bits} bits", f"use bits: {Machine.bits}")
-        return Machine.sized(spec)
+        machine = Machine.sized(spec)
+        row = max(machine.plane_columns, machine.side) + machine.buffer_pixels - 1
+        if machine.buffer_pixels < 2 or machine.line < row or not machine.commands_of_a_line:
+            what = f"has a global buffer of {machine.line} pixels a line: too few for a row of pixels or a command"
+            raise InputError(spec.name, what, "enlarge global_buffer.banks or its width_bits, at least 32")
+        return machine
 
     @staticmethod
     def sized(spec: ArchonSpec) -> Machine:
@@ -138,6 +147,8 @@ class Machine:
             tap_words=own.tap_memory_words // banks,
             project_rows=own.project_memory_words // own.project_row_words // banks,
             buffer_banks=spec.global_buffer.banks,
+            buffer_pixels=spec.access_words,
+            buffer_lines=spec.global_buffer.depth // spec.global_buffer.banks,
             buffer_words=min(spec.array_words_per_access, spec.access_words),
             fill_cycles=design.fill_cycles,
             bits=spec.bits,
@@ -191,7 +202,27 @@ class Machine:
     def data(self) -> int:
         """Bits of the write port: of the widest word."""
         rows = self.bits * max(self.plane_rows * self.plane_columns, self.side**2, self.tile_columns)
-        return max(rows, *(record.bits for record in records(self).values()))
+        return max(rows, *(self.copies(record.region) * record.bits for record in records(self).values()))
+
+    def copies(self, region: int) -> int:
+        """Words of a region written at once: one of every bank beside the lanes, or a single one."""
+        return self.banks if region in BANK_REGIONS else 1
+
+    @property
+    def line(self) -> int:
+        """Pixels of a line of the global buffer: a word of every bank."""
+        return self.buffer_banks * self.buffer_pixels
+
+    @property
+    def commands_of_a_line(self) -> int:
+        """Commands that stand in a line of the global buffer."""
+        fill, flags, item, store = (commands(self)[name].bits for name in ("fill", "flags", "item", "store"))
+        return 16 * self.line // (COMMAND_BITS + max(fill, flags + item + store))
+
+    @property
+    def pieces(self) -> int:
+        """Most accesses the fill unit puts one record together from."""
+        return max(self.plane_rows, self.side, -(-self.data // (16 * self.line)))
 
     @property
     def lane_registers(self) -> LaneRegisters:
@@ -199,10 +230,12 @@ class Machine:
         return LaneRegisters(self.lanes, self.lane_rows, self.lists, self.banks, self.banks)
 
     def parameters(self) -> dict[str, int]:
-        """Parameters of ``archon.sv``."""
-        modelled = ("buffer_banks", "buffer_words", "fill_cycles", "bits")
+        """Parameters of ``machine.sv``."""
+        modelled = ("buffer_words", "fill_cycles", "bits")
         sizes = {name.upper(): value for name, value in asdict(self).items() if name not in modelled}
-        return {**sizes, "DATA": self.data}
+        told = commands(self)
+        widths = {name.upper(): told[name].bits for name in ("fill", "item", "store")}
+        return {**sizes, "DATA": self.data, **widths}
 
 
 @dataclass(frozen=True)
@@ -277,13 +310,45 @@ def records(machine: Machine) -> dict[str, Record]:
                 ("place", bits_for(machine.pixels), one), ("turns", bits_for(machine.turns(machine.side) + 1), one),
             ),
         ),
+    }  # fmt: skip
+
+
+def commands(machine: Machine) -> dict[str, Record]:
+    """Fields of the commands, by the unit they are for; a start of the core has flags, an item and a store."""
+    row, bank, span = bits_for(machine.buffer_lines), bits_for(machine.buffer_banks), bits_for(machine.buffer_banks + 1)
+    gate, part, pixel = bits_for(machine.gate_words), bits_for(machine.parts), bits_for(machine.buffer_pixels)
+    piece, column, one = bits_for(machine.pieces + 1), bits_for(machine.line + 1), 1
+    return {
+        "fill": Record(
+            1,
+            (
+                ("region", 5, one), ("index", 16, one), ("count", 16, one), ("row", row, one), ("bank", bank, one),
+                ("piece_rows", row, one), ("piece_banks", bank, one), ("record_rows", row, one),
+                ("record_banks", bank, one), ("pixel", pixel, one), ("span", span, one), ("piece_first", piece, one),
+                ("piece_end", piece, one), ("column_first", column, one), ("column_end", column, one),
+            ),
+        ),
+        "flags": Record(2, (("lists", 1, one), ("predict", 1, one), ("behind", 1, one), ("finish", 1, one))),
         "item": Record(
-            18,
-            (("read_offset", gate, one), ("write_offset", gate, one), ("rows", rows, one),
-             ("parts", bits_for(machine.parts) + 1, one)),
+            2,
+            (
+                ("read_offset", gate, one), ("write_offset", gate, one), ("rows", bits_for(machine.tile_rows + 1), one),
+                ("part_first", part, one), ("part_end", part + 1, one), ("planes", 1, one),
+            ),
+        ),
+        "store": Record(
+            2,
+            (
+                ("row", row, one), ("bank", bank, one), ("next_rows", row, one), ("next_banks", bank, one),
+                ("plane_rows", row, one), ("pixel", pixel, one), ("columns", bits_for(machine.tile_columns + 1), one),
+            ),
         ),
     }  # fmt: skip
 
 
+COMMAND_BITS = 3
+"""Kind of a command (0 ends the list, 1 fills, 2 starts the core) and whether it waits for the other unit as well."""
+BANK_REGIONS = range(3, 13)
+"""Written in all banks beside the lanes at once."""
 INPUT_PLANE, PART_PLANE, RESIDUAL = 14, 15, 17
 """Regions of the write port that hold pixels."""

@@ -1,0 +1,90 @@
+"""Starts of the core: what each is to do, what it did, and where the two differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from predfuse.arrays import Int64Array
+
+LISTS, PREDICT, BEHIND, FINISH = 1, 2, 4, 8
+"""What a start starts: lists, predictions, these behind the lists, finishing."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one start of the core did.
+
+    Attributes:
+        list_cycles: Of all passes.
+        predict_cycles: From the first input read to the last gate word written.
+        begins: Cycle after the start in which each pass was handed to the lists.
+    """
+
+    list_cycles: int = 0
+    predict_cycles: int = 0
+    begins: tuple[int, ...] = ()
+
+    def words(self) -> list[int]:
+        """As the bench writes them."""
+        return [self.list_cycles, self.predict_cycles, len(self.begins), *self.begins]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Something the core is started to do.
+
+    Attributes:
+        flags: What is started.
+        what: In words.
+        expected: Cycles of the cycle model.
+        at: Where its outputs lie among the lines of outputs of the image.
+        pixels: These of the integer machine.
+    """
+
+    flags: int
+    what: str
+    expected: Measured
+    at: Int64Array
+    pixels: Int64Array
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One step as it was planned and as it went.
+
+    Attributes:
+        what: It was.
+        planned_list_cycles: Of all passes.
+        list_cycles: Measured.
+        planned_predict_cycles: From the first input read to the last gate word written.
+        predict_cycles: Measured.
+        wrong_passes: Handed to the lists in another cycle than planned (count).
+        wrong_pixels: Outputs that differ (count).
+    """
+
+    what: str
+    planned_list_cycles: int
+    list_cycles: int
+    planned_predict_cycles: int
+    predict_cycles: int
+    wrong_passes: int
+    wrong_pixels: int
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything went otherwise."""
+        cycles = self.planned_list_cycles, self.planned_predict_cycles
+        return cycles != (self.list_cycles, self.predict_cycles) or self.wrong_passes + self.wrong_pixels > 0
+
+
+def compare(step: Step, measured: Measured, pixels: Int64Array) -> Compared:
+    """What a step did beside what it should; ``pixels`` are the lines of outputs of its image."""
+    expected = step.expected
+    shared = min(len(expected.begins), len(measured.begins))
+    passes = sum(expected.begins[i] != measured.begins[i] for i in range(shared))
+    passes += len(expected.begins) + len(measured.begins) - 2 * shared
+    wrong = int(np.count_nonzero(pixels[step.at] != step.pixels))
+    lists, predictions = expected.list_cycles, expected.predict_cycles
+    return Compared(step.what, lists, measured.list_cycles, predictions, measured.predict_cycles, passes, wrong)

@@ -1,0 +1,69 @@
+// Walks the command list in the global buffer, a line of commands at a time. A command is its kind (0 the end, 1 a fill,
+// 2 a start of the core), whether it waits for the other unit as well as for its own, and the fields of its unit.
+module command #(
+    parameter BANKS = 8,
+    parameter PIXELS = 4,
+    parameter LINES = 480,
+    parameter FIELDS = 104,
+    parameter LINE = BANKS * PIXELS,
+    parameter ROW = $clog2(LINES),
+    parameter WIDTH = 3 + FIELDS,
+    parameter HELD = 16 * LINE / WIDTH,
+    parameter LEFT = $clog2(HELD + 1)
+) (
+    input clk,
+    input rst,
+    input start,
+    input [ROW-1:0] start_row,
+    output request,
+    output reg [ROW-1:0] row,
+    input grant,
+    /* verilator lint_off UNUSED */
+    input [16*LINE-1:0] read_data,  // a line may hold a little more than commands
+    /* verilator lint_on UNUSED */
+    input core_busy,
+    input fill_busy,
+    output start_fill,
+    output [FIELDS-1:0] fill_fields,
+    output reg start_core,
+    output reg [FIELDS-1:0] core_fields,  // valid until the next start
+    output busy
+);
+  localparam SETTLED = 8;  // cycles after which the pipelines of the core are empty
+  reg running, coming;
+  reg [LEFT-1:0] left;
+  reg [HELD*WIDTH-1:0] line;
+  reg [3:0] quiet;
+  wire core_free = quiet == SETTLED & ~start_core & ~core_busy;
+  wire [1:0] kind = line[1:0];
+  wire after = line[2];
+  wire fills = kind == 1, starts = kind == 2;
+  wire free = (core_free | (fills & ~after)) & (~fill_busy | (starts & ~after));
+  wire step = running & (left != 0) & free;
+  assign request = running & (left == 0) & ~coming;
+  assign start_fill = step & fills;
+  assign fill_fields = line[3+:FIELDS];
+  assign busy = running;
+  always @(posedge clk) begin
+    coming <= request & grant & ~rst;
+    start_core <= step & starts & ~rst;
+    quiet <= rst | start_core | core_busy ? 0 : quiet + 4'(quiet != SETTLED);
+    if (step & starts) core_fields <= line[3+:FIELDS];
+    if (rst) begin
+      running <= 0;
+      left <= 0;
+    end else if (start) begin
+      running <= 1;
+      left <= 0;
+      row <= start_row;
+    end else if (coming) begin
+      left <= LEFT'(HELD);
+      line <= read_data[HELD*WIDTH-1:0];
+      row <= row + 1;
+    end else if (step) begin
+      running <= fills | starts;
+      left <= left - 1;
+      line <= line >> WIDTH;
+    end
+  end
+endmodule

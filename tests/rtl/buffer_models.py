@@ -1,0 +1,211 @@
+"""Models of the global buffer and of what moves data from and to it; see ``models.py``."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from rtl.models import Model, Outputs, Told, field, pack
+
+BANKS, PIXELS, LINE = 3, 4, 12  # of fill, output_store and command
+
+
+def fields(word: int, *widths: int) -> list[int]:
+    """Fields one behind the other, the first in the lowest bits."""
+    found = []
+    for width in widths:
+        found.append(word & ((1 << width) - 1))
+        word >>= width
+    return found
+
+
+def buffer_bank() -> Model:
+    words: dict[int, list[int]] = {}
+    read: int | None = None
+
+    def step(told: Told) -> Outputs:
+        nonlocal read
+        out: Outputs = {} if read is None else {"read_data": read}
+        if told["access"] and told["write"]:
+            word = words.setdefault(told["at"], [0, 0])
+            for p in (0, 1):
+                if told["write"] >> p & 1:
+                    word[p] = field(told["write_data"], p, 16)
+        elif told["access"]:
+            read = pack(words[told["at"]], 16) if told["at"] in words else None
+        return out
+
+    return step
+
+
+def arbiter() -> Model:
+    def step(told: Told) -> Outputs:
+        grant, free = 0, {0, 1, 2, 3}
+        for client in range(3):
+            wanted = {bank for bank in range(4) if field(told["wanted"], client, 4) >> bank & 1}
+            if wanted and wanted <= free:
+                grant |= 1 << client
+                free -= wanted
+        return {"grant": grant}
+
+    return step
+
+
+def address_sum() -> Model:
+    def step(told: Told) -> Outputs:
+        row, bank = divmod(6 * (told["row"] + told["more_rows"]) + told["bank"] + told["more_banks"], 6)
+        return {"sum_row": row % 16, "sum_bank": bank}
+
+    return step
+
+
+def global_buffer(banks: int = 3, pixels: int = 2) -> Model:
+    words: dict[int, int] = {}
+    read: list[int | None] = [None] * banks
+    width = 16 * pixels
+
+    def step(told: Told) -> Outputs:
+        known = sum(((1 << width) - 1) << width * b for b in range(banks) if read[b] is not None)
+        out: Outputs = {"read_data": (pack([one or 0 for one in read], width), known)}
+        grant, free = 0, set(range(banks))
+        for client in range(4):
+            first = field(told["row"], client, 3) * banks + field(told["bank"], client, 2)
+            wanted = range(first, first + field(told["span"], client, 2))
+            if not told["request"] >> client & 1 or not wanted or not {at % banks for at in wanted} <= free:
+                continue
+            grant |= 1 << client
+            free -= {at % banks for at in wanted}
+            for at in wanted:
+                b = at % banks
+                mask = field(told["first_write"], b, pixels) if client == 0 else 0
+                if client == 3 and told["last_write"]:
+                    words[at] = field(told["last_data"], b, width)
+                elif mask:
+                    every = sum(0xFFFF << 16 * p for p in range(pixels) if mask >> p & 1)
+                    words[at] = words[at] & ~every | field(told["first_data"], b, width) & every
+                else:
+                    read[b] = words[at]
+        return {**out, "grant": grant}
+
+    return step
+
+
+def turned(line: int, by: int) -> list[int]:
+    """Pixels of a line, from one on around to the one before it."""
+    return [field(line, (p + by) % LINE, 16) for p in range(LINE)]
+
+
+def fill() -> Model:
+    todo: deque[tuple[int, int, int]] = deque()  # word, piece, record
+    coming: tuple[int, int, int] | None = None
+    done: tuple[int, int] | None = None  # index and data
+    told_fields: list[int] = []
+    pixels: dict[int, int] = {}  # of the record at hand
+
+    def step(told: Told) -> Outputs:
+        nonlocal coming, done, told_fields
+        out: Outputs = {"request": bool(todo), "busy": bool(todo) or coming is not None or done is not None}
+        out["write"] = done is not None
+        if done is not None:
+            out |= {"write_at": done[0], "write_data": done[1], "write_region": told_fields[0]}
+        done = None
+        if coming is not None:
+            word, piece, record = coming
+            region, index, _, _, _, _, _, _, _, pixel, _, first, end, begin, stop = told_fields
+            if piece == first or region == 17:
+                pixels.clear()
+            pitch = {14: 5, 15: 4, 17: 0}.get(region, LINE)
+            line = turned(told["read_data"], PIXELS * (word % BANKS) + pixel)
+            room = pitch if region in (14, 15) else LINE
+            pixels.update({pitch * piece + p: line[p] for p in range(room) if begin <= p < stop})
+            if region == 17:
+                done = (index + record) * 2 + piece & 0xFFFF, sum(one << 16 * p for p, one in pixels.items())
+            elif piece + 1 == end:
+                data = sum(one << 16 * p for p, one in pixels.items()) & (1 << 400) - 1
+                done = index + record & 0xFFFF, data
+        coming = None
+        if todo:
+            word, piece, record = todo[0]
+            out |= {"row": word // BANKS % 8, "bank": word % BANKS, "span": told_fields[10]}
+            if told["grant"]:
+                coming = todo.popleft()
+        if told["start"]:
+            told_fields = fields(told["fields"], 5, 16, 16, 3, 2, 3, 2, 3, 2, 2, 2, 3, 3, 4, 4)
+            _, _, count, row, bank, rows, banks, record_rows, record_banks, _, _, first, end, _, _ = told_fields
+            for record in range(count):
+                at = row * BANKS + bank + record * (record_rows * BANKS + record_banks)
+                pieces = range(first, end)
+                todo.extend((at + n * (rows * BANKS + banks), piece, record) for n, piece in enumerate(pieces))
+        if told["rst"]:
+            todo.clear()
+            coming = done = None
+        return out
+
+    return step
+
+
+def output_store() -> Model:
+    place = 0
+    pixels: list[int] | None = None
+
+    def step(told: Told) -> Outputs:
+        nonlocal place, pixels
+        row, bank, next_rows, next_banks, plane, pixel, columns = fields(told["fields"], 3, 2, 3, 2, 3, 2, 2)
+        out: Outputs = {"request": pixels is not None, "span": -(-(pixel + columns) // PIXELS)}
+        if pixels is not None:
+            first = place % BANKS * PIXELS + pixel
+            there = {(first + c) % LINE: pixels[c] for c in range(columns)}
+            mask = sum(0xFFFF << 16 * p for p in there)
+            out |= {"to_row": place // BANKS % 8, "to_bank": place % BANKS, "write": sum(1 << p for p in there)}
+            out["write_data"] = sum(one << 16 * p for p, one in there.items()), mask
+        pixels = None
+        if told["valid"]:
+            begin = (row + told["channel"] * plane) * BANKS + bank
+            place = place + next_rows * BANKS + next_banks if told["row"] else begin
+            pixels = [field(told["data"], c, 16) for c in range(3)] if not told["rst"] else None
+        return out
+
+    return step
+
+
+def command() -> Model:
+    waiting: deque[int] = deque()
+    busy = deque([True] * 8, 8)  # whether the core was, in each of the last cycles
+    running = coming = started = False
+    row = 0
+    core_fields: int | None = None
+
+    def step(told: Told) -> Outputs:
+        nonlocal running, coming, started, row, core_fields
+        ask = running and not waiting and not coming
+        out: Outputs = {"busy": running, "request": ask, "start_core": started}
+        if ask:
+            out["row"] = row
+        if core_fields is not None:
+            out["core_fields"] = core_fields
+        works = started or bool(told["core_busy"])
+        core_free, was_started = not works and not any(busy), False
+        busy.append(works or bool(told["rst"]))
+        out["start_fill"] = 0
+        if running and waiting:
+            kind, after, body = fields(waiting[0], 2, 1, 40)
+            free = (core_free or (kind == 1 and not after)) and (not told["fill_busy"] or (kind == 2 and not after))
+            if free:
+                waiting.popleft()
+                running = kind in (1, 2)
+                if kind == 1:
+                    out |= {"start_fill": 1, "fill_fields": body}
+                elif kind == 2:
+                    was_started, core_fields = True, body
+        elif coming:
+            waiting.extend(field(told["read_data"], n, 43) for n in range(4))
+            row = (row + 1) % 8
+        coming = ask and bool(told["grant"])
+        started = was_started
+        if told["start"] or told["rst"]:
+            waiting.clear()
+            running, row = not told["rst"], told["start_row"]
+        if told["rst"]:
+            coming = started = False
+        return out
+
+    return step

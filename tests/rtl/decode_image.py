@@ -1,0 +1,108 @@
+"""Reads an image of the global buffer back as the gateware does: every write of a fill, every start of the core.
+
+Written from the tables of docs/explanation/rtl.md, and shares no code with what makes the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from rtl.decode import _Bits, _clog2
+
+from predfuse.arrays import Int16Array
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write: all banks of a region at once; ``after`` the core is done, or while it works."""
+
+    region: int
+    index: int
+    bits: int
+    after: bool
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of the core.
+
+    Attributes:
+        flags: Lists, predictions, these behind the lists, finishing, from the lowest bit on.
+        rows: Of the tile.
+        parts: First and end of those predicted.
+        planes: Which of two sets of input planes.
+        offsets: Of gate words read and written.
+        store: Line, bank and pixel of the first output; lines and banks from row to row, lines from channel to channel;
+            pixels of a row.
+    """
+
+    flags: int
+    rows: int
+    parts: tuple[int, int]
+    planes: int
+    offsets: tuple[int, int]
+    store: tuple[int, int, int, int, int, int, int]
+
+
+def read_image(lines: Int16Array, start_row: int, sizes: Mapping[str, int]) -> Iterator[Write | Start]:
+    """What the machine does, in order."""
+    banks, width = sizes["BUFFER_BANKS"], sizes["BUFFER_PIXELS"]
+    size = max(sizes["FILL"], 4 + sizes["ITEM"] + sizes["STORE"]) + 3
+    flat = np.zeros(sizes["BUFFER_LINES"] * banks * width + 2 * banks * width, np.uint16)
+    flat[banks * width :][: lines.size] = lines.ravel()
+    row = start_row
+    while True:
+        text = flat[row * banks * width : (row + 1) * banks * width].tobytes()
+        line = _Bits(int.from_bytes(text, "little"))
+        row += 1
+        for _ in range(16 * banks * width // size):
+            command = _Bits(line.take(size))
+            kind, after = command.take(2), command.take(1) == 1
+            if kind == 0:
+                return
+            if kind == 2:
+                yield _start(command, sizes)
+            else:
+                yield from _fill(command, flat, sizes, after)
+
+
+def _start(command: _Bits, sizes: Mapping[str, int]) -> Start:
+    gate, part = _clog2(sizes["GATE_WORDS"]), _clog2(sizes["PARTS"])
+    line, bank = _clog2(sizes["BUFFER_LINES"]), _clog2(sizes["BUFFER_BANKS"])
+    flags, offsets = command.take(4), (command.take(gate), command.take(gate))
+    rows, parts = command.take(_clog2(sizes["TILE_ROWS"] + 1)), (command.take(part), command.take(part + 1))
+    planes, first = command.take(1), (command.take(line), command.take(bank))
+    steps = command.take(line), command.take(bank), command.take(line)
+    pixel, columns = command.take(_clog2(sizes["BUFFER_PIXELS"])), command.take(_clog2(sizes["TILE_COLUMNS"] + 1))
+    return Start(flags, rows, parts, planes, offsets, (*first, pixel, *steps, columns))
+
+
+def _fill(command: _Bits, flat: np.ndarray, sizes: Mapping[str, int], after: bool) -> Iterator[Write]:
+    banks, width = sizes["BUFFER_BANKS"], sizes["BUFFER_PIXELS"]
+    line, bank, whole = _clog2(sizes["BUFFER_LINES"]), _clog2(banks), banks * width
+    region, index, count = command.take(5), command.take(16), command.take(16)
+    at, piece_pitch, record_pitch = (command.take(line) * whole + command.take(bank) * width for _ in range(3))
+    at += command.take(_clog2(width))
+    span = command.take(_clog2(banks + 1))
+    high, wide = (2 * (sizes[name] - 1) + sizes["KERNEL"] for name in ("TILE_ROWS", "TILE_COLUMNS"))
+    pieces = max(high, sizes["SIDE"], -(-sizes["DATA"] // (16 * whole)))
+    first, end = command.take(_clog2(pieces + 1)), command.take(_clog2(pieces + 1))
+    left, right = command.take(_clog2(whole + 1)), command.take(_clog2(whole + 1))
+    # Where in a record a piece begins.
+    pitch = {14: wide, 15: sizes["SIDE"], 17: 0}.get(region, whole)
+    for record in range(count):
+        bits = 0
+        for piece in range(first, end):
+            begin = at + record * record_pitch + (piece - first) * piece_pitch
+            # No more than the banks that were asked for is there.
+            there = range(begin, (begin // width + span) * width)
+            pixels = [int(flat[place]) for place in there[:whole]]
+            value = sum(pixel << 16 * p for p, pixel in enumerate(pixels) if left <= p < right)
+            bits |= value << 16 * pitch * piece
+            if region == 17:
+                yield Write(region, (index + record) * sizes["TILE_ROWS"] + piece, bits, after)
+                bits = 0
+        if region != 17:
+            yield Write(region, index + record, bits, after)
