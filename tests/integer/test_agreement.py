@@ -54,5 +54,12 @@ def test_a_poor_agreement_is_a_warning_that_names_a_block(
     assert dataclasses.replace(poor, classes_agree=0.95).warning is None
     monkeypatch.setattr("predfuse.integer.agreement.compare", lambda *arguments: (poor, {}))
     with caplog.at_level(logging.WARNING):
-        compile_and_compare(*prepared)
-    assert poor.warning in caplog.text
+        checked = compile_and_compare(*prepared)
+    assert checked.warning is not None and checked.warning in caplog.text
+    advice = (
+        "; for about half of it: predfuse prepare --bits 8 --largest-weight 4, for an Archon with activation_bits: 8"
+    )
+    assert checked.warning.startswith(poor.warning + advice)
+    network, images = prepared
+    wide = prepare_network(network, images, PrepareConfig(8, largest_weight=4, steps=0))
+    assert compile_and_compare(wide, images).warning == poor.warning

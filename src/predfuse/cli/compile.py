@@ -104,8 +104,8 @@ def compile_command(
         f"integers give the network's class on {agreement.classes_agree:.1%} of {agreement.images} calibration "
         f"images; scores differ by a relative {agreement.output_error:.2g}"
     )
-    if agreement.warning:
-        parts.append(f"warning: {agreement.warning}")
+    if checked.warning:
+        parts.append(f"warning: {checked.warning}")
     calibrated = f"calibrated on {len(calibration.images)} images of {calibration.name}"
     parts.append((f"{output}: {calibrated}, {saturations} saturated values on them",))
     outputs.emit(f"{program.name} in integers", summary, layers, parts)

@@ -19,6 +19,7 @@ from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program, to_integers
+from predfuse.predictor.format import MOST_BITS
 
 logger = logging.getLogger(__name__)
 
@@ -85,12 +86,14 @@ class CheckedProgram:
         agreement: How close it is to its network.
         saturations: Values of every node that did not fit int16 on those ``agreement.images`` images.
         machine: That ran it, with the lists of its blocks.
+        warning: What a user should know of the agreement, and what to try; None where the integers agree.
     """
 
     program: Program
     agreement: Agreement
     saturations: dict[str, int]
     machine: FastMachine
+    warning: str | None
 
 
 def compile_and_compare(
@@ -122,11 +125,24 @@ def compile_and_compare(
     checked = min(CHECKED_IMAGES, max(FEWEST_CHECKED, CHECKED_PIXELS // pixels))
     machine = FastMachine(compiled.program)
     agreement, saturations = compare(compiled, network, images[:checked], machine)
-    if agreement.warning:
-        logger.warning("%s: %s", network.name, agreement.warning)
+    warning = agreement.warning
+    if warning:
+        warning += _advice(network)
+        logger.warning("%s: %s", network.name, warning)
     metadata = {**compiled.program.metadata, "agreement": agreement.facts()}
     machine.program = dataclasses.replace(compiled.program, metadata=metadata)
-    return CheckedProgram(machine.program, agreement, saturations, machine)
+    return CheckedProgram(machine.program, agreement, saturations, machine, warning)
+
+
+def _advice(network: Network) -> str:
+    """What halves a disagreement that comes of predictors, where theirs are not the widest there are."""
+    predictors = [block.predictor for block in network.bottlenecks() if block.predictor is not None]
+    if all(predictor.activation_bits == MOST_BITS for predictor in predictors):
+        return ""
+    return (
+        f"; for about half of it: predfuse prepare --bits {MOST_BITS} --largest-weight 4, for an Archon with "
+        f"activation_bits: {MOST_BITS} and design.largest_predictor_weight: 4"
+    )
 
 
 def compare(
