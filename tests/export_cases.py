@@ -7,8 +7,9 @@ import dataclasses
 import float_reference as reference
 import numpy as np
 
+from predfuse.arrays import Array
 from predfuse.exporters.arrays import Form
-from predfuse.graph.nodes import Array, Bottleneck, Network, Predictor
+from predfuse.graph.nodes import Bottleneck, Network, Predictor
 
 
 def run_block(form: Form, block: Bottleneck, x: Array) -> Array:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from predfuse.arrays import Array
 from predfuse.fusion.masks import OFF, ON, RELU6_CEILING, SATURATED
 from predfuse.fusion.weights import FusedWeights, SparseLists
 from predfuse.graph.nodes import (
     INPUT,
     Activation,
     Add,
-    Array,
     Bottleneck,
     Concat,
     Conv,

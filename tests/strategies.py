@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from hypothesis import strategies as st
 
+from predfuse.arrays import Array
 from predfuse.graph.nodes import (
     INPUT,
     Activation,
     Add,
-    Array,
     Bottleneck,
     Concat,
     Conv,

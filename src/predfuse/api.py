@@ -7,14 +7,15 @@ Sources may be what is in memory or where it is stored, images tensors or arrays
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from predfuse.arrays import ImageArray
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array, Network
+from predfuse.graph.nodes import Network
 from predfuse.integer.agreement import compile_and_compare
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.options import CompileOptions
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from predfuse.graph.from_torch import TraceResult
     from predfuse.hardware import AcceleratorSpec, Simulation
 
-Images: TypeAlias = Tensor | Array
+Images: TypeAlias = Tensor | ImageArray
 """``[N, C, H, W]``: uint8 pixels, or floats normalised as the network wants them."""
 Stored: TypeAlias = str | Path
 """A file, a registered network's name, or ``package.module:function``."""
@@ -365,14 +366,14 @@ def _network(what: Any, verb: str) -> Network:
     return found
 
 
-def _array(images: Images) -> Array:
+def _array(images: Images) -> ImageArray:
     if isinstance(images, Tensor):
         wide = images.float() if images.dtype == torch.bfloat16 else images  # which NumPy does not have
-        return wide.detach().cpu().numpy()
-    return np.asarray(images)
+        return cast(ImageArray, wide.detach().cpu().numpy())
+    return cast(ImageArray, np.asarray(images))
 
 
-def _example(model: nn.Module, images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def _example(model: nn.Module, images: ImageArray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Some calibration images as the model takes them."""
     if images.dtype == np.uint8:
         channels = images.shape[1] if images.ndim == 4 else 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from predfuse.arrays import Array
+from predfuse.arrays import FloatArray
 from predfuse.errors import InputError
 
 LEAST_STD, LARGEST_STD = 1 / 255 / 1000, 10.0
@@ -15,7 +15,7 @@ LARGEST_VALUE = 1e6
 """Of a normalised image: more than any pixel gives at the smallest deviation."""
 
 
-def require_finite(images: Array, where: str = "images") -> None:
+def require_finite(images: FloatArray, where: str = "images") -> None:
     """Refuse images ``[N, ...]`` that no picture gives.
 
     Raises:

@@ -14,12 +14,13 @@ from hypothesis import given, settings, strategies as st
 from strategies import network_images, networks
 
 from predfuse import data, models, zoo
+from predfuse.arrays import Array
 from predfuse.errors import InputError, PredfuseError
 from predfuse.exporters.arrays import FORMS, PRECISIONS, Form, Precision
 from predfuse.exporters.check import TOLERANCE, check_images, check_onnx
 from predfuse.exporters.files import export_network
 from predfuse.fusion.execute import run_network
-from predfuse.graph.nodes import INPUT, Array, Conv, Linear, Network, Shuffle
+from predfuse.graph.nodes import INPUT, Conv, Linear, Network, Shuffle
 from predfuse.integer.calibrate import normalise
 from predfuse.training.runs import network_of
 

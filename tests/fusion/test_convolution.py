@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 from strategies import SEEDS, BlockCase, bottlenecks, random_masks
 
+from predfuse.arrays import Array
 from predfuse.errors import InputError
 from predfuse.fusion.convolution import (
     finish_block,
@@ -16,7 +17,7 @@ from predfuse.fusion.convolution import (
 )
 from predfuse.fusion.masks import true_mask
 from predfuse.fusion.weights import fuse
-from predfuse.graph.nodes import Array, Bottleneck
+from predfuse.graph.nodes import Bottleneck
 
 
 def _assert_close(got: Array, wanted: Array, scale: float, tolerance: float) -> None:

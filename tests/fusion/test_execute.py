@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from strategies import bottlenecks, network_images, networks
 
+from predfuse.arrays import Array
 from predfuse.errors import InputError
 from predfuse.fusion import execute
 from predfuse.fusion.execute import run_network
 from predfuse.fusion.weights import fuse
-from predfuse.graph.nodes import Array, Bottleneck, Conv, Linear, Network, Node, Unsupported
+from predfuse.graph.nodes import Bottleneck, Conv, Linear, Network, Node, Unsupported
 
 
 def _predicted(block: Bottleneck, x: Array) -> Array:

@@ -9,9 +9,10 @@ import numpy as np
 from hypothesis import assume, strategies as st
 from strategies import network_images, networks
 
+from predfuse.arrays import Array
 from predfuse.errors import InputError
 from predfuse.fusion.execute import run_network
-from predfuse.graph.nodes import Array, Bottleneck, Conv, Linear, Network, Node
+from predfuse.graph.nodes import Bottleneck, Conv, Linear, Network, Node
 from predfuse.integer.compile import compile_network
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program

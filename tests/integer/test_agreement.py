@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from predfuse import models
-from predfuse.graph.nodes import Array, Network
+from predfuse.arrays import Array
+from predfuse.graph.nodes import Network
 from predfuse.integer.agreement import Agreement, compare, compile_and_compare
 from predfuse.integer.compile import compile_layers
 from predfuse.predictor.network import prepare_network

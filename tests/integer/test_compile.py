@@ -11,9 +11,10 @@ from integer.cases import CompiledCase, compiled_cases
 from strategies import network_images, networks
 
 from predfuse import models
+from predfuse.arrays import Array
 from predfuse.errors import InputError
 from predfuse.fusion.execute import run_network
-from predfuse.graph.nodes import INPUT, Add, Array, Bottleneck, Concat, Conv, Linear, Network, Shuffle
+from predfuse.graph.nodes import INPUT, Add, Bottleneck, Concat, Conv, Linear, Network, Shuffle
 from predfuse.integer import run_program
 from predfuse.integer.calibrate import calibrate, normalise
 from predfuse.integer.compile import compile_network
@@ -136,7 +137,8 @@ def test_unusable_images_and_weights_are_refused(small: tuple[Network, Array]) -
     with pytest.raises(InputError, match="images: have shape 8x1x13x14, network mobilenetv2-s expects Nx1x14x14"):
         compile_network(network, images[:, :, 1:])
     with pytest.raises(InputError, match="images: have type int64"):
-        compile_network(network, images.astype(np.int64))
+        wrong: Array = images.astype(np.int64)
+        compile_network(network, wrong)
     with pytest.raises(InputError, match="NaN"):
         compile_network(network, np.full_like(images, np.nan))
     conv = next(node for node in network.nodes if node.name == "conv1")

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 from integer.cases import CompiledCase, compiled_cases
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import Array
 from predfuse.integer import run_program
 from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.program import Program

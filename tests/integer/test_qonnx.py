@@ -14,9 +14,10 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from predfuse import data, load, zoo
+from predfuse.arrays import Array
 from predfuse.cli import main
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array, Network
+from predfuse.graph.nodes import Network
 from predfuse.integer.compile import compile_network
 from predfuse.integer.program import Program
 from predfuse.integer.qonnx import DOMAIN, predictor_to_qonnx, run_qonnx, to_qonnx

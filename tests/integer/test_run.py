@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from predfuse import models
+from predfuse.arrays import Array
 from predfuse.errors import InputError, PredfuseError
 from predfuse.fusion.convolution import finish_block, fused_convolution
 from predfuse.fusion.weights import fuse
-from predfuse.graph.nodes import INPUT, Array, Network
+from predfuse.graph.nodes import INPUT, Network
 from predfuse.integer import reference, run_program
 from predfuse.integer.compile import compile_network
 from predfuse.integer.fast_machine import FastMachine
@@ -108,12 +109,13 @@ def test_results_say_which_class_and_how_often_right() -> None:
 
 def test_unusable_images_and_names_are_refused() -> None:
     program = _program(_scale("same", 1, 0))
-    for images, message in (
+    unusable: list[tuple[Array, str]] = [
         (np.zeros((1, 1, 2, 2)), "have shape 1x1x2x2, program p expects Nx1x2x3"),
         (np.zeros((0, 1, 2, 3)), "have shape 0x1x2x3"),
         (np.zeros((1, 1, 2, 3), np.int16), "have type int16"),
         (np.full((1, 1, 2, 3), np.nan), "hold NaN"),
-    ):
+    ]
+    for images, message in unusable:
         with pytest.raises(InputError, match=message):
             run_program(program, images)
     image = np.zeros((1, 1, 2, 3))

@@ -10,9 +10,10 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 from strategies import BlockCase, bottlenecks, network_images, networks
 
+from predfuse.arrays import Array
 from predfuse.fusion.execute import run_network
 from predfuse.fusion.masks import predict_masks, predictor_scores
-from predfuse.graph.nodes import INPUT, Array, Bottleneck, Conv, Linear, Network, Pool, Predictor, Shuffle
+from predfuse.graph.nodes import INPUT, Bottleneck, Conv, Linear, Network, Pool, Predictor, Shuffle
 from predfuse.integer import run_program
 from predfuse.integer.calibrate import calibrate, normalise
 from predfuse.integer.compile import compile_network, rounded_down

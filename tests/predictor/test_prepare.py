@@ -16,9 +16,10 @@ from torch.nn import functional as F
 
 import predfuse
 from predfuse import PrepareConfig, models
+from predfuse.arrays import Array
 from predfuse.errors import InputError, PredfuseError
 from predfuse.graph.from_torch import UnsupportedError
-from predfuse.graph.nodes import Array, Bottleneck, Network
+from predfuse.graph.nodes import Bottleneck, Network
 from predfuse.predictor.block_modules import find_border
 from predfuse.predictor.gates import Observation, gate_mode, gates_of
 

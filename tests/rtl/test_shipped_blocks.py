@@ -10,8 +10,8 @@ import pytest
 from rtl.machines import MID, simulator_of
 
 from predfuse import data
+from predfuse.arrays import Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 from predfuse.integer.compile import compile_network
 from predfuse.rtl.run import run_on_gateware
 from predfuse.sources import load_source

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 import numpy as np
 import typer
 
+from predfuse.arrays import ImageArray
 from predfuse.cli.options import Count, Images, Output, Size, Source, Split, require_size
 from predfuse.data.folder import Part
 from predfuse.errors import InputError
@@ -88,7 +89,7 @@ def _export_qonnx(program: Program, output: Path, images: str | None, count: int
     require_writable(output)
     shape = program.input_shape
     if images is None:
-        given = np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.uint8)
+        given: ImageArray = np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.uint8)
     else:
         given = images_for(program, images, count, split=split).images
     with console(stderr=True).status(f"Exporting {program.name}"):

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TimeRemainingColumn
 
+from predfuse.arrays import ImageArray
 from predfuse.cli.options import IMAGES_HELP, Count
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.files import require_new_folder
-from predfuse.graph.nodes import Array
 from predfuse.hardware.cycle.archon.gateware import GROUP_SIZES, Machine
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.calibration_images import images_for
@@ -230,7 +230,7 @@ def _spec(accelerator: str) -> ArchonSpec:
 
 def _load(
     path: Path, images: str, accelerator: str, sizes: list[str] | None, count: int
-) -> tuple[Program, Machine, Array, str]:
+) -> tuple[Program, Machine, ImageArray, str]:
     """Program, machine, ``[N, C, H, W]`` images and what they are called."""
     machine = Machine.of(_spec(accelerator)).with_sizes(sizes or ())
     program = load_program(path)

@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
+from predfuse.arrays import ImageArray
 from predfuse.cli.options import SOURCE_HELP, Accelerator, AllowUnsupported, Count, Images, Split
 from predfuse.cli.output import Outputs, write
 from predfuse.data.folder import Part
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array, Network
+from predfuse.graph.nodes import Network
 from predfuse.hardware import Simulation, load_spec, prune_blocks
 from predfuse.hardware.closed_form.simulate import simulate as simulate_network
 from predfuse.hardware.cycle.simulate import simulate_cycles
@@ -82,7 +83,7 @@ def simulate(
     outputs.emit(title, figures, figures["rows"], list(_parts(result)))
 
 
-def _pixels(what: Network | Program, images: str, index: int, count: int, split: Part) -> Array:
+def _pixels(what: Network | Program, images: str, index: int, count: int, split: Part) -> ImageArray:
     """``count`` of the images, from ``index`` on."""
     found = images_for(what, images, index + count, split=split)
     if len(found.images) <= index:

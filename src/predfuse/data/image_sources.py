@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from predfuse import data
+from predfuse.arrays import Array, ImageArray, Int64Array, UInt8Array
 from predfuse.data.folder import Part, decode_pictures, load_part
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array, Shape
+from predfuse.graph.nodes import Shape
 from predfuse.readers.arrays import read_npy, read_safetensors
 from predfuse.readers.boundary import is_file, is_folder, reading
 from predfuse.readers.pictures import SUFFIXES, Mode
@@ -31,8 +32,8 @@ class ImageSet:
     """
 
     name: str
-    images: Array
-    labels: Array | None = None
+    images: ImageArray
+    labels: Int64Array | None = None
 
     def first(self, count: int | None) -> ImageSet:
         """The first ``count`` images (all when None or more than there are).
@@ -106,7 +107,7 @@ def _load_folder(path: Path, shape: Shape, size: int | None, limit: int | None, 
     return ImageSet(str(path), _pictures(pictures[:limit], path, shape, size))
 
 
-def _pictures(paths: list[Path], where: Path, shape: Shape, size: int | None) -> Array:
+def _pictures(paths: list[Path], where: Path, shape: Shape, size: int | None) -> UInt8Array:
     return decode_pictures(paths, _mode(where, shape), size, shape, _mend(shape))
 
 

@@ -19,9 +19,10 @@ from typing import Any
 import torch
 
 from predfuse import models
+from predfuse.arrays import FloatArray
 from predfuse.fusion.execute import Plan, plan_network, run_plan
 from predfuse.fusion.results import Mode
-from predfuse.graph.nodes import INPUT, Array, Network
+from predfuse.graph.nodes import INPUT, Network
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.simulate import predicted_masks
 from predfuse.hardware.evaluate import evaluate
@@ -172,7 +173,7 @@ def run_bench(folder: Path | str, images: int = 100, rounds: int = ROUNDS, full_
     return BenchResult(network.name, count, count / vanilla, count / predicted, training, speeds, simulated, evaluated)
 
 
-def _simulation_seconds(network: Network, images: Array, rounds: int) -> float:
+def _simulation_seconds(network: Network, images: FloatArray, rounds: int) -> float:
     """Processor seconds for the scores of one image in integers and its cycles and energy, compiled before."""
     program = compile_network(network, images)
     machine, spec = FastMachine(program), archon_for(network)
@@ -185,7 +186,7 @@ def _simulation_seconds(network: Network, images: Array, rounds: int) -> float:
     return _best_seconds([job], rounds)[0]
 
 
-def _evaluation_seconds(network: Network, images: Array | None, rounds: int) -> float:
+def _evaluation_seconds(network: Network, images: FloatArray | None, rounds: int) -> float:
     """Processor seconds of one evaluation: of a fused network on ``archon`` with one image's masks, else on dense."""
     masks = () if images is None else tuple(predicted_masks(network, images[:1]))
     spec: AcceleratorSpec = load_spec("eyeriss-dense") if images is None else archon_for(network)
@@ -224,7 +225,7 @@ def _forward(model: torch.nn.Module, batches: list[torch.Tensor]) -> None:
             model(batch)
 
 
-def _execute(plan: Plan, inputs: Array) -> None:
+def _execute(plan: Plan, inputs: FloatArray) -> None:
     run_plan(plan, inputs, statistics=False)
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from predfuse import models
+from predfuse.arrays import ImageArray, Int64Array
 from predfuse.data import Dataset
 from predfuse.experiments.confidence import Accuracy, tested
 from predfuse.fusion.execute import run_network
-from predfuse.graph.nodes import Array, Network
+from predfuse.graph.nodes import Network
 from predfuse.hardware.cycle.archon.machine import Masks
 from predfuse.hardware.cycle.run import CycleRun
 from predfuse.hardware.cycle.simulate import predicted_masks, run_with_masks
@@ -106,7 +107,7 @@ class Lineup:
     images: int
     source: str
     notes: tuple[str, ...]
-    few: Array
+    few: ImageArray
 
     def with_pruned_tails(self) -> Lineup:
         """The same networks, those not fused with every 1x1 layer outside their blocks pruned too.
@@ -155,7 +156,7 @@ def trained(
     dataset: Dataset,
     count: int,
     say: Say,
-    classes: Mapping[str, Array] | None = None,
+    classes: Mapping[str, Int64Array] | None = None,
 ) -> Lineup:
     """The networks of training runs on the first images of a data set.
 
@@ -169,7 +170,7 @@ def trained(
     """
     shown = dataset.first(count)
 
-    def compact(checkpoint: Checkpoint, guesses: Array | None) -> Contender:
+    def compact(checkpoint: Checkpoint, guesses: Int64Array | None) -> Contender:
         network, label = checkpoint.network, checkpoint.label
         if guesses is None:
             say(f"accuracy of {label}")

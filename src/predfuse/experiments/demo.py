@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from predfuse import models
-from predfuse.arrays import Mask
+from predfuse.arrays import Int64Array, Mask, UInt8Array
 from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult, Machine, compare_lineup
@@ -26,7 +26,7 @@ from predfuse.fusion.counts import LayerCounts, NetworkCounts, Operations, count
 from predfuse.fusion.execute import plan_network, run_plan
 from predfuse.fusion.masks import OFF
 from predfuse.fusion.results import BlockStatistics, ExecutionResult, Mode
-from predfuse.graph.nodes import Array, Bottleneck, Network
+from predfuse.graph.nodes import Bottleneck, Network
 from predfuse.hardware.area import area_without_mask_buffer_um2
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.options import COMPILE_IMAGES
@@ -60,7 +60,7 @@ class Variant:
     seconds: float
 
     @property
-    def classes(self) -> Array:
+    def classes(self) -> Int64Array:
         """``[N]`` the class every image was taken for."""
         return np.asarray(self.result.logits.argmax(axis=1))
 
@@ -323,7 +323,7 @@ def _closed_forms(result: DemoResult) -> dict[str, Any]:
     }
 
 
-def masks_of_image(network: Network, image: Array) -> dict[str, tuple[Mask, Mask]]:
+def masks_of_image(network: Network, image: UInt8Array) -> dict[str, tuple[Mask, Mask]]:
     """The predicted masks of one image ``[C, H, W]`` uint8: ``([M, H, W], [M, P, Q])`` bool by block."""
     names = [block.name for block in network.bottlenecks()]
     inputs = normalise(network, image[None])
@@ -331,6 +331,6 @@ def masks_of_image(network: Network, image: Array) -> dict[str, tuple[Mask, Mask
     return {name: (masks[name][0][0] != OFF, masks[name][1][0] != OFF) for name in names}
 
 
-def first_of_each_class(labels: Array) -> tuple[int, ...]:
+def first_of_each_class(labels: Int64Array) -> tuple[int, ...]:
     """Positions of the first image of every class, by class."""
     return tuple(int(position) for position in np.unique(labels, return_index=True)[1])

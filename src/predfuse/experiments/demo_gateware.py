@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from predfuse.arrays import ImageArray
 from predfuse.errors import PredfuseError
-from predfuse.graph.nodes import Array
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.program import Program
@@ -42,7 +42,7 @@ class GatewareRun:
         )
 
 
-def first_block(program: Program, images: Array) -> GatewareRun | str:
+def first_block(program: Program, images: ImageArray) -> GatewareRun | str:
     """Run it, or say in one sentence why it cannot run here: tools are missing, or the small machine does not hold it.
 
     Args:

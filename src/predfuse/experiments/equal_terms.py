@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from predfuse.arrays import ImageArray
 from predfuse.errors import InputError
 from predfuse.experiments.confidence import Accuracy
 from predfuse.experiments.contenders import Contender, Lineup, Say
 from predfuse.fusion.counts import count_network
 from predfuse.fusion.execute import run_network
-from predfuse.graph.nodes import Array, Network
+from predfuse.graph.nodes import Network
 from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.energy import prices_pj
 from predfuse.hardware.result import Simulation
@@ -286,7 +287,7 @@ def same_network(fused: Iterable[Cost], unfused: Sequence[Cost]) -> Iterator[Pai
 
 
 def bounded(
-    fused: Sequence[Cost], unfused: Sequence[Cost], network: Network, images: Array, say: Say
+    fused: Sequence[Cost], unfused: Sequence[Cost], network: Network, images: ImageArray, say: Say
 ) -> Iterator[Pair]:
     """A fused network over itself on machines that skip every zero, of weights and activations alike.
 

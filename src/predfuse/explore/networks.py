@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from predfuse.arrays import Array, ImageArray, Int8Array
 from predfuse.errors import InputError
 from predfuse.graph.io import encode_fields
-from predfuse.graph.nodes import Array, Bottleneck, Network, Node
+from predfuse.graph.nodes import Bottleneck, Network, Node
 from predfuse.hardware.cycle.archon.machine import Masks
 from predfuse.hardware.pruning import keep_largest, with_pruned_rest
 from predfuse.integer.options import COMPILE_IMAGES, CompileOptions
@@ -128,10 +129,11 @@ def make_subject(
     return Subject(what, masks, accuracy, source, _digest(what, masks, accuracy))
 
 
-def _calibrated(choice: NetworkChoice, root: Path | None) -> tuple[Network, Array, str]:
+def _calibrated(choice: NetworkChoice, root: Path | None) -> tuple[Network, ImageArray, str]:
     from predfuse import models
     from predfuse.training.calibrated import calibrated, real_images
 
+    images: ImageArray
     if choice.pruned == "nothing":
         if choice.fused:
             raise InputError("network.pruned", "is 'nothing' with fused blocks", "prune, or set fused to false")
@@ -154,7 +156,7 @@ def _calibrated(choice: NetworkChoice, root: Path | None) -> tuple[Network, Arra
 
 def _trained(
     choice: NetworkChoice, root: Path | None, accuracy_wanted: bool
-) -> tuple[Network, Array, float | None, str]:
+) -> tuple[Network, ImageArray, float | None, str]:
     from predfuse import data
     from predfuse.fusion.execute import run_network
     from predfuse.integer.calibrate import normalise
@@ -214,7 +216,7 @@ def _digest(network: Network | Program, masks: tuple[Masks, ...], accuracy: floa
     return found.hexdigest()
 
 
-def _named(masks: tuple[Masks, ...]) -> Iterator[tuple[str, Array]]:
+def _named(masks: tuple[Masks, ...]) -> Iterator[tuple[str, Int8Array]]:
     for image, of_image in enumerate(masks):
         for block, pair in sorted(of_image.items()):
             yield from ((f"mask {image} {block} {stage}", array) for stage, array in enumerate(pair))

@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from predfuse.arrays import Float64Array, FloatArray
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Activation, Array, Bottleneck, Network, Unsupported
+from predfuse.graph.nodes import Activation, Bottleneck, Network, Unsupported
 
 Form = Literal["plain", "predicted", "fused"]
 """``plain``: activation functions. ``predicted``: the predictors' masks in their place. ``fused``: every predicted
@@ -71,13 +72,13 @@ class GateArrays:
     input_scale: float
     input_min: float
     input_max: float
-    expand: Array
-    expand_offset: Array
+    expand: Float64Array
+    expand_offset: FloatArray
     expand_threshold: float
-    hidden_scale: Array
+    hidden_scale: Float64Array
     hidden_max: float
-    depthwise: Array
-    depthwise_offset: Array
+    depthwise: Float64Array
+    depthwise_offset: FloatArray
     depthwise_threshold: float
 
 
@@ -92,9 +93,9 @@ class FusedArrays:
         bias: ``[O]``.
     """
 
-    taps: Array
-    constant: Array
-    bias: Array
+    taps: FloatArray
+    constant: FloatArray
+    bias: FloatArray
 
 
 def require_form_name(form: str) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from predfuse.arrays import Int64Array
+from predfuse.arrays import Float32Array, FloatArray, Int64Array
 from predfuse.errors import PredfuseError
 from predfuse.exporters.arrays import Form, Precision
 from predfuse.exporters.graph import require_onnx
 from predfuse.exporters.module import GatedBlock, NetworkModule, to_module
-from predfuse.graph.nodes import INPUT, Array, Network
+from predfuse.graph.nodes import INPUT, Network
 
 if TYPE_CHECKING:
     import onnx
@@ -75,7 +75,7 @@ Masks = dict[str, tuple[Tensor, Tensor]]
 """Both masks of every predicted block ``[N, M, H, W]``, booleans, by the block's name."""
 
 
-def check_images(network: Network, count: int = 2, seed: int = 0) -> Array:
+def check_images(network: Network, count: int = 2, seed: int = 0) -> Float32Array:
     """Random normalised images ``[N, C, H, W]``, ``count`` images drawn with ``seed``, float32.
 
     Source: docs/how-to/export.md, What is checked before a file is kept.
@@ -83,7 +83,7 @@ def check_images(network: Network, count: int = 2, seed: int = 0) -> Array:
     return np.random.default_rng(seed).normal(size=(count, *network.input_shape)).astype(np.float32)
 
 
-def relative_error(got: Array, wanted: Array, inputs: float = 0.0) -> float:
+def relative_error(got: FloatArray, wanted: FloatArray, inputs: float = 0.0) -> float:
     """Largest difference relative to the largest wanted magnitude; infinite where ``got`` is not finite.
 
     Args:
@@ -101,7 +101,7 @@ def relative_error(got: Array, wanted: Array, inputs: float = 0.0) -> float:
 
 
 def check_onnx(
-    network: Network, form: Form, path: Path, images: Array | None = None, precision: Precision = "float32"
+    network: Network, form: Form, path: Path, images: FloatArray | None = None, precision: Precision = "float32"
 ) -> ExportCheck:
     """Compare the ONNX file at ``path`` with the network it was made from.
 
@@ -164,7 +164,7 @@ def _require_close(layer: str, error: float) -> None:
         raise PredfuseError(f"layer {layer}: {what}")
 
 
-def _output_errors(scores: Array, wanted: Tensor) -> list[float]:
+def _output_errors(scores: FloatArray, wanted: Tensor) -> list[float]:
     """Relative error of every image's output."""
     return [relative_error(got, of_image) for got, of_image in zip(scores, wanted.numpy(), strict=True)]
 
@@ -179,7 +179,7 @@ def _decided_masks(module: NetworkModule, compared: list[Tensor]) -> Masks:
     return {name: (first, second) for name, first, second in zip(gated, compared[::2], compared[1::2], strict=True)}
 
 
-def _forward(module: NetworkModule, images: Array, given: Masks | None = None) -> tuple[Tensor, Masks]:
+def _forward(module: NetworkModule, images: FloatArray, given: Masks | None = None) -> tuple[Tensor, Masks]:
     """Output of the module for float32 images, under its own masks or given ones, and its own masks."""
     masks: Masks = {}
     names = dict(zip(module.layers, (node.name for node in module.graph.nodes), strict=True))
@@ -205,7 +205,7 @@ def _changed_gates(decided: Masks, wanted: Masks, images: int) -> Int64Array:
     return changed
 
 
-def _layer_errors(module: NetworkModule, values: dict[str, Array]) -> dict[str, float]:
+def _layer_errors(module: NetworkModule, values: dict[str, FloatArray]) -> dict[str, float]:
     """Error of every layer, given the inputs onnxruntime gave it."""
     errors: dict[str, float] = {}
     tensors = {name: torch.from_numpy(value).double() for name, value in values.items()}
@@ -230,7 +230,7 @@ def _require_standard(model: onnx.ModelProto, network: Network) -> None:
         raise PredfuseError(f"network {network.name}: the exported file is not valid ONNX ({reason})") from error
 
 
-def _run(model: onnx.ModelProto, network: Network, images: Array) -> dict[str, Array]:
+def _run(model: onnx.ModelProto, network: Network, images: FloatArray) -> dict[str, FloatArray]:
     """Outputs of a model by name, and the images under ``"input"``."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as states

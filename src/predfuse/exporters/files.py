@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import torch
 
+from predfuse.arrays import FloatArray
 from predfuse.errors import InputError, PredfuseError
 from predfuse.exporters.arrays import Form, Precision, default_precision, require_form, unfused
 from predfuse.exporters.check import TOLERANCE, ExportCheck, check_images, check_onnx, relative_error
@@ -16,7 +17,7 @@ from predfuse.exporters.graph import require_onnx, to_onnx
 from predfuse.exporters.module import to_module
 from predfuse.files import require_writable, write_atomically, write_bytes_atomically
 from predfuse.fusion.execute import require_images
-from predfuse.graph.nodes import Array, Network
+from predfuse.graph.nodes import Network
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def export_network(
     path: str | Path,
     form: Form = "plain",
     format_name: str | None = None,
-    images: Array | None = None,
+    images: FloatArray | None = None,
     precision: Precision | None = None,
 ) -> ExportCheck:
     """Write ``network`` as ONNX or as a ``torch.export`` archive, checked before it is kept.
@@ -96,7 +97,9 @@ def export_network(
     return checks[0]
 
 
-def _export_torch(network: Network, path: Path, form: Form, images: Array | None, precision: Precision) -> ExportCheck:
+def _export_torch(
+    network: Network, path: Path, form: Form, images: FloatArray | None, precision: Precision
+) -> ExportCheck:
     module = to_module(network, form, precision).requires_grad_(False)
     given = torch.from_numpy(check_images(network) if images is None else images).float()
     # An example of two images: sizes of 1 are taken as constants.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from predfuse.arrays import FloatArray
 from predfuse.errors import InputError
 from predfuse.exporters.arrays import (
     PRECISIONS,
@@ -29,7 +30,6 @@ from predfuse.graph.nodes import (
     INPUT,
     Activation,
     Add,
-    Array,
     Bottleneck,
     Concat,
     Conv,
@@ -225,7 +225,9 @@ class _Builder(Operators):
                 else self.activation(value, activation, result)
             )
 
-        def biased(stage: str, weight: Array, bias: Array) -> tuple[tuple[str, Array], tuple[str, Array]]:
+        def biased(
+            stage: str, weight: FloatArray, bias: FloatArray
+        ) -> tuple[tuple[str, FloatArray], tuple[str, FloatArray]]:
             return (f"{name}.{stage}_weight", weight), (f"{name}.{stage}_bias", bias)
 
         expand = biased("expand", block.expand_weight[:, :, None, None], block.expand_bias)

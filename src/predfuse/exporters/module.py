@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from predfuse.arrays import FloatArray
 from predfuse.exporters.arrays import (
     Form,
     Precision,
@@ -24,7 +25,7 @@ from predfuse.exporters.arrays import (
     require_precision,
     unfused,
 )
-from predfuse.graph.nodes import Array, Bottleneck, Linear, Network, Node, Padding
+from predfuse.graph.nodes import Bottleneck, Linear, Network, Node, Padding
 from predfuse.models.from_graph import GraphCnn, folded_layers
 from predfuse.models.layers import BottleneckUnit, shuffle_channels
 
@@ -86,7 +87,7 @@ def _in_form(node: Node, layer: nn.Module, form: Form, left: Collection[str]) ->
     return FusedBlock(node) if chosen == "fused" else PredictedBlock(node, layer)
 
 
-def _tensor(array: Array) -> Tensor:
+def _tensor(array: FloatArray) -> Tensor:
     return torch.from_numpy(np.array(array, np.float64))
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from predfuse.arrays import Int64Array
+from predfuse.arrays import Array, FloatArray, Int64Array
 from predfuse.exporters.arrays import PRECISIONS, Precision
-from predfuse.graph.nodes import Activation, Array, Padding, Pool, Shape, window_size
+from predfuse.graph.nodes import Activation, Padding, Pool, Shape, window_size
 
 if TYPE_CHECKING:
     import onnx
@@ -112,8 +112,8 @@ class Operators:
         x: str,
         size: Size,
         result: str,
-        weight: tuple[str, Array],
-        bias: tuple[str, Array] | None = None,
+        weight: tuple[str, FloatArray],
+        bias: tuple[str, FloatArray] | None = None,
         stride: int = 1,
         padding: Padding = (0, 0, 0, 0),
         dilation: int = 1,
@@ -155,8 +155,8 @@ class Operators:
         x: str,
         size: Size,
         result: str,
-        weight: tuple[str, Array],
-        bias: tuple[str, Array] | None,
+        weight: tuple[str, FloatArray],
+        bias: tuple[str, FloatArray] | None,
         stride: int,
         padding: Padding,
         dilation: int,

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from predfuse.arrays import Int8Array, Int32Array, Int64Array, Mask, UInt8Array
+from predfuse.arrays import Array, FloatArray, Int8Array, Int32Array, Int64Array, Mask, UInt8Array
 from predfuse.errors import InputError
 from predfuse.fusion import layers
 from predfuse.fusion.masks import ON, RELU6_CEILING, SATURATED, apply_mask
 from predfuse.fusion.weights import FusedWeights, SparseLists
-from predfuse.graph.nodes import Array, Bottleneck
+from predfuse.graph.nodes import Bottleneck
 
 
 def fused_convolution(fused: FusedWeights, x: Array, mask1: Int8Array, mask2: Int8Array) -> Array:
@@ -53,8 +53,8 @@ def fused_convolution(fused: FusedWeights, x: Array, mask1: Int8Array, mask2: In
 
 
 def fused_convolution_unstored(
-    block: Bottleneck, x: Array, mask1: Int8Array, mask2: Int8Array, ceiling: float = RELU6_CEILING
-) -> Array:
+    block: Bottleneck, x: FloatArray, mask1: Int8Array, mask2: Int8Array, ceiling: float = RELU6_CEILING
+) -> FloatArray:
     """The fused convolution of a block whose fused weights are too many to store (unpruned, wide).
 
     For every output pixel and tap the sums ``S[o, c]`` of the survivors are formed from their factors, by one matrix
@@ -98,7 +98,7 @@ def fused_convolution_unstored(
     return y
 
 
-def finish_block(block: Bottleneck, y: Array, x: Array) -> Array:
+def finish_block(block: Bottleneck, y: FloatArray, x: FloatArray) -> FloatArray:
     """Shuffle the output ``y [O, P, Q]`` and add the residual, if the block has them."""
     shuffled = layers.shuffle(y, block.shuffle_groups)
     if block.residual:

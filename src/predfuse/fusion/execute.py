@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from predfuse.arrays import Int8Array
+from predfuse.arrays import FloatArray, Int8Array
 from predfuse.errors import InputError
 from predfuse.fusion import layers
 from predfuse.fusion.convolution import finish_block, fused_convolution, fused_convolution_unstored
@@ -28,7 +28,6 @@ from predfuse.fusion.weights import EntryCounts, FusedWeights, entry_counts, fus
 from predfuse.graph.nodes import (
     INPUT,
     Add,
-    Array,
     Bottleneck,
     Concat,
     Conv,
@@ -111,7 +110,7 @@ def _cast(node: Node, dtype: type[np.float32] | type[np.float64]) -> Node:
 
 def run_network(
     network: Network,
-    images: Array,
+    images: FloatArray,
     mode: Mode = "true",
     *,
     dtype: type[np.float32] | type[np.float64] = np.float64,
@@ -145,7 +144,7 @@ def run_network(
 
 def run_plan(
     plan: Plan,
-    images: Array,
+    images: FloatArray,
     *,
     statistics: bool = True,
     keep: Collection[str] = (),
@@ -194,7 +193,7 @@ def run_plan(
     )
 
 
-def require_images(network: Network, images: Array) -> None:
+def require_images(network: Network, images: FloatArray) -> None:
     """Check that a network can take images ``[N, C, H, W]``.
 
     Raises:
@@ -225,15 +224,15 @@ class _BlockRecord:
 class _ImageRecord:
     """What one image left behind; filled while it runs."""
 
-    logits: Array
+    logits: FloatArray
     blocks: dict[str, _BlockRecord] = dataclasses.field(default_factory=dict)
     nonzero_multiplications: dict[str, int] = dataclasses.field(default_factory=dict)
-    outputs: dict[str, Array] = dataclasses.field(default_factory=dict)
+    outputs: dict[str, FloatArray] = dataclasses.field(default_factory=dict)
     masks: dict[str, tuple[Int8Array, Int8Array]] = dataclasses.field(default_factory=dict)
 
 
-def _run_image(plan: Plan, image: Array, *, statistics: bool, keep: Collection[str]) -> _ImageRecord:
-    values = {INPUT: image.astype(plan.dtype)}
+def _run_image(plan: Plan, image: FloatArray, *, statistics: bool, keep: Collection[str]) -> _ImageRecord:
+    values: dict[str, FloatArray] = {INPUT: image.astype(plan.dtype)}
     pending = Counter(source for node in plan.network.nodes for source in node.inputs)
     record = _ImageRecord(np.empty(0))
     for node in plan.network.nodes:
@@ -259,7 +258,7 @@ def _run_image(plan: Plan, image: Array, *, statistics: bool, keep: Collection[s
     return record
 
 
-def run_plain(node: Node, inputs: list[Array]) -> Array:
+def run_plain(node: Node, inputs: list[FloatArray]) -> FloatArray:
     """Output ``[N, C, H, W]`` of any node but a bottleneck, in the type of its inputs.
 
     Raises:
@@ -287,15 +286,15 @@ def run_plain(node: Node, inputs: list[Array]) -> Array:
     )
 
 
-def _expand(block: Bottleneck, x: Array) -> Array:
+def _expand(block: Bottleneck, x: FloatArray) -> FloatArray:
     return layers.pointwise(x, block.expand_weight, block.groups, block.expand_bias)
 
 
-def _depthwise(block: Bottleneck, h: Array) -> Array:
+def _depthwise(block: Bottleneck, h: FloatArray) -> FloatArray:
     return layers.depthwise(h, block.depthwise_weight, block.depthwise_bias, block.stride, block.padding)
 
 
-def true_masks(block: Bottleneck, x: Array) -> tuple[Int8Array, Int8Array]:
+def true_masks(block: Bottleneck, x: FloatArray) -> tuple[Int8Array, Int8Array]:
     """States the two activations of the ordinary block take for the input ``x [C, H, W]``.
 
     Source: docs/explanation/arithmetic.md, Masks.
@@ -305,7 +304,9 @@ def true_masks(block: Bottleneck, x: Array) -> tuple[Int8Array, Int8Array]:
     return true_mask(a, block.expand_activation), true_mask(d, block.depthwise_activation)
 
 
-def _run_block(plan: Plan, block: Bottleneck, x: Array, want_masks: bool) -> tuple[Array, tuple[Int8Array, Int8Array]]:
+def _run_block(
+    plan: Plan, block: Bottleneck, x: FloatArray, want_masks: bool
+) -> tuple[FloatArray, tuple[Int8Array, Int8Array]]:
     """Output of a block, and its masks (empty where nobody wants them and they are not needed)."""
     execution = plan.executions[block.name]
     if execution == "plain":
@@ -329,7 +330,7 @@ def _run_block(plan: Plan, block: Bottleneck, x: Array, want_masks: bool) -> tup
     return finish_block(block, y, x), masks
 
 
-def _measure(plan: Plan, block: Bottleneck, x: Array, mask1: Int8Array, mask2: Int8Array) -> _BlockRecord:
+def _measure(plan: Plan, block: Bottleneck, x: FloatArray, mask1: Int8Array, mask2: Int8Array) -> _BlockRecord:
     """Statistics of one block for one image; the truth is what the ordinary block does with the same input."""
     measured = measure_block(block, plan.entries[block.name], x, mask1, mask2)
     predicted = plan.executions[block.name] != "plain" and plan.mode != "fused_true"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from predfuse.arrays import Float64Array, FloatArray
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 
 
-def batch_norm_affine(gamma: Array, beta: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
+def batch_norm_affine(
+    gamma: FloatArray, beta: FloatArray, mean: FloatArray, var: FloatArray, eps: float
+) -> tuple[Float64Array, Float64Array]:
     """Scale and shift with ``batch_norm(x) = scale * x + shift``, per channel, in float64.
 
     Args:
@@ -35,8 +37,14 @@ def batch_norm_affine(gamma: Array, beta: Array, mean: Array, var: Array, eps: f
 
 
 def fold_batch_norm(
-    weight: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, bias: Array | None = None
-) -> tuple[Array, Array]:
+    weight: FloatArray,
+    gamma: FloatArray,
+    beta: FloatArray,
+    mean: FloatArray,
+    var: FloatArray,
+    eps: float,
+    bias: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
     """Fold the batch norm that follows a convolution or linear layer into it.
 
     Computed in float64, returned in the floating type of ``weight`` (rounded once).

@@ -8,18 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 
-from predfuse.graph.nodes import Activation, Array, Conv, Linear, Padding, Pool, window_size
+from predfuse.arrays import Array, FloatArray, Item
+from predfuse.graph.nodes import Activation, Conv, Linear, Padding, Pool, window_size
 
 
-def pointwise(x: Array, weight: Array, groups: int = 1, bias: Array | None = None) -> Array:
+def pointwise(x: FloatArray, weight: FloatArray, groups: int = 1, bias: FloatArray | None = None) -> FloatArray:
     """1x1 convolution: ``x [C, H, W]``, ``weight [O, C/groups]``, ``bias [O]`` -> ``[O, H, W]``."""
     channels, height, width = x.shape
     outputs, group_channels = weight.shape
     grouped = weight.reshape(groups, outputs // groups, group_channels)
-    out: Array = (grouped @ x.reshape(groups, channels // groups, -1)).reshape(outputs, height, width)
+    out: FloatArray = (grouped @ x.reshape(groups, channels // groups, -1)).reshape(outputs, height, width)
     if bias is not None:
         out += bias[:, None, None]
     return out
@@ -40,7 +42,7 @@ class Window:
         rows = window_size(image.shape[1], self.kernel[0], self.stride, top, bottom, self.dilation)
         return rows, window_size(image.shape[2], self.kernel[1], self.stride, left, right, self.dilation)
 
-    def pad(self, image: Array) -> Array:
+    def pad(self, image: npt.NDArray[Item]) -> npt.NDArray[Item]:
         """``image [C, H, W]`` with zeros around it, exactly the pixels that some window covers."""
         top, _, left, _ = self.padding
         rows, columns = self.output_size(image)
@@ -52,7 +54,9 @@ class Window:
         return padded
 
 
-def depthwise(x: Array, weight: Array, bias: Array, stride: int, padding: Padding, dilation: int = 1) -> Array:
+def depthwise(
+    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: int, padding: Padding, dilation: int = 1
+) -> FloatArray:
     """Depthwise convolution: ``x [M, H, W]``, ``weight [M, kh, kw]``, ``bias [M]`` -> ``[M, P, Q]``."""
     window = Window((weight.shape[1], weight.shape[2]), stride, padding, dilation)
     out = np.empty((x.shape[0], *window.output_size(x)), x.dtype)
@@ -61,7 +65,9 @@ def depthwise(x: Array, weight: Array, bias: Array, stride: int, padding: Paddin
 
 
 @njit(cache=True, nogil=True)
-def _depthwise(padded: Array, weight: Array, bias: Array, stride: int, dilation: int, out: Array) -> None:
+def _depthwise(
+    padded: FloatArray, weight: FloatArray, bias: FloatArray, stride: int, dilation: int, out: FloatArray
+) -> None:
     """Every tap adds one shifted copy of the whole padded image, as one long loop whatever the image size.
 
     The positions between rows and between strides are computed too, and left out when copying.
@@ -85,7 +91,7 @@ def _depthwise(padded: Array, weight: Array, bias: Array, stride: int, dilation:
                 out[channel, i, j] = total[(i * width + j) * stride]
 
 
-def convolve(x: Array, conv: Conv) -> Array:
+def convolve(x: FloatArray, conv: Conv) -> FloatArray:
     """A plain convolution without its activation: ``x [C, H, W]`` -> ``[O, P, Q]``."""
     kernel_rows, kernel_columns = conv.kernel
     if conv.kernel == (1, 1) and conv.stride == 1 and not any(conv.padding):
@@ -99,15 +105,15 @@ def convolve(x: Array, conv: Conv) -> Array:
     rows, columns = windows.shape[1:3]
     columns_matrix = windows.transpose(0, 3, 4, 1, 2).reshape(conv.groups, -1, rows * columns)
     weight = conv.weight.reshape(conv.groups, conv.out_channels // conv.groups, -1)
-    out: Array = (weight @ columns_matrix).reshape(conv.out_channels, rows, columns)
+    out: FloatArray = (weight @ columns_matrix).reshape(conv.out_channels, rows, columns)
     out += conv.bias[:, None, None]
     return out
 
 
-def pool(x: Array, node: Pool) -> Array:
+def pool(x: FloatArray, node: Pool) -> FloatArray:
     """Pooling: ``x [C, H, W]`` -> ``[C, P, Q]``."""
     if node.kernel == 0:
-        reduced: Array = x.mean(axis=(1, 2)) if node.kind == "average" else x.max(axis=(1, 2))
+        reduced: FloatArray = x.mean(axis=(1, 2)) if node.kind == "average" else x.max(axis=(1, 2))
         return reduced[:, None, None]
     out = _pool_windows(x, node, 0.0 if node.kind == "average" else -np.inf)
     if node.kind == "average":
@@ -116,22 +122,22 @@ def pool(x: Array, node: Pool) -> Array:
     return out
 
 
-def _pool_windows(x: Array, node: Pool, outside: float) -> Array:
+def _pool_windows(x: FloatArray, node: Pool, outside: float) -> FloatArray:
     """Sum or maximum of every window, ``outside`` standing beyond the border."""
     top, bottom, left, right = node.padding
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right)), constant_values=outside)
     windows = sliding_window_view(padded, (node.kernel, node.kernel), axis=(1, 2))[:, :: node.stride, :: node.stride]
-    reduced: Array = windows.sum(axis=(3, 4)) if node.kind == "average" else windows.max(axis=(3, 4))
+    reduced: FloatArray = windows.sum(axis=(3, 4)) if node.kind == "average" else windows.max(axis=(3, 4))
     return reduced
 
 
-def linear(x: Array, node: Linear) -> Array:
+def linear(x: FloatArray, node: Linear) -> FloatArray:
     """A fully connected layer without its activation: any shape -> ``[O, 1, 1]``."""
-    out: Array = node.weight @ x.reshape(-1) + node.bias
+    out: FloatArray = node.weight @ x.reshape(-1) + node.bias
     return out[:, None, None]
 
 
-def shuffle(x: Array, groups: int) -> Array:
+def shuffle(x: npt.NDArray[Item], groups: int) -> npt.NDArray[Item]:
     """Channel shuffle: output channel ``i*groups + j`` is input channel ``j*C/groups + i``; ``x [C, H, W]``."""
     if groups == 1:
         return x
@@ -140,7 +146,7 @@ def shuffle(x: Array, groups: int) -> Array:
     return np.ascontiguousarray(mixed).reshape(x.shape)
 
 
-def activate(x: Array, activation: Activation) -> Array:
+def activate(x: FloatArray, activation: Activation) -> FloatArray:
     """The activation function, in the type of ``x``."""
     if activation == "linear":
         return x

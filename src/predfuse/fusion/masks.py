@@ -6,9 +6,12 @@ A mask is an int8 array ``[M, H, W]`` of states: ``OFF`` (the activation gives 0
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from predfuse.arrays import Array, Int8Array, Int64Array
+import numpy as np
+import numpy.typing as npt
+
+from predfuse.arrays import Array, FloatArray, Int8Array, Int64Array, Item
 from predfuse.errors import InputError
 from predfuse.fusion import layers
 from predfuse.graph.nodes import Activation, Bottleneck, Predictor
@@ -37,7 +40,7 @@ def true_mask(pre_activation: Array, activation: Activation, ceiling: float = RE
     return states
 
 
-def apply_mask(values: Array, mask: Int8Array, ceiling: float = RELU6_CEILING) -> Array:
+def apply_mask(values: npt.NDArray[Item], mask: Int8Array, ceiling: float = RELU6_CEILING) -> npt.NDArray[Item]:
     """``values``, of any shape, where on, 0 where off, ``ceiling`` (relative to their scale) where saturated.
 
     Source: docs/explanation/arithmetic.md, Masks.
@@ -107,11 +110,11 @@ def predict_masks(block: Bottleneck, x: Array, fraction_bits: int | None = None)
     return mask1, mask2
 
 
-def predictor_scores(block: Bottleneck, x: Array, fraction_bits: int | None = None) -> tuple[Array, Array]:
+def predictor_scores(block: Bottleneck, x: Array, fraction_bits: int | None = None) -> tuple[FloatArray, FloatArray]:
     """The predictor's integer scores of both stages, on where above 0; ``fraction_bits``: bits right of the point.
 
     Returns:
-        ``[M, H, W]`` and ``[M, P, Q]``, whole numbers held in int64 or in a floating type wide enough for them.
+        ``[M, H, W]`` and ``[M, P, Q]``, whole numbers held in a floating type wide enough for them.
 
     Raises:
         InputError: The block has no predictor, or the input is unusable.
@@ -121,7 +124,7 @@ def predictor_scores(block: Bottleneck, x: Array, fraction_bits: int | None = No
     predictor = block.predictor
     if predictor is None:
         raise InputError(f"layer {block.name}", "has no predictor", "train one, or run it with true masks")
-    dtype = exact_type(predictor)
+    dtype: type[Any] = exact_type(predictor)
     quantised = quantise_input(predictor, x, fraction_bits).astype(dtype)
     score1 = layers.pointwise(quantised, predictor.expand.astype(dtype), block.groups)
     score1 += predictor.expand_offset.astype(dtype)[:, None, None]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from predfuse.arrays import Int8Array, Int64Array, Mask, UInt8Array
+from predfuse.arrays import FloatArray, Int8Array, Int64Array, Mask, UInt8Array
 from predfuse.fusion import layers
 from predfuse.fusion.masks import OFF, ON, SATURATED
 from predfuse.fusion.weights import EntryCounts
-from predfuse.graph.nodes import Array, Bottleneck, Conv, Linear
+from predfuse.graph.nodes import Bottleneck, Conv, Linear
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class BlockMeasure:
 
 
 def measure_block(
-    block: Bottleneck, entries: EntryCounts, x: Array, mask1: Int8Array, mask2: Int8Array
+    block: Bottleneck, entries: EntryCounts, x: FloatArray, mask1: Int8Array, mask2: Int8Array
 ) -> BlockMeasure:
     """Count the operations of a block for one image from its input and its masks.
 
@@ -74,7 +74,7 @@ def measure_block(
     )
 
 
-def nonzero_multiplications(node: Conv | Linear, x: Array) -> int:
+def nonzero_multiplications(node: Conv | Linear, x: FloatArray) -> int:
     """Multiplications of a plain layer for one image whose weight and activation are both non-zero.
 
     Args:

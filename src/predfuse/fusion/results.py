@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from predfuse.arrays import Int8Array, Int64Array
-from predfuse.graph.nodes import Array
+from predfuse.arrays import FloatArray, Int8Array, Int64Array
 
 Mode = Literal["true", "predicted", "fused", "fused_true"]
 """How blocks run. ``true``: with their activation functions. ``predicted``: stage by stage, gated by the predictor.
@@ -116,14 +115,14 @@ class ExecutionResult:
 
     network: str
     mode: Mode
-    logits: Array
+    logits: FloatArray
     executions: dict[str, Execution]
     blocks: tuple[BlockStatistics, ...] = ()
     nonzero_multiplications: dict[str, Int64Array] = field(default_factory=dict)
-    outputs: dict[str, Array] = field(default_factory=dict)
+    outputs: dict[str, FloatArray] = field(default_factory=dict)
     masks: dict[str, tuple[Int8Array, Int8Array]] = field(default_factory=dict)
 
-    def accuracy(self, labels: Array) -> float:
+    def accuracy(self, labels: Int64Array) -> float:
         """Share of images whose largest output is their label (``labels [N]``), 0..1."""
         return float((self.logits.argmax(axis=1) == labels).mean())
 

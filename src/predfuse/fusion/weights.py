@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
-from predfuse.arrays import Array, Int32Array, Int64Array, Mask
+from predfuse.arrays import Array, Int32Array, Int64Array, Item, Mask
 from predfuse.errors import InputError
 from predfuse.fusion.masks import RELU6_CEILING
 from predfuse.graph.nodes import Bottleneck, Padding
@@ -235,7 +236,7 @@ def fuse(block: Bottleneck, ceilings: tuple[float, float] = (RELU6_CEILING, RELU
     )
 
 
-def _by_middle(block: Bottleneck, project: Array) -> Array:
+def _by_middle(block: Bottleneck, project: npt.NDArray[Item]) -> npt.NDArray[Item]:
     """Project weights ``[O, M/groups]`` as ``[M, O/groups]``: the weights that read one middle channel."""
     grouped = project.reshape(block.groups, block.out_channels // block.groups, -1)
     return grouped.swapaxes(1, 2).reshape(block.middle_channels, -1)

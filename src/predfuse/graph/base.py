@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from predfuse.arrays import Array as Array
+from predfuse.arrays import Array
 from predfuse.errors import InputError
 
 Activation = Literal["linear", "relu", "relu6"]

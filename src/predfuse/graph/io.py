@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from predfuse.arrays import Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import NODE_TYPES, Array, Network, Node, Predictor
+from predfuse.graph.nodes import NODE_TYPES, Network, Node, Predictor
 from predfuse.readers.boundary import located, reading
 from predfuse.tensor_file import load_tensor_file, save_tensor_file
 

@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from predfuse.arrays import Array, FloatArray
 from predfuse.errors import InputError
 from predfuse.graph.base import (
     ACTIVATIONS as ACTIVATIONS,
     INPUT as INPUT,
     Activation as Activation,
-    Array as Array,
     BottleneckShapes as BottleneckShapes,
     Node as Node,
     Padding as Padding,
@@ -51,8 +51,8 @@ class Conv(Windowed):
     Source: docs/explanation/arithmetic.md, The block.
     """
 
-    weight: Array
-    bias: Array
+    weight: FloatArray
+    bias: FloatArray
     stride: int = 1
     padding: Padding = (0, 0, 0, 0)
     dilation: int = 1
@@ -183,8 +183,8 @@ class Linear(Node):
     Source: docs/explanation/arithmetic.md, The block.
     """
 
-    weight: Array
-    bias: Array
+    weight: FloatArray
+    bias: FloatArray
     activation: Activation = "linear"
 
     def __post_init__(self) -> None:

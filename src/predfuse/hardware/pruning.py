@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
+from predfuse.arrays import Item
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array, Bottleneck, Conv, Network, Node
+from predfuse.graph.nodes import Bottleneck, Conv, Network, Node
 from predfuse.hardware.workload import DEPTHWISE, EXPAND_OR_LAYER, PROJECT, layer_of, stage_of
 
 POINTWISE_DENSITY = 0.2
@@ -16,7 +18,7 @@ DEPTHWISE_DENSITY = 0.3
 """Share of depthwise weights kept in the published networks."""
 
 
-def keep_largest(weight: Array, density: float) -> Array:
+def keep_largest(weight: npt.NDArray[Item], density: float) -> npt.NDArray[Item]:
     """The largest weights (any shape), ``density`` of them (a share, 0..1), the others zero; of equals the first.
 
     Source: magnitude pruning (Han 2015, arXiv 1506.02626).
@@ -29,7 +31,7 @@ def keep_largest(weight: Array, density: float) -> Array:
     chosen = magnitude > smallest_kept
     equals = np.flatnonzero(magnitude == smallest_kept)
     chosen[equals[: keep - np.count_nonzero(chosen)]] = True
-    pruned: Array = np.where(chosen.reshape(weight.shape), weight, 0)
+    pruned: npt.NDArray[Item] = np.where(chosen.reshape(weight.shape), weight, 0)
     return pruned
 
 

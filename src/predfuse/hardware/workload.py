@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from predfuse.arrays import Array
 from predfuse.graph.nodes import (
     Add,
-    Array,
     Bottleneck,
     Concat,
     Conv,

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from predfuse.arrays import Float64Array
+from predfuse.arrays import Float64Array, FloatArray, ImageArray
 from predfuse.fusion.execute import run_network
-from predfuse.graph.nodes import INPUT, Array, Network
+from predfuse.graph.nodes import INPUT, Network
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.compile import Compilation, compile_layers
 from predfuse.integer.fast_machine import FastMachine
@@ -98,7 +98,7 @@ class CheckedProgram:
 
 def compile_and_compare(
     network: Network,
-    images: Array,
+    images: ImageArray,
     options: CompileOptions | None = None,
     *,
     facts: dict[str, Any] | None = None,
@@ -148,7 +148,7 @@ def _advice(network: Network) -> str:
 def compare(
     compiled: Compilation,
     network: Network,
-    images: Array,
+    images: ImageArray,
     machine: FastMachine | None = None,
 ) -> tuple[Agreement, dict[str, int]]:
     """Run program and network (predicted masks, float64) on the same images.
@@ -193,7 +193,7 @@ def compare(
     return Agreement(len(images), errors, drift, _error(scores, logits), agree), result.saturations
 
 
-def _error(got: Array, expected: Array) -> float:
+def _error(got: FloatArray, expected: FloatArray) -> float:
     size = float(np.sqrt(np.mean(np.square(expected))))
     difference = float(np.sqrt(np.mean(np.square(got - expected))))
     return difference / size if size else difference

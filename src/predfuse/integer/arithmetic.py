@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from predfuse.arrays import Int16Array, Int64Array
-from predfuse.graph.nodes import Activation, Array
+from predfuse.arrays import Int16Array, Int64Array, IntegerArray
+from predfuse.graph.nodes import Activation
 from predfuse.integer.widths import highest
 
 
-def round_half_up(values: Array, shift: Array | int) -> Int64Array:
+def round_half_up(values: IntegerArray, shift: IntegerArray | int) -> Int64Array:
     """``floor(values / 2**shift + 1/2)``, exactly, int64; ``shift`` 0 or more, broadcast."""
     wide = np.asarray(values, np.int64)
     bits = np.asarray(shift, np.int64)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from predfuse.arrays import Int32Array, Int64Array, Mask
+from predfuse.arrays import FloatArray, Int32Array, Int64Array, Item, Mask
 from predfuse.errors import InputError
 from predfuse.fusion.weights import SparseLists
-from predfuse.graph.nodes import Array, Bottleneck
+from predfuse.graph.nodes import Bottleneck
 from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.dead_gates import without_dead_gates
 from predfuse.integer.fused_weights import (
@@ -95,7 +96,7 @@ def scale_factors(block: Bottleneck, input_bits: int, bits: int) -> ScaledFactor
     inner_reach = product_shift(bits) + _reach(second - weight_exponents(largest, bias_factor_bits(bits)), largest > 0)
     both = first + second
 
-    def by_output(middle: Array) -> Array:
+    def by_output(middle: npt.NDArray[Item]) -> npt.NDArray[Item]:
         """Values of the middle channels as those of the columns of project, ``[O, M/groups]``."""
         return np.repeat(middle.reshape(block.groups, -1), block.out_channels // block.groups, axis=0)
 
@@ -103,7 +104,7 @@ def scale_factors(block: Bottleneck, input_bits: int, bits: int) -> ScaledFactor
     balanced = np.ldexp(project, -by_output(both)) * by_output(reached | (depthwise_bias != 0))
     outer = weight_exponents(np.abs(balanced).max(axis=1), bits)
 
-    def integers(values: Array, exponents: Int64Array) -> Int32Array:
+    def integers(values: FloatArray, exponents: Int64Array) -> Int32Array:
         return np.rint(np.ldexp(values, exponents)).astype(np.int32)
 
     factors = Factors(

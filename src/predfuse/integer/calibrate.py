@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predfuse.arrays import Int64Array
+from predfuse.arrays import Float64Array, FloatArray, ImageArray, Int64Array, are_floats, are_pixels
 from predfuse.errors import InputError
 from predfuse.fusion.execute import plan_network, run_plan
-from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network
+from predfuse.graph.nodes import INPUT, Bottleneck, Network
 from predfuse.input_checks import require_finite
 from predfuse.integer.pixels import pixel_table
 
@@ -25,7 +25,7 @@ class Calibration:
         images: How many images were run.
     """
 
-    channels: dict[str, Array]
+    channels: dict[str, Float64Array]
     images: int
 
     @property
@@ -41,7 +41,7 @@ class Calibration:
         return Calibration(channels, self.images)
 
 
-def normalise(network: Network, images: Array) -> Array:
+def normalise(network: Network, images: ImageArray) -> FloatArray:
     """Images ``[N, C, H, W]`` as the network's input: 8-bit ones normalised, float ones as they are.
 
     Raises:
@@ -50,16 +50,16 @@ def normalise(network: Network, images: Array) -> Array:
     if images.ndim != 4 or images.shape[1:] != tuple(network.input_shape) or not len(images):
         what = f"have shape {'x'.join(map(str, images.shape))}, network {network.name} expects Nx"
         raise InputError("images", what + "x".join(map(str, network.input_shape)), "resize or choose other images")
-    if images.dtype == np.uint8:
+    if are_pixels(images):
         table = pixel_table(network)
         return np.stack([table[channel][images[:, channel]] for channel in range(images.shape[1])], axis=1)
-    if images.dtype.kind != "f":
-        raise InputError("images", f"have type {images.dtype}", "use uint8 pixels or normalised floats")
-    require_finite(images)
-    return images
+    if are_floats(images):
+        require_finite(images)
+        return images
+    raise InputError("images", f"have type {images.dtype}", "use uint8 pixels or normalised floats")
 
 
-def calibrate(network: Network, images: Array, progress: Callable[[int], None] | None = None) -> Calibration:
+def calibrate(network: Network, images: FloatArray, progress: Callable[[int], None] | None = None) -> Calibration:
     """Run a network with its predicted masks (true ones where it has no predictor) and record every magnitude.
 
     Args:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from predfuse.arrays import ImageArray
 from predfuse.errors import InputError
 from predfuse.graph.nodes import (
     INPUT,
     Add,
-    Array,
     Bottleneck,
     Concat,
     Conv,
@@ -67,7 +67,7 @@ class Compilation:
 
 def compile_network(
     network: Network,
-    images: Array,
+    images: ImageArray,
     options: CompileOptions | None = None,
     *,
     facts: dict[str, Any] | None = None,
@@ -92,7 +92,7 @@ def compile_network(
 
 def compile_layers(
     network: Network,
-    images: Array,
+    images: ImageArray,
     options: CompileOptions | None = None,
     *,
     facts: dict[str, Any] | None = None,
@@ -220,7 +220,7 @@ def _require_predictors(network: Network) -> None:
             raise InputError(f"layer {block.name}", "has no predictor", "train one, or drop require_fused")
 
 
-def _input_bits(network: Network, images: Array, calibration: Calibration, options: CompileOptions) -> int:
+def _input_bits(network: Network, images: ImageArray, calibration: Calibration, options: CompileOptions) -> int:
     """Scale of the input: all pixel values fit exactly; float images get the margin on top of what was seen."""
     largest = float(np.abs(pixel_table(network)).max())
     if images.dtype != np.uint8:

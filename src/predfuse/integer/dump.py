@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from predfuse.arrays import IntegerArray
 from predfuse.files import write_folder_atomically
-from predfuse.graph.nodes import Array
 from predfuse.integer.program import Program
 from predfuse.integer.run import MachineResult
 
@@ -29,7 +29,7 @@ def dump_result(program: Program, result: MachineResult, folder: Path) -> None:
     entries: list[dict[str, Any]] = []
 
     def fill(temporary: Path) -> None:
-        def write(layer: str, kind: str, array: Array, width: int, fraction_bits: int | None) -> None:
+        def write(layer: str, kind: str, array: IntegerArray, width: int, fraction_bits: int | None) -> None:
             file = f"{len(entries):03d}.{re.sub(r'[^A-Za-z0-9._-]+', '_', layer)[:80]}.{kind}.npy"
             np.save(temporary / file, array, allow_pickle=False)
             facts = {"shape": list(array.shape), "dtype": str(array.dtype), "bits": width}

@@ -7,13 +7,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from predfuse.arrays import Int8Array, Int16Array, Int32Array, Int64Array
+from predfuse.arrays import Int8Array, Int16Array, Int32Array, Int64Array, Item
 from predfuse.fusion import layers
 from predfuse.fusion.masks import predict_masks
 from predfuse.fusion.weights import FusedWeights, SparseLists
-from predfuse.graph.nodes import INPUT, Array, Bottleneck, Shape
+from predfuse.graph.nodes import INPUT, Bottleneck, Shape
 from predfuse.integer import machine_loops as kernels
 from predfuse.integer.arithmetic import activate, round_half_up, saturate
 from predfuse.integer.fused_weights import fused_lists
@@ -167,7 +168,7 @@ def _finish(
     return out.reshape(shape), int(saturated)
 
 
-def _pad(image: Array, node: FusedBlock, shape: Shape) -> Array:
+def _pad(image: npt.NDArray[Item], node: FusedBlock, shape: Shape) -> npt.NDArray[Item]:
     """Zeros around ``[C, H, W]`` so that no window leaves it; what no window reaches is cut off."""
     top, _, left, _ = node.padding
     height = (shape[1] - 1) * node.stride + node.kernel

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from predfuse.arrays import Array, Int16Array, Int32Array, Int64Array
+from predfuse.arrays import Int16Array, Int32Array, Int64Array, IntegerArray
 from predfuse.errors import InputError
 from predfuse.fusion.weights import FusedWeights, SparseLists
 from predfuse.integer.arithmetic import round_half_up
@@ -72,7 +72,7 @@ def factor_products(name: str, factors: Factors) -> Products:
     )
 
 
-def _lists(name: str, factors: Factors, expand: Array, depthwise: Int16Array, shift: int) -> SparseLists:
+def _lists(name: str, factors: Factors, expand: IntegerArray, depthwise: Int16Array, shift: int) -> SparseLists:
     arguments = (factors.project, np.ascontiguousarray(expand), np.ascontiguousarray(depthwise), factors.groups, shift)
     counts = np.zeros(factors.project.shape[0] * expand.shape[1] * depthwise.shape[1], np.int64)
     _count_products(*arguments, counts)
@@ -88,7 +88,7 @@ def _lists(name: str, factors: Factors, expand: Array, depthwise: Int16Array, sh
 
 @njit(cache=True, nogil=True)
 def _count_products(
-    project: Int16Array, expand: Array, depthwise: Int16Array, groups: int, shift: int, counts: Int64Array
+    project: Int16Array, expand: IntegerArray, depthwise: Int16Array, groups: int, shift: int, counts: Int64Array
 ) -> None:
     outputs, group_middle = project.shape
     columns, taps = expand.shape[1], depthwise.shape[1]
@@ -107,7 +107,7 @@ def _count_products(
 @njit(cache=True, nogil=True)
 def _fill_products(
     project: Int16Array,
-    expand: Array,
+    expand: IntegerArray,
     depthwise: Int16Array,
     groups: int,
     shift: int,
@@ -134,7 +134,7 @@ def _fill_products(
                             position[row + tap] = entry + 1
 
 
-def round_lists(lists: SparseLists, shift: Array) -> SparseLists:
+def round_lists(lists: SparseLists, shift: IntegerArray) -> SparseLists:
     """Lists whose values are rounded by the shift ``[O]`` of their output channel; zeros are dropped."""
     rows = lists.row_of_entries()
     value = round_half_up(lists.value, shift[rows // (lists.rows // len(shift))])

@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from predfuse.arrays import IntegerArray
 from predfuse.files import write_folder_atomically
-from predfuse.graph.nodes import Array
 from predfuse.integer.fused_weights import fused_lists
 from predfuse.integer.program import FusedBlock, Program
 
 
-def bits_of(array: Array) -> int:
+def bits_of(array: IntegerArray) -> int:
     """Narrowest two's-complement width that holds every value, 1 or more; values of 0 and up need a sign bit too."""
     low, high = int(array.min(initial=0)), int(array.max(initial=0))
     return max(high, -low - 1).bit_length() + 1
 
 
-def arrays(program: Program) -> Iterator[tuple[str, str, Array]]:
+def arrays(program: Program) -> Iterator[tuple[str, str, IntegerArray]]:
     """Layer, name and integers of everything a program holds: the input table, then every layer's arrays in order.
 
     Of fused blocks also the lists they are multiplied out to: entries of a row lie from ``start[row]`` to

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from predfuse.arrays import Float64Array, Int16Array
-from predfuse.graph.nodes import INPUT, Array, Conv, Network
+from predfuse.graph.nodes import INPUT, Conv, Network
 from predfuse.integer.widths import highest
 
 
@@ -38,10 +38,10 @@ class PixelScale:
         error: ``[C]`` by how much the integers, as input times gain, are too large, the same for all pixel values.
     """
 
-    gain: Array
+    gain: Float64Array
     fraction_bits: int
     table: Int16Array
-    error: Array
+    error: Float64Array
 
 
 def pixel_scale(network: Network, fraction_bits: int, bits: int) -> PixelScale | None:

@@ -9,9 +9,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any, cast
 
+from predfuse.arrays import Array
 from predfuse.errors import InputError
 from predfuse.graph.io import decode_fields, encode_fields, require_fields, typed
-from predfuse.graph.nodes import Array
 from predfuse.integer.program import NODE_TYPES, IntegerNode, Layout, Program, ProgramNode
 from predfuse.readers.boundary import located, reading
 from predfuse.tensor_file import load_tensor_file, save_tensor_file, stored_format

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from predfuse.arrays import FloatArray, ImageArray
 from predfuse.errors import InputError, PredfuseError
 from predfuse.exporters.graph import IR_VERSION, OPSET, require_onnx
 from predfuse.exporters.operators import Operators
 from predfuse.files import write_bytes_atomically
 from predfuse.fusion.masks import exact_type
-from predfuse.graph.nodes import INPUT, Array, Shape
+from predfuse.graph.nodes import INPUT, Shape
 from predfuse.integer.nodes import (
     FusedBlock,
     IntegerAdd,
@@ -159,7 +160,7 @@ def predictor_to_qonnx(program: Program, name: str) -> onnx.ModelProto:
     return model
 
 
-def export_qonnx(program: Program, path: Path, images: Array) -> int:
+def export_qonnx(program: Program, path: Path, images: ImageArray) -> int:
     """Write a program as QONNX, kept only if its output on every image is that of the integer machine, bit for bit.
 
     Args:
@@ -185,7 +186,7 @@ def export_qonnx(program: Program, path: Path, images: Array) -> int:
     return len(images)
 
 
-def run_qonnx(model: onnx.ModelProto, image: Array) -> Array:
+def run_qonnx(model: onnx.ModelProto, image: FloatArray) -> FloatArray:
     """Output of a QONNX model for one image ``[1, C, H, W]``, by ONNX's reference evaluator and ``Quant`` as specified.
 
     Raises:

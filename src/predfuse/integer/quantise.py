@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predfuse.arrays import Int16Array, Int64Array
+from predfuse.arrays import FloatArray, Int16Array, Int64Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Activation, Add, Array, Concat, Conv, Linear, Pool, Shape
+from predfuse.graph.nodes import Activation, Add, Concat, Conv, Linear, Pool, Shape
 from predfuse.integer.nodes import IntegerAdd, IntegerConcat, IntegerConv, IntegerPool
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.widths import FRACTION_LIMIT, add_bits, conv_bits, highest, pool_bits, pool_counts
@@ -20,7 +20,7 @@ a weight then stays below ``2**-17`` of an output step, whatever the input."""
 BIAS_LIMIT = 2.0**62
 
 
-def weight_exponents(largest: Array, bits: int) -> Int64Array:
+def weight_exponents(largest: FloatArray, bits: int) -> Int64Array:
     """The largest power of two per channel at which ``rint(largest * 2**e)`` fits ``bits`` with sign; 0 for 0.
 
     Args:
@@ -33,7 +33,7 @@ def weight_exponents(largest: Array, bits: int) -> Int64Array:
     return np.where(largest == 0, 0, chosen - too_large).astype(np.int64)
 
 
-def quantise_weights(weight: Array, exponents: Int64Array) -> Int16Array:
+def quantise_weights(weight: FloatArray, exponents: Int64Array) -> Int16Array:
     """``rint(weight * 2**exponents)`` as int16, exponents along the first axis."""
     spread = (-1, *[1] * (weight.ndim - 1))
     return np.rint(np.ldexp(weight, exponents.reshape(spread))).astype(np.int16)
@@ -60,7 +60,7 @@ class Rounding:
 NEAREST = Rounding()
 
 
-def quantise_bias(name: str, bias: Array, exponents: Int64Array, offset: Array | float = 0.0) -> Int64Array:
+def quantise_bias(name: str, bias: FloatArray, exponents: Int64Array, offset: FloatArray | float = 0.0) -> Int64Array:
     """``rint(bias * 2**exponents + offset)`` as int64.
 
     Raises:

@@ -7,10 +7,11 @@ accumulator keeps to the width the program declares. The fast machine is proven 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from predfuse.arrays import Int8Array, Int16Array, Int64Array
+from predfuse.arrays import Array, Int8Array, Int16Array, Int64Array, Item
 from predfuse.errors import PredfuseError
-from predfuse.graph.nodes import INPUT, Array, Padding, window_size
+from predfuse.graph.nodes import INPUT, Padding, window_size
 from predfuse.integer.arithmetic import activate, round_half_up, saturate
 from predfuse.integer.program import (
     FusedBlock,
@@ -202,7 +203,7 @@ def convolve(
     return out
 
 
-def shuffle(x: Array, groups: int) -> Array:
+def shuffle(x: npt.NDArray[Item], groups: int) -> npt.NDArray[Item]:
     """Output channel ``i*groups + j`` is input channel ``j*C/groups + i``."""
     out = np.empty_like(x)
     size = x.shape[0] // groups

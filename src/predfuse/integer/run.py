@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from predfuse.arrays import Int8Array, Int16Array, Int64Array
+from predfuse.arrays import ImageArray, Int8Array, Int16Array, Int64Array, are_floats, are_pixels
 from predfuse.errors import InputError
-from predfuse.graph.nodes import INPUT, Array
+from predfuse.graph.nodes import INPUT
 from predfuse.input_checks import require_finite
 from predfuse.integer import reference
 from predfuse.integer.arithmetic import saturate
@@ -50,12 +50,12 @@ class MachineResult:
         largest: Int64Array = self.scores.argmax(axis=1)
         return largest
 
-    def accuracy(self, labels: Array) -> float:
+    def accuracy(self, labels: Int64Array) -> float:
         """Share of images whose largest score is their label (``labels [N]``), 0..1."""
         return float((self.predictions == labels).mean())
 
 
-def to_integers(program: Program, images: Array) -> tuple[Int16Array, int]:
+def to_integers(program: Program, images: ImageArray) -> tuple[Int16Array, int]:
     """Images as the program's integers, and how many values saturated.
 
     Args:
@@ -71,11 +71,11 @@ def to_integers(program: Program, images: Array) -> tuple[Int16Array, int]:
     if images.ndim != 4 or images.shape[1:] != wanted or not len(images):
         what = f"have shape {'x'.join(map(str, images.shape))}, program {program.name} expects Nx"
         raise InputError("images", what + "x".join(map(str, wanted)), "resize or choose other images")
-    if images.dtype == np.uint8:
+    if are_pixels(images):
         table = program.input_table
         pixels = np.stack([table[channel][images[:, channel]] for channel in range(wanted[0])], axis=1)
         return pixels, 0
-    if images.dtype.kind != "f":
+    if not are_floats(images):
         raise InputError("images", f"have type {images.dtype}", "use uint8 pixels or normalised floats")
     require_finite(images)
     gain = np.array(program.input_gain or (1.0,) * wanted[0])[:, None, None]
@@ -85,7 +85,7 @@ def to_integers(program: Program, images: Array) -> tuple[Int16Array, int]:
 
 def run_program(
     program: Program,
-    images: Array,
+    images: ImageArray,
     *,
     machine: MachineName | FastMachine = "fast",
     keep: Collection[str] = (),

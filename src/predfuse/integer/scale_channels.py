@@ -11,8 +11,8 @@ import dataclasses
 
 import numpy as np
 
-from predfuse.arrays import Int64Array
-from predfuse.graph.nodes import Array, Conv, Linear, Network, Node, Pool, Shuffle
+from predfuse.arrays import Float64Array, Int64Array
+from predfuse.graph.nodes import Conv, Linear, Network, Node, Pool, Shuffle
 
 CHANNEL_MARGIN = 1.5
 """Headroom of a channel over the largest value it had: fewer values were seen of it than of the whole tensor."""
@@ -20,7 +20,7 @@ LARGEST_GAIN = 6
 """Largest power of two."""
 
 
-def channel_gains(network: Network, largest: dict[str, Array]) -> dict[str, Int64Array]:
+def channel_gains(network: Network, largest: dict[str, Float64Array]) -> dict[str, Int64Array]:
     """Powers of two, ``[C]`` int64 per node, by which to make the channels of its output larger.
 
     Args:
@@ -41,7 +41,7 @@ def channel_gains(network: Network, largest: dict[str, Array]) -> dict[str, Int6
     return gains
 
 
-def _gain(magnitudes: Array) -> Int64Array:
+def _gain(magnitudes: Float64Array) -> Int64Array:
     """Powers of two that bring channels of these largest magnitudes near the largest of all."""
     used = magnitudes > 0
     ratio = magnitudes.max() / (CHANNEL_MARGIN * np.where(used, magnitudes, np.inf))

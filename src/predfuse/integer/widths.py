@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from predfuse.arrays import Int8Array, Int16Array, Int64Array
+from predfuse.arrays import Array, Int8Array, Int16Array, Int64Array, IntegerArray
 from predfuse.errors import InputError
-from predfuse.graph.nodes import ACTIVATIONS, Array, Padding, Shape, window_size
+from predfuse.graph.nodes import ACTIVATIONS, Padding, Shape, window_size
 
 WORD_WIDTHS = (16, 8)
 """Widths a program may have: of every activation, of every weight and of every factor of a fused weight (bits)."""
@@ -62,7 +62,7 @@ def require_word(name: str, label: str, values: Array, bits: int) -> None:
     require_range(name, label, values, -highest(bits) - 1, highest(bits))
 
 
-def require_range(name: str, label: str, values: Array | int, low: int, high: int) -> None:
+def require_range(name: str, label: str, values: IntegerArray | int, low: int, high: int) -> None:
     if np.min(values) < low or np.max(values) > high:
         raise layer_error(name, f"{label} lies outside {low}..{high}")
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from predfuse.arrays import Array, Float64Array
+from predfuse.arrays import Float64Array, FloatArray
 from predfuse.errors import InputError
 from predfuse.fusion.folding import fold_batch_norm
 from predfuse.graph.nodes import INPUT, Add, Bottleneck, Conv, Linear, Network, Node, Pool, Shuffle
@@ -20,7 +20,7 @@ def array_of(tensor: torch.Tensor) -> Float64Array:
     return tensor.detach().cpu().numpy().astype(np.float64)
 
 
-def folded(conv: nn.Conv2d, norm: Norm) -> tuple[Array, Array]:
+def folded(conv: nn.Conv2d, norm: Norm) -> tuple[FloatArray, FloatArray]:
     """Weight and bias of a convolution with the norm after it folded in."""
     assert norm.running_mean is not None and norm.running_var is not None
     return fold_batch_norm(

@@ -10,8 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from predfuse.arrays import FloatArray
 from predfuse.errors import InputError
-from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network, Node
+from predfuse.graph.nodes import INPUT, Bottleneck, Network, Node
 from predfuse.models.from_graph import folded_layers
 from predfuse.models.layers import BottleneckUnit
 from predfuse.predictor.initialise import initial_predictor
@@ -27,7 +28,7 @@ AT_ONCE = 8
 
 def prepare_network(
     network: Network,
-    images: Array,
+    images: FloatArray,
     config: PrepareConfig | None = None,
     *,
     batch_size: int = BATCH_SIZE,
@@ -93,7 +94,7 @@ def chosen_blocks(network: Network, config: PrepareConfig) -> list[Bottleneck]:
     return [block for block in blocks if config.blocks is None or block.name in config.blocks]
 
 
-def _tensors(network: Network, images: Array) -> Tensor:
+def _tensors(network: Network, images: FloatArray) -> Tensor:
     if images.ndim != 4 or images.shape[1:] != tuple(network.input_shape) or not len(images):
         shape, wanted = ("x".join(map(str, sizes)) for sizes in (images.shape, network.input_shape))
         raise InputError("images", f"have shape {shape}, network {network.name} expects Nx{wanted}", "resize them")

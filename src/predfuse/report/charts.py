@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import Float64Array
 
 INK, GRID = "#1b1f24", "#e3e7eb"
 COLOURS = {  # Okabe and Ito's palette, distinguishable with any colour vision
@@ -148,7 +148,7 @@ def lines(
 
 
 def heat_maps(
-    images: Mapping[str, Array],
+    images: Mapping[str, Float64Array],
     columns: int,
     scale: tuple[float, float],
     scale_bar: bool = True,

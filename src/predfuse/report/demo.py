@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from predfuse import __version__
+from predfuse.arrays import UInt8Array
 from predfuse.experiments.demo import DemoResult, VariantName
 from predfuse.fusion.results import BlockStatistics, StageStatistics
-from predfuse.graph.nodes import Array
 from predfuse.report import charts
 from predfuse.report.compare import ROLE_COLOURS, headline, machine_table as published_machines
 from predfuse.report.demo_tables import (
@@ -115,7 +115,7 @@ def _images(result: DemoResult) -> Section:
     return Section("Images and answers", [Gallery(pictures, caption)])
 
 
-def _pixels(result: DemoResult, position: int) -> Array:
+def _pixels(result: DemoResult, position: int) -> UInt8Array:
     image = result.dataset.images[position]
     return np.asarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
 

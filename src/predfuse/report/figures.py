@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from predfuse.arrays import Array, UInt8Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 from predfuse.report.svg import BLUE, GREEN, GREY, INK, ORANGE, PALE, RED, Drawing
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#7b5ea7", "#4aa3a2", "#a0743c", GREY)
@@ -207,7 +207,7 @@ def maps(title: str, rows: Mapping[str, Array], side: float = 64, columns: int =
     return drawing
 
 
-def _pictures(array: Array) -> Array:
+def _pictures(array: Array) -> UInt8Array:
     if array.dtype in (np.bool_, np.int8):
         palette = np.array([(228, 232, 236), (47, 109, 181), (217, 130, 43)], np.uint8)
         return palette[array.astype(np.int64)]

@@ -20,7 +20,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import UInt8Array
 from predfuse.report.table import Table
 
 Tone = Literal["", "good", "bad"]
@@ -60,7 +60,7 @@ class Picture:
         lines: Further lines, each with a tone.
     """
 
-    pixels: Array
+    pixels: UInt8Array
     title: str
     lines: Sequence[tuple[str, Tone]] = ()
 
@@ -134,7 +134,7 @@ def _script_json(figure: Any) -> str:
     return json.dumps(plain, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _data_uri(pixels: Array) -> str:
+def _data_uri(pixels: UInt8Array) -> str:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

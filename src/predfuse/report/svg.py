@@ -13,9 +13,9 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from PIL import Image
 
+from predfuse.arrays import UInt8Array
 from predfuse.errors import InputError
 from predfuse.files import write_text_atomically
-from predfuse.graph.nodes import Array
 
 INK, GREY, PALE, PAPER = "#1f2933", "#8a94a0", "#e4e8ec", "#ffffff"
 BLUE, ORANGE, GREEN, RED = "#2f6db5", "#d9822b", "#3a9159", "#c23b3b"
@@ -82,7 +82,7 @@ class Drawing:
             f"{escape(words)}</text>"
         )
 
-    def pixels(self, x: float, y: float, width: float, height: float, values: Array) -> None:
+    def pixels(self, x: float, y: float, width: float, height: float, values: UInt8Array) -> None:
         """An image, its pixels left sharp: ``values`` is ``[H, W]`` or ``[H, W, 3]``, uint8."""
         if values.dtype != np.uint8 or values.ndim not in (2, 3):
             raise InputError("pixels", f"are {values.dtype} {values.shape}", "give uint8 [H, W] or [H, W, 3]")

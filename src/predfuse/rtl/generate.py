@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from predfuse.arrays import Int64Array
+from predfuse.arrays import ImageArray, Int64Array
 from predfuse.files import require_new_folder, write_folder_atomically
-from predfuse.graph.nodes import Array
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.program import Program
 from predfuse.rtl.build import SOURCES, VERILATOR_OPTIONS
@@ -45,7 +44,7 @@ clean:
 """
 
 
-def generate(program: Program, images: Array, machine: Machine, folder: Path) -> list[str]:
+def generate(program: Program, images: ImageArray, machine: Machine, folder: Path) -> list[str]:
     """Write the folder, whole or not at all; the names of the blocks in it.
 
     Args:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from predfuse.arrays import ImageArray
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program
@@ -45,7 +45,7 @@ class BlockResult:
         return tuple(step for step in self.steps if step.differs)
 
 
-def block_images(program: Program, images: Array, machine: Machine) -> dict[str, list[Image]]:
+def block_images(program: Program, images: ImageArray, machine: Machine) -> dict[str, list[Image]]:
     """What the global buffer is filled with for every fused block, each fed what the integer machine feeds it.
 
     Args:
@@ -82,7 +82,7 @@ def run_block(layer: str, told: list[Image], simulator: Simulator, waves: Path |
 
 def run_on_gateware(
     program: Program,
-    images: Array,
+    images: ImageArray,
     simulator: Simulator,
     progress: Callable[[int, int], None] | None = None,
     waves: Path | None = None,

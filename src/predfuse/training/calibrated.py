@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from predfuse import data, models
+from predfuse.arrays import Float32Array, Float64Array, FloatArray
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array, Bottleneck, Network
+from predfuse.graph.nodes import Bottleneck, Network
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,11 @@ class Calibrated:
     """
 
     network: Network
-    images: Array
+    images: Float64Array
     source: str
 
 
-def real_images(count: int, root: Path | None = None) -> tuple[Array, str]:
+def real_images(count: int, root: Path | None = None) -> tuple[Float32Array, str]:
     """Real images ``[N, 3, 32, 32]``, normalised, and what they are.
 
     CIFAR-10 where it is at hand, else the shipped Fashion-MNIST images in the middle of 32x32, grey.
@@ -113,7 +114,7 @@ def with_all_shifts(network: Network) -> Network:
     of the network as it was still serve.
     """
 
-    def shifted(shifts: Array) -> Array:
+    def shifted(shifts: FloatArray) -> FloatArray:
         return np.where(shifts == 0, SMALL_SHIFT, shifts)
 
     def changed(block: Bottleneck) -> Bottleneck:

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from predfuse.graph.nodes import Array, Bottleneck, Network, Predictor
+from predfuse.arrays import Array
+from predfuse.graph.nodes import Bottleneck, Network, Predictor
 from predfuse.hardware.spec import ArchonSpec, EyerissSpec, load_spec
 
 Spec = TypeVar("Spec", ArchonSpec, EyerissSpec)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hardware.cycle.machines import eyeriss
 
-from predfuse.graph.nodes import INPUT, Array, Conv, Network
+from predfuse.arrays import Array
+from predfuse.graph.nodes import INPUT, Conv, Network
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.vary import with_fields
 

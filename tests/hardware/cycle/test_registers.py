@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 from strategies import SEEDS, BlockCase, bottlenecks
 
+from predfuse.arrays import Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 from predfuse.hardware.block_work import bias_entries, block_work, list_entries
 from predfuse.hardware.cycle.archon.placement import assign_banks, place
 from predfuse.hardware.cycle.archon.registers import (

@@ -17,7 +17,7 @@ from hypothesis import assume, given, settings, strategies as st
 from integer.block_cases import compiled, integer_input
 from strategies import BlockCase, bottlenecks
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import Array
 from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, gate_traffic, written_cycles
 from predfuse.hardware.cycle.archon.placement import place

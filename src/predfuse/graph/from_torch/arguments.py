@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch.fx import Node as GraphNode
 
+from predfuse.arrays import FloatArray
 from predfuse.graph.from_torch.graph_builder import affine_conv
 from predfuse.graph.from_torch.unsupported import NotSupportedError
 from predfuse.graph.from_torch.views import View
-from predfuse.graph.nodes import Array
 
 if TYPE_CHECKING:
     from predfuse.graph.from_torch.lower import Lowering
@@ -37,7 +37,7 @@ def shape_of(lowering: Lowering, node: GraphNode) -> tuple[int, ...]:
     return tuple(lowering.capture.values[node.name].shape)
 
 
-def affine(lowering: Lowering, node: GraphNode, view: View, scale: Array, shift: Array, role: str) -> View:
+def affine(lowering: Lowering, node: GraphNode, view: View, scale: FloatArray, shift: FloatArray, role: str) -> View:
     """Draft ``scale * x + shift`` per channel."""
     if role == "scale" and bool((scale == 1).all()) and not shift.any():
         return view  # the 0 that Python's sum() begins with

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from predfuse.arrays import FloatArray
 from predfuse.graph.from_torch.ledger import Part
-from predfuse.graph.nodes import Activation, Add, Array, Conv, Node, Padding, Shape
+from predfuse.graph.nodes import Activation, Add, Conv, Node, Padding, Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ def readers(drafts: Iterable[Draft], output: str) -> Counter[str]:
     return counts
 
 
-def affine_conv(name: str, source: str, scale: Array, shift: Array) -> Conv:
+def affine_conv(name: str, source: str, scale: FloatArray, shift: FloatArray) -> Conv:
     """``scale * x + shift`` per channel as a 1x1 depthwise convolution."""
     return Conv(
         name, (source,), weight=scale.reshape(-1, 1, 1, 1).astype(np.float64), bias=shift, groups=int(scale.size)

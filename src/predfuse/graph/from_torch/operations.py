@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node as GraphNode
 
-from predfuse.arrays import Float64Array
+from predfuse.arrays import Float64Array, FloatArray
 from predfuse.fusion.folding import batch_norm_affine
 from predfuse.graph.from_torch.arguments import affine, pair, shape_of, square
 from predfuse.graph.from_torch.capture import operation_of
@@ -20,7 +20,7 @@ from predfuse.graph.from_torch.graph_builder import Pad, activation_node, affine
 from predfuse.graph.from_torch.pooling import POOLING
 from predfuse.graph.from_torch.unsupported import NotSupportedError, reason_for
 from predfuse.graph.from_torch.views import View
-from predfuse.graph.nodes import Activation, Add, Array, Concat, Conv, Linear
+from predfuse.graph.nodes import Activation, Add, Concat, Conv, Linear
 
 if TYPE_CHECKING:
     from predfuse.graph.from_torch.lower import Lowering
@@ -128,7 +128,7 @@ def _sum(lowering: Lowering, node: GraphNode, arguments: dict[str, Any], sign: f
     )
 
 
-def _scaled(view: View, scale: Tensor, shift: Tensor) -> tuple[Array, Array]:
+def _scaled(view: View, scale: Tensor, shift: Tensor) -> tuple[FloatArray, FloatArray]:
     return _per_channel(view, scale), _per_channel(view, shift)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor, nn
 
-from predfuse.arrays import Float64Array
+from predfuse.arrays import Float64Array, FloatArray
 from predfuse.errors import PredfuseError
 from predfuse.fusion.execute import run_network, run_plain
 from predfuse.graph.from_torch.behaviour import call
 from predfuse.graph.from_torch.capture import quiet
-from predfuse.graph.nodes import INPUT, Array, Bottleneck, Network, Node, Unsupported
+from predfuse.graph.nodes import INPUT, Bottleneck, Network, Node, Unsupported
 
 NODE_TOLERANCE = 1e-7
 """Largest relative difference of a node from the captured operation, both in float64."""
@@ -35,7 +36,7 @@ class Verification:
 
 
 def verify(
-    network: Network, module: nn.Module, images: Tensor, recorded: dict[str, Array], tolerance: float
+    network: Network, module: nn.Module, images: Tensor, recorded: Mapping[str, FloatArray], tolerance: float
 ) -> Verification:
     """Compare the network with the module.
 
@@ -68,12 +69,14 @@ def verify(
     return Verification(node_error, output_error)
 
 
-def _node_errors(network: Network, image: Array, recorded: dict[str, Array]) -> tuple[dict[str, float], Array]:
+def _node_errors(
+    network: Network, image: FloatArray, recorded: Mapping[str, FloatArray]
+) -> tuple[dict[str, float], FloatArray]:
     """Relative error of every node, each reading what the network itself computed before it, and the output.
 
     Unsupported nodes are taken from the record.
     """
-    values = {INPUT: image}
+    values: dict[str, FloatArray] = {INPUT: image}
     errors = {}
     for node in network.nodes:
         if isinstance(node, Unsupported):
@@ -85,22 +88,22 @@ def _node_errors(network: Network, image: Array, recorded: dict[str, Array]) -> 
     return errors, values[network.output]
 
 
-def _run(node: Node, inputs: list[Array]) -> Array:
+def _run(node: Node, inputs: list[FloatArray]) -> FloatArray:
     if not isinstance(node, Bottleneck):
         return run_plain(node, inputs)
     channels, height, width = inputs[0].shape
     single = Network(node.name, (channels, height, width), (dataclasses.replace(node, inputs=(INPUT,)),))
-    out: Array = run_network(single, inputs[0][None], statistics=False, keep=(node.name,)).outputs[node.name][0]
+    out: FloatArray = run_network(single, inputs[0][None], statistics=False, keep=(node.name,)).outputs[node.name][0]
     return out
 
 
-def _output_error(logits: list[Array], module: nn.Module, images: Tensor) -> float:
+def _output_error(logits: list[FloatArray], module: nn.Module, images: Tensor) -> float:
     """Largest relative error over the images of what the network gave for each."""
     expected = [as_array(call(module, image[None])) for image in images]
     return max(relative_error(got, wanted) for got, wanted in zip(logits, expected, strict=True))
 
 
-def relative_error(got: Array, expected: Array) -> float:
+def relative_error(got: FloatArray, expected: FloatArray) -> float:
     """Largest absolute difference over the largest absolute expected value; infinite where either is not finite."""
     if got.size != expected.size or not (np.isfinite(got).all() and np.isfinite(expected).all()):
         return float("inf")

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from predfuse.arrays import FloatArray, ImageArray
 from predfuse.errors import InputError
 from predfuse.fusion.execute import plan_network, require_images, run_plan
-from predfuse.graph.nodes import Array, Network, Unsupported
+from predfuse.graph.nodes import Network, Unsupported
 from predfuse.hardware.cycle.archon.machine import Masks, prepare, run_archon
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
@@ -23,7 +24,7 @@ from predfuse.integer.run import to_integers
 
 
 def simulate_cycles(
-    what: Network | Program, spec: AcceleratorSpec, images: Array | None = None, *, allow_unsupported: bool = False
+    what: Network | Program, spec: AcceleratorSpec, images: ImageArray | None = None, *, allow_unsupported: bool = False
 ) -> list[CycleRun]:
     """Run a network or program at ``cycle`` fidelity, once for every image; once where images make no difference.
 
@@ -82,19 +83,19 @@ def run_with_masks(what: Network | Program, spec: AcceleratorSpec, masks: Iterab
     return [run_archon(prepared, of_image) for of_image in (masks if prepared.blocks else ({},))]
 
 
-def masks_of(what: Network | Program, images: Array | None) -> Iterator[Masks]:
+def masks_of(what: Network | Program, images: ImageArray | None) -> Iterator[Masks]:
     """The masks of every fused block, image by image: predicted ones, of a program those its integer machine finds."""
     if images is None:
         return
     if isinstance(what, Network):
-        yield from predicted_masks(what, images)
+        yield from predicted_masks(what, normalise(what, images))
         return
     machine = FastMachine(what)
     for image in to_integers(what, images)[0]:
         yield machine.run_image(image, keep=(), keep_masks=True).masks
 
 
-def predicted_masks(network: Network, images: Array) -> Iterator[Masks]:
+def predicted_masks(network: Network, images: FloatArray) -> Iterator[Masks]:
     """The predicted masks of every block that has a predictor, image by image of ``[N, C, H, W]``.
 
     Source: docs/explanation/arithmetic.md, Predictor.

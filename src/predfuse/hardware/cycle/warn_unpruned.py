@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import ImageArray
 from predfuse.hardware.block_work import list_entries
 from predfuse.hardware.cycle.simulate import simulate_cycles
 from predfuse.hardware.spec import load_spec
@@ -18,7 +18,7 @@ MOST_ENTRIES = 1_000_000
 """Fused weights up to which a program is simulated only to name the price; above, their number is named."""
 
 
-def warn_unpruned(program: Program, images: Array) -> tuple[str, ...]:
+def warn_unpruned(program: Program, images: ImageArray) -> tuple[str, ...]:
     """The price of a compiled program's unpruned blocks on ``archon``, logged as warnings.
 
     Args:

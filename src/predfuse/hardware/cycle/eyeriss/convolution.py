@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from predfuse.arrays import Float64Array, Mask
+from predfuse.arrays import Array, Float64Array, Mask
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Array
 from predfuse.hardware.closed_form.eyeriss import nonzeros_per_tile, skip_zeros
 from predfuse.hardware.closed_form.mapping import Mapping, best_mapping, divisors, find_mapping, needed_words
 from predfuse.hardware.cycle.eyeriss.padding import pad_weight, padded, without_edges
@@ -124,7 +123,7 @@ class Convolutions:
         self.spec = spec
         self._prices = prices_pj(spec)
         self._mappings: dict[tuple[object, ...], list[tuple[int, int, Mapping | None, tuple[int, int]]]] = {}
-        self._nonzeros: dict[int, tuple[Array, Array, int]] = {}
+        self._nonzeros: dict[int, tuple[Array, Mask, int]] = {}
         self._counted: dict[tuple[object, ...], int] = {}
 
     def energy_pj(self, actions: Actions) -> float:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
-from predfuse.graph.nodes import Array
+from predfuse.arrays import Item
 from predfuse.hardware.closed_form.loopnest import Ints
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.spec import EyerissSpec
@@ -99,7 +100,7 @@ def _spreads(m: int, c: int, q: int, s: int, rows: int, columns: int) -> Iterato
                     yield at_once, c_rows, q_columns
 
 
-def pad_weight(weight: Array | None, operation: Operation, m: int, c: int) -> Array | None:
+def pad_weight(weight: npt.NDArray[Item] | None, operation: Operation, m: int, c: int) -> npt.NDArray[Item] | None:
     """The weights of a layer rounded up to ``m`` outputs and ``c`` input channels a group, zeros where there are none.
 
     Args:
