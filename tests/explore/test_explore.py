@@ -365,6 +365,17 @@ def test_command_line_errors(
     assert done.exception.exit_code == 2
 
 
+def test_limits_that_no_evaluated_point_meets_end_with_code_2(tmp_path: Path) -> None:
+    """What was computed is written all the same."""
+    space = tmp_path / "space.yaml"
+    one = GRID.replace("[3, 4]", "[9]").replace("factor: 2", "factor: 4").replace("to: 10", "to: 4")
+    space.write_text(one + "limits: {at_most: {total_cycles: 1}}\n")
+    done = CliRunner().invoke(app, ["explore", str(space), "-o", str(tmp_path / "out"), "-j", "1"])
+    assert isinstance(done.exception, InputError) and done.exception.exit_code == 2
+    assert "no point runs the network within its limits (total_cycles " in str(done.exception)
+    assert (tmp_path / "out" / "result.json").is_file()
+
+
 def test_command_line(tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text(GRID.replace("[3, 4]", "[9]").replace("factor: 2", "factor: 4").replace("to: 10", "to: 4"))

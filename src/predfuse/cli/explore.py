@@ -75,6 +75,9 @@ def explore(
     outputs.emit("Search", figures, figures["rows"], [front_table(result), last], lambda: render_report(result))
     for name in files:
         typer.echo(f"wrote {out / name}", err=True)
+    if not result.front:
+        what = f"no point runs the network within its limits ({result.rows[-1].outcome.reason})"
+        raise InputError(str(space), what, "widen them or the fields")
 
 
 class _ProgressLines:
