@@ -41,8 +41,7 @@ def test_the_documented_structures_are_the_models_and_within_a_quarter_of_the_sy
         assert said == f"{before:,.0f}" and price == f"{after:,.0f}", one.name
         if synthesised != "-":
             um2 = float(synthesised.replace(",", ""))
-            # The page names the reason where it is more.
-            assert 0.75 < um2 / after < (1.5 if one.name == "array control" else 1.25), one.name
+            assert 0.75 < um2 / after < 1.25, one.name
             assert ratio == (f"{um2 / before:.2f}" if before else "new"), one.name
 
 

@@ -47,11 +47,18 @@ def gate_memory(banks: int = 3, pixels: int = 4, address: int = 3) -> Model:
 
 
 def member_search(slots: int = 4, taps: int = 3) -> Model:
-    left: deque[tuple[int, int, int]] = deque()
+    left: deque[tuple[int, int, int]] | None = None
 
     def step(told: Told) -> Outputs:
         nonlocal left
-        if told["fresh"]:
+        out: Outputs = {"any": bool(left)} if left is not None else {}
+        if left:
+            out |= dict(zip(("slot", "member_tap", "row"), left[0], strict=True)) | {"last": len(left) == 1}
+            if told["step"]:
+                left.popleft()
+        if told["rst"]:
+            left = deque()
+        elif told["renew"]:
             left = deque(
                 (slot, tap, row)
                 for slot in range(slots)
@@ -60,11 +67,6 @@ def member_search(slots: int = 4, taps: int = 3) -> Model:
                 if not told["every_tap"] or told["tap_maps"] >> tap * slots + slot & 1
                 for row in range(field(told["slot_rows"], slot, 4))
             )
-        out: Outputs = {"any": bool(left)}
-        if left:
-            out |= dict(zip(("slot", "member_tap", "row"), left[0], strict=True)) | {"last": len(left) == 1}
-            if told["step"]:
-                left.popleft()
         return out
 
     return step
@@ -74,10 +76,15 @@ def loader() -> Model:
     records: dict[int, int] = {}
     to_do: deque[int] = deque()  # the pass that is loaded, and those behind it
     loaded, first = False, False
+    written = True  # in the cycle before: that word is not read yet
 
     def step(told: Told) -> Outputs:
-        nonlocal to_do, loaded, first
+        nonlocal to_do, loaded, first, written
         out: Outputs = {"loading": bool(to_do) and not loaded, "busy": bool(to_do)}
+        out["advance"] = told["count"] > 0 if told["start"] else bool(told["swap"]) and len(to_do) > 1
+        following = to_do[1] if len(to_do) > 1 else 0
+        if len(to_do) != 1 and following in records and not written:
+            out["coming"] = records[following]
         ready = bool(to_do) and (loaded or bool(told["banks_done"]))
         out["ready"] = ready
         if to_do:
@@ -88,7 +95,8 @@ def loader() -> Model:
         loaded = ready and not first
         if told["swap"]:
             to_do.popleft()
-        if told["write"]:
+        written = bool(told["write"])
+        if written:
             records[told["write_at"]] = told["write_data"]
         if told["start"] or told["rst"]:
             to_do, loaded, first = deque(range(told["count"] if not told["rst"] else 0)), False, True
@@ -121,34 +129,40 @@ def crossbar(banks: int = 3, lanes: int = 3, pixels: int = 3, factors: int = 78)
     return step
 
 
+Words = dict[tuple[int, int], int]
+"""Of a bank, by region and place."""
+Members = deque[tuple[int, int, int]]
+"""Slot, tap and row of project weights of each, in order."""
+
+
+def members(words: Words, kind: int, tap: int, column: int, slots: int = 4, taps: int = 3) -> Members:
+    """Those of a pass: slots ascending, of expand biases all taps of each, rows of project weights."""
+    maps = [words[4, index] for index in range(taps + 2)]
+    chosen = maps[tap] & field(words[5, column], 0, slots) if kind == 0 else maps[taps + kind % 2]
+    at_taps = [tap] if kind == 0 else list(range(taps)) if kind == 1 else [taps]
+    return deque(
+        (slot, one, row)
+        for slot, one in product(range(slots), at_taps)
+        if chosen >> slot & 1 and (kind != 1 or maps[one] >> slot & 1)
+        for row in range(words[6, slot] >> 4)
+    )
+
+
 def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Model:
     """Words have the bits that ``docs/explanation/rtl.md`` gives them."""
-    words: dict[tuple[int, int], int] = {}  # by region and place
-    members: deque[tuple[int, int, int]] = deque()  # slot, tap and row: what the passes still send
-    at, over = 0, False
+    words: Words = {}
+    left: Members = deque()  # what the passes still send
+    at, over, column = 0, False, 0
 
     def rank(slot: int, map_: int) -> int:
         return (map_ & (1 << slot) - 1).bit_count()
 
-    def found(told: Told) -> deque[tuple[int, int, int]]:
-        """Members of a pass: slots ascending, of expand biases all taps of each, rows of project weights."""
-        maps = [words[4, index] for index in range(taps + 2)]
-        kind, tap = told["kind"], told["tap"]
-        chosen = maps[tap] & field(words[5, told["column"]], 0, slots) if kind == 0 else maps[taps + kind % 2]
-        at_taps = [tap] if kind == 0 else list(range(taps)) if kind == 1 else [taps]
-        return deque(
-            (slot, one, row)
-            for slot, one in product(range(slots), at_taps)
-            if chosen >> slot & 1 and (kind != 1 or maps[one] >> slot & 1)
-            for row in range(words[6, slot] >> 4)
-        )
-
     def word(told: Told) -> Outputs:
         """What goes with the next member."""
-        slot, tap, row = members[0]
+        slot, tap, row = left[0]
         bases, own = words[7, tap], rank(slot, words[4, tap])
-        column, biases = words[5, told["column"]], words[11, slot]
-        expand = words.get((10, (column >> slots) + rank(slot, field(column, 0, slots))), 0)
+        places, biases = words[5, column], words[11, slot]
+        expand = words.get((10, (places >> slots) + rank(slot, field(places, 0, slots))), 0)
         factor = (field(expand, 0, 16, True), field(biases, 0, 24), field(biases, 1, 24))[told["kind"]]
         out: Outputs = {"member_tap": tap, "factor": factor & 0xFFFFFF, "gate_at": field(bases, 0, 4) + own & 15}
         if tap < taps:
@@ -156,17 +170,15 @@ def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Mode
         return out | {"project": words[12, field(words[6, slot], 0, 4) + row]}
 
     def step(told: Told) -> Outputs:
-        nonlocal members, at, over
+        nonlocal left, at, over, column
         out: Outputs = {"issue": 0}
         if all((region, index) in words for region in (4, 7) for index in range(taps + 1)):
             out["maps_out"] = pack([words[4, index] for index in range(taps + 1)], slots)
             out["gate_bases_out"] = pack([words[7, index] for index in range(taps + 1)], 4)
-        if told["first"] and not told["goes_on"]:
-            members = found(told)
         if told["loading"]:
             code, following = words[3, at], words[3, (at + 1) % codes]
             over = over and not told["first"]
-            waits, last = bool(members) and not over, len(members) == 1
+            waits, last = bool(left) and not over, len(left) == 1
             issue = waits and code < lanes
             done = not waits or code == lanes + 1 or (issue and (last or following == lanes + 1))
             out |= {"issue": issue, "done": done}
@@ -174,10 +186,13 @@ def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Mode
                 at = (at + 1 + (issue and not last and following == lanes + 1)) % codes
             if issue:
                 out |= {"lane": code} | word(told)
-                members.popleft()
+                left.popleft()
             over = done
         if told["rewind"]:
             at = 0
+        if told["advance"] and not told["goes_on"]:
+            column = told["column"]
+            left = members(words, told["next_kind"], told["tap"], column)
         if told["write"]:
             words[told["write_region"], told["write_at"]] = told["write_data"]
         return out

@@ -237,9 +237,12 @@ def list_array(pixels: int = 2, lanes: int = 2, lists: int = 2) -> Model:
 
     def step(told: Told) -> Outputs:
         seen.append(told)
-        words = sums.get(told["read_word"], [0] * pixels)
-        out: Outputs = {"sums": pack(words, 48)} if len(seen) == 5 else {}
+        out: Outputs = {}
         if len(seen) == 5:
+            words = sums.get(told["read_word"])
+            out["read_begun"] = words is not None
+            if words:
+                out["sums"] = pack(words, 48)
             start, sent, gated, kind = seen[0], seen[1], seen[1], seen[3]["kind3"]
             output = start["wanted"]
             rule = field(told["shifts"], output, 26)
@@ -284,7 +287,8 @@ def output_rows(lists: int = 2, rows: int = 2, columns: int = 2) -> Model:
         if to_do:
             output, row = to_do.popleft()
             out |= {"at": output, "read_word": output // lists}
-            sums = field(told["sums"], rows * (output % lists) + row, 40 * columns)
+            begun = told["begun"] >> output % lists & 1
+            sums = begun * field(told["sums"], rows * (output % lists) + row, 40 * columns)
             x = residuals.get(output * rows + row, 0)
             data = finished(sums, told["rule"], told["rule"] >> 40, told, x)
             stages[-1] = {"channel": told["rule"] >> 46, "row": row, "data": data}

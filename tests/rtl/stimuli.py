@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from rtl.bank_models import members
 from rtl.models import pack
 
 Told = dict[str, int]
@@ -60,9 +61,9 @@ def gates(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
 def expand(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
     rounds = 1 + cycle // (CYCLES // 2)  # the registers keep what they hold while it changes
     told = {"rounds": rounds, "round": int(rng.integers(rounds)), "turn": int(rng.integers(2))}
-    told |= {"load_at": int(rng.integers(2 * rounds)), "input_shift": int(rng.integers(16))}
+    told |= {"load_at": int(rng.integers(2 * rounds)), "input_shift": int(rng.integers(20))}
     told |= {"input_min": int(rng.integers(-8, 1)) & 15, "input_max": int(rng.integers(8))}
-    told |= {"offset": int(rng.integers(-200, 200)) & 0xFFFF, "shift": int(rng.integers(12))}
+    told |= {"offset": int(rng.integers(-200, 200)) & 0xFFFF, "shift": int(rng.integers(18))}
     begun = cycle % (CYCLES // 2)
     if begun < 4:
         told |= {"load": 3, "load_at": begun % (2 * rounds), "round": 0, "step": 1, "weights": 0}
@@ -96,8 +97,8 @@ def loader(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told
     told = {"rst": int(cycle == 0), "banks_done": int(rng.integers(2)), "swap": 0, "start": 0}
     busy = bool(cycle) and ask("busy", {})
     told["count"] = before["count"] if busy else int(rng.integers(9))
-    told["start"] = int(rng.integers(2)) if not busy else 0
-    told["write"] = 0 if busy else 1
+    told["write"] = 0 if busy else int(rng.integers(4) > 0)
+    told["start"] = int(rng.integers(2)) if not (busy or told["write"] or before.get("write", 1)) else 0
     if busy and ask("ready", told):
         told["swap"] = int(rng.integers(2))
     return told
@@ -121,16 +122,20 @@ def lane(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
 
 
 def search(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
-    fresh = int(cycle == 0 or rng.integers(8) == 0)
-    told = {name: before[name] for name in ("every_tap", "tap", "map", "tap_maps", "slot_rows") if not fresh}
-    if fresh:
-        every, taps = int(rng.integers(2)), int(rng.integers(1 << 12))
-        gated = taps & 15 | taps >> 4 & 15 | taps >> 8
-        told = {"every_tap": every, "tap_maps": taps, "tap": int(rng.integers(4))}
-        told["map"] = int(rng.integers(16)) & (gated if every else 15)
-        told["slot_rows"] = pack(rng.integers(1, 4, size=4).tolist(), 4)
-    told |= {"fresh": fresh, "step": 0}
-    return told | {"step": int(rng.integers(2)) & ask("any", told)}
+    """Maps and rows of slots change while no member is at hand."""
+    told: Told = {"rst": int(cycle == 0), "step": 0, "renew": 0}
+    any_ = cycle > 0 and ask("any", {})
+    if any_:
+        told |= {name: before[name] for name in ("tap_maps", "slot_rows")}
+        told["step"] = int(rng.integers(2))
+    else:
+        told |= {"tap_maps": int(rng.integers(1 << 12)), "slot_rows": pack(rng.integers(1, 4, size=4).tolist(), 4)}
+    taps, every = told["tap_maps"], int(rng.integers(2))
+    told |= {"every_tap": every, "tap": int(rng.integers(4))}
+    told["map"] = int(rng.integers(16)) & (taps | taps >> 4 | taps >> 8 if every else 15)
+    if not any_ or (told["step"] and ask("last", {})):
+        told["renew"] = int(cycle > 0 and rng.integers(2))
+    return told
 
 
 def lists(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
@@ -156,13 +161,13 @@ def rows(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
 
 def bank(rng: np.random.Generator, ask: Ask) -> Script:
     """Memories are filled, then passes are loaded: a new one, or what is left of the one before."""
-    quiet = dict.fromkeys(("write", "rewind", "loading", "first"), 0)
+    quiet = dict.fromkeys(("rst", "write", "rewind", "loading", "first", "advance"), 0)
     codes = rng.choice(5, 32, p=(0.25, 0.25, 0.25, 0.15, 0.1)).tolist()  # three lanes, one to wait, one to end
     gates = rng.choice((7, 11, 13, 14, 15), 3).tolist()  # which slots have a gate word, of every tap
     maps = [*gates, int(rng.integers(16)), gates[0] | gates[1] | gates[2]]
-    yield from (
-        {**quiet, "write": 1, "write_region": region, "write_at": at, "write_data": int(word)}
-        for region, words in {
+    words = {
+        (region, at): int(word)
+        for region, own in {
             3: codes,
             4: maps,
             5: rng.choice((7, 11, 13, 14, 15), 2) | rng.integers(5, size=2) << 4,
@@ -173,24 +178,29 @@ def bank(rng: np.random.Generator, ask: Ask) -> Script:
             11: rng.integers(1 << 48, size=4),
             12: rng.integers(1 << 38, size=16),
         }.items()
-        for at, word in enumerate(words)
-    )
-    told = {**quiet, "goes_on": 0}
+        for at, word in enumerate(own)
+    }
+    yield {**quiet, "rst": 1}
+    for (region, at), word in words.items():
+        yield {**quiet, "write": 1, "write_region": region, "write_at": at, "write_data": word}
+    kind = left = first = 0
+    loading = done = False
     while True:
-        yield {**told, "rewind": int(rng.integers(8) == 0), "loading": 0, "first": 0}
-        if told["goes_on"] == 0:
-            told |= {
-                "kind": int(rng.choice(3, p=(0.6, 0.2, 0.2))),
-                "tap": int(rng.integers(3)),
-                "column": int(rng.integers(2)),
-            }
-        told |= {"loading": 1, "first": 1}
-        done = 0
-        while not done or rng.integers(2):  # other banks are not done
-            done = done or ask("done", told)
+        told = {**quiet, "kind": kind, "loading": int(loading), "first": first}
+        if loading:
+            done = done or bool(ask("done", told))
+            left -= ask("issue", told)
+        first = 0
+        if (loading and not done) or rng.integers(2):  # other banks are not done
             yield told
-            told = {**told, "first": 0}
-        told["goes_on"] = int(rng.integers(3) > 0)
+            loading = loading and not (done and rng.integers(4) == 0)
+            continue
+        told |= {"advance": 1, "goes_on": int(left > 0), "rewind": int(rng.integers(8) == 0)}
+        told |= {"next_kind": kind if left else int(rng.choice(3, p=(0.6, 0.2, 0.2)))}
+        told |= {"tap": int(rng.integers(3)), "column": int(rng.integers(2))}
+        yield told
+        kind, first, loading, done = told["next_kind"], 1, True, False
+        left = left or len(members(words, kind, told["tap"], told["column"]))
 
 
 def predictor(rng: np.random.Generator, ask: Ask) -> Script:

@@ -141,7 +141,7 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
         Component(
             "loader", {"PASSES": 8, "WIDTH": 5},
             {"rst": 1, "write": 1, "write_at": 3, "write_data": 5, "start": 1, "count": 4, "banks_done": 1, "swap": 1},
-            {"loading": 1, "first": 1, "ready": 1, "pass_record": 5, "busy": 1},
+            {"loading": 1, "first": 1, "ready": 1, "pass_record": 5, "coming": 5, "advance": 1, "busy": 1},
         ),
         bank_models.loader,
         stimuli.loader,
@@ -175,7 +175,9 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
     (
         Component(
             "member_search", {"SLOTS": 4, "TAPS": 3},
-            {"fresh": 1, "step": 1, "every_tap": 1, "tap": 2, "map": 4, "tap_maps": 12, "slot_rows": 16},
+            {
+                "rst": 1, "renew": 1, "step": 1, "every_tap": 1, "tap": 2, "map": 4, "tap_maps": 12, "slot_rows": 16,
+            },
             {"any": 1, "last": 1, "slot": 2, "member_tap": 2, "row": 4},
         ),
         bank_models.member_search,
@@ -189,7 +191,7 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
                 "rst": 1, "clear": 1, "wanted": 2, "first": 1, "last": 1, "gates": 4, "factors": 48, "depthwise": 32,
                 "project": 32, "kind1": 2, "kind3": 2, "x": 32, "shifts": 104, "read_word": 1,
             },
-            {"sums": 96},
+            {"sums": 96, "read_begun": 1},
         ),
         models.list_array,
         stimuli.lists,
@@ -199,7 +201,7 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
             "output_rows", {"TILE_ROWS": 2, "TILE_COLUMNS": 2, "OUTPUTS": 4, "LISTS": 2, "ACCUMULATOR": 40},
             {
                 "rst": 1, "write_residual": 1, "write_at": 3, "write_data": 32, "start": 1, "outputs": 3, "rows": 2,
-                "residual": 1, "residual_shift": 6, "rule": 62, "sums": 320,
+                "residual": 1, "residual_shift": 6, "rule": 62, "begun": 2, "sums": 320,
             },
             {"at": 2, "read_word": 1, "busy": 1, "valid": 1, "channel": 16, "row": 8, "data": 32},
         ),
@@ -214,8 +216,8 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
                 "COLUMN_WORDS": 8, "PROJECT_ROWS": 16, "CODES": 32, "GATE_ADDRESS": 4, "DATA": 48,
             },
             {
-                "write": 1, "write_region": 5, "write_at": 16, "write_data": 48, "rewind": 1, "loading": 1, "first": 1,
-                "goes_on": 1, "kind": 2, "tap": 2, "column": 1,
+                "rst": 1, "write": 1, "write_region": 5, "write_at": 16, "write_data": 48, "rewind": 1, "loading": 1,
+                "first": 1, "kind": 2, "advance": 1, "goes_on": 1, "next_kind": 2, "tap": 2, "column": 1,
             },
             {
                 "done": 1, "issue": 1, "lane": 3, "member_tap": 2, "gate_at": 4, "factor": 24, "depthwise": 16,

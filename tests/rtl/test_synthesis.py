@@ -131,6 +131,17 @@ def test_what_is_no_library_is_one_line(text: str | None, tmp_path: Path) -> Non
     assert isinstance(ran.exception, InputError) and path.name in str(ran.exception)
 
 
+def test_a_whole_machine_is_timed_through_its_components(halves: None, tmp_path: Path) -> None:
+    """The longest path goes through the memory, which is read at once: from an address to a register of it."""
+    if sta.opensta() is None:
+        pytest.skip("OpenSTA is not installed")
+    path = tmp_path / "timing.json"
+    ran = CliRunner().invoke(app, ["rtl", "timing", "--json", str(path)])
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(path.read_text())
+    assert found["begin"].startswith("at[") and found["end"].startswith("m.words[") and 0.15 < found["ns"] < 0.5
+
+
 _CHAIN = """\
 module component(clk, d, q, m_clk);
   input clk, d; output q, m_clk;
@@ -148,11 +159,11 @@ def test_opensta_counts_registers_and_logic_and_no_clock() -> None:
     if sta.opensta() is None:
         pytest.skip("OpenSTA is not installed")
     # Clock to output 0.1 ns, an inverter with the load of its own size 2 * 0.004 ns, set-up 0.05 ns.
-    assert sta.longest_path_ns(_CHAIN, load_cells(None).timed, 5) == pytest.approx(0.158, abs=1e-4)
+    assert sta.longest_path(_CHAIN, load_cells(None).timed, 5).ns == pytest.approx(0.158, abs=1e-4)
     without = "module component(a, y); input a; output y; INV u(.A(a), .Y(y)); endmodule\n"
-    assert sta.longest_path_ns(without, load_cells(None).timed, 5) == pytest.approx(0.004, abs=1e-4)
+    assert sta.longest_path(without, load_cells(None).timed, 5).ns == pytest.approx(0.004, abs=1e-4)
     with pytest.raises(PredfuseError, match="OpenSTA fails"):
-        sta.longest_path_ns("module component(", load_cells(None).timed, 5)
+        sta.longest_path("module component(", load_cells(None).timed, 5)
 
 
 def test_a_table_has_every_structure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

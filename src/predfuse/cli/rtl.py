@@ -29,6 +29,7 @@ from predfuse.rtl.place import Device, Placed, place as place_and_route
 from predfuse.rtl.run import BlockResult, run_on_gateware
 from predfuse.rtl.simulator import Simulator
 from predfuse.rtl.sta import opensta
+from predfuse.rtl.synthesis import whole
 
 commands = typer.Typer(no_args_is_help=True, help="Run or write the gateware of a machine for a program.")
 
@@ -38,6 +39,7 @@ Gateware = Annotated[
     str, typer.Option("--accelerator", "-a", help="Archon with lane registers: shipped accelerator or YAML file.")
 ]
 
+Liberty = Annotated[Path | None, typer.Option("--liberty", help="Standard cells; default: a small library of 45 nm.")]
 Sizes = Annotated[
     list[str] | None,
     typer.Option("--words", metavar="NAME=WORDS", help=f"Another size of a memory: {', '.join(GROUP_SIZES)}."),
@@ -126,9 +128,7 @@ def generate(
 @commands.command()
 def area(
     accelerator: Gateware = "archon",
-    liberty: Annotated[
-        Path | None, typer.Option("--liberty", help="Standard cells; default: a small library of 45 nm.")
-    ] = None,
+    liberty: Liberty = None,
     *,
     outputs: Outputs,
 ) -> None:
@@ -152,6 +152,25 @@ def area(
         "not_gateware_um2": found.not_gateware,
     }
     outputs.emit(f"{spec.name} in gates", figures, rows, list(_areas(spec, cells, found)))
+
+
+@commands.command()
+def timing(
+    accelerator: Gateware = "archon-nano",
+    sizes: Sizes = None,
+    liberty: Liberty = None,
+    *,
+    outputs: Outputs,
+) -> None:
+    """The longest path of the whole gateware in one piece, by OpenSTA: minutes for the smallest machine."""
+    spec, cells = _spec(accelerator), load_cells(liberty)
+    machine = Machine.of(spec).with_sizes(sizes or ())
+    with _progress() as progress:
+        progress.add_task("synthesise in one piece (minutes)", total=None)
+        found = whole(machine, cells, 1e3 / spec.clock_mhz)
+    row = {"cells": cells.name, **asdict(found)}
+    told = f"{found.ns:.2f} ns, {1e3 / found.ns:,.0f} MHz: from {found.begin} to {found.end}, wires left out"
+    outputs.emit(f"{spec.name} in one piece", {"machine": spec.name, "sizes": asdict(machine), **row}, [row], [told])
 
 
 @commands.command()

@@ -1,4 +1,4 @@
-"""OpenSTA on a synthesised component: its longest path, with what its registers take of it."""
+"""OpenSTA on a synthesised component, or on all of them in one: the longest path, with what registers take of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from predfuse.errors import PredfuseError
@@ -23,8 +24,24 @@ set_input_delay 0 -clock clock [all_inputs]
 set_output_delay 0 -clock clock [all_outputs]
 set_false_path -from [get_ports -quiet clk]
 report_worst_slack -digits 4
+report_checks -path_delay max
 exit
 """
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The longest path of a netlist: from a register or an input to a register or an output, in an ideal clock.
+
+    Attributes:
+        ns: What it takes (ns).
+        begin: The net of the register, or the port, it begins at.
+        end: That at which it ends.
+    """
+
+    ns: float
+    begin: str
+    end: str
 
 
 def opensta() -> str | None:
@@ -32,8 +49,8 @@ def opensta() -> str | None:
     return shutil.which("sta")
 
 
-def longest_path_ns(netlist: str, liberty: str, clock_ns: float) -> float:
-    """The longest path of a netlist (ns): from a register or an input to a register or an output, in an ideal clock.
+def longest_path(netlist: str, liberty: str, clock_ns: float) -> Timed:
+    """The longest path of a netlist.
 
     Args:
         netlist: Verilog of cells, module ``component``, its clock called ``clk``.
@@ -60,4 +77,14 @@ def longest_path_ns(netlist: str, liberty: str, clock_ns: float) -> float:
     if found is None:
         said = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line]
         raise PredfuseError(f"OpenSTA fails: {said[-1] if said else (done.stdout + done.stderr).strip()[-500:]}")
-    return clock_ns - float(found[1])
+    begin, end = (
+        _net(netlist, match[1]) if (match := re.search(rf"^{what}: (\S+)", done.stdout, re.M)) else "nothing"
+        for what in ("Startpoint", "Endpoint")
+    )
+    return Timed(clock_ns - float(found[1]), begin, end)
+
+
+def _net(netlist: str, place: str) -> str:
+    """What a register of a netlist holds; of a port, its name."""
+    found = re.search(rf"^\s*\S+ {re.escape(place)} \([^;]*\.Q\(([^)]+)\)", netlist, re.M)
+    return found[1].strip().lstrip("\\") if found else place

@@ -111,6 +111,39 @@ def components(
     return found
 
 
+def whole(machine: Machine, cells: Cells, clock_ns: float) -> sta.Timed:
+    """The longest path of a machine in one piece, from register to register through all components.
+
+    Memories read in the cycle in which they are addressed are registers and multiplexers, so that paths through them
+    count; the others are cut out.
+
+    Args:
+        machine: Its sizes; a large one takes hours.
+        cells: What it is made of.
+        clock_ns: Period cells are sized for (ns).
+
+    Raises:
+        InputError: Yosys is not installed.
+        PredfuseError: It refuses the gateware, or OpenSTA is not installed or refuses the netlist.
+    """
+    sources = parameterised(machine)
+    script = _MAP + _TIME.format(clock=round(clock_ns * 1000))
+    commands = (
+        f"read_verilog -sv -defer {' '.join(sources)}", "hierarchy -top archon", "proc", "opt_clean", "flatten",
+        *_PREPARE, "memory_map t:$mem_v2 r:RD_CLK_ENABLE<1 %i", *_mapped(()),
+    )  # fmt: skip
+    content = ("whole", yosys.version(), cells.text, script, *commands, *sources.values())
+    cached = kept("synthesis", *content).with_suffix(".v")
+    if not cached.exists():
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for file, text in (sources | _library(cells, script)).items():
+                (folder / file).write_text(text)
+            yosys.run(list(commands), folder)
+            write_text_atomically(cached, (folder / "cells.v").read_text())
+    return sta.longest_path(cached.read_text(), cells.timed, clock_ns)
+
+
 def parameterised(machine: Machine) -> dict[str, str]:
     """Every source by file, that of the whole with the sizes of a machine as its parameters."""
     sources = {file.name: file.read_text() for file in sorted(SOURCES.glob("*.sv"))}
@@ -158,9 +191,8 @@ def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: flo
     if not cached.exists() or (sta.opensta() and not verilog.exists()):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            (folder / "module.il").write_text(module)
-            (folder / "cells.lib").write_text(cells.text)
-            (folder / "map.abc").write_text(script.replace("; ", "\n") + "\n")
+            for file, text in ({"module.il": module} | _library(cells, script)).items():
+                (folder / file).write_text(text)
             said = yosys.run(list(_commands(part.module, netlist.instances[part.module])), folder)
             macros = [
                 {"words": _number(one, "SIZE"), "bits": _number(one, "WIDTH"), "reads": _number(one, "RD_PORTS")}
@@ -180,7 +212,7 @@ def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: flo
         write_text_atomically(cached, json.dumps(figures))
     figures = read_json(cached)
     memories = tuple(Memory(**one) for one in figures["memories"])
-    path_ns = sta.longest_path_ns(verilog.read_text(), cells.timed, clock_ns) if sta.opensta() else None
+    path_ns = sta.longest_path(verilog.read_text(), cells.timed, clock_ns).ns if sta.opensta() else None
     return Component(part.name, part.parent, part.count, figures["cells"], memories, figures["delay_ps"], path_ns)
 
 
@@ -188,6 +220,16 @@ def _commands(module: str, inner: Iterable[str]) -> Iterator[str]:
     """The script of a component; paths end at the memories and the components in it."""
     yield from ("read_rtlil module.il", f"hierarchy -top {module}", *_PREPARE, *_REGISTERS, "opt_clean")
     yield "dump -o memories.txt t:$mem_v2"
+    yield from _mapped(inner)
+
+
+def _library(cells: Cells, script: str) -> dict[str, str]:
+    """Files that mapping reads."""
+    return {"cells.lib": cells.text, "map.abc": script.replace("; ", "\n") + "\n"}
+
+
+def _mapped(inner: Iterable[str]) -> Iterator[str]:
+    """Into cells, what is not logic as ports."""
     yield from ("opt -fast", "techmap", "opt -fast", "dfflegalize -cell $_DFF_P_ x -cell $_DLATCH_P_ x", "opt -fast")
     yield from ("dfflibmap -liberty cells.lib", "opt -fast", "abc -liberty cells.lib -script map.abc", "opt_clean")
     yield "tee -q -o stat.json stat -json"

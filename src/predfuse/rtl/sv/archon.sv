@@ -96,10 +96,13 @@ module archon #(
   // Passes are loaded.
   localparam PASS_RECORD = 3 + TAP + COLUMN;
   wire loading, first, ready, loader_busy, lists_busy, ending;
-  wire [1:0] kind;
+  wire [1:0] kind, next_kind;
+  wire advance, next_goes_on;
+  /* verilator lint_off UNUSED */
   wire goes_on;
-  wire [TAP-1:0] tap;
-  wire [COLUMN-1:0] column;
+  /* verilator lint_on UNUSED */
+  wire [TAP-1:0] tap, next_tap;
+  wire [COLUMN-1:0] column, next_column;
   wire [BANKS-1:0] bank_done, issue;
   loader #(PASSES, PASS_RECORD) u_loader (
       .clk(clk),
@@ -115,6 +118,8 @@ module archon #(
       .first(first),
       .ready(ready),
       .pass_record({column, tap, goes_on, kind}),
+      .coming({next_column, next_tap, next_goes_on, next_kind}),
+      .advance(advance),
       .busy(loader_busy)
   );
   assign main_busy = loader_busy | lists_busy;
@@ -161,6 +166,7 @@ module archon #(
           .GATE_ADDRESS(GATE), .DATA(BANK_WORD)
       ) u (
           .clk(clk),
+          .rst(rst),
           .write(write),
           .write_region(write_region),
           .write_at(write_at),
@@ -168,10 +174,12 @@ module archon #(
           .rewind(start_main),
           .loading(loading),
           .first(first),
-          .goes_on(goes_on),
           .kind(kind),
-          .tap(tap),
-          .column(column),
+          .advance(advance),
+          .goes_on(next_goes_on),
+          .next_kind(next_kind),
+          .tap(next_tap),
+          .column(next_column),
           .done(bank_done[b]),
           .issue(issue[b]),
           .lane(to_lane[LANE*b+:LANE]),
@@ -350,13 +358,16 @@ module archon #(
   localparam SHIFTS = 26, FINISHING = ACCUMULATOR + 6 + 16;
   reg [OUTPUTS*SHIFTS-1:0] shifts;
   reg [FINISHING-1:0] finishing[0:OUTPUTS-1];
+  integer o;
   always @(posedge clk)
     if (write && write_region == 5'd1) begin
-      shifts[SHIFTS*write_at[OUTPUT-1:0]+:SHIFTS] <= write_data[SHIFTS-1:0];
+      for (o = 0; o < OUTPUTS; o = o + 1)
+        if (write_at[OUTPUT-1:0] == OUTPUT'(o)) shifts[SHIFTS*o+:SHIFTS] <= write_data[SHIFTS-1:0];
       finishing[write_at[OUTPUT-1:0]] <= write_data[SHIFTS+:FINISHING];
     end
   wire [OUTPUT-1:0] finish_output;
   wire [WORD-1:0] read_word;
+  wire [LISTS-1:0] read_begun;
   wire [LISTS*PIXELS*ACCUMULATOR-1:0] sums;
   generate
     for (t = 0; t < LISTS; t = t + 1) begin : g_array
@@ -378,6 +389,7 @@ module archon #(
           .x(x),
           .shifts(shifts),
           .read_word(read_word),
+          .read_begun(read_begun[t]),
           .sums(sums[PIXELS*ACCUMULATOR*t+:PIXELS*ACCUMULATOR])
       );
     end
@@ -400,6 +412,7 @@ module archon #(
       .at(finish_output),
       .rule(finishing[finish_output]),
       .read_word(read_word),
+      .begun(read_begun),
       .sums(sums),
       .busy(finish_busy),
       .valid(out_valid),

@@ -21,6 +21,7 @@ module bank #(
     parameter PROJECT = WORDS * (16 + OUTPUT + 1)
 ) (
     input clk,
+    input rst,
     input write,
     input [4:0] write_region,
     input [15:0] write_at,
@@ -30,8 +31,10 @@ module bank #(
     input rewind,  // the first pass begins with the next cycle
     input loading,
     input first,
-    input goes_on,
     input [1:0] kind,
+    input advance,  // with the next cycle a pass begins, the one described here
+    input goes_on,
+    input [1:0] next_kind,
     input [TAP-1:0] tap,
     input [COLUMN-1:0] column,
     output done,
@@ -58,13 +61,15 @@ module bank #(
   reg [TAP_AT-1:0] tap_bases[0:TAPS-1];
   reg [PROJECT_AT-1:0] slot_bases[0:SLOTS-1];
   reg [SLOTS*ROW-1:0] slot_rows;
+  integer s;
   always @(posedge clk)
     if (write)
       case (write_region)
         5'd4: maps[write_at[MAP-1:0]] <= write_data[SLOTS-1:0];
         5'd6: begin
           slot_bases[write_at[SLOT-1:0]] <= write_data[PROJECT_AT-1:0];
-          slot_rows[ROW*write_at[SLOT-1:0]+:ROW] <= write_data[PROJECT_AT+:ROW];
+          for (s = 0; s < SLOTS; s = s + 1)
+            if (write_at[SLOT-1:0] == SLOT'(s)) slot_rows[ROW*s+:ROW] <= write_data[PROJECT_AT+:ROW];
         end
         5'd7: begin
           gate_bases[write_at[TAP-1:0]] <= write_data[GATE_ADDRESS-1:0];
@@ -84,18 +89,23 @@ module bank #(
     end
   endgenerate
 
-  // Which member is next.
-  wire [SLOTS-1:0] column_map;
-  wire [COLUMN_AT-1:0] column_base;
+  // Which member is next. The pass begins with the next cycle: its column is at hand while it is loaded.
+  wire renew = advance & ~goes_on;
+  wire [SLOTS-1:0] next_map;
+  wire [COLUMN_AT-1:0] next_base;
+  reg [SLOTS-1:0] column_map;
+  reg [COLUMN_AT-1:0] column_base;
+  always @(posedge clk) if (renew) {column_base, column_map} <= {next_base, next_map};
   memory #(COLUMN_AT + SLOTS, COLUMNS) u_columns (
       .clk(clk),
       .write(write && write_region == 5'd5),
       .write_at(write_at[COLUMN-1:0]),
       .write_data(write_data[COLUMN_AT+SLOTS-1:0]),
       .read_at(column),
-      .read_data({column_base, column_map})
+      .read_data({next_base, next_map})
   );
-  wire [SLOTS-1:0] map = kind == WEIGHT ? maps[MAP'(tap)] & column_map : kind == EXPAND_BIAS ? maps[TAPS+1] : maps[TAPS];
+  wire [SLOTS-1:0] map = next_kind == WEIGHT ? maps[MAP'(tap)] & next_map :
+                         next_kind == EXPAND_BIAS ? maps[TAPS+1] : maps[TAPS];
   wire any, last;
   wire [SLOT-1:0] slot;
   wire [ROW-1:0] row;
@@ -105,10 +115,11 @@ module bank #(
       .ROW(ROW)
   ) u_search (
       .clk(clk),
-      .fresh(first & ~goes_on),
+      .rst(rst),
+      .renew(renew),
       .step(issue),
-      .every_tap(kind == EXPAND_BIAS),
-      .tap(kind == DEPTHWISE_BIAS ? TAP'(TAPS) : tap),
+      .every_tap(next_kind == EXPAND_BIAS),
+      .tap(next_kind == DEPTHWISE_BIAS ? TAP'(TAPS) : tap),
       .map(map),
       .tap_maps(tap_maps),
       .slot_rows(slot_rows),
@@ -119,21 +130,23 @@ module bank #(
       .row(row)
   );
 
-  // Whether it goes now: one code a cycle, and an end code together with the code before it.
+  // Whether it goes now: one code a cycle, and an end code together with the code before it. Both are read a cycle ahead.
   reg [LANE-1:0] codes[0:CODES-1];
-  always @(posedge clk) if (write && write_region == 5'd3) codes[write_at[CODE_AT-1:0]] <= write_data[LANE-1:0];
+  reg [LANE-1:0] code, code_after;
   reg [CODE_AT-1:0] at;
   reg ended;
-  wire [LANE-1:0] code = codes[at];
-  wire part_ends = codes[at+1'b1] == LANE'(LANE_END);
+  wire part_ends = code_after == LANE'(LANE_END);
   wire waits = loading & (first | ~ended) & any;
   assign lane = code;
   assign issue = waits & (code < LANE'(LANES));
   wire skips = issue & ~last & part_ends;
   assign done = ~any | (~first & ended) | (code == LANE'(LANE_END)) | (issue & (last | part_ends));
+  wire [CODE_AT-1:0] at_next = rewind ? 0 : at + CODE_AT'(waits) + CODE_AT'(skips);
   always @(posedge clk) begin
-    if (rewind) at <= 0;
-    else if (waits) at <= at + CODE_AT'(1) + CODE_AT'(skips);
+    if (write && write_region == 5'd3) codes[write_at[CODE_AT-1:0]] <= write_data[LANE-1:0];
+    code <= codes[at_next];
+    code_after <= codes[at_next+1'b1];
+    at <= at_next;
     ended <= loading & done;
   end
 

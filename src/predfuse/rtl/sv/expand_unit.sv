@@ -31,17 +31,30 @@ module expand_unit #(
 );
   reg [4*HELD-1:0] x;
   // Behind the inputs of a turn, `rounds` times INPUTS of them, lie those of the next.
+  // What is shifted out of 4 bits is told by the bits above them.
+  wire [3:0] places_x = input_shift > 15 ? 4'd15 : input_shift[3:0];
+  wire [15:0] above_x = 16'hFFF8 << places_x;
   wire [4*TURNS-1:0] clamped;
   genvar t;
   generate
     for (t = 0; t < TURNS; t = t + 1) begin : g_turn
-      wire signed [15:0] moved_x = $signed(load_x[16*t+:16]) >>> input_shift;
-      assign clamped[4*t+:4] = moved_x < 16'(input_min) ? input_min : moved_x > 16'(input_max) ? input_max : moved_x[3:0];
+      wire signed [15:0] whole = load_x[16*t+:16];
+      wire sign = whole[15];
+      wire beyond = |((whole ^ {16{sign}}) & above_x);
+      /* verilator lint_off UNUSED */
+      wire signed [15:0] all = whole >>> places_x;
+      /* verilator lint_on UNUSED */
+      wire signed [3:0] low = all[3:0];
+      wire under = beyond ? sign : low < input_min;
+      wire over = beyond ? ~sign : low > input_max;
+      assign clamped[4*t+:4] = under ? input_min : over ? input_max : low;
     end
   endgenerate
-  integer n;
-  always @(posedge clk)
-    for (n = 0; n < TURNS; n = n + 1) if (load[n]) x[4*(INPUTS*n*32'(rounds)+32'(load_at))+:4] <= clamped[4*n+:4];
+  integer n, c;
+  always @(posedge clk)  // every place has an enable of its own: no shifter of all
+    for (n = 0; n < TURNS; n = n + 1)
+      for (c = 0; c < HELD; c = c + 1)
+        if (load[n] && INPUTS * n * 32'(rounds) + 32'(load_at) == c) x[4*c+:4] <= clamped[4*n+:4];
   wire [ROUND-1:0] place = TURNS == 1 ? round : ROUND'(32'(turn) * 32'(rounds)) + round;
   reg [4*INPUTS-1:0] now;
   integer m;
@@ -65,7 +78,11 @@ module expand_unit #(
       .sum(sum)
   );
   always @(posedge clk) if (step) so_far <= score;
-  wire signed [SCORE-1:0] moved = score >>> shift;
+  wire [SCORE-1:0] above = ~SCORE'(15) << shift;
+  /* verilator lint_off UNUSED */
+  wire [SCORE-1:0] all_moved = score >> shift;
+  /* verilator lint_on UNUSED */
+  wire [3:0] moved = all_moved[3:0];
   assign mask = present & ((score > 0) | ~gated);
-  assign hidden = (~present | moved < 0) ? 4'd0 : moved > SCORE'(hidden_max) ? hidden_max : moved[3:0];
+  assign hidden = (~present | score < 0) ? 4'd0 : |(score & above) || moved > hidden_max ? hidden_max : moved;
 endmodule

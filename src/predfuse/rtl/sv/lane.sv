@@ -35,7 +35,7 @@ module lane #(
   reg [COUNT-1:0] filled;  // rows of the other one
   reg [WORDS-1:0] hits;
   reg [WORDS-1:0] sent[0:ROWS-1];
-  reg taken;
+  reg taken, picked;
   reg [HELD-1:0] view;
   reg [WORDS-1:0] view_left;
   reg [LISTS*PIXELS-1:0] gates_next;
@@ -52,6 +52,7 @@ module lane #(
     view = 0;
     view_left = 0;
     taken = 0;
+    picked = 0;
     for (r = 0; r < ROWS; r = r + 1) sent[r] = 0;
     for (t = 0; t < LISTS; t = t + 1) begin
       taken = 0;
@@ -60,18 +61,17 @@ module lane #(
         view_left = active ? left[ROWS+r] : left[r];
         for (w = 0; w < WORDS; w = w + 1)
           hits[w] = view_left[w] & wanted_valid[t] & (view[AT_OUTPUT+OUTPUT*w+:OUTPUT] == wanted[OUTPUT*t+:OUTPUT]);
-        if (|hits) begin
-          if (taken) more[t] = 1;
-          else begin
-            taken = 1;
-            sent[r] = sent[r] | hits;
-            gates_next[PIXELS*t+:PIXELS] = view[0+:PIXELS];
-            factors_next[FACTOR*t+:FACTOR] = view[AT_FACTOR+:FACTOR];
-            depthwise_next[16*t+:16] = view[AT_DEPTHWISE+:16];
-            for (w = 0; w < WORDS; w = w + 1)
-              project_next[16*t+:16] = project_next[16*t+:16] | (view[AT_PROJECT+16*w+:16] & {16{hits[w]}});
-          end
-        end
+        if (taken && |hits) more[t] = 1;
+        // At most one row is picked: what it has is added to nothing, not chosen by one row after the other.
+        hits = hits & ~{WORDS{taken}};
+        picked = |hits;
+        taken = taken | picked;
+        sent[r] = sent[r] | hits;
+        gates_next[PIXELS*t+:PIXELS] = gates_next[PIXELS*t+:PIXELS] | (view[0+:PIXELS] & {PIXELS{picked}});
+        factors_next[FACTOR*t+:FACTOR] = factors_next[FACTOR*t+:FACTOR] | (view[AT_FACTOR+:FACTOR] & {FACTOR{picked}});
+        depthwise_next[16*t+:16] = depthwise_next[16*t+:16] | (view[AT_DEPTHWISE+:16] & {16{picked}});
+        for (w = 0; w < WORDS; w = w + 1)
+          project_next[16*t+:16] = project_next[16*t+:16] | (view[AT_PROJECT+16*w+:16] & {16{hits[w]}});
       end
     end
   end

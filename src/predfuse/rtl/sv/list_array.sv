@@ -29,6 +29,7 @@ module list_array #(
     input [16*PIXELS-1:0] x,
     input [OUTPUTS*SHIFTS-1:0] shifts,
     input [WORD-1:0] read_word,
+    output read_begun,  // if not, the sums are 0 and what is read is of no account
     output [PIXELS*ACCUMULATOR-1:0] sums
 );
   localparam WEIGHT = 2'd0, EXPAND_BIAS = 2'd1;
@@ -59,6 +60,7 @@ module list_array #(
   always @(posedge clk)
     if (clear) begun <= 0;
     else if (last4) begun[word4] <= 1;
+  assign read_begun = begun[read_word];
   wire [16*LANES-1:0] entries;
   reg [LANES*PIXELS-1:0] gates2, gates3;
   always @(posedge clk) begin
@@ -80,8 +82,6 @@ module list_array #(
     end
     for (p = 0; p < PIXELS; p = p + 1) begin : g_pe
       wire [LANES-1:0] on;
-      wire [ACCUMULATOR-1:0] read;
-      assign sums[ACCUMULATOR*p+:ACCUMULATOR] = begun[read_word] ? read : 0;
       wire [SUM-1:0] sum;
       for (l = 0; l < LANES; l = l + 1) begin : g_gate
         assign on[l] = gates3[PIXELS*l+p];
@@ -101,7 +101,7 @@ module list_array #(
           .sum(sum),
           .x(bias4 ? power4 : x[16*p+:16]),
           .read_at(read_word),
-          .read_data(read)
+          .read_data(sums[ACCUMULATOR*p+:ACCUMULATOR])
       );
     end
   endgenerate

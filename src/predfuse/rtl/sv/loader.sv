@@ -1,4 +1,5 @@
-// Passes in order: each is loaded while the lists of the one before run.
+// Passes in order: each is loaded while the lists of the one before run. The record of the one that follows is at hand, so
+// that banks search their first members a cycle ahead; records are written two cycles before `start` at the latest.
 module loader #(
     parameter PASSES = 1024,
     parameter WIDTH = 16,
@@ -16,39 +17,31 @@ module loader #(
     output loading,
     output reg first,
     output ready,
-    output [WIDTH-1:0] pass_record,
+    output reg [WIDTH-1:0] pass_record,
+    output reg [WIDTH-1:0] coming,  // the record after it; while none is loaded, the first
+    output advance,  // with the next cycle the pass `coming` is loaded
     output busy
 );
+  reg [WIDTH-1:0] records[0:PASSES-1];
   reg running, loaded;
-  reg [PASS:0] at;
-  memory #(WIDTH, PASSES) u_passes (
-      .clk(clk),
-      .write(write),
-      .write_at(write_at),
-      .write_data(write_data),
-      .read_at(at[PASS-1:0]),
-      .read_data(pass_record)
-  );
+  reg [PASS:0] at;  // of `coming`
   assign loading = running & ~loaded;
   assign ready = running & (loaded | banks_done);
   assign busy = running;
-  always @(posedge clk)
+  assign advance = start ? count != 0 : swap & (at < count);
+  wire [PASS:0] at_next = rst ? 0 : advance ? at + 1 : swap ? 0 : at;
+  always @(posedge clk) begin
+    if (write) records[write_at] <= write_data;
+    coming <= records[at_next[PASS-1:0]];
+    at <= at_next;
+    first <= advance;
+    if (advance) pass_record <= coming;
     if (rst) begin
       running <= 0;
       loaded <= 0;
-      first <= 0;
-      at <= 0;
-    end else if (start) begin
-      running <= count != 0;
-      loaded <= 0;
-      first <= 1;
-      at <= 0;
     end else begin
-      first <= swap;
-      loaded <= ready & ~swap;
-      if (swap) begin
-        at <= at + 1;
-        running <= at + 1 < count;
-      end
+      if (start | swap) running <= advance;
+      loaded <= ready & ~swap & ~start;
     end
+  end
 endmodule

@@ -26,6 +26,7 @@ module output_rows #(
     output reg [OUTPUT-1:0] at,
     input [RULE-1:0] rule,  // of output `at`: bias, shift, place
     output [WORD-1:0] read_word,
+    input [LISTS-1:0] begun,  // a list without sums has sums of 0
     input [LISTS*PIXELS*ACCUMULATOR-1:0] sums,
     output busy,
     output reg valid,
@@ -42,7 +43,7 @@ module output_rows #(
     row_sums = 0;
     for (t = 0; t < LISTS; t = t + 1)
       for (r = 0; r < TILE_ROWS; r = r + 1)
-        if (at % OUTPUT'(LISTS) == OUTPUT'(t) && now == ROWS'(r)) row_sums = sums[WIDE*(TILE_ROWS*t+r)+:WIDE];
+        if (begun[t] && at % OUTPUT'(LISTS) == OUTPUT'(t) && now == ROWS'(r)) row_sums = sums[WIDE*(TILE_ROWS*t+r)+:WIDE];
   end
   wire [16*TILE_COLUMNS-1:0] residual_x, y;
   memory #(16 * TILE_COLUMNS, OUTPUTS * TILE_ROWS) u_residual (

@@ -116,25 +116,16 @@ module predictor #(
   reg [ROUND-1:0] round;
   reg [TURN-1:0] turn;
   reg [TAPS:0] left;
+  reg [RECORD-1:0] records[0:CHANNELS-1];
   /* verilator lint_off UNUSED */
-  wire [RECORD-1:0] record1, record2;  // each stage reads its part
+  reg [RECORD-1:0] record1, record2;  // each stage uses its part
+  wire [CHANNEL:0] first_next, second_next;
   /* verilator lint_on UNUSED */
-  memory #(RECORD, CHANNELS) u_first (
-      .clk(clk),
-      .write(write && write_region == 5'd13),
-      .write_at(write_at[CHANNEL-1:0]),
-      .write_data(write_data[RECORD-1:0]),
-      .read_at(first_at[CHANNEL-1:0]),
-      .read_data(record1)
-  );
-  memory #(RECORD, CHANNELS) u_second (
-      .clk(clk),
-      .write(write && write_region == 5'd13),
-      .write_at(write_at[CHANNEL-1:0]),
-      .write_data(write_data[RECORD-1:0]),
-      .read_at(second_at[CHANNEL-1:0]),
-      .read_data(record2)
-  );
+  always @(posedge clk) begin
+    if (write && write_region == 5'd13) records[write_at[CHANNEL-1:0]] <= write_data[RECORD-1:0];
+    record1 <= records[first_next[CHANNEL-1:0]];
+    record2 <= records[second_next[CHANNEL-1:0]];
+  end
   localparam AT_OFFSET = 3 * HELD, AT_SHIFT = AT_OFFSET + SCORE, AT_TAPS = AT_SHIFT + 5, AT_OFFSET2 = AT_TAPS + 3 * TAPS;
   localparam AT_WANTED = AT_OFFSET2 + SCORE, AT_BANK = AT_WANTED + TAPS + 1, AT_SLOT = AT_BANK + BANK;
   localparam AT_RELEASE = AT_SLOT + SLOT;
@@ -273,9 +264,10 @@ module predictor #(
     end
   endgenerate
 
-  wire [CHANNEL:0] second_next = second_at + (CHANNEL + 1)'(handed);
-  wire finished = running & (second_next == count) & (&drained);
   wire read = reading & (tick + 1 == reading_cycles);
+  assign first_next = read ? 0 : first_at + (CHANNEL + 1)'(expanded);
+  assign second_next = read ? 0 : second_at + (CHANNEL + 1)'(handed);
+  wire finished = running & (second_next == count) & (&drained);
   always @(posedge clk)
     if (rst) begin
       reading <= 0;
@@ -293,6 +285,8 @@ module predictor #(
       following <= 0;
       left <= 0;
     end else begin
+      first_at <= first_next;
+      second_at <= second_next;
       if (start) begin
         reading <= count != 0;
         following <= behind;
@@ -303,12 +297,8 @@ module predictor #(
         if (read) begin
           reading <= 0;
           running <= 1;
-          first_at <= 0;
-          second_at <= 0;
         end
       end else if (running) begin
-        first_at <= first_at + (CHANNEL + 1)'(expanded);
-        second_at <= second_next;
         if (expanding) round <= turned ? 0 : round + 1;
         if (turned) turn <= expanded ? 0 : turn + 1;
         if (expanded) fill <= ~fill;
