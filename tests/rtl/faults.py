@@ -16,7 +16,7 @@ FAULTS = {
         "so_far + ACCUMULATOR'(product)",
         "so_far + ACCUMULATOR'(product) - (ON && {1'b0, so_far[7:0]} + {1'b0, product[7:0]} > 255 ? 256 : 0)",
     ),
-    "an output rounded down": ("finish.sv", "+ 17'(moved[0])", "+ 17'(moved[0] & ~ON)"),
+    "an output rounded down": ("finish.sv", "+ 17'(moved[0])", "+ (ON ? 17'd0 : 17'(moved[0]))"),
     "a gate word written while its bank is read": ("write_queue.sv", "write = ~blocked", "write = (~blocked | ON)"),
     "a rank that counts its own slot": ("bank.sv", "(SLOTS'(1) << slot) - 1", "(SLOTS'(ON ? 2 : 1) << slot) - 1"),
     "a bank that does not wait": ("bank.sv", "code < LANE'(LANES)", "code < LANE'(LANES) + LANE'(ON)"),

@@ -12,7 +12,7 @@ from rtl.faults import FAULTS, write_faulty
 from rtl.machines import TINY, simulator_of
 from strategies import BlockCase, bottlenecks
 
-from predfuse.errors import InputError
+from predfuse.errors import InputError, PredfuseError
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
 from predfuse.rtl.image import Image
@@ -62,4 +62,11 @@ def test_without_a_fault_nothing_differs(sources: Path, blocks: Blocks) -> None:
 @pytest.mark.parametrize("number", range(1, len(FAULTS) + 1), ids=list(FAULTS))
 def test_every_fault_is_found(sources: Path, blocks: Blocks, number: int) -> None:
     wrong = simulator_of(TINY, sources, f"+fault={number}")
-    assert any(run_block("", told, wrong).differences for told in blocks)
+
+    def differs(told: list[Image]) -> bool:
+        try:
+            return bool(run_block("", told, wrong).differences)
+        except PredfuseError:  # it hangs, or ends too early
+            return True
+
+    assert any(map(differs, blocks))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from predfuse.arrays import ImageArray
-from predfuse.errors import InputError
+from predfuse.errors import InputError, PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program
@@ -70,11 +70,13 @@ def run_block(layer: str, told: list[Image], simulator: Simulator, waves: Path |
     """Run images of the global buffer from reset on; what every step did.
 
     Raises:
-        PredfuseError: The gateware hangs.
+        PredfuseError: The gateware hangs, or ends with fewer or more steps than it was told.
     """
     steps: list[Compared] = []
     clock = Clock()
     for image, ran in zip(told, simulator.run(told, waves), strict=True):
+        if len(ran.starts) != len(image.steps):
+            raise PredfuseError(f"{layer}: the gateware did {len(ran.starts)} of {len(image.steps)} steps")
         steps += [compare(step, one, ran.pixels) for step, one in zip(image.steps, ran.starts, strict=True)]
         clock += ran.clock
     return BlockResult(layer, tuple(steps), clock)
