@@ -61,7 +61,7 @@ def test_without_a_fault_nothing_differs(sources: Path, blocks: Blocks) -> None:
 
 @pytest.mark.parametrize("number", range(1, len(FAULTS) + 1), ids=list(FAULTS))
 def test_every_fault_is_found(sources: Path, blocks: Blocks, number: int) -> None:
-    wrong = simulator_of(TINY, sources, f"+fault={number}")
+    wrong = simulator_of(TINY, sources, f"+fault={number}", "+limit=300000")
 
     def differs(told: list[Image]) -> bool:
         try:

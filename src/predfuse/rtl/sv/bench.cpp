@@ -21,7 +21,7 @@ typedef VerilatedFstC Waves;
 typedef VerilatedVcdC Waves;
 #endif
 
-static const long LIMIT = 50000000;  // cycles of an image after which the machine is taken to hang
+static long limit = 50000000;  // cycles of an image after which the machine is taken to hang; +limit=N is another
 
 int main(int argc, char** argv) {
   if (argc < 3) {
@@ -37,6 +37,8 @@ int main(int argc, char** argv) {
   std::fclose(file);
   std::vector<int64_t> out;
   Verilated::commandArgs(argc, argv);
+  for (int i = 3; i < argc; i++)
+    if (!std::strncmp(argv[i], "+limit=", 7)) limit = std::atol(argv[i] + 7);
   Vmachine* top = new Vmachine;
 #if VM_TRACE
   Waves* waves = nullptr;
@@ -91,7 +93,7 @@ int main(int argc, char** argv) {
     int64_t core = 0, fill = 0, both = 0, waiting[3] = {0, 0, 0};
     long clock = 0, begun = 0;
     for (; top->busy; clock++) {
-      if (clock == LIMIT) {
+      if (clock == limit) {
         std::fprintf(stderr, "no end after %ld cycles\n", clock);
         return 3;
       }
