@@ -16,7 +16,7 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.group_plan import factor_bits
 from predfuse.hardware.cycle.simulate import run_with_masks
 from predfuse.hardware.energy import Actions, prices_pj
-from predfuse.hardware.rules import EnergyRules
+from predfuse.hardware.price_rules import EnergyRules
 from predfuse.hardware.spec import PRICES, AcceleratorSpec, ArchonSpec, load_spec, spec_from
 from predfuse.hardware.workload import workload
 from predfuse.integer.compile import compile_network

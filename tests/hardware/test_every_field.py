@@ -16,7 +16,7 @@ from predfuse.hardware.design import ArchonDesign
 from predfuse.hardware.evaluate import evaluate
 from predfuse.hardware.field_types import Part
 from predfuse.hardware.fields import CommonSpec, EyerissSpec
-from predfuse.hardware.rules import PriceRules
+from predfuse.hardware.price_rules import PriceRules
 from predfuse.hardware.spec import PRICES, AcceleratorSpec, ArchonSpec, load_spec, spec_from
 
 TEXTS = {"name", "description", "source", "technology", "kind"}

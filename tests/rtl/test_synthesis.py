@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
+from predfuse.hardware.price_rules import PriceRules
 from predfuse.hardware.prices import memory_um2
-from predfuse.hardware.rules import PriceRules
 from predfuse.rtl import sta, synthesis, yosys
 from predfuse.rtl.area import STRUCTURES
 from predfuse.rtl.build import SOURCES

@@ -8,7 +8,7 @@ from pydantic import Field, PrivateAttr
 
 from predfuse.hardware.design import ArchonDesign
 from predfuse.hardware.field_types import WORD_BITS, Amount, Area, Count, Energy, Part
-from predfuse.hardware.rules import PriceRules
+from predfuse.hardware.price_rules import PriceRules
 from predfuse.integer.widths import bias_factor_bits
 from predfuse.predictor.format import MOST_BITS
 

@@ -1,4 +1,4 @@
-"""Areas and energies of every machine from its sizes, by the rules of :mod:`predfuse.hardware.rules`.
+"""Areas and energies of every machine from its sizes, by the rules of :mod:`predfuse.hardware.price_rules`.
 
 Rules, all fitted to the published table of ``archon-ics21``: a banked SRAM costs a fixed part and a part per bit for
 every bank, its access likewise; a register file, which has one port, a fixed part and a part per bit; everything else
@@ -25,7 +25,7 @@ from predfuse.hardware.fields import (
     EyerissEnergy,
     EyerissSpec,
 )
-from predfuse.hardware.rules import PriceRules
+from predfuse.hardware.price_rules import PriceRules
 
 GATE_BITS = 64
 PUBLISHED_WEIGHT_WORDS = 224

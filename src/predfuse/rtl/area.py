@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from predfuse.hardware.area import area_items
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.price_rules import PriceRules
 from predfuse.hardware.prices import memory_um2, sized
-from predfuse.hardware.rules import PriceRules
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.synthesised import at_synthesis
 from predfuse.rtl.cells import CLOCK_TO_OUTPUT_NS, SETUP_NS, Cells
