@@ -54,6 +54,7 @@ def member_search(slots: int = 4, taps: int = 3) -> Model:
         out: Outputs = {"any": bool(left)} if left is not None else {}
         if left:
             out |= dict(zip(("slot", "member_tap", "row"), left[0], strict=True)) | {"last": len(left) == 1}
+            out["below"] = (1 << left[0][0]) - 1
             if told["step"]:
                 left.popleft()
         if told["rst"]:

@@ -18,7 +18,11 @@ FAULTS = {
     ),
     "an output rounded down": ("finish.sv", "+ 17'(moved[0])", "+ (ON ? 17'd0 : 17'(moved[0]))"),
     "a gate word written while its bank is read": ("write_queue.sv", "write = ~blocked", "write = (~blocked | ON)"),
-    "a rank that counts its own slot": ("bank.sv", "(SLOTS'(1) << slot) - 1", "(SLOTS'(ON ? 2 : 1) << slot) - 1"),
+    "a rank that counts its own slot": (
+        "member_search.sv",
+        "~now & (now - 1)",
+        "(~now & (now - 1)) | ((now ^ rest) & {SLOTS{ON}})",
+    ),
     "a bank that does not wait": ("bank.sv", "code < LANE'(LANES)", "code < LANE'(LANES) + LANE'(ON)"),
     "a residual of the next row": (
         "output_rows.sv",

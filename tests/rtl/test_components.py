@@ -178,7 +178,7 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
             {
                 "rst": 1, "renew": 1, "step": 1, "every_tap": 1, "tap": 2, "map": 4, "tap_maps": 12, "slot_rows": 16,
             },
-            {"any": 1, "last": 1, "slot": 2, "member_tap": 2, "row": 4},
+            {"any": 1, "last": 1, "slot": 2, "below": 4, "member_tap": 2, "row": 4},
         ),
         bank_models.member_search,
         stimuli.search,

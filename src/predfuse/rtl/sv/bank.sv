@@ -108,6 +108,7 @@ module bank #(
                          next_kind == EXPAND_BIAS ? maps[TAPS+1] : maps[TAPS];
   wire any, last;
   wire [SLOT-1:0] slot;
+  wire [SLOTS-1:0] below;
   wire [ROW-1:0] row;
   member_search #(
       .SLOTS(SLOTS),
@@ -126,6 +127,7 @@ module bank #(
       .any(any),
       .last(last),
       .slot(slot),
+      .below(below),
       .member_tap(member_tap),
       .row(row)
   );
@@ -151,7 +153,6 @@ module bank #(
   end
 
   // Its words. Those of a tap, and of a column, lie in the order of the slots.
-  wire [SLOTS-1:0] below = (SLOTS'(1) << slot) - 1;
   wire [SLOTS-1:0] tap_below = maps[MAP'(member_tap)] & below;
   wire [SLOTS-1:0] column_below = column_map & below;
   wire [SLOT-1:0] tap_rank = SLOT'($countones(tap_below));

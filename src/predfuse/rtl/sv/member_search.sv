@@ -19,6 +19,7 @@ module member_search #(
     output reg any,
     output reg last,
     output reg [SLOT-1:0] slot,
+    output reg [SLOTS-1:0] below,  // a one for each slot below it
     output reg [TAP-1:0] member_tap,
     output reg [ROW-1:0] row
 );
@@ -74,6 +75,7 @@ module member_search #(
     if (renew | step) begin
       last <= slot_ends & (rest == 0);
       slot <= next_slot;
+      below <= ~now & (now - 1);
       member_tap <= next_tap;
       row <= next_row;
       every <= every_now;
