@@ -14,16 +14,14 @@ def _statistics(channels: int, rng: np.random.Generator) -> tuple[np.ndarray, ..
     return gamma, beta, mean, rng.uniform(0.01, 2.0, channels)
 
 
-@pytest.mark.parametrize("with_bias", [False, True])
-def test_folded_layer_equals_layer_then_batch_norm(with_bias: bool) -> None:
+def test_folded_layer_equals_layer_then_batch_norm() -> None:
     rng = np.random.default_rng(1)
     weight = rng.normal(size=(5, 7, 1, 1))
     gamma, beta, mean, var = _statistics(5, rng)
-    bias = rng.normal(size=5) if with_bias else None
     x = rng.normal(size=(7, 11))
-    before = weight[:, :, 0, 0] @ x + (0.0 if bias is None else bias[:, None])
+    before = weight[:, :, 0, 0] @ x
     wanted = gamma[:, None] * (before - mean[:, None]) / np.sqrt(var[:, None] + 1e-5) + beta[:, None]
-    folded, shift = fold_batch_norm(weight, gamma, beta, mean, var, 1e-5, bias)
+    folded, shift = fold_batch_norm(weight, gamma, beta, mean, var, 1e-5)
     np.testing.assert_allclose(folded[:, :, 0, 0] @ x + shift[:, None], wanted, rtol=1e-12, atol=1e-12)
 
 
@@ -48,5 +46,3 @@ def test_unusable_statistics_are_named() -> None:
         batch_norm_affine(gamma[:3], beta, mean, var, 1e-5)
     with pytest.raises(InputError, match="5, 2"):
         fold_batch_norm(np.ones((5, 2)), gamma, beta, mean, var, 1e-5)
-    with pytest.raises(InputError, match="layer bias"):
-        fold_batch_norm(np.ones((4, 2)), gamma, beta, mean, var, 1e-5, np.ones(3))

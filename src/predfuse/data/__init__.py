@@ -6,9 +6,7 @@ In comes a name or a folder, out go uint8 images with labels, or images made to 
 from predfuse.data.catalogue import (
     CATALOGUE,
     FOLDER_PREFIX,
-    CatalogueEntry,
     Status,
-    cache_path,
     check,
     entry,
     load,
@@ -16,18 +14,13 @@ from predfuse.data.catalogue import (
     roots,
     survey,
 )
-from predfuse.data.dataset import SPLITS, Dataset, Source, Split
+from predfuse.data.dataset import Dataset
 
 __all__ = [
     "CATALOGUE",
     "FOLDER_PREFIX",
-    "SPLITS",
-    "CatalogueEntry",
     "Dataset",
-    "Source",
-    "Split",
     "Status",
-    "cache_path",
     "check",
     "entry",
     "load",

@@ -52,9 +52,7 @@ def fused_convolution(fused: FusedWeights, x: Array, mask1: Int8Array, mask2: In
     return y.reshape(fused.out_channels, rows, columns)
 
 
-def fused_convolution_unstored(
-    block: Bottleneck, x: FloatArray, mask1: Int8Array, mask2: Int8Array, ceiling: float = RELU6_CEILING
-) -> FloatArray:
+def fused_convolution_unstored(block: Bottleneck, x: FloatArray, mask1: Int8Array, mask2: Int8Array) -> FloatArray:
     """The fused convolution of a block whose fused weights are too many to store (unpruned, wide).
 
     For every output pixel and tap the sums ``S[o, c]`` of the survivors are formed from their factors, by one matrix
@@ -65,14 +63,13 @@ def fused_convolution_unstored(
         x: ``[C, H, W]`` in the type of the weights.
         mask1: ``[M, H, W]`` states of the expand activations.
         mask2: ``[M, P, Q]`` states of the depthwise activations.
-        ceiling: What a saturated activation gives.
     """
     _, rows, columns = mask2.shape
     top, _, left, _ = block.padding
     # Bias and ceilings of the first stage are two more input channels, worth 1 where on and where saturated.
     extended = np.concatenate((block.expand_weight, block.expand_bias[:, None]), axis=1).astype(x.dtype)
     # The second stage's own terms need no window.
-    constants = apply_mask(np.broadcast_to(block.depthwise_bias[:, None, None], mask2.shape), mask2, ceiling)
+    constants = apply_mask(np.broadcast_to(block.depthwise_bias[:, None, None], mask2.shape), mask2)
     y = layers.pointwise(constants.astype(x.dtype), block.project_weight, block.groups, block.project_bias)
     middle, outputs = block.middle_channels // block.groups, block.out_channels // block.groups
     channels = block.group_channels
@@ -94,7 +91,7 @@ def fused_convolution_unstored(
                 y[o, i, j] += sums[:, :channels] @ image[:, row, column] + sums[:, channels]
                 saturated = on2[state1 == SATURATED]
                 if saturated.size:
-                    y[o, i, j] += x.dtype.type(ceiling) * (taps[saturated, kh, kw] @ project[saturated])
+                    y[o, i, j] += x.dtype.type(RELU6_CEILING) * (taps[saturated, kh, kw] @ project[saturated])
     return y
 
 

@@ -43,9 +43,8 @@ def fold_batch_norm(
     mean: FloatArray,
     var: FloatArray,
     eps: float,
-    bias: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Fold the batch norm that follows a convolution or linear layer into it.
+    """Fold the batch norm that follows a convolution or linear layer without bias into it.
 
     Computed in float64, returned in the floating type of ``weight`` (rounded once).
 
@@ -56,7 +55,6 @@ def fold_batch_norm(
         mean: ``[O]`` running mean.
         var: ``[O]`` running variance.
         eps: Added to the variance.
-        bias: ``[O]`` bias the layer had before the batch norm; none is 0.
 
     Returns:
         ``(weight, bias)`` of the layer that gives the same output without batch norm. Zero weights stay zero.
@@ -68,10 +66,6 @@ def fold_batch_norm(
     if weight.ndim < 1 or weight.shape[0] != scale.size:
         what = f"weight of shape {weight.shape} with {scale.size} normalised channels"
         raise InputError("batch norm", what, "fold a batch norm into the layer right before it")
-    if bias is not None:
-        if bias.shape != scale.shape:
-            raise InputError("batch norm", f"layer bias of shape {bias.shape}, {scale.size} channels", "correct it")
-        shift = shift + scale * bias.astype(np.float64)
     folded = weight.astype(np.float64) * scale.reshape(-1, *[1] * (weight.ndim - 1))
     dtype = weight.dtype if weight.dtype.kind == "f" else np.dtype(np.float64)
     return folded.astype(dtype), shift.astype(dtype)

@@ -20,15 +20,14 @@ OFF, ON, SATURATED = 0, 1, 2
 RELU6_CEILING = 6.0
 
 
-def true_mask(pre_activation: Array, activation: Activation, ceiling: float = RELU6_CEILING) -> Int8Array:
+def true_mask(pre_activation: FloatArray, activation: Activation) -> Int8Array:
     """States the activation really takes, int8 of the same shape.
 
-    ``linear`` is always on; ``relu`` is on above 0; ``relu6`` is saturated from its ceiling.
+    ``linear`` is always on; ``relu`` is on above 0; ``relu6`` is saturated from 6 on.
 
     Args:
         pre_activation: The activation's input, of any shape.
         activation: Which activation.
-        ceiling: Where ReLU6 saturates, relative to the scale of the values: 6 for floats, scaled for integers.
 
     Source: docs/explanation/arithmetic.md, Masks.
     """
@@ -36,19 +35,19 @@ def true_mask(pre_activation: Array, activation: Activation, ceiling: float = RE
         return np.ones(pre_activation.shape, np.int8)
     states: Int8Array = np.greater(pre_activation, 0).view(np.int8)
     if activation == "relu6":
-        states += np.greater_equal(pre_activation, ceiling).view(np.int8)
+        states += np.greater_equal(pre_activation, RELU6_CEILING).view(np.int8)
     return states
 
 
-def apply_mask(values: npt.NDArray[Item], mask: Int8Array, ceiling: float = RELU6_CEILING) -> npt.NDArray[Item]:
-    """``values``, of any shape, where on, 0 where off, ``ceiling`` (relative to their scale) where saturated.
+def apply_mask(values: npt.NDArray[Item], mask: Int8Array) -> npt.NDArray[Item]:
+    """``values``, of any shape, where on, 0 where off, 6 where saturated.
 
     Source: docs/explanation/arithmetic.md, Masks.
     """
     zero = values.dtype.type(0)
     passed = np.where(mask == ON, values, zero)
     saturated = mask == SATURATED
-    return np.where(saturated, values.dtype.type(ceiling), passed) if saturated.any() else passed
+    return np.where(saturated, values.dtype.type(RELU6_CEILING), passed) if saturated.any() else passed
 
 
 def quantise_input(predictor: Predictor, x: Array, fraction_bits: int | None = None) -> Int64Array:

@@ -7,25 +7,18 @@ result = simulate(network, spec)
 result.total_cycles, result.total_energy_uj, total_area_um2(spec)
 """
 
-from predfuse.hardware.area import area_items, total_area_um2
+from predfuse.hardware.area import total_area_um2
 from predfuse.hardware.closed_form.simulate import simulate
-from predfuse.hardware.evaluate import Evaluation, evaluate
 from predfuse.hardware.pruning import prune_blocks
-from predfuse.hardware.result import LedgerEntry, Simulation, SimulationResult, StageResult
-from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, load_spec, names
+from predfuse.hardware.result import Simulation, SimulationResult
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, load_spec, names
 from predfuse.hardware.vary import with_fields
 
 __all__ = [
     "AcceleratorSpec",
     "ArchonSpec",
-    "Evaluation",
-    "EyerissSpec",
-    "LedgerEntry",
     "Simulation",
     "SimulationResult",
-    "StageResult",
-    "area_items",
-    "evaluate",
     "load_spec",
     "names",
     "prune_blocks",

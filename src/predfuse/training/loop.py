@@ -289,11 +289,11 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, data: Dataset, normalise: Normaliser, batch: int = 250) -> float:
+def accuracy(model: nn.Module, data: Dataset, normalise: Normaliser) -> float:
     """Fraction of the images classified correctly; the model, on the normaliser's device, is left evaluating."""
     model.eval()
     images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
-    correct = 0
+    correct, batch = 0, 250
     for start in range(0, len(labels), batch):
         scores = model(normalise(images[start : start + batch]))
         correct += int((scores.argmax(1).cpu() == labels[start : start + batch]).sum())

@@ -6,8 +6,6 @@ facts of every stage, and the checkpoints of the runs whose weights ship.
 
 from predfuse.zoo.catalogue import (
     ABLATION_RESULTS,
-    Stage,
-    Summary,
     check,
     folder,
     names,
@@ -20,8 +18,6 @@ from predfuse.zoo.ship import ship
 
 __all__ = [
     "ABLATION_RESULTS",
-    "Stage",
-    "Summary",
     "check",
     "folder",
     "names",

@@ -26,7 +26,7 @@ from predfuse.graph.from_torch.graph_builder import Draft
 from predfuse.graph.from_torch.ledger import Ledger, LedgerEntry, Part, Status, UnsupportedError
 from predfuse.graph.from_torch.lower import lower
 from predfuse.graph.from_torch.merge import merge
-from predfuse.graph.from_torch.verify import Verification, as_array, relative_error, verify
+from predfuse.graph.from_torch.verify import Verification, as_array, verify
 from predfuse.graph.nodes import Add, Bottleneck, Conv, Network, Pool, Unsupported
 
 TOLERANCE = 1e-4
@@ -139,6 +139,5 @@ __all__ = [
     "TraceResult",
     "UnsupportedError",
     "Verification",
-    "relative_error",
     "trace",
 ]
