@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,3 +123,11 @@ def test_every_module_says_what_it_holds_and_is_short(name: str) -> None:
     first = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
     assert len(first) >= 20, f"predfuse.{name} does not say what it holds: {first!r}"
     assert text.count("\n") <= LONGEST, f"predfuse.{name} has {text.count(chr(10))} lines, more than {LONGEST}"
+
+
+def test_the_map_of_contributing_names_every_package_and_no_other() -> None:
+    text = (SOURCE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    named = {place.rstrip("/") for row in rows for place in re.findall(r"`([^`]+)`", row)} - {"tests", "tools"}
+    here = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists() or path.suffix == ".py"}
+    assert named == here - {"__init__.py", "__main__.py"}
