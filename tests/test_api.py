@@ -20,14 +20,14 @@ import predfuse
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.fusion.results import ExecutionResult
-from predfuse.graph.io import save_network
+from predfuse.graph.io import load_network, save_network
 from predfuse.graph.nodes import Network
 from predfuse.hardware import ArchonSpec, load_spec
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.workload import workload
 from predfuse.integer import MachineResult, reference
 from predfuse.integer.options import CompileOptions
-from predfuse.integer.program_io import save_program
+from predfuse.integer.program_io import is_program, load_program, save_program
 from predfuse.integer.run import to_integers
 
 
@@ -238,3 +238,33 @@ def test_only_the_verbs_are_offered() -> None:
 def test_a_source_that_is_no_name_is_refused(source: Any) -> None:
     with pytest.raises(InputError, match=r"source: is a \w+; give a path or a name"):
         predfuse.load(source)
+
+
+@pytest.mark.parametrize("call", [load_network, load_program, is_program])
+def test_paths_that_are_none_are_refused(call: Any) -> None:
+    for path in (b"x", None, 3):
+        with pytest.raises(InputError, match=r"path: is a \w+; give text or a pathlib.Path"):
+            call(path)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        None,
+        "x",
+        3.0,
+        [[1.0], [1.0, 2.0]],
+        [object()],
+        torch.zeros(2, 3, 8, 8).to_sparse(),
+        torch.zeros(2, 3, 8, 8, device="meta"),
+    ],
+)
+def test_images_that_are_no_array_are_refused(images: Any) -> None:
+    network = models.network("fusionet-s")
+    for call in (
+        lambda: predfuse.run(network, images),
+        lambda: predfuse.compile(network, images),
+        lambda: predfuse.trace(torch.nn.Flatten(), images),
+    ):
+        with pytest.raises(InputError, match=r"images: are (no array \(|a tensor that is (sparse|on the meta device))"):
+            call()

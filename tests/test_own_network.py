@@ -28,10 +28,11 @@ def test_the_whole_page_runs(
     for code in blocks[:-1]:
         exec(compile(code, PAGE, "exec"), scope)
     printed = capsys.readouterr().out
-    cycles = re.search(r"archon, fused: ([\d,]+) cycles; unfused and pruned on eyeriss-sparse: ([\d,]+)", printed)
-    assert cycles is not None
-    fused, unfused = (int(figure.replace(",", "")) for figure in cycles.groups())
-    assert fused < unfused
+    cycles = {name: int(count.replace(",", "")) for name, count in re.findall(r"([\w.-]+): ([\d,]+) cycles", printed)}
+    fused = cycles.pop("archon")
+    assert set(cycles) == {"eyeriss-sparse", "sparse-1.7", "sparse-depth-first-1.7"}
+    assert fused < min(cycles.values())
+    assert 2 * fused < cycles["sparse-1.7"] and 5 * fused < cycles["eyeriss-sparse"]
     zeros = re.search(r"'pointwise': ([\d.]+), 'depthwise': ([\d.]+)", printed)
     assert zeros is not None and "refused={}" in printed
     assert [float(share) for share in zeros.groups()] == pytest.approx([0.8, 0.7], abs=1e-3)

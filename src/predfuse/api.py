@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from predfuse.arrays import ImageArray
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
+from predfuse.input_checks import require_dense
 from predfuse.integer.agreement import compile_and_compare
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.options import CompileOptions
@@ -23,6 +24,7 @@ from predfuse.integer.program import Program
 from predfuse.integer.program_io import is_program, load_program
 from predfuse.integer.run import MachineName, MachineResult, run_program
 from predfuse.predictor.prepare import to_network
+from predfuse.readers.boundary import reading
 from predfuse.sources import ModuleOptions, load_source
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ def trace(
     """
     from predfuse.graph.from_torch import trace as trace_module
 
-    example = example if isinstance(example, Tensor) else torch.as_tensor(np.asarray(example))
+    example = example if isinstance(example, Tensor) else torch.as_tensor(_array(example))
     return trace_module(module, example, allow_unsupported=allow_unsupported, name=name)
 
 
@@ -368,9 +370,14 @@ def _network(what: Any, verb: str) -> Network:
 
 def _array(images: Images) -> ImageArray:
     if isinstance(images, Tensor):
+        require_dense(images, "images")
         wide = images.float() if images.dtype == torch.bfloat16 else images  # which NumPy does not have
         return cast(ImageArray, wide.detach().cpu().numpy())
-    return cast(ImageArray, np.asarray(images))
+    with reading("images", "are no array", "give a tensor or an array [N, C, H, W]"):
+        array = np.asarray(images)
+        if not array.ndim or array.dtype.kind not in "biufc":
+            raise TypeError(f"they are a {type(images).__name__}")
+    return cast(ImageArray, array)
 
 
 def _example(model: nn.Module, images: ImageArray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

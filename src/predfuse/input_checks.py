@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from predfuse.arrays import FloatArray
 from predfuse.errors import InputError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 LEAST_STD, LARGEST_STD = 1 / 255 / 1000, 10.0
 """Of pixels of 0..1. A channel whose deviation is smaller is constant but for rounding; one step would be enormous."""
 LARGEST_VALUE = 1e6
 """Of a normalised image: more than any pixel gives at the smallest deviation."""
+
+
+def require_dense(tensor: Tensor, where: str) -> None:
+    """Refuse a tensor that is sparse, or has a shape and no values.
+
+    Raises:
+        InputError: It is one.
+    """
+    if tensor.is_meta or str(tensor.layout) != "torch.strided":
+        kind = "on the meta device, without values" if tensor.is_meta else "sparse"
+        raise InputError(where, f"are a tensor that is {kind}", "give a dense one with values")
 
 
 def require_finite(images: FloatArray, where: str = "images") -> None:

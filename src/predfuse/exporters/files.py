@@ -18,6 +18,7 @@ from predfuse.exporters.module import to_module
 from predfuse.files import require_writable, write_atomically, write_bytes_atomically
 from predfuse.fusion.execute import require_images
 from predfuse.graph.nodes import Network
+from predfuse.readers.boundary import as_path
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def export_network(
     Example:
         >>> export_network(models.network("fusionet-s"), Path("fusionet-s.onnx"))  # doctest: +SKIP
     """
-    path = Path(path)
+    path = as_path(path)
     chosen = format_of(path, format_name)
     require_writable(path)
     computed_in = precision or default_precision(form)

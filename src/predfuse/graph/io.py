@@ -18,7 +18,7 @@ import numpy as np
 from predfuse.arrays import Array
 from predfuse.errors import InputError
 from predfuse.graph.nodes import NODE_TYPES, Network, Node, Predictor
-from predfuse.readers.boundary import located, reading
+from predfuse.readers.boundary import as_path, located, reading
 from predfuse.tensor_file import load_tensor_file, save_tensor_file
 
 FORMAT = "predfuse-network"
@@ -36,7 +36,7 @@ def save_network(network: Network, path: str | Path) -> None:
     Source: docs/reference/files.md, Networks.
     """
     document, tensors = encode_network(network)
-    save_tensor_file(Path(path), FORMAT, VERSION, document, tensors)
+    save_tensor_file(as_path(path), FORMAT, VERSION, document, tensors)
 
 
 def encode_network(network: Network) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -71,7 +71,7 @@ def load_network(path: str | Path, name: str | None = None) -> Network:
 
     Source: docs/reference/files.md, Networks.
     """
-    file = load_tensor_file(Path(path), FORMAT, VERSION)
+    file = load_tensor_file(as_path(path), FORMAT, VERSION)
     with reading(str(path), "describes something impossible"), located(path):
         network = decode_network(file.document, dict(file.tensors))
     if name is not None and network.name != name:

@@ -13,7 +13,7 @@ from predfuse.arrays import Array
 from predfuse.errors import InputError
 from predfuse.graph.io import decode_fields, encode_fields, require_fields, typed
 from predfuse.integer.program import NODE_TYPES, IntegerNode, Layout, Program, ProgramNode
-from predfuse.readers.boundary import located, reading
+from predfuse.readers.boundary import as_path, located, reading
 from predfuse.tensor_file import load_tensor_file, save_tensor_file, stored_format
 
 FORMAT = "predfuse-program"
@@ -45,7 +45,7 @@ def save_program(program: Program, path: str | Path) -> None:
         "nodes": [_encode_node(node, tensors) for node in program.nodes],
         **({} if program.bits == _BITS else {"bits": program.bits}),
     }
-    save_tensor_file(Path(path), FORMAT, VERSION, document, tensors)
+    save_tensor_file(as_path(path), FORMAT, VERSION, document, tensors)
 
 
 def is_program(path: str | Path) -> bool:
@@ -53,7 +53,7 @@ def is_program(path: str | Path) -> bool:
 
     Source: docs/reference/program.md, The file.
     """
-    return stored_format(Path(path)) == FORMAT
+    return stored_format(as_path(path)) == FORMAT
 
 
 def load_program(path: str | Path) -> Program:
@@ -65,7 +65,7 @@ def load_program(path: str | Path) -> Program:
 
     Source: docs/reference/program.md, The file.
     """
-    file = load_tensor_file(Path(path), FORMAT, VERSION)
+    file = load_tensor_file(as_path(path), FORMAT, VERSION)
     with reading(str(path), "describes something impossible"), located(path):
         return _decode(file.document, dict(file.tensors))
 

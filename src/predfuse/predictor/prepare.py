@@ -16,7 +16,7 @@ from predfuse.errors import InputError
 from predfuse.fusion.weights import too_large
 from predfuse.graph.from_torch import TraceResult, trace
 from predfuse.graph.nodes import Bottleneck, Network, Node
-from predfuse.input_checks import require_finite
+from predfuse.input_checks import require_dense, require_finite
 from predfuse.models.layers import BottleneckUnit, Cnn
 from predfuse.predictor.block_modules import Site, attach, find_border, find_site, folded_weights, inside_padding
 from predfuse.predictor.format import PredictorFormat
@@ -157,6 +157,7 @@ def _require_images(calibration: Tensor) -> None:
     if not isinstance(calibration, Tensor) or calibration.ndim != 4 or not len(calibration):
         what = f"are a {type(calibration).__name__}" if not isinstance(calibration, Tensor) else "have no N x C x H x W"
         raise InputError("calibration images", what, "give a tensor of some dozens of images, N x C x H x W")
+    require_dense(calibration, "calibration images")
     require_finite(calibration.detach().cpu().double().numpy(), "calibration images")
 
 

@@ -68,6 +68,18 @@ def _reason(error: Exception) -> str:
     return f" ({text if len(text) <= _SHOWN else text[:_SHOWN] + '...'})" if text else f" ({type(error).__name__})"
 
 
+def as_path(path: str | Path) -> Path:
+    """A path, of whatever a user gave for one.
+
+    Raises:
+        InputError: It is no path.
+    """
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise InputError("path", f"is a {type(path).__name__}", "give text or a pathlib.Path") from error
+
+
 def is_file(path: str | Path) -> bool:
     """Whether there is a file of this name; a name no file can have (too long, with a null) is the name of none."""
     return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for such names

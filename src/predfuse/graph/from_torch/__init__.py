@@ -28,6 +28,7 @@ from predfuse.graph.from_torch.lower import lower
 from predfuse.graph.from_torch.merge import merge
 from predfuse.graph.from_torch.verify import Verification, as_array, verify
 from predfuse.graph.nodes import Add, Bottleneck, Conv, Network, Pool, Unsupported
+from predfuse.input_checks import require_dense
 
 TOLERANCE = 1e-4
 """Largest relative difference between the outputs of the network (float64) and the module (usually float32)."""
@@ -108,6 +109,7 @@ def _check_example(example: Tensor) -> None:
     shape = "x".join(map(str, getattr(example, "shape", ())))
     if not isinstance(example, Tensor) or example.ndim != 4 or math.prod(example.shape) == 0:
         raise InputError("example input", f"has shape {shape or 'none'}", "give images as a tensor of N x C x H x W")
+    require_dense(example, "example images")
     if not example.dtype.is_floating_point or not bool(torch.isfinite(example).all()):
         raise InputError("example input", "holds no finite floating-point values", "give normalised images")
 
