@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
-from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.gateware import Machine, Record
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.rtl import cache, place, synthesis, yosys
 
@@ -57,6 +57,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pins").write_text(_PINS)
     monkeypatch.setattr(synthesis, "SOURCES", tmp_path)
     monkeypatch.setattr(place, "PINS", tmp_path / "pins")
+    monkeypatch.setattr(place, "commands", lambda machine: {"item": Record(0, ())})
     monkeypatch.setattr(Machine, "of", staticmethod(lambda spec: _Sizes()))
 
 
