@@ -21,6 +21,7 @@ from predfuse.hardware.spec import PRICES, AcceleratorSpec, ArchonSpec, load_spe
 from predfuse.hardware.workload import workload
 from predfuse.integer.compile import compile_network
 from predfuse.integer.options import CompileOptions
+from predfuse.rtl.limits import require_fit
 
 DRAM = ("dram_read_bits", "dram_written_bits")
 
@@ -140,6 +141,13 @@ def test_gateware_has_words_of_16_bits() -> None:
     assert isinstance(spec, ArchonSpec)
     with pytest.raises(InputError, match="archon: has no gateware for words of 8 bits"):
         Machine.of(spec)
+    made, _ = network()
+    images = np.random.default_rng(0).normal(size=(1, *made.input_shape))
+    node = compile_network(made, images, CompileOptions(bits=8, accumulator_bits=63)).fused_blocks()[0]
+    work = next(item.block for item in workload(made).items if item.node == node.name)
+    assert work is not None
+    with pytest.raises(InputError, match="has words of 8 bits, those of the gateware have 16"):
+        require_fit(node, work, Machine())
 
 
 def test_other_widths_are_refused() -> None:

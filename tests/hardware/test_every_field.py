@@ -90,6 +90,7 @@ def test_every_kind_of_field_is_walked() -> None:
     spec = load_spec("archon")
     found = dict(leaves(spec.model_dump(mode="json"), ArchonSpec))
     assert {"design.structures.gate_writes", "design.lanes", "design.gates", "pe.psum_bits", "clock_mhz"} <= set(found)
+    assert 8 in found["bits"]
     assert found["design.gates"] == ["private"] and len(found) >= len(ArchonDesign.model_fields)
     assert set(CommonSpec.model_fields) <= {name.split(".")[0] for name in found} | {*TEXTS, "price_rules"}
 

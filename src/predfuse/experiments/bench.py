@@ -23,6 +23,7 @@ from predfuse.arrays import FloatArray
 from predfuse.fusion.execute import Plan, plan_network, run_plan
 from predfuse.fusion.results import Mode
 from predfuse.graph.nodes import INPUT, Network
+from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.simulate import predicted_masks
 from predfuse.hardware.evaluate import evaluate
@@ -52,6 +53,7 @@ MAX_EVALUATION_SECONDS = {
     "fusionet-s on archon": 0.5,
     "fusionet on archon": 10.0,
     "mobilenetv2's blocks on dense": 0.05,
+    "mobilenetv2's blocks on dense by closed forms": 0.05,
 }
 """Cycles, energy and area of one image on a machine not seen before, masks at hand: what a search waits for."""
 FULL_SIZE = "fusionet"
@@ -162,7 +164,9 @@ def run_bench(folder: Path | str, images: int = 100, rounds: int = ROUNDS, full_
             made = calibrated(FULL_SIZE, 1)
             simulated[FULL_SIZE] = 1 / _simulation_seconds(made.network, made.images, rounds)
             evaluated[f"{FULL_SIZE} on archon"] = _evaluation_seconds(made.network, made.images, rounds)
-            evaluated["mobilenetv2's blocks on dense"] = _evaluation_seconds(blocks_of("mobilenetv2"), None, rounds)
+            blocks, name = blocks_of("mobilenetv2"), "mobilenetv2's blocks on dense"
+            evaluated[name] = _evaluation_seconds(blocks, None, rounds)
+            evaluated[f"{name} by closed forms"] = _evaluation_seconds(blocks, None, rounds, closed_forms=True)
         keep_freed_memory()  # as training does; last, for it stays so
         training = {
             stage: _training_ratio(item.path, batches[0], rounds)
@@ -186,7 +190,7 @@ def _simulation_seconds(network: Network, images: FloatArray, rounds: int) -> fl
     return _best_seconds([job], rounds)[0]
 
 
-def _evaluation_seconds(network: Network, images: FloatArray | None, rounds: int) -> float:
+def _evaluation_seconds(network: Network, images: FloatArray | None, rounds: int, closed_forms: bool = False) -> float:
     """Processor seconds of one evaluation: of a fused network on ``archon`` with one image's masks, else on dense."""
     masks = () if images is None else tuple(predicted_masks(network, images[:1]))
     spec: AcceleratorSpec = load_spec("eyeriss-dense") if images is None else archon_for(network)
@@ -194,7 +198,10 @@ def _evaluation_seconds(network: Network, images: FloatArray | None, rounds: int
     machines = iter([with_fields(spec, {field: size + more}) for more in range(rounds + 1)])  # each another one
 
     def job() -> None:
-        evaluate(next(machines), network, masks)
+        if closed_forms:
+            simulate(network, next(machines))
+        else:
+            evaluate(next(machines), network, masks)
 
     return _best_seconds([job], rounds)[0]
 
