@@ -33,7 +33,7 @@ TINY = replace(
 )
 """Built in a third of the time; few gate words, so that some blocks predict into the places their lists give free."""
 
-THREE = replace(TINY, lists=3, outputs=9, columns=8, side=5, unit_rows=3, inputs=4, held=16, channels=48)
+THREE = replace(TINY, lists=3, outputs=9, columns=8, side=5, unit_rows=3, inputs=4, held=16, channels=48, passes=256)
 """Three lists in progress, and a hidden plane walked in two turns, as ``archon-1.7`` has."""
 
 
