@@ -33,8 +33,12 @@ TINY = replace(
 )
 """Built in a third of the time; few gate words, so that some blocks predict into the places their lists give free."""
 
-THREE = replace(TINY, lists=3, outputs=9, columns=8, side=5, unit_rows=3, inputs=4, held=16, channels=48, passes=256)
-"""Three lists in progress, and a hidden plane walked in two turns, as ``archon-1.7`` has."""
+THREE = replace(
+    TINY, lists=3, outputs=9, columns=8, side=5, unit_rows=3, inputs=4, held=16, channels=48, passes=256,
+    buffer_banks=6, buffer_lines=64,
+)  # fmt: skip
+"""Three lists in progress, a hidden plane walked in two turns and a buffer whose banks are no power of two, as
+``archon-1.7`` has; so small a buffer that many blocks come in several images."""
 
 
 def require_tools() -> Tools:

@@ -49,6 +49,7 @@ def test_three_lists_and_a_plane_in_turns() -> None:
         "stride 2",
         "prediction beside lists",
         "prediction behind lists",
+        "several images",
     )
     assert min(ran[name] for name in wanted), ran
 
