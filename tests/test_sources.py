@@ -114,6 +114,11 @@ def test_sources_that_do_not_work_are_refused(folder: Path, text: str, options: 
         load_source(text, options)
 
 
+def test_a_folder_is_told_by_the_files_in_it(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"is a folder; name a file in it: weights\.safetensors$"):
+        load_source(str(folder))
+
+
 @pytest.mark.parametrize(
     "text", ["1,3,224", "1,3,0,224", "a,b,c,d", "1,3,224,224,1", "1,3,-4,4", "", "1,3,99999999,99999999"]
 )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_VALUES = 2**26
 """Of an example input."""
+MOST_NAMED = 8
+"""Files of a folder that a message names."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,9 @@ def open_source(
 
         traced = trace_reference(text, options.weights, options.shape, allow_unsupported=allow_unsupported)
         return dataclasses.replace(traced.network, mean=options.mean, std=options.std), traced.ledger
+    if not known and path.is_dir():
+        held = sorted(file.name for file in path.glob("*.safetensors"))[:MOST_NAMED]
+        raise InputError(f"source {text!r}", "is a folder", f"name a file in it: {', '.join(held) or 'it has none'}")
     if not known:
         what = "is neither a registered network nor a file nor package.module:function"
         raise InputError(f"source {text!r}", what, f"use a file or one of {', '.join(models.names())}")
