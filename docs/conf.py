@@ -52,7 +52,7 @@ nitpick_ignore_regex = [
     # Names of types that autodoc shows without their module, which Sphinx then cannot find.
     (r"py:class", r"(MachineName|AcceleratorSpec|Form|Precision|predfuse\.hardware\.vary\.Spec)"),
     # Parts of a specification: their fields stand in the page of specifications, made from the same models.
-    (r"py:class", r"(BaseModel|Field|Count|WORD_BITS|(Archon|Eyeriss)(Pe|Design|Energy|Area))"),
+    (r"py:class", r"(BaseModel|Field|Count|WORD_BITS|MOST_BITS|(Archon|Eyeriss)(Pe|Design|Energy|Area))"),
 ]
 
 autodoc_typehints = "description"
