@@ -101,6 +101,7 @@ def test_a_function_is_a_source_like_any_other(folder: Path) -> None:
         ("fusionet-s", ModuleOptions(shape=(1, 3, 32, 32)), "--input: applies to package.module:function only"),
         ("fusionet-s", ModuleOptions(std=(1.0,)), "--std: applies to package.module:function only"),
         ("no-such-thing", ModuleOptions(), "neither a registered network nor a file nor package.module:function"),
+        ("x" * 5000, ModuleOptions(), "neither a registered network nor a file nor package.module:function"),
         ("zoo_of_my_own:swish", ModuleOptions(shape=(1, 1, 4, 4)), "1 unsupported operation: SiLU .* has no 0/1 mask"),
         (
             "zoo_of_my_own:small",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
 from predfuse.graph.reference_name import is_reference
-from predfuse.readers.boundary import is_file
+from predfuse.readers.boundary import is_file, is_folder
 from predfuse.tensor_file import stored_format
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def open_source(
 
         traced = trace_reference(text, options.weights, options.shape, allow_unsupported=allow_unsupported)
         return dataclasses.replace(traced.network, mean=options.mean, std=options.std), traced.ledger
-    if not known and path.is_dir():
+    if not known and is_folder(path):
         held = sorted(file.name for file in path.glob("*.safetensors"))[:MOST_NAMED]
         raise InputError(f"source {text!r}", "is a folder", f"name a file in it: {', '.join(held) or 'it has none'}")
     if not known:
