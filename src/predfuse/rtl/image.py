@@ -76,7 +76,9 @@ class ImageBuilder:
         self.machine, self.where = machine, where
         self.images: list[Image] = []
         self.filled: set[object] = set()  # what is in the memories of the core
-        self._packers = Packer(machine, commands(machine))
+        self._known = commands(machine)
+        self.packer = Packer(machine, self._known)  # of commands
+        self._held = machine.commands_of_a_line
         self._begin()
 
     def _begin(self) -> None:
@@ -107,7 +109,7 @@ class ImageBuilder:
             self.add(emit)
 
     def _require_room(self) -> None:
-        lists = -(-(len(self._commands) + 1) // self.machine.commands_of_a_line)
+        lists = -(-(len(self._commands) + 1) // self._held)
         if self._low + lists > self._high:
             raise _FullError
 
@@ -115,9 +117,8 @@ class ImageBuilder:
         """End the image at hand, if there is anything in it."""
         if not self._commands:
             return
-        machine, width = self.machine, self._command_bits
-        told, held = [*self._commands, 0b100], machine.commands_of_a_line
-        lists = [told[first : first + held] for first in range(0, len(told), held)]
+        machine, width, told = self.machine, self.machine.command_bits, [*self._commands, 0b100]
+        lists = [told[first : first + self._held] for first in range(0, len(told), self._held)]
         lines = [sum(one << width * place for place, one in enumerate(row)) for row in lists]
         data = [*self._data, *(_pixels(bits, machine.line)[None] for bits in lines)]
         read = machine.buffer_lines - self._high
@@ -125,12 +126,6 @@ class ImageBuilder:
         steps = tuple(replace(one, at=one.at - outputs * (one.at.size > 0)) for one in self._steps)
         self.images.append(Image(np.concatenate(data), self._low, self._high, read, steps))
         self._begin()
-
-    @property
-    def _command_bits(self) -> int:
-        known = commands(self.machine)
-        start = sum(known[name].bits for name in ("flags", "item", "store"))
-        return COMMAND_BITS + max(known["fill"].bits, start)
 
     def _place(self, pixels: Int16Array) -> int:
         """Put pixels into lines of their own; where they begin."""
@@ -159,26 +154,25 @@ class ImageBuilder:
         """A rectangle ``[channels, rows, columns]`` of a feature map from ``(top, left)`` on, once in every image."""
         if key not in self._maps:
             channels, rows, columns = pixels.shape
-            found = self._new_map(0, top, left, rows, columns)
+            found = self._new_map(top, left, rows, columns)
             padded = np.zeros((channels, found.plane_pixels), np.int16)
             lines = padded[:, : rows * found.row_pixels].reshape(channels, rows, found.row_pixels)
             lines[:, :, :columns] = pixels
-            at = self._place(padded.ravel())
-            self._maps[key] = Map(at, top, left, rows, columns, found.row_pixels, found.plane_pixels)
+            self._maps[key] = replace(found, at=self._place(padded.ravel()))
         return self._maps[key]
 
-    def _new_map(self, at: int, top: int, left: int, rows: int, columns: int) -> Map:
+    def _new_map(self, top: int, left: int, rows: int, columns: int) -> Map:
+        """A map that has no place yet."""
         row = -(-columns // self.machine.buffer_pixels) * self.machine.buffer_pixels
-        return Map(at, top, left, rows, columns, row, -(-rows * row // self.machine.line) * self.machine.line)
+        return Map(0, top, left, rows, columns, row, -(-rows * row // self.machine.line) * self.machine.line)
 
     def output_map(self, key: object, channels: int, rows: int, columns: int, top: int = 0, left: int = 0) -> Map:
         """Room for outputs, once in every image."""
         if key not in self._maps:
-            found = self._new_map(0, top, left, rows, columns)
+            found = self._new_map(top, left, rows, columns)
             self._high -= channels * found.plane_pixels // self.machine.line
             self._require_room()
-            at = self._high * self.machine.line
-            self._maps[key] = Map(at, top, left, rows, columns, found.row_pixels, found.plane_pixels)
+            self._maps[key] = replace(found, at=self._high * self.machine.line)
         return self._maps[key]
 
     def planes(
@@ -225,7 +219,7 @@ class ImageBuilder:
         self._commands.append(
             1
             | int(after) << 2
-            | self._packers.word(
+            | self.packer.word(
                 "fill", 0, region=region, index=index, count=count, row=row, bank=bank, piece_rows=piece_rows,
                 piece_banks=piece_banks, record_rows=record_rows, record_banks=record_banks, pixel=pixel, span=span,
                 piece_first=pieces[0], piece_end=pieces[1], column_first=columns[0], column_end=columns[1],
@@ -249,8 +243,7 @@ class ImageBuilder:
             after: Whether fills have to be done.
         """
         self._steps.append(step)
-        known = commands(self.machine)
-        bits = 0
+        known, bits = self._known, 0
         if store is not None:
             own, channel, top, left, columns = store
             at = own.at + (top - own.top) * own.row_pixels + left - own.left
@@ -258,7 +251,7 @@ class ImageBuilder:
             next_rows, next_banks, _ = self._split(own.row_pixels)
             plane = own.plane_pixels // self.machine.line
             row = (row - channel * plane) % (1 << known["store"].fields[0][1])
-            bits = self._packers.word(
+            bits = self.packer.word(
                 "store", 0, row=row, bank=bank, next_rows=next_rows, next_banks=next_banks, plane_rows=plane,
                 pixel=pixel, columns=columns,
             ).bits  # fmt: skip

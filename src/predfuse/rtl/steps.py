@@ -17,7 +17,6 @@ from predfuse.hardware.cycle.archon.gateware import (
     RESIDUAL,
     Machine,
     bits_for,
-    commands,
     records,
 )
 from predfuse.integer.nodes import FusedBlock
@@ -139,7 +138,6 @@ class _Items:
     def __init__(self, group: _Group, builder: ImageBuilder, number: int, x: Int16Array, y: Int16Array) -> None:
         self.group, self.builder, self.number, self.x, self.y = group, builder, number, x, y
         self.node, self.work, self.machine = group.node, group.work, group.machine
-        self.commands = Packer(self.machine, commands(self.machine))
         span = slice(group.stream.group * self.work.group_channels, (group.stream.group + 1) * self.work.group_channels)
         self.channels = np.arange(x.shape[0])[span]
 
@@ -237,7 +235,7 @@ class _Items:
         """The tile whose lists run and the parts of the one that is predicted meanwhile."""
         first = 0 if predicted is None else predicted % 2 * self.group.parts_at
         parts = 1 if predicted is None else len(self.group.parts(self.group.tiles[predicted]))
-        return self.commands.word(
+        return self.builder.packer.word(
             "item",
             0,
             read_offset=self._gate_offset(index),

@@ -214,10 +214,16 @@ class Machine:
         return self.buffer_banks * self.buffer_pixels
 
     @property
+    def command_bits(self) -> int:
+        """Bits of a command, whatever it is."""
+        known = commands(self)
+        fill, flags, item, store = (known[name].bits for name in ("fill", "flags", "item", "store"))
+        return COMMAND_BITS + max(fill, flags + item + store)
+
+    @property
     def commands_of_a_line(self) -> int:
         """Commands that stand in a line of the global buffer."""
-        fill, flags, item, store = (commands(self)[name].bits for name in ("fill", "flags", "item", "store"))
-        return 16 * self.line // (COMMAND_BITS + max(fill, flags + item + store))
+        return 16 * self.line // self.command_bits
 
     @property
     def pieces(self) -> int:
