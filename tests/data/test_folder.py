@@ -40,6 +40,14 @@ def test_every_fifth_picture_is_for_testing(plain: Path) -> None:
     assert train.std[0] == pytest.approx(train.images.std() / 255)
 
 
+def test_all_of_a_folder_is_loaded_with_the_statistics_of_its_training_pictures(plain: Path) -> None:
+    both = load(f"folder:{plain}", "all")
+    assert sorted(both.images[:, 0, 0, 0].tolist()) == [*range(10), *range(100, 110)]
+    assert both.mean == load(f"folder:{plain}", "train").mean
+    with pytest.raises(InputError, match="fashion-mnist-1000: has no split 'all'; use train or test"):
+        load("fashion-mnist-1000", "all")
+
+
 def test_limit_takes_the_classes_in_turn(plain: Path) -> None:
     assert load(f"folder:{plain}", "train", limit=4).labels.tolist() == [0, 1, 0, 1]
 

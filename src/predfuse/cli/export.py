@@ -10,7 +10,7 @@ import typer
 
 from predfuse.arrays import ImageArray
 from predfuse.cli.options import Count, Images, Output, Size, Source, Split, require_size
-from predfuse.data.folder import Part
+from predfuse.data.dataset import Part
 from predfuse.errors import InputError
 from predfuse.exporters.arrays import Form, Precision, require_form_name, require_precision
 from predfuse.exporters.files import export_network, format_of

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from predfuse.data.folder import Part
+from predfuse.data.dataset import Part
 from predfuse.errors import InputError
 from predfuse.input_checks import require_normalisation
 from predfuse.sources import ModuleOptions, parse_shape
@@ -56,7 +56,7 @@ Size = Annotated[
     typer.Option("--size", help="Crop and resample pictures to this many pixels a side, the network's own."),
 ]
 Split = Annotated[
-    Any,  # a data.folder.Part, which the callback makes sure of
+    Any,  # a data.dataset.Part, which the callback makes sure of
     typer.Option(
         "--split",
         parser=str,

@@ -13,7 +13,7 @@ import typer
 from predfuse.arrays import ImageArray
 from predfuse.cli.options import SOURCE_HELP, Accelerator, AllowUnsupported, Count, Images, Split
 from predfuse.cli.output import Outputs, write
-from predfuse.data.folder import Part
+from predfuse.data.dataset import Part
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
 from predfuse.hardware import Simulation, load_spec, prune_blocks

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 
 from predfuse.data import cifar, fashion_mnist
-from predfuse.data.dataset import SPLITS, Dataset, Images, Labels, Source, Split
+from predfuse.data.dataset import SPLITS, Dataset, Images, Labels, Part, Source, Split
 from predfuse.data.folder import load_folder
 from predfuse.errors import InputError
 from predfuse.files import user_cache
@@ -171,16 +171,16 @@ def locate(name: str, root: Path | None = None) -> Source | None:
 
 def load(
     name: str,
-    split: Split,
+    split: Part,
     root: Path | None = None,
     limit: int | None = None,
     size: int | None = None,
 ) -> Dataset:
-    """Load one split of a data set.
+    """Load one split of a data set, or all of an image folder.
 
     Args:
         name: ``fashion-mnist``, ``fashion-mnist-1000`` (test only), ``cifar10``, ``cifar100`` or ``folder:PATH``.
-        split: ``"train"`` or ``"test"``.
+        split: ``"train"`` or ``"test"``; ``"all"`` is for image folders.
         root: Look only here instead of in the usual places.
         limit: Only the first so many images.
         size: Side in pixels the pictures of an image folder are resampled to.
@@ -190,10 +190,10 @@ def load(
 
     Source: docs/how-to/index.md, Data sets.
     """
-    if split not in SPLITS:
-        raise InputError(f"data set {name}", f"has no split {split!r}", "use train or test")
-    if name.startswith(FOLDER_PREFIX):
+    if name.startswith(FOLDER_PREFIX) and split in (*SPLITS, "all"):
         return load_folder(Path(name.removeprefix(FOLDER_PREFIX)), split, size, limit)
+    if split == "all" or split not in SPLITS:
+        raise InputError(f"data set {name}", f"has no split {split!r}", "use train or test")
     found = entry(name)
     if size is not None:
         raise InputError(f"data set {name}", "has a fixed image size", "give a size for image folders only")

@@ -17,6 +17,8 @@ Images: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
+Part = Literal["train", "test", "all"]
+"""A split, or both together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class Dataset:
         classes: Class names.
         mean: Per channel, of the training images scaled to 0..1.
         std: Per channel, of the training images scaled to 0..1.
-        split: ``"train"`` or ``"test"``.
+        split: ``"train"``, ``"test"``, or of an image folder ``"all"``.
 
     Source: docs/how-to/index.md, Data sets.
     """
@@ -41,7 +43,7 @@ class Dataset:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    split: Split
+    split: Part
 
     def __post_init__(self) -> None:
         where = f"data set {self.name}"

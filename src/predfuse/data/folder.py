@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from predfuse.data.dataset import Dataset, Images, Labels, Split
+from predfuse.data.dataset import Dataset, Images, Labels, Part, Split
 from predfuse.errors import InputError
 from predfuse.input_checks import LEAST_STD
 from predfuse.readers.boundary import read_bytes, reading
@@ -28,8 +27,6 @@ TEST_EVERY = 5
 _TRAIN_NAMES = ("train", "training")
 _TEST_NAMES = ("test", "testing", "val", "valid", "validation")
 _GIVE_A_SIZE = "give a size to resample all pictures to"
-Part = Literal["train", "test", "all"]
-"""A split, or both together."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +144,12 @@ def _classes(folder: Path) -> tuple[tuple[str, ...], tuple[tuple[Path, int], ...
     return tuple(child.name for child in children), tuple(pictures)
 
 
-def load_folder(root: Path, split: Split, size: int | None = None, limit: int | None = None) -> Dataset:
-    """Load one split of an image folder; mean and deviation are those of the training images.
+def load_folder(root: Path, split: Part, size: int | None = None, limit: int | None = None) -> Dataset:
+    """Load one split of an image folder, or all of it; mean and deviation are those of the training images.
 
     Args:
         root: The folder.
-        split: ``"train"`` or ``"test"``.
+        split: ``"train"``, ``"test"`` or ``"all"``.
         size: Side in pixels every picture is cropped and resampled to; None demands that all have the same size.
         limit: Only the first so many images, taken in turn from the classes, also for mean and deviation; None takes
             all. No other picture is decoded.
@@ -164,7 +161,7 @@ def load_folder(root: Path, split: Split, size: int | None = None, limit: int | 
     mode = _common_mode(listing)
     expected, mean, std = _statistics([path for path, _ in listing.part("train")[:limit]], mode, size)
     members = listing.part(split)[:limit]
-    if listing.cut:
+    if listing.cut and split != "all":
         _say_cut(root, listing, split)
     return Dataset(
         name=f"folder:{root}",

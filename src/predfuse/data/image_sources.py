@@ -9,7 +9,8 @@ import numpy as np
 
 from predfuse import data
 from predfuse.arrays import Array, ImageArray, Int64Array, UInt8Array
-from predfuse.data.folder import Part, decode_pictures, load_part
+from predfuse.data.dataset import Part
+from predfuse.data.folder import decode_pictures, load_part
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Shape
 from predfuse.readers.arrays import read_npy, read_safetensors

@@ -8,7 +8,7 @@ import numpy as np
 
 from predfuse import data
 from predfuse.data.catalogue import FOLDER_PREFIX
-from predfuse.data.folder import Part
+from predfuse.data.dataset import Part
 from predfuse.data.image_sources import ImageSet, load_images
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
