@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
@@ -34,3 +35,17 @@ def are_pixels(images: ImageArray) -> TypeGuard[UInt8Array]:
 def are_floats(images: ImageArray) -> TypeGuard[FloatArray]:
     """Whether images are floats."""
     return images.dtype.kind == "f"
+
+
+class ShortRepr:
+    """A dataclass that shows types and shapes of its arrays instead of their values; made with ``repr=False``."""
+
+    def __repr__(self) -> str:
+        fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{name}={_shown(value)}' for name, value in fields)})"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}[{', '.join(map(str, value.shape))}]"
+    return repr(value)

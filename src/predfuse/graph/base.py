@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from predfuse.arrays import Array
+from predfuse.arrays import Array, ShortRepr
 from predfuse.errors import InputError
 
 Activation = Literal["linear", "relu", "relu6"]
@@ -75,8 +75,8 @@ def check_activation(name: str, activation: str) -> None:
         raise fault(name, f"unknown activation {activation!r}", f"use one of {', '.join(ACTIVATIONS)}")
 
 
-@dataclass(frozen=True, eq=False)
-class Node:
+@dataclass(frozen=True, eq=False, repr=False)
+class Node(ShortRepr):
     """A named node of the graph with the names of the nodes it reads.
 
     Source: docs/explanation/arithmetic.md, The block.
@@ -198,7 +198,7 @@ class BottleneckShapes(Node):
         return out
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Unsupported(Node):
     """An operation that no node can express, kept by tracing where the user allows it; it cannot be run.
 

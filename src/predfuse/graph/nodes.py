@@ -39,7 +39,7 @@ from predfuse.graph.predictor import Predictor as Predictor
 from predfuse.input_checks import require_labels, require_normalisation
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Conv(Windowed):
     """A plain convolution with bias and activation.
 
@@ -68,7 +68,7 @@ class Conv(Windowed):
         check_activation(self.name, self.activation)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Bottleneck(BottleneckShapes):
     """Expand (1x1) -> activation -> depthwise (kxk) -> activation -> project (1x1), optional shuffle and residual.
 
@@ -137,7 +137,7 @@ class Bottleneck(BottleneckShapes):
         return self.expand_weight, self.depthwise_weight, self.project_weight
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pool(Node):
     """Average or maximum pooling; ``kernel`` 0 pools the whole image (global).
 
@@ -172,7 +172,7 @@ class Pool(Node):
         return self._window_shape(shape, shape[0], (self.kernel, self.kernel), self.stride, self.padding)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Linear(Node):
     """A fully connected layer on the flattened input; output shape ``(O, 1, 1)``.
 
@@ -200,7 +200,7 @@ class Linear(Node):
         return (int(self.weight.shape[0]), 1, 1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Add(Node):
     """Element-wise sum of equal shapes, then an activation; of one input, the activation by itself.
 
@@ -221,7 +221,7 @@ class Add(Node):
         return shapes[0]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Concat(Node):
     """Concatenation along the channels. Source: docs/explanation/arithmetic.md, The block."""
 
@@ -231,7 +231,7 @@ class Concat(Node):
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Shuffle(Node):
     """Channel shuffle: output channel ``i*groups + j`` is input channel ``j*C/groups + i``.
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predfuse.arrays import Int8Array, Int32Array
+from predfuse.arrays import Int8Array, Int32Array, ShortRepr
 from predfuse.graph.base import check_array, fault
 
 PREDICTOR_WEIGHTS = (0, 1, 2, 4)
 """Magnitudes of the weights of a predictor that needs no multiplication."""
 
 
-@dataclass(frozen=True, eq=False)
-class Predictor:
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictor(ShortRepr):
     """The multiplication-free ReLU predictor of one block, in integers ("arithmetic: predictor").
 
         xq = clamp(floor(x / 2**input_exponent), -8, 7)

@@ -36,7 +36,7 @@ from predfuse.integer.widths import (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IntegerNode(Node):
     """A node whose inputs and outputs are words.
 
@@ -55,7 +55,7 @@ class IntegerNode(Node):
         require_range(self.name, "fraction_bits", self.fraction_bits, -FRACTION_LIMIT, FRACTION_LIMIT)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IntegerConv(Windowed, IntegerNode):
     """A convolution; a linear layer is one whose window is the whole image.
 
@@ -97,7 +97,7 @@ class IntegerConv(Windowed, IntegerNode):
         require_accumulator(self.name, self.accumulator_bits, conv_bits(self.weight, self.bias, self.shift, self.bits))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FusedBlock(BottleneckShapes, IntegerNode):
     """A bottleneck as one convolution gated by its predictor, its fused weights given by their factors.
 
@@ -225,7 +225,7 @@ class FusedBlock(BottleneckShapes, IntegerNode):
         return self.expand, self.depthwise, self.project
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IntegerPool(IntegerNode):
     """Pooling; ``kernel`` 0 pools the whole image.
 
@@ -288,7 +288,7 @@ class IntegerPool(IntegerNode):
         return out
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IntegerAdd(IntegerNode):
     """Sum of equal shapes: ``accumulator = sum_i x_i * 2**align[i]``, then the shift and the activation.
 
@@ -319,7 +319,7 @@ class IntegerAdd(IntegerNode):
         return shapes[0]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IntegerConcat(IntegerNode):
     """Concatenation along the channels, every input shifted right to the coarsest scale of all.
 
@@ -340,7 +340,7 @@ class IntegerConcat(IntegerNode):
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IntegerShuffle(IntegerNode):
     """Channel shuffle: output channel ``i*groups + j`` is input channel ``j*C/groups + i``."""
 
