@@ -25,12 +25,15 @@ from predfuse.errors import InputError, PredfuseError
 from predfuse.explore import search
 from predfuse.explore.evaluation import Cache, Outcome, evaluate, model_version
 from predfuse.explore.history import BATCH, History
+from predfuse.explore.machines import machine_files
 from predfuse.explore.networks import NetworkChoice, make_subject
 from predfuse.explore.report import render_report
-from predfuse.explore.result import SearchResult, hypervolume, hypervolume_over_time, pareto_front
+from predfuse.explore.result import Row, SearchResult, hypervolume, hypervolume_over_time, pareto_front
 from predfuse.explore.search import explore
 from predfuse.explore.space import Space, parse_space
+from predfuse.files import write_text_atomically
 from predfuse.graph.nodes import Conv, Network
+from predfuse.hardware.spec import load_spec
 
 GRID = """
 machine: eyeriss-sparse
@@ -384,3 +387,33 @@ def test_command_line(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "out" / "result.json").read_text())
     assert found["points"]["met"] == len(found["rows"]) == 1
     assert (tmp_path / "out" / "points.csv").is_file() and (tmp_path / "out" / "report.html").is_file()
+    (machine,) = (tmp_path / "out").glob("*.yaml")
+    assert load_spec(machine).name == machine.stem
+
+
+def test_machines_on_the_front_are_those_the_search_evaluated(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "own.yaml").write_text("extends: archon\nname: own\ndesign: {plain_layers: mapped}\n")
+    (tmp_path / "shift.yaml").write_text("extends: sparse-0.6\nname: other\n")
+    bases: tuple[tuple[str, str, tuple[int | str, ...]], ...] = (
+        ("archon", "design.parallel_lists", (1, 2)),
+        (str(tmp_path / "own.yaml"), "pe.adders", (5, 8)),
+        ("eyeriss-sparse", "schedule", ("layers", "depth-first")),
+        (str(tmp_path / "shift.yaml"), "array.rows", (4, 5)),
+    )
+    for base, field, values in bases:
+        text = f"machine: {base}\nnetwork: {{name: fusionet-s}}\nfields:\n  machine.{field}: {list(values)}\n"
+        space = parse_space(f"{text}objectives: [area_mm2, total_cycles]\nsampler: grid\n", "space.yaml")
+        rows = tuple(
+            Row(number, {f"machine.{field}": value}, Outcome({"area_mm2": 1.0 + number, "total_cycles": 9.0 - number}))
+            for number, value in enumerate(values)
+        )
+        files = machine_files(SearchResult.of(space, rows, {}, "version", 2), tmp_path / "out")
+        assert len(files) == 2
+        for (name, text), row in zip(files.items(), rows, strict=True):
+            path = tmp_path / "out" / name
+            write_text_atomically(path, text)
+            read, evaluated = load_spec(path), space.split(row.point)[0]
+            assert read.name == path.stem
+            own = {"name", "description", "source"}
+            assert read.model_dump(exclude=own) == evaluated.model_dump(exclude=own)

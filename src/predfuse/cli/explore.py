@@ -46,6 +46,7 @@ def explore(
     if jobs < 1:
         raise InputError("-j", f"is {jobs}", "use 1 or more jobs")
     try:
+        from predfuse.explore.machines import machine_files
         from predfuse.explore.report import front_table, render_report, summary
         from predfuse.explore.search import explore as run_search
         from predfuse.explore.space import load_space
@@ -68,13 +69,19 @@ def explore(
         "points.csv": result.as_csv(),
         "report.html": render_report(result),
     }
-    for name, text in files.items():
+    machines = machine_files(result, out)
+    for name, text in (files | machines).items():
         write_text_atomically(out / name, text)
     figures = result.as_json()
     last = f"{summary(result)}; {result.computed:,} computed in this run"
     outputs.emit("Search", figures, figures["rows"], [front_table(result), last], lambda: render_report(result))
     for name in files:
         typer.echo(f"wrote {out / name}", err=True)
+    for stale in out.glob(f"{described.machine.name}-*.yaml"):
+        if stale.name not in machines:  # on the front before the search went on
+            stale.unlink()
+    if machines:
+        typer.echo(f"wrote the front's machines: {out}/{described.machine.name}-*.yaml ({len(machines):,})", err=True)
     if not result.front:
         what = f"no point runs the network within its limits ({result.rows[-1].outcome.reason})"
         raise InputError(str(space), what, "widen them or the fields")

@@ -106,7 +106,8 @@ class Space:
     """A search, checked: every field exists and has values.
 
     Attributes:
-        machine: The machine the fields change.
+        base: Name or file of the machine the fields change.
+        machine: That machine.
         network: The network the fields change.
         values: The values of every field, by dotted name (``machine.`` or ``network.`` in front).
         objectives: Metrics, each the better the smaller (accuracy: the larger).
@@ -119,6 +120,7 @@ class Space:
     """
 
     def __init__(self, document: _Document, file: str) -> None:
+        self.base: str = document.machine
         self.machine: AcceleratorSpec = load_spec(document.machine)
         self.network = document.network
         self.values: dict[str, tuple[Value, ...]] = {}
