@@ -38,6 +38,9 @@ def explore(
         ),
     ] = None,
     network: Annotated[str | None, typer.Option(help="Network in place of the file's, its other fields kept.")] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Points to evaluate, in place of the file's number.", metavar="N")
+    ] = None,
     root: Root = None,
     *,
     outputs: Outputs,
@@ -53,7 +56,7 @@ def explore(
     except ModuleNotFoundError as error:
         raise InputError("explore", f"needs {error.name}", "install predfuse[explore]") from error
 
-    described = load_space(space, area, network)
+    described = load_space(space, area, network, evaluations)
     result = run_search(
         described,
         out,

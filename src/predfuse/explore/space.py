@@ -197,7 +197,9 @@ class Space:
         }
 
 
-def load_space(path: Path, area_mm2: float | None = None, network: str | None = None) -> Space:
+def load_space(
+    path: Path, area_mm2: float | None = None, network: str | None = None, evaluations: int | None = None
+) -> Space:
     """Read a search file.
 
     Args:
@@ -205,6 +207,7 @@ def load_space(path: Path, area_mm2: float | None = None, network: str | None = 
         area_mm2: Area in place of the limits the file states: at most this, and no less than nine tenths of it, which
             smaller machines would waste.
         network: Name of the network in place of the file's; its other fields stay.
+        evaluations: Points to be evaluated, in place of the file's number (count).
 
     Raises:
         InputError: The file cannot be read, or says something impossible.
@@ -214,6 +217,10 @@ def load_space(path: Path, area_mm2: float | None = None, network: str | None = 
     space = parse_space(read_text(path), str(path))
     if network is not None:
         space.network = space.network.with_fields({"name": network})
+    if evaluations is not None:
+        if evaluations < 1:
+            raise InputError("--evaluations", f"is {evaluations}", "use 1 or more")
+        space.evaluations = evaluations
     if area_mm2 is not None:
         if not area_mm2 > 0:
             raise InputError("--area", f"is {area_mm2:g}", "use an area above 0 mm2")
