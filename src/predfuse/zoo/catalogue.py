@@ -97,16 +97,16 @@ class Summary:
 
 
 def name_with_width(architecture: str, options: Mapping[str, Any]) -> str:
-    """The registered name, with its width where that is not 1: networks of different widths are different networks.
+    """The registered name, with its widths where they are not 1: networks of different widths are different networks.
 
     Args:
         architecture: Registered name.
-        options: Of its constructor; ``width`` is a factor without a unit.
+        options: Of its constructor; ``width`` and ``middle_width`` are factors without a unit.
 
     Source: docs/explanation/zoo.md.
     """
-    width = options.get("width", 1.0)
-    return architecture if width == 1.0 else f"{architecture} x{width:g}"
+    factors = {"": options.get("width", 1.0), "middle ": options.get("middle_width", 1.0)}
+    return " ".join([architecture, *(f"{part}x{factor:g}" for part, factor in factors.items() if factor != 1.0)])
 
 
 def root() -> Path:
