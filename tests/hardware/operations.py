@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
+from hardware.loopnest import Nests
 from hypothesis import strategies as st
 
 from predfuse.graph.nodes import window_size
-from predfuse.hardware.closed_form.loopnest import Nests
 from predfuse.hardware.closed_form.mapping import divisors
 from predfuse.hardware.closed_form.windows import Window
 from predfuse.hardware.workload import Operation

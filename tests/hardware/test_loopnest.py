@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hardware.loopnest import Nests, actions_of, buffer_words, count_accesses, energies_pj
 from hardware.operations import mapped_operations, operation, walk
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
 
-from predfuse.hardware.closed_form.loopnest import Nests, actions_of, buffer_words, count_accesses, energies_pj
 from predfuse.hardware.closed_form.mapping import best_mapping
-from predfuse.hardware.closed_form.nest_energies import COLUMNS, energies_that_fit_pj
 from predfuse.hardware.energy import energy_by_component_pj
 from predfuse.hardware.spec import EyerissSpec, load_spec
-from predfuse.hardware.vary import with_fields
 from predfuse.hardware.workload import Operation
 
 
@@ -35,29 +33,6 @@ def test_nothing_is_fetched_less_than_once(case: tuple[Operation, Nests, int]) -
     assert accesses.outputs_written[0] == accesses.outputs_read_back[0] + op.outputs * op.out_pixels
     assert accesses.inputs_written[0] >= 0 and accesses.operands_read[0] <= op.macs
     assert buffer_words(op, nests)[0] > 0
-
-
-@settings(max_examples=250)
-@given(
-    mapped_operations(),
-    st.sampled_from(["eyeriss-dense", "eyeriss-sparse"]),
-    st.sampled_from([1, 2, 4]),
-    st.sampled_from([8, 64, 4096]),
-)
-def test_the_compiled_loop_gives_the_very_energies_of_the_arrays(
-    case: tuple[Operation, Nests, int], machine: str, access_words: int, depth: int
-) -> None:
-    op, nests, ifmap_words = case
-    spec = load_spec(machine)
-    assert isinstance(spec, EyerissSpec)
-    sizes = {"array_words_per_access": access_words, "pe.ifmap_regfile_words": ifmap_words}
-    spec = with_fields(spec, {**sizes, "global_buffer.depth": depth, "global_buffer.banks": 8})
-    table = np.array([[getattr(nests, name)[0] for name in COLUMNS]])
-    found = energies_that_fit_pj(table, op, spec, nests.q_columns, nests.s_rows, nests.p1)
-    if buffer_words(op, nests, spec.pe.psum_bits)[0] > spec.buffer_words:
-        assert found[0] == np.inf
-    else:
-        assert found[0] == energies_pj(count_accesses(op, nests, ifmap_words), op, spec)[0]
 
 
 def test_energy_of_a_batch_is_the_price_of_its_actions() -> None:

@@ -7,12 +7,13 @@ from itertools import product
 
 import numpy as np
 import pytest
+from hardware.loopnest import Nests, buffer_words, count_accesses, energies_pj
 from hardware.operations import operation, operations
+from hardware.slow_mapping import find_mapping, spatial_mappings
 from hypothesis import assume, given, settings, strategies as st
 
 from predfuse.errors import InputError
-from predfuse.hardware.closed_form.loopnest import Nests, buffer_words, count_accesses, energies_pj
-from predfuse.hardware.closed_form.mapping import best_mapping, divisors, spatial_mappings
+from predfuse.hardware.closed_form.mapping import best_mapping, divisors
 from predfuse.hardware.energy import energy_by_component_pj
 from predfuse.hardware.spec import EyerissSpec, parse_spec
 from predfuse.hardware.workload import Operation
@@ -95,6 +96,21 @@ def test_no_tiling_that_fits_costs_less(op: Operation) -> None:
                 if buffer_words(op, nests)[0] <= spec.buffer_words:
                     other = energies_pj(count_accesses(op, nests, 16), op, spec)[0]
                     assert energy <= other * (1 + 1e-6)
+
+
+@settings(max_examples=200)
+@given(operations(), st.sampled_from((4, 60, 1000)), st.sampled_from((4, 16)), st.sampled_from((9, 224)), st.data())
+def test_the_mapping_is_that_of_the_slow_search(
+    op: Operation, depth: int, inputs: int, weights: int, data: st.DataObject
+) -> None:
+    spec = dense_spec(depth=str(depth), ifmap_regfile_words=str(inputs), weight_sram_words=str(weights))
+    tile = data.draw(st.none() | st.integers(1, 224))
+    slow = find_mapping(op, spec, tile)
+    if slow is None:
+        with pytest.raises(InputError):
+            best_mapping(op, spec, tile)
+    else:
+        assert best_mapping(op, spec, tile) == slow
 
 
 @given(operations())

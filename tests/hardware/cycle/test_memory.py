@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from predfuse.errors import InputError
-from predfuse.hardware.cycle.memory.schedule import Step, layer_times, schedule
+from predfuse.hardware.cycle.memory.schedule import layer_times, schedule
+from predfuse.hardware.cycle.memory.steps import Step, Steps
 
 
 @dataclass
@@ -148,7 +149,7 @@ STEPS = st.lists(
 @given(STEPS, st.sampled_from((None, 1, 3, 100)))
 def test_equals_the_slow_machine(steps: list[Step], bits: int | None) -> None:
     done, end = SlowMachine(steps, bits).run()
-    timeline = schedule(steps, bits)
+    timeline = schedule(Steps.of(steps), bits)
     assert timeline.main[:, 1].tolist() == done
     assert timeline.end == end
 
@@ -160,23 +161,23 @@ def test_compute_and_stall_make_up_every_layer(layers: list[list[Step]], bits: i
         for number, layer in enumerate(layers)
         for index, step in enumerate(layer)
     ]
-    timeline = schedule(steps, bits)
-    times = layer_times(steps, timeline)
+    timeline = schedule(Steps.of(steps), bits)
+    times = layer_times(Steps.of(steps), timeline)
     assert [time.layer for time in times] == [f"b{number}" for number in range(len(layers))]
     assert sum(time.compute_cycles + time.stall_cycles for time in times) == timeline.end
-    assert sum(time.compute_cycles for time in times) == schedule(steps, None).end
+    assert sum(time.compute_cycles for time in times) == schedule(Steps.of(steps), None).end
     assert all(time.compute_cycles >= 0 and time.stall_cycles >= 0 for time in times)
-    assert schedule(steps, bits + 1).end <= timeline.end
+    assert schedule(Steps.of(steps), bits + 1).end <= timeline.end
 
 
 def test_double_buffers_hide_the_shorter_of_load_and_work() -> None:
     steps = [Step("a", load_bits=10, main_cycles=7, load_lag=2) for _ in range(4)]
-    assert schedule(steps, 1).end == 4 * 10 + 7
-    assert schedule(steps, 2).end == 5 + 4 * 7
+    assert schedule(Steps.of(steps), 1).end == 4 * 10 + 7
+    assert schedule(Steps.of(steps), 2).end == 5 + 4 * 7
     alone = [replace(step, load_lag=1) for step in steps]
-    assert schedule(alone, 2).end == 4 * (5 + 7)
+    assert schedule(Steps.of(alone), 2).end == 4 * (5 + 7)
 
 
 def test_refuses_no_bandwidth() -> None:
     with pytest.raises(InputError, match="dram_bits_per_cycle: is 0"):
-        schedule([Step("a")], 0)
+        schedule(Steps.of([Step("a")]), 0)

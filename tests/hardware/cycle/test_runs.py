@@ -233,7 +233,7 @@ def test_trace(small: Network) -> None:
         of_track = sorted((event["ts"], event["dur"]) for event in spans if event["tid"] == track)
         assert all(a + d <= b for (a, d), (b, _) in itertools.pairwise(of_track)), "overlap"
     main = sum(event["dur"] for event in spans if event["tid"] == 3)
-    assert main == sum(step.main_cycles for step in run.steps)
+    assert main == run.steps.amounts[:, 4].sum()
     loaded = sum(event["args"]["bits"] for event in spans if event["tid"] == 0)
     assert loaded == pytest.approx(run.result.actions_total("dram_read_bits"), abs=len(run.steps))
 

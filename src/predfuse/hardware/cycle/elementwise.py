@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from predfuse.hardware.cycle.memory.buffer import Places, buffer_cycles
-from predfuse.hardware.cycle.memory.schedule import Step
-from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, split_step
+from predfuse.hardware.cycle.memory.steps import Step, Steps, split_step
+from predfuse.hardware.cycle.plan import LayerPlan, StagePlan
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
 from predfuse.hardware.workload import WorkItem
@@ -41,7 +41,8 @@ def plan_elementwise(item: WorkItem, stage: str, spec: AcceleratorSpec, places: 
         stage=stage,
     )
     row = StagePlan(stage, 0, spec.array.pes, actions, "one value a PE", spec.array.pes, cycles)
-    return LayerPlan(step.layer, tuple(split_step(step, stream_bits(place.free_words * spec.bits))), (row,))
+    parts = split_step(step, stream_bits(place.free_words * spec.bits))
+    return LayerPlan(step.layer, Steps.of(parts), (row,))
 
 
 def stream_bits(free_bits: int) -> int:

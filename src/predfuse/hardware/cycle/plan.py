@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from predfuse.hardware.cycle.memory.schedule import LayerTime, Step
+from predfuse.hardware.cycle.memory.schedule import LayerTime
+from predfuse.hardware.cycle.memory.steps import Steps
 from predfuse.hardware.energy import Actions, energy_by_component_pj
 from predfuse.hardware.result import StageResult
 from predfuse.hardware.spec import AcceleratorSpec
@@ -45,7 +46,7 @@ class LayerPlan:
     """
 
     layer: str
-    steps: tuple[Step, ...]
+    steps: Steps
     stages: tuple[StagePlan, ...]
 
 
@@ -86,29 +87,3 @@ def stage_results(plan: LayerPlan, times: Sequence[LayerTime], spec: Accelerator
             )
         )
     return tuple(rows)
-
-
-def divide(total: int, parts: int) -> list[int]:
-    """``total`` in ``parts`` whole shares that differ by at most 1."""
-    return [total * (part + 1) // parts - total * part // parts for part in range(parts)]
-
-
-def split_step(step: Step, most_bits: int) -> list[Step]:
-    """A step whose data is used up as it arrives, in parts of at most ``most_bits`` so that two fit the buffer."""
-    parts = max(1, -(-step.load_bits // most_bits))
-    loads, works, stores = (divide(n, parts) for n in (step.load_bits, step.main_cycles, step.store_bits))
-    return [
-        replace(
-            step,
-            load_bits=loads[part],
-            main_cycles=works[part],
-            store_bits=stores[part],
-            fill_cycles=step.fill_cycles if part == 0 else 0,
-            predict_cycles=step.predict_cycles if part == 0 else 0,
-            predict_lag=step.predict_lag if part == 0 else 1,
-            predict_behind=step.predict_behind if part == 0 else 0,
-            waits=step.waits and part == 0,
-            reads_stores=step.reads_stores and part == 0,
-        )
-        for part in range(parts)
-    ]

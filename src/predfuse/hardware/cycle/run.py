@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from predfuse.hardware.cycle.memory.schedule import Step, Timeline, layer_times, schedule
+from predfuse.hardware.cycle.memory.schedule import Timeline, layer_times, schedule
+from predfuse.hardware.cycle.memory.steps import Steps
 from predfuse.hardware.cycle.plan import LayerPlan, stage_results
 from predfuse.hardware.result import LedgerEntry, SimulationResult, StageResult
 from predfuse.hardware.spec import AcceleratorSpec
@@ -27,7 +28,7 @@ class CycleRun:
     """
 
     result: SimulationResult
-    steps: tuple[Step, ...]
+    steps: Steps
     timeline: Timeline
 
 
@@ -35,12 +36,12 @@ def run_plans(
     network: str, spec: AcceleratorSpec, plans: Sequence[LayerPlan], ledger: tuple[LedgerEntry, ...]
 ) -> CycleRun:
     """Schedule the layers one after the other and split the time among their stages."""
-    steps = tuple(step for plan in plans for step in plan.steps)
+    steps = Steps.joined([plan.steps for plan in plans])
     timeline = schedule(steps, spec.dram_bits_per_cycle)
     times = iter(layer_times(steps, timeline))
     rows: list[StageResult] = []
     for plan in plans:
-        stages = list(dict.fromkeys(step.stage for step in plan.steps))
+        stages = dict.fromkeys(stage for _, stage, _ in plan.steps.names)
         rows += stage_results(plan, [next(times) for _ in stages], spec)
     result = SimulationResult(network, spec.name, CYCLE, spec.clock_mhz, tuple(rows), ledger, CYCLE_NOTES)
     return CycleRun(result, steps, timeline)

@@ -27,16 +27,18 @@ def chrome_trace(run: CycleRun) -> dict[str, Any]:
     for track, name in enumerate(_TRACKS):
         events.append({"name": "thread_name", "ph": "M", "pid": 1, "tid": track, "args": {"name": name}})
     numbers: dict[tuple[str, str], int] = {}
-    for index, step in enumerate(run.steps):
-        number = numbers[step.layer, step.stage] = numbers.get((step.layer, step.stage), -1) + 1
+    names = [(layer, stage) for layer, stage, count in run.steps.names for _ in range(count)]
+    for index, (layer, stage) in enumerate(names):
+        number = numbers[layer, stage] = numbers.get((layer, stage), -1) + 1
         spans = (timeline.load[index], timeline.store[index], timeline.predict[index], timeline.main[index])
-        bits = (step.load_bits + step.late_bits, step.store_bits, 0, 0)
+        early, late, stored = run.steps.amounts[index, :3].tolist()
+        bits = (early + late, stored, 0, 0)
         for track, ((start, end), moved) in enumerate(zip(spans, bits, strict=True)):
             if end > start:
                 events.append(
                     {
-                        "name": f"{step.layer} {step.stage}",
-                        "cat": step.stage,
+                        "name": f"{layer} {stage}",
+                        "cat": stage,
                         "ph": "X",
                         "pid": 1,
                         "tid": track,

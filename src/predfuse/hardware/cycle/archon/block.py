@@ -20,8 +20,8 @@ from predfuse.hardware.cycle.archon.predictor import channels_at_once
 from predfuse.hardware.cycle.archon.tile_work import Item, keeps_weights, plan_item
 from predfuse.hardware.cycle.elementwise import STREAM_BITS, stream_bits
 from predfuse.hardware.cycle.memory.buffer import Place
-from predfuse.hardware.cycle.memory.schedule import Step
-from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, split_step
+from predfuse.hardware.cycle.memory.steps import Step, Steps, split_step
+from predfuse.hardware.cycle.plan import LayerPlan, StagePlan
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import MAIN, PREDICT_DEPTHWISE, PREDICT_EXPAND
 from predfuse.integer.tiling import Tile
@@ -87,7 +87,7 @@ def plan_block(
             parts = _streamed(step, plan, alone, before, spec, place)
         before = len(parts)
         steps += parts
-    return LayerPlan(work.name, tuple(steps), _stages(work, groups, items, gates, spec, main_cycles))
+    return LayerPlan(work.name, Steps.of(steps), _stages(work, groups, items, gates, spec, main_cycles))
 
 
 @dataclass(frozen=True)

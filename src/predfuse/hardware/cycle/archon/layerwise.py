@@ -16,8 +16,8 @@ from predfuse.hardware.cycle.archon.group_plan import GroupPlan
 from predfuse.hardware.cycle.archon.predictor import layer_predict_time
 from predfuse.hardware.cycle.elementwise import stream_bits
 from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles, on_chip
-from predfuse.hardware.cycle.memory.schedule import Step
-from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide, split_step
+from predfuse.hardware.cycle.memory.steps import Step, Steps, divide, split_step
+from predfuse.hardware.cycle.plan import LayerPlan, StagePlan
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.result import StageResult
 from predfuse.hardware.spec import ArchonSpec
@@ -71,7 +71,7 @@ def plan_layerwise(
         _stage(depthwise, per_cycle, depthwise_actions, depthwise_cycles),
         _stage(main, spec.array.pes, main_actions, cycles),
     )
-    return LayerPlan(layer, tuple(steps), stages)
+    return LayerPlan(layer, Steps.of(steps), stages)
 
 
 def _stage(row: StageResult, per_cycle: int, actions: Actions, cycles: int) -> StagePlan:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from predfuse.hardware.closed_form.archon import plain_stage
 from predfuse.hardware.cycle.elementwise import stream_bits
 from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles, on_chip
-from predfuse.hardware.cycle.memory.schedule import Step
-from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide, split_step
+from predfuse.hardware.cycle.memory.steps import Step, Steps, divide, split_step
+from predfuse.hardware.cycle.plan import LayerPlan, StagePlan
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import MAIN, Operation
@@ -73,4 +73,4 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
         )
         steps += split_step(step, most)
     row = StagePlan(stage, operation.macs, spec.array.pes, actions, mapping, spec.array.pes, cycles)
-    return LayerPlan(operation.layer, tuple(steps), (row,))
+    return LayerPlan(operation.layer, Steps.of(steps), (row,))

@@ -10,17 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from predfuse.arrays import Array, Float64Array, Mask
+from predfuse.arrays import Array, Float64Array, Int32Array, Int64Array
 from predfuse.errors import InputError
-from predfuse.hardware.closed_form.eyeriss import nonzeros_per_tile, skip_zeros
-from predfuse.hardware.closed_form.mapping import Mapping, best_mapping, divisors, find_mapping, needed_words
-from predfuse.hardware.cycle.eyeriss.padding import pad_weight, padded, without_edges
-from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles, on_chip
-from predfuse.hardware.cycle.memory.schedule import Step, even_steps, timeline
-from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide
+from predfuse.hardware.closed_form.mapping import Mapping, best_mapping, divisors, largest_divisor, mapping_of, sides
+from predfuse.hardware.closed_form.nest_search import ACTIONS, MachineSizes, least_energy, machine_sizes, window_sizes
+from predfuse.hardware.cycle.eyeriss.padding import rounded_up
+from predfuse.hardware.cycle.eyeriss.ways import Layer, Moves, cost_ways, nonzeros_before, sparse_cycles
+from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles
+from predfuse.hardware.cycle.memory.schedule import even_end
+from predfuse.hardware.cycle.memory.steps import Steps
+from predfuse.hardware.cycle.plan import LayerPlan, StagePlan
 from predfuse.hardware.energy import Actions, at_prices, prices_pj
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
@@ -40,33 +43,34 @@ class Doubled:
 EVERY_DOUBLED = (Doubled(True, True), Doubled(True, False), Doubled(False, True), Doubled(False, False))
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Way:
     """One way to run a layer.
 
     Attributes:
         operation: The layer as it is.
-        candidate: The layer, rounded up; without weights.
-        mapping: Of the candidate.
+        mapping: Of the layer, rounded up; its actions are those of the layer as it is, on this machine.
         at_once: Groups worked on at once.
-        actions: What it does.
-        energy_pj: Of them.
+        energy_pj: Of what it does.
         weight_bits: Weights fetched.
         doubled: Which memories hold two sets.
         place: Where its maps are.
-        cycles: Of the array and the buffer; before :meth:`Convolutions.counted`, no more than those.
+        cycles: Of the array and the buffer.
     """
 
     operation: Operation
-    candidate: Operation
     mapping: Mapping
     at_once: int
-    actions: Actions
     energy_pj: float
     weight_bits: float
     doubled: Doubled
     place: Place
     cycles: int
+
+    @property
+    def actions(self) -> Actions:
+        """What it does."""
+        return self.mapping.actions
 
     @property
     def bits(self) -> tuple[int, int, int]:
@@ -81,6 +85,11 @@ class Way:
         """Steps it is scheduled in."""
         return min(self.mapping.passes, MOST_STEPS)
 
+    def end(self, dram_bits_per_cycle: int | None) -> int:
+        """Cycles it takes by itself, loads and stores beside its work."""
+        reads_stores = not self.place.input_on_chip
+        return int(even_end(*self.bits, self.cycles, self.count, reads_stores, dram_bits_per_cycle or 0))
+
     def row(self, spec: EyerissSpec) -> StagePlan:
         """The stage of a plan that runs this way."""
         mapping, at_once = self.mapping, self.at_once
@@ -91,25 +100,40 @@ class Way:
 
     def plan(self, spec: EyerissSpec) -> LayerPlan:
         """Equal steps and actions."""
-        count, weights = self.count, round(self.weight_bits)
-        inputs = divide(round(self.actions.dram_read_bits) - weights, count)
-        weights_of, stores = divide(weights, count), divide(self.bits[2], count)
-        works = divide(self.cycles, count)
-        steps = tuple(
-            Step(
-                layer=self.operation.layer,
-                load_bits=weights_of[index] * self.doubled.weights + inputs[index] * self.doubled.buffer,
-                late_bits=weights_of[index] * (not self.doubled.weights) + inputs[index] * (not self.doubled.buffer),
-                store_bits=stores[index],
-                main_cycles=works[index],
-                load_lag=2,
-                waits=index == 0,
-                reads_stores=index == 0 and not self.place.input_on_chip,
-                stage=self.operation.stage,
-            )
-            for index in range(count)
-        )
-        return LayerPlan(self.operation.layer, steps, (self.row(spec),))
+        weights = round(self.weight_bits)
+        parts = ((weights, self.doubled.weights), (round(self.actions.dram_read_bits) - weights, self.doubled.buffer))
+        early, late = ([bits for bits, ahead in parts if ahead is which] for which in (True, False))
+        layer, stage, reads_stores = self.operation.layer, self.operation.stage, not self.place.input_on_chip
+        steps = Steps.even(layer, stage, self.count, early, late, self.bits[2], self.cycles, reads_stores)
+        return LayerPlan(layer, steps, (self.row(spec),))
+
+
+class _Candidate(NamedTuple):
+    """A way whose cycles are a bound; the least comes first.
+
+    Attributes:
+        bound: What cycles times energy is at least.
+        number: In the order they were found.
+        at_once: Groups worked on at once.
+        size: Outputs, input channels and output columns, rounded up.
+        nest: ``[len(NEST)]``.
+        actions: What it does.
+        energy_pj: Of them.
+        weight_bits: Weights fetched.
+        doubled: Which memories hold two sets.
+        cycles: No more than it takes.
+    """
+
+    bound: float
+    number: int
+    at_once: int
+    size: list[int]
+    nest: Int64Array
+    actions: Actions
+    energy_pj: float
+    weight_bits: float
+    doubled: Doubled
+    cycles: int
 
 
 class Convolutions:
@@ -122,8 +146,10 @@ class Convolutions:
     def __init__(self, spec: EyerissSpec) -> None:
         self.spec = spec
         self._prices = prices_pj(spec)
-        self._mappings: dict[tuple[object, ...], list[tuple[int, int, Mapping | None, tuple[int, int]]]] = {}
-        self._nonzeros: dict[int, tuple[Array, Mask, int]] = {}
+        self._machine = machine_sizes(spec)
+        self._best: dict[tuple[object, ...], Way] = {}
+        self._nonzeros: dict[int, tuple[Array, Int32Array, int]] = {}
+        self._searched: dict[tuple[object, ...], tuple[Int64Array, Float64Array]] = {}
         self._counted: dict[tuple[object, ...], int] = {}
 
     def energy_pj(self, actions: Actions) -> float:
@@ -141,193 +167,147 @@ class Convolutions:
         Raises:
             InputError: A memory of the machine is too small for the layer.
         """
+        nonzeros = id(self._weights(operation)[0]) if self.spec.kind == "sparse" else -1
+        sizes = (operation.channels, operation.outputs, operation.groups, operation.rows, operation.columns)
+        key = (*sizes, nonzeros, place, residual)
+        if key not in self._best:
+            self._best[key] = self._search(operation, place, residual)
+        return replace(self._best[key], operation=operation)
+
+    def _search(self, operation: Operation, place: Place, residual: bool) -> Way:
         spec = self.spec
-        if spec.edges == "perfect":
-            both = Doubled(True, True)
-            return self.counted(
-                self._way(operation, operation, best_mapping(operation, spec), both, place, residual, 1)
-            )
-        bandwidth = spec.dram_bits_per_cycle or math.inf
-
-        def bound(way: Way) -> float:
-            moved = way.actions.dram_read_bits + way.actions.dram_written_bits
-            return max(way.cycles, moved // bandwidth) * way.energy_pj
-
-        ways = [(bound(way), number, way) for number, way in enumerate(self._ways(operation, place, residual))]
-        if not ways:
-            best_mapping(
-                operation, self._part(spec.array.columns, *self._memories(place.free_words, EVERY_DOUBLED[-1]))
-            )
-            raise AssertionError  # the line above says what is missing
+        found = sorted(self._candidates(operation, place, residual))
+        if not found:
+            best_mapping(operation, self._least_machine(place.free_words))  # says what is missing
+            raise AssertionError
         best: tuple[tuple[float, float, int], Way] | None = None
-        for least, number, way in sorted(ways, key=lambda ranked: ranked[:2]):
-            if best is not None and least > best[0][0]:
+        for candidate in found:
+            if best is not None and candidate.bound > best[0][0]:
                 break
-            self.counted(way)
-            bounded = bound(way)
-            if best is not None and bounded > best[0][0]:
-                continue
-            steps = even_steps(*way.bits, way.cycles, way.count, not place.input_on_chip)
-            rank = (timeline(*steps, spec.dram_bits_per_cycle).end * way.energy_pj, bounded, number)
-            if best is None or rank < best[0]:
-                best = rank, way
+            way = self._way(candidate, operation, place)
+            bounded = self._bound(way.actions, way.cycles, way.energy_pj)
+            if best is None or bounded <= best[0][0]:
+                rank = (way.end(spec.dram_bits_per_cycle) * way.energy_pj, bounded, candidate.number)
+                if best is None or rank < best[0]:
+                    best = rank, way
+            if spec.edges == "perfect":
+                break
         assert best is not None
         return best[1]
 
-    def counted(self, way: Way) -> Way:
-        """Replace the bound on a way's cycles by the cycles, counted."""
-        if self.spec.kind == "sparse":
-            mapping, operation, spatial = way.mapping, way.operation, way.mapping.spatial
-            weight, nonzero, _ = self._weights(operation)
-            sizes = (way.candidate.outputs, way.candidate.channels, operation.groups, way.at_once)
-            sides = (spatial.m_columns * spatial.m_rows, spatial.c_rows, spatial.s_rows)
-            tiles = (mapping.m0, mapping.c0, mapping.m1 * mapping.m2, mapping.c1 * mapping.c2)
-            key = (id(weight), sizes, sides, tiles)
-            passes = self._counted.get(key)
-            if passes is None:
-                groups = 1 if operation.is_depthwise else operation.groups
-                size = way.candidate.outputs // groups, way.candidate.group_channels
-                filled = replace(way.candidate, weight=pad_weight(nonzero, operation, *size))
-                passes = self._counted[key] = sparse_cycles(filled, mapping, self.spec, way.at_once)
-            way.cycles = max(way.cycles, passes * mapping.pixel_passes)
-        return way
+    def _bound(self, actions: Actions, cycles: int, energy_pj: float) -> float:
+        """What cycles times energy is at least, when loads and stores hide behind work or work behind them."""
+        moved = actions.dram_read_bits + actions.dram_written_bits
+        return max(cycles, moved // (self.spec.dram_bits_per_cycle or math.inf)) * energy_pj
 
-    def _weights(self, operation: Operation) -> tuple[Float64Array, Mask, int]:
-        """Weights, which of them are not zero, and how many that are."""
+    def _candidates(self, operation: Operation, place: Place, residual: bool) -> Iterator[_Candidate]:
+        """Every promising way, its cycles a bound. The same nest beside a second set of data is no worse."""
+        spec, depthwise = self.spec, operation.is_depthwise
+        m, c = sides(operation)
+        windows = window_sizes(operation.rows), window_sizes(operation.columns)
+        nonzeros = self._weights(operation)[2] if spec.kind == "sparse" else -1
+        layer = Layer(m, c, 1 if depthwise else operation.groups, depthwise, *windows, nonzeros)
+        on_chip = (place.input_on_chip, place.output_on_chip, residual, place.residual_on_chip)
+        moves = Moves(*on_chip, spec.weight_index_bits, spec.global_buffer.width_bits)
+        number = 0
+        for at_once, machine, sizes, limits in self._shares(operation, place):
+            groups = layer.groups // at_once
+            searches = [self._nests(layer, groups, machine, size, limits) for size in sizes.tolist()]
+            nests, done = (np.stack(arrays) for arrays in zip(*searches, strict=True))
+            new, costs, cycles = cost_ways(layer, moves, machine, at_once, sizes, nests, done)
+            for size, memory in np.argwhere(new).tolist():
+                actions = Actions(**dict(zip(ACTIONS, done[size, memory].tolist(), strict=True)))
+                energy_pj, weight_bits = costs[size, memory].tolist()
+                least = int(cycles[size, memory])
+                if spec.edges == "idle":
+                    least = max(least, buffer_cycles(actions, spec))
+                yield _Candidate(
+                    bound=self._bound(actions, least, energy_pj),
+                    number=number,
+                    at_once=at_once,
+                    size=sizes[size].tolist(),
+                    nest=nests[size, memory],
+                    actions=actions,
+                    energy_pj=energy_pj,
+                    weight_bits=weight_bits,
+                    doubled=EVERY_DOUBLED[memory],
+                    cycles=least,
+                )
+                number += 1
+
+    def _shares(self, operation: Operation, place: Place) -> Iterator[tuple[int, MachineSizes, Int64Array, Int64Array]]:
+        """Groups worked on at once, the machine one group has, sizes of the layer that suit it, and its memories.
+
+        The array is cut into columns: a group of few channels would leave most of it idle.
+        """
+        spec, (m, c) = self.spec, sides(operation)
+        if spec.edges == "perfect":
+            limits = np.array([[spec.buffer_words, spec.pe.weight_sram_words]])
+            yield 1, self._machine, np.array([[m, c, operation.columns.out]]), limits
+            return
+        pes, widths, prices = self._machine
+        for at_once in (1,) if operation.is_depthwise else divisors(operation.groups):
+            columns = spec.array.columns // at_once
+            if columns:
+                sizes = rounded_up(m, c, operation.columns.out, operation.columns.kernel, spec.array.rows, columns)
+                limits = np.array([self._memories(place.free_words // at_once, both) for both in EVERY_DOUBLED])
+                yield at_once, ((pes[0], columns, *pes[2:]), widths, prices), sizes, limits
+
+    def _nests(
+        self, layer: Layer, groups: int, machine: MachineSizes, size: list[int], limits: Int64Array
+    ) -> tuple[Int64Array, Float64Array]:
+        """The best nests of a layer of this size, and what so many groups of it do."""
+        m, c, q = size
+        columns = (layer.columns[0], q, *layer.columns[2:])
+        key = (m, c, groups, layer.depthwise, layer.rows, columns, machine[0][1], limits.tobytes())
+        if key not in self._searched:
+            self._searched[key] = least_energy(*key[:6], machine, limits, 0)[:2]
+        return self._searched[key]
+
+    def _way(self, candidate: _Candidate, operation: Operation, place: Place) -> Way:
+        """A candidate with its cycles counted."""
+        m, c, q = candidate.size
+        nest, at_once, actions = candidate.nest, candidate.at_once, candidate.actions
+        groups = 1 if operation.is_depthwise else operation.groups
+        columns = replace(operation.columns, out=q)
+        mapping = mapping_of(nest, actions, operation.rows, columns, groups // at_once)
+        cycles = candidate.cycles
+        if self.spec.kind == "sparse":
+            weight, before, _ = self._weights(operation)
+            spatial = mapping.spatial
+            tiles = (spatial.m_columns * spatial.m_rows, spatial.c_rows, spatial.s_rows, mapping.m0, mapping.c0)
+            key = (id(weight), m, c, at_once, tiles)
+            if key not in self._counted:
+                least = 0 if self.spec.edges == "perfect" else 1  # a pass without any weight has to begin, too
+                self._counted[key] = sparse_cycles(before, groups, (m, c), nest, at_once, least)
+            cycles = max(cycles, self._counted[key] * mapping.pixel_passes)
+        costs = (candidate.energy_pj, candidate.weight_bits, candidate.doubled)
+        return Way(operation, mapping, at_once, *costs, place, cycles)
+
+    def _weights(self, operation: Operation) -> tuple[Array, Int32Array, int]:
+        """Weights, :func:`nonzeros_before` of them, and how many are not zero."""
         weight = operation.weight
         if weight is None:
             what = "give the sparse machine a network with weights"
             raise InputError(f"layer {operation.layer}", "has no weights", what)
         known = self._nonzeros.get(id(weight))  # kept alive beside
         if known is None:
-            nonzero = np.asarray(weight != 0)
-            known = self._nonzeros[id(weight)] = weight, nonzero, int(np.count_nonzero(nonzero))
+            s_rows = largest_divisor(operation.columns.kernel, self.spec.array.rows)
+            before = nonzeros_before(weight, s_rows)
+            known = self._nonzeros[id(weight)] = weight, before, int(before[:, -1, -1].sum())
         return known
-
-    def _ways(self, operation: Operation, place: Place, residual: bool) -> Iterator[Way]:
-        """Every promising way, its cycles a bound."""
-        shape = replace(operation, weight=None)
-        for at_once, columns, candidate in self._shares(shape):
-            sizes = (candidate.channels // at_once, candidate.outputs // at_once, candidate.groups // at_once)
-            part = Operation("layer", candidate.stage, *sizes, candidate.rows, candidate.columns)
-            # The largest memories first: what fits smaller ones need not be searched again.
-            mappings = {
-                doubled: self._mapping(part, columns, place.free_words // at_once, doubled)
-                for doubled in reversed(EVERY_DOUBLED)
-            }
-            found: list[Mapping] = []
-            for doubled in EVERY_DOUBLED:
-                mapping = mappings[doubled]
-                # The same mapping beside a second set of data is no worse.
-                if mapping is not None and all(mapping is not other and mapping != other for other in found):
-                    found.append(mapping)
-                    yield self._way(operation, candidate, mapping, doubled, place, residual, at_once)
-
-    def _shares(self, operation: Operation) -> Iterator[tuple[int, int, Operation]]:
-        """Groups worked on at once, the columns each has, and the layer with sizes that suit them.
-
-        The array is cut into columns: a group of few channels would leave most of it idle.
-        """
-        array = self.spec.array
-        for at_once in (1,) if operation.is_depthwise else divisors(operation.groups):
-            columns = array.columns // at_once
-            if columns:
-                for candidate in padded(operation, array.rows, columns):
-                    yield at_once, columns, candidate
-
-    def _mapping(self, shape: Operation, columns: int, free_words: int, doubled: Doubled) -> Mapping | None:
-        """The best mapping of a layer of this shape; None if there is none.
-
-        The best one of larger memories that needs no more than these is the best here too.
-        """
-        depth, weights = self._memories(free_words, doubled)
-        words = depth * self.spec.access_words
-        sizes = (shape.channels, shape.outputs, shape.groups, shape.rows, shape.columns, columns)
-        known = self._mappings.setdefault(sizes, [])
-        for most_depth, most_weights, mapping, need in known:
-            fits = most_depth >= depth and most_weights >= weights
-            if fits and (mapping is None or (need[0] <= words and need[1] <= weights)):
-                return mapping
-        found = find_mapping(shape, self._part(columns, depth, weights))
-        need = needed_words(shape, found, self.spec) if found is not None else (0, 0)
-        known.append((depth, weights, found, need))
-        return found
 
     def _memories(self, free_words: int, doubled: Doubled) -> tuple[int, int]:
         """Words of the buffer and of a weight memory for one set of data."""
         spec = self.spec
-        words = spec.access_words * (2 if doubled.buffer else 1)
-        return max(1, free_words // words), max(1, spec.pe.weight_sram_words // (2 if doubled.weights else 1))
+        depth = max(1, free_words // (spec.access_words * (2 if doubled.buffer else 1)))
+        return depth * spec.access_words, max(1, spec.pe.weight_sram_words // (2 if doubled.weights else 1))
 
-    def _part(self, columns: int, depth: int, weights: int) -> EyerissSpec:
-        """The machine with so many columns and only so much of its memories."""
+    def _least_machine(self, free_words: int) -> EyerissSpec:
+        """The machine with all its columns and only so much of its buffer."""
         spec = self.spec
-        return spec.model_copy(
-            update={
-                "array": spec.array.model_copy(update={"columns": columns}),
-                "pe": spec.pe.model_copy(update={"weight_sram_words": weights}),
-                "global_buffer": spec.global_buffer.model_copy(update={"depth": depth}),
-            }
-        )
-
-    def _way(
-        self,
-        operation: Operation,
-        candidate: Operation,
-        mapping: Mapping,
-        doubled: Doubled,
-        place: Place,
-        residual: bool,
-        at_once: int,
-    ) -> Way:
-        spec = self.spec
-        dense = mapping.actions.scaled(at_once) if at_once > 1 else mapping.actions
-        actions, cycles = without_edges(dense, candidate, operation, spec), mapping.cycles
-        if spec.kind == "sparse":
-            nonzeros = self._weights(operation)[2]
-            actions = skip_zeros(actions, operation, mapping, nonzeros, spec)
-            cycles = least_cycles(nonzeros, mapping, at_once)
-        # Weights among what is read are what the PEs take in, copies left out; the rest are inputs.
-        weight_bits = actions.weight_sram_writes / mapping.spatial.q_columns * spec.bits
-        input_bits = (actions.dram_read_bits - weight_bits) * place.input_on_chip
-        output_bits = operation.outputs * operation.out_pixels * spec.bits
-        actions = on_chip(actions, input_bits, output_bits * place.output_on_chip, spec)
-        if residual:
-            actions += _residual(output_bits, spec, place)
-        if spec.edges == "idle":
-            cycles = max(cycles, buffer_cycles(actions, spec))
-        energy = self.energy_pj(actions)
-        return Way(operation, candidate, mapping, at_once, actions, energy, weight_bits, doubled, place, cycles)
-
-
-def _residual(bits: int, spec: EyerissSpec, place: Place) -> Actions:
-    """Another map read and added to the output."""
-    near, width = spec.array_words_per_access, spec.global_buffer.width_bits
-    fetched = 0 if place.residual_on_chip else bits
-    return Actions(
-        global_buffer_reads=bits / spec.bits / near,
-        global_buffer_writes=fetched / width,
-        psum_regfile_writes=bits / spec.bits,
-        dram_read_bits=fetched,
-    )
-
-
-def sparse_cycles(candidate: Operation, mapping: Mapping, spec: EyerissSpec, at_once: int = 1) -> int:
-    """Cycles of the array for one pixel pass; a pass without any weight still takes the time to begin it, one cycle.
-
-    Args:
-        candidate: The layer, rounded up with weights that are zero.
-        mapping: Of ``candidate``.
-        spec: The machine.
-        at_once: Groups worked on at once, each by its share of the array, which takes its groups one after the other.
-    """
-    counts = nonzeros_per_tile(candidate, mapping)
-    least = 1 if spec.edges == "idle" else 0
-    return int(counts.max(axis=1).clip(min=least).reshape(at_once, -1).sum(axis=1).max())
-
-
-def least_cycles(nonzeros: int, mapping: Mapping, at_once: int = 1) -> int:
-    """Cycles of the array if all its PEs had equally many of so many non-zero weights: no less can be needed."""
-    spatial = mapping.spatial
-    tiles = spatial.m_columns * spatial.m_rows * spatial.c_rows * spatial.s_rows * at_once
-    return -(-nonzeros // tiles) * mapping.pixel_passes
+        if spec.edges == "perfect":
+            return spec
+        depth = self._memories(free_words, EVERY_DOUBLED[-1])[0] // spec.access_words
+        buffer = spec.global_buffer.model_copy(update={"depth": depth})
+        return spec.model_copy(update={"global_buffer": buffer})

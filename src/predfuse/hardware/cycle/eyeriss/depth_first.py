@@ -15,8 +15,9 @@ from predfuse.errors import InputError
 from predfuse.hardware.closed_form.windows import pixels_touched
 from predfuse.hardware.cycle.eyeriss.convolution import Convolutions, Way
 from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles
-from predfuse.hardware.cycle.memory.schedule import Step, schedule
-from predfuse.hardware.cycle.plan import LayerPlan, StagePlan, divide
+from predfuse.hardware.cycle.memory.schedule import schedule
+from predfuse.hardware.cycle.memory.steps import Steps
+from predfuse.hardware.cycle.plan import LayerPlan, StagePlan
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.spec import EyerissSpec
 from predfuse.hardware.workload import Operation
@@ -201,24 +202,14 @@ def _plan(
         mapping = f"{count} bands of {bands.rows} rows, halo {halo}; {row.mapping}"
         rows.append(StagePlan(operation.stage, macs, row.per_cycle, actions, mapping, row.pes, cycles))
     steps = min(MOST_STEPS, count * bands.parts * expand.groups)
-    early, late = divide(round(loads[True]), steps), divide(round(loads[False]), steps)
-    works = divide(sum(row.own_cycles for row in rows), steps)
-    stores = divide(round(rows[2].actions.dram_written_bits), steps)
-    return LayerPlan(
+    planned = Steps.even(
         expand.layer,
-        tuple(
-            Step(
-                layer=expand.layer,
-                load_bits=early[index],
-                late_bits=late[index],
-                store_bits=stores[index],
-                main_cycles=works[index],
-                load_lag=2,
-                waits=index == 0,
-                reads_stores=index == 0 and not place.input_on_chip,
-                stage=project.stage,
-            )
-            for index in range(steps)
-        ),
-        tuple(rows),
+        project.stage,
+        steps,
+        (round(loads[True]),),
+        (round(loads[False]),),
+        round(rows[2].actions.dram_written_bits),
+        sum(row.own_cycles for row in rows),
+        not place.input_on_chip,
     )
+    return LayerPlan(expand.layer, planned, tuple(rows))

@@ -6,18 +6,12 @@ PEs take at once, or to a number that tiles better, where that takes less time o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
+from numba import njit
 
-from predfuse.arrays import Item
-from predfuse.hardware.closed_form.loopnest import Ints
-from predfuse.hardware.energy import Actions
-from predfuse.hardware.spec import EyerissSpec
-from predfuse.hardware.workload import Operation
+from predfuse.arrays import Int64Array
 
 SLACK = 1.05
 """Sizes that take up to this factor of the fewest cycles are considered."""
@@ -27,96 +21,74 @@ MULTIPLES = (1, 2, 4, 8)
 """Loops left in time are rounded up to a multiple of one of these."""
 
 
-def padded(operation: Operation, rows: int, columns: int) -> list[Operation]:
-    """The operation as it is, and with channels, outputs and output columns rounded up in every promising way.
-
-    Args:
-        operation: The layer.
-        rows: Of PEs: share kernel width, outputs and input channels.
-        columns: Of PEs: share output columns and outputs.
-    """
-    depthwise = operation.is_depthwise
-    outputs = operation.outputs if depthwise else operation.group_outputs
-    channels = 1 if depthwise else operation.group_channels
-    sizes = _promising(outputs, channels, operation.columns.out, operation.columns.kernel, rows, columns)
-    as_is = (outputs, channels, operation.columns.out)
-    return [operation, *(_resized(operation, *size) for size in sizes if size != as_is)]
-
-
-def without_edges(actions: Actions, candidate: Operation, operation: Operation, spec: EyerissSpec) -> Actions:
-    """What a layer does of what it would do rounded up: PEs beyond the edge idle, only real outputs stored.
-
-    Args:
-        actions: Of the candidate.
-        candidate: The layer, rounded up.
-        operation: The layer as it is.
-        spec: The machine.
-    """
-    scaled = actions.scaled(operation.macs / candidate.macs)
-    stored_bits = operation.outputs * operation.out_pixels * spec.bits
-    more = stored_bits - scaled.dram_written_bits  # sums over fewer channels are as many outputs
-    return scaled + Actions(dram_written_bits=more, global_buffer_reads=more / spec.global_buffer.width_bits)
-
-
-def _resized(operation: Operation, m: int, c: int, q: int) -> Operation:
-    wider = replace(operation.columns, out=q)
-    weight = pad_weight(operation.weight, operation, m, c)
-    if operation.is_depthwise:
-        return replace(operation, outputs=m, channels=m, groups=m, columns=wider, weight=weight)
-    groups = operation.groups
-    return replace(operation, outputs=m * groups, channels=c * groups, columns=wider, weight=weight)
-
-
 @lru_cache(maxsize=4096)
-def _promising(m: int, c: int, q: int, s: int, rows: int, columns: int) -> tuple[tuple[int, int, int], ...]:
-    """Sizes ``(outputs, input channels, output columns)`` of few cycles, fewest first."""
-    table = np.array(list(_spreads(m, c, q, s, rows, columns)), np.int64)
-    multiples = np.array(MULTIPLES)
-    at_once, c_rows, q_columns = (table[:, i, None, None] for i in range(3))
-    m_turns = _ceil(_ceil(m, at_once), multiples[:, None]) * multiples[:, None]
-    c_turns = _ceil(_ceil(c, c_rows), multiples) * multiples
-    q_turns = -(-q // q_columns)
-    sizes = np.broadcast_arrays(m_turns * c_turns * q_turns, m_turns * at_once, c_turns * c_rows, q_turns * q_columns)
-    ranked = np.stack([part.ravel() for part in sizes], axis=1)
-    ranked = ranked[ranked[:, 0] <= SLACK * ranked[:, 0].min()]
-    found: dict[tuple[int, int, int], None] = {}
-    for row in ranked[np.lexsort(ranked.T[::-1])].tolist():
-        found.setdefault((row[1], row[2], row[3]))
-    return tuple(list(found)[:MOST_SIZES])
-
-
-def _ceil(number: int | Ints, parts: Ints) -> Ints:
-    return -(-number // parts)
-
-
-def _spreads(m: int, c: int, q: int, s: int, rows: int, columns: int) -> Iterator[tuple[int, int, int]]:
-    """Outputs, input channels and output columns the array may take at once."""
-    s_rows = max(d for d in range(1, min(s, rows) + 1) if s % d == 0)
-    for q_columns in range(1, min(q, columns) + 1):
-        for m_columns in range(1, min(m, columns // q_columns) + 1):
-            for m_rows in range(1, min(m, rows // s_rows) + 1):
-                at_once = m_columns * m_rows
-                for c_rows in range(1, min(c, rows // s_rows // m_rows) + 1):
-                    yield at_once, c_rows, q_columns
-
-
-def pad_weight(weight: npt.NDArray[Item] | None, operation: Operation, m: int, c: int) -> npt.NDArray[Item] | None:
-    """The weights of a layer rounded up to ``m`` outputs and ``c`` input channels a group, zeros where there are none.
+def rounded_up(m: int, c: int, q: int, s: int, rows: int, columns: int) -> Int64Array:
+    """The sizes of a layer as they are, then rounded up in every promising way.
 
     Args:
-        weight: ``[outputs, channels/groups, kh, kw]``, or what else there is for each; None stays None.
-        operation: The layer as it is.
         m: Outputs of a group; all, where it is depthwise.
         c: Input channels of a group.
+        q: Output columns.
+        s: Kernel width.
+        rows: Of PEs: share kernel width, outputs and input channels.
+        columns: Of PEs: share output columns and outputs.
+
+    Returns:
+        ``[n, 3]``: outputs, input channels and output columns.
     """
-    if weight is None:
-        return None
-    kernel = weight.shape[2:]
-    if operation.is_depthwise:
-        result = np.zeros((m, 1, *kernel), weight.dtype)
-        result[: operation.outputs] = weight
-        return result
-    result = np.zeros((operation.groups, m, c, *kernel), weight.dtype)
-    grouped = weight.reshape(operation.groups, operation.group_outputs, operation.group_channels, *kernel)
-    result[:, : operation.group_outputs, : operation.group_channels] = grouped
-    return result.reshape(operation.groups * m, c, *kernel)
+    return _rounded_up(m, c, q, s, rows, columns)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rounded_up(m: int, c: int, q: int, s: int, rows: int, columns: int) -> Int64Array:
+    s_rows = 1
+    for part in range(1, min(s, rows) + 1):
+        if s % part == 0:
+            s_rows = part
+    left = rows // s_rows
+    best = [(0, 0, 0, 0)]  # cycles and sizes, fewest first, the same sizes once
+    best.clear()
+    for q_columns in range(1, min(q, columns) + 1):
+        q_turns = -(-q // q_columns)
+        for m_columns in range(1, min(m, columns // q_columns) + 1):
+            for m_rows in range(1, min(m, left) + 1):
+                at_once = m_columns * m_rows
+                for c_rows in range(1, min(c, left // m_rows) + 1):
+                    for m_multiple in MULTIPLES:
+                        m_turns = _turns(m, at_once, m_multiple)
+                        for c_multiple in MULTIPLES:
+                            c_turns = _turns(c, c_rows, c_multiple)
+                            cycles = m_turns * c_turns * q_turns
+                            if len(best) < MOST_SIZES or cycles <= best[-1][0]:
+                                _enter(best, (cycles, m_turns * at_once, c_turns * c_rows, q_turns * q_columns))
+    sizes = np.empty((len(best) + 1, 3), np.int64)
+    sizes[0, 0], sizes[0, 1], sizes[0, 2] = m, c, q
+    count = 1
+    for cycles, m_size, c_size, q_size in best:
+        if cycles <= SLACK * best[0][0] and (m_size != m or c_size != c or q_size != q):
+            sizes[count, 0], sizes[count, 1], sizes[count, 2] = m_size, c_size, q_size
+            count += 1
+    return sizes[:count]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _turns(size: int, at_once: int, multiple: int) -> int:
+    """Turns for so many channels, a multiple of some number."""
+    return -((-size // at_once) // multiple) * multiple
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _enter(best: list[tuple[int, int, int, int]], size: tuple[int, int, int, int]) -> None:
+    """Put a size in its place, unless it is there with no more cycles; the last one goes where there are too many."""
+    for index in range(len(best)):
+        if best[index][1:] == size[1:]:
+            if best[index][0] <= size[0]:
+                return
+            best.pop(index)
+            break
+    place = 0
+    while place < len(best) and best[place] < size:
+        place += 1
+    best.insert(place, size)
+    if len(best) > MOST_SIZES:
+        best.pop()

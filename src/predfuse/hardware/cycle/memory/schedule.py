@@ -11,7 +11,6 @@ channel adds, so that ``compute_cycles + stall_cycles = total_cycles`` exactly, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,44 +19,7 @@ from numba import njit
 
 from predfuse.arrays import Int64Array
 from predfuse.errors import InputError
-
-
-@dataclass(frozen=True)
-class Step:
-    """One unit of work.
-
-    Attributes:
-        layer: Name of the layer it belongs to.
-        load_bits: Read from the DRAM before it.
-        late_bits: Also read, but only once the step before is done (its place is still in use).
-        store_bits: Written to the DRAM after it.
-        predict_cycles: Of a predictor of its own, before the main work.
-        main_cycles: Of the array.
-        fill_cycles: To fill memories of the array before its main work, beside that of steps before: once it has
-            loaded, and the main work ``fill_lag`` steps before has begun.
-        load_lag: It may load once the main work so many steps before is done; 2 where two buffers take turns.
-        predict_lag: It may predict once the main work so many steps before is done, and the prediction before.
-        predict_behind: Its prediction ends at the earliest so many cycles after the main work of the step before begins
-            (it takes up places that work frees one by one); 0 is no limit.
-        waits: It needs the results of the step before (a new layer): nothing but loads may run ahead.
-        reads_stores: Its loads read what earlier steps stored.
-        stage: Of the layer.
-    """
-
-    layer: str
-    load_bits: int = 0
-    late_bits: int = 0
-    store_bits: int = 0
-    predict_cycles: int = 0
-    main_cycles: int = 0
-    fill_cycles: int = 0
-    fill_lag: int = 1
-    load_lag: int = 1
-    predict_lag: int = 1
-    predict_behind: int = 0
-    waits: bool = False
-    reads_stores: bool = False
-    stage: str = "main"
+from predfuse.hardware.cycle.memory.steps import Steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +63,7 @@ class LayerTime:
     stall_cycles: int
 
 
-def schedule(steps: Sequence[Step], dram_bits_per_cycle: int | None) -> Timeline:
+def schedule(steps: Steps, dram_bits_per_cycle: int | None) -> Timeline:
     """When every step loads, predicts, works and stores.
 
     Args:
@@ -113,84 +75,84 @@ def schedule(steps: Sequence[Step], dram_bits_per_cycle: int | None) -> Timeline
     """
     if dram_bits_per_cycle is not None and dram_bits_per_cycle < 1:
         raise InputError("dram_bits_per_cycle", f"is {dram_bits_per_cycle}", "use 1 or more")
-    amounts = np.array(
-        [
-            (s.load_bits, s.late_bits, s.store_bits, s.predict_cycles, s.main_cycles, s.predict_behind, s.fill_cycles)
-            for s in steps
-        ],
-        np.int64,
-    )
-    rules = np.array([(s.load_lag, s.predict_lag, s.waits, s.reads_stores, s.fill_lag) for s in steps], np.int64)
-    return timeline(amounts.reshape(len(steps), 7), rules.reshape(len(steps), 5), dram_bits_per_cycle)
-
-
-def even_steps(
-    early_bits: int, late_bits: int, store_bits: int, main_cycles: int, count: int, reads_stores: bool
-) -> tuple[Int64Array, Int64Array]:
-    """Amounts and rules, as :func:`timeline` takes them, of a layer in so many equal steps, two of which the buffers
-    hold: what :func:`schedule` makes of as many :class:`Step`."""
-    totals = np.array([early_bits, late_bits, store_bits, 0, main_cycles, 0, 0], np.int64)
-    amounts = np.diff(np.arange(count + 1)[:, None] * totals // count, axis=0)
-    rules = np.zeros((count, 5), np.int64)
-    rules[:] = (2, 1, 0, 0, 1)
-    rules[0, 2:4] = 1, reads_stores
-    return amounts, rules
-
-
-def timeline(amounts: Int64Array, rules: Int64Array, dram_bits_per_cycle: int | None) -> Timeline:
-    """:func:`schedule` of steps as arrays.
-
-    Args:
-        amounts: ``[steps, 7]`` int64: load, late and store bits, cycles of prediction and main work, cycles
-            that a prediction ends behind, cycles to fill; changed in place.
-        rules: ``[steps, 5]`` int64: lags of loads and predictions, whether it waits and reads stores, lag of
-            the fill.
-        dram_bits_per_cycle: Of the channel; None is endless.
-    """
-    if dram_bits_per_cycle is None:
-        amounts[:, :3] = 0
-    else:
-        amounts[:, :3] = -(-amounts[:, :3] // dram_bits_per_cycle)
-    times = [np.zeros((len(amounts), 2), np.int64) for _ in range(4)]
-    _schedule(amounts, rules, *times)
+    times = [np.zeros((len(steps), 2), np.int64) for _ in range(4)]
+    _schedule(steps.amounts, steps.rules, dram_bits_per_cycle or 0, *times)
     return Timeline(*times)
 
 
-def layer_times(steps: Sequence[Step], real: Timeline) -> list[LayerTime]:
+@njit(cache=True, nogil=True)
+def even_end(
+    early_bits: int, late_bits: int, store_bits: int, main_cycles: int, count: int, reads_stores: bool, bandwidth: int
+) -> int:
+    """When a layer in so many equal steps, two of which the buffers hold, ends (cycles).
+
+    Args:
+        early_bits: Loaded ahead.
+        late_bits: Loaded once the step before is done.
+        store_bits: Stored.
+        main_cycles: Of the array.
+        count: Of steps.
+        reads_stores: Whether it reads what was stored before.
+        bandwidth: Of the channel (bits a cycle); 0 is endless.
+    """
+    amounts, rules = np.zeros((count, 7), np.int64), np.zeros((count, 5), np.int64)
+    for step in range(count):
+        amounts[step, 0] = (step + 1) * early_bits // count - step * early_bits // count
+        amounts[step, 1] = (step + 1) * late_bits // count - step * late_bits // count
+        amounts[step, 2] = (step + 1) * store_bits // count - step * store_bits // count
+        amounts[step, 4] = (step + 1) * main_cycles // count - step * main_cycles // count
+        rules[step, 0], rules[step, 1], rules[step, 4] = 2, 1, 1
+    rules[0, 2], rules[0, 3] = 1, reads_stores
+    load, predict = np.zeros((count, 2), np.int64), np.zeros((count, 2), np.int64)
+    main, store = np.zeros((count, 2), np.int64), np.zeros((count, 2), np.int64)
+    _schedule(amounts, rules, bandwidth, load, predict, main, store)
+    end = main[count - 1, 1]
+    for step in range(count):
+        end = max(end, store[step, 1])
+    return int(end)
+
+
+def layer_times(steps: Steps, real: Timeline) -> list[LayerTime]:
     """Cycles of every stage of every layer, in order; its steps follow each other, and the first one ``waits``.
 
     A stage lasts from the end of the one before to the end of its last main work, the last one to its last store.
     """
-    ideal = schedule(steps, None)
-    keys = [(step.layer, step.stage) for step in steps]
-    ends = [index for index, key in enumerate(keys) if index + 1 == len(keys) or keys[index + 1] != key]
+    ideal, ends = schedule(steps, None), list(steps.ends())
     times = []
     before_ideal = before_real = 0
-    for index in ends:
-        last = index + 1 == len(steps)
+    for layer, stage, end in ends:
+        index, last = end - 1, end == len(steps)
         end_ideal = ideal.end if last else int(ideal.main[index, 1])
         end_real = real.end if last else int(real.main[index, 1])
         compute = end_ideal - before_ideal
-        times.append(LayerTime(*keys[index], compute, end_real - before_real - compute))
+        times.append(LayerTime(layer, stage, compute, end_real - before_real - compute))
         before_ideal, before_real = end_ideal, end_real
     return times
 
 
 @njit(cache=True, nogil=True)
 def _schedule(
-    amounts: Int64Array, rules: Int64Array, load: Int64Array, predict: Int64Array, main: Int64Array, store: Int64Array
+    amounts: Int64Array,
+    rules: Int64Array,
+    bandwidth: int,
+    load: Int64Array,
+    predict: Int64Array,
+    main: Int64Array,
+    store: Int64Array,
 ) -> None:
+    """Enter the times of steps, see :class:`~predfuse.hardware.cycle.memory.steps.Steps`; no bandwidth is endless."""
     channel = 0
     stored = -1  # last step whose store is on the channel
     steps = len(amounts)
     for step in range(steps):
         ahead, late, _, predict_cycles, main_cycles, behind, fill_cycles = amounts[step]
+        ahead, late = _cycles(ahead, bandwidth), _cycles(late, bandwidth)
         load_lag, predict_lag, waits, reads_stores, fill_lag = rules[step]
         done = main[step - 1, 1] if step >= 1 else 0
         free = main[step - load_lag, 1] if step >= load_lag else 0
         while stored < step - (1 if reads_stores else max(load_lag, 2)):
             stored += 1
-            channel = _transfer(store, stored, main[stored, 1], amounts[stored, 2], channel)
+            channel = _transfer(store, stored, main[stored, 1], _cycles(amounts[stored, 2], bandwidth), channel)
         channel = _transfer(load, step, free, ahead, channel)
         if late > 0:
             load[step, 1] = max(channel, done, load[step, 1]) + late
@@ -212,7 +174,13 @@ def _schedule(
         main[step, 1] = main[step, 0] + main_cycles
     while stored < steps - 1:
         stored += 1
-        channel = _transfer(store, stored, main[stored, 1], amounts[stored, 2], channel)
+        channel = _transfer(store, stored, main[stored, 1], _cycles(amounts[stored, 2], bandwidth), channel)
+
+
+@njit(cache=True, nogil=True)
+def _cycles(bits: int, bandwidth: int) -> int:
+    """Of a transfer; of none and over an endless channel, no cycle."""
+    return -(-bits // bandwidth) if bandwidth else 0
 
 
 @njit(cache=True, nogil=True)

@@ -1,22 +1,6 @@
-"""Accesses of a mapping, counted from its loop nest: what each level holds and how often it is read.
+"""Accesses of mappings over NumPy arrays, counted from their loop nests: the oracle of the compiled search.
 
-The nest of one group of a layer, outermost loop first (``r`` and ``s`` are kernel height and width):
-
-    DRAM           q2, p2    blocks of output columns, of output rows
-                   m2, c2    blocks of output channels, of input channels
-    global buffer  m1        holds inputs  [c of the block, rows of p1, columns of the PEs]
-                   p1        and partial sums [m of the block, p1, columns of the PEs]
-                   c1
-    PE array       columns: output columns x output channels; rows: s x output channels x input channels
-    PE             c0, r     holds c0*r weights for each of m0 outputs, c0*r inputs, m0 partial sums
-                   m0
-
-Weights bypass the global buffer: they go from the DRAM to all PEs that share them. A level is filled again when a loop
-outside it moves to other data: loops that leave the data alone are free as long as no loop inside them moves it. Input
-rows that consecutive outputs share stay in the PE if its register file holds them. Outputs are summed up over the PE
-rows, kept in the PE over ``c1`` and read back from the global buffer for every further ``c2``.
-
-Depthwise layers have one input channel per output: their inputs follow the loops over ``m``.
+The nest is drawn in :mod:`predfuse.hardware.closed_form.nest_search`.
 """
 
 from __future__ import annotations
@@ -202,7 +186,7 @@ def actions_of(accesses: Accesses, index: int, operation: Operation, spec: Eyeri
 
 
 def energies_pj(accesses: Accesses, operation: Operation, spec: EyerissSpec) -> Floats:
-    """Energy of every mapping (pJ); the oracle of the compiled :mod:`~predfuse.hardware.closed_form.nest_energies`."""
+    """Energy of every mapping (pJ)."""
     prices = prices_pj(spec)
     total: Any = sum(counts * prices[name] for name, counts in _counts(accesses, operation, spec).items())
     return np.asarray(total, dtype=np.float64)
