@@ -78,12 +78,14 @@ def loader() -> Model:
     to_do: deque[int] = deque()  # the pass that is loaded, and those behind it
     loaded, first = False, False
     written = True  # in the cycle before: that word is not read yet
+    idle_at = 0  # the first pass, as told in the cycle before
 
     def step(told: Told) -> Outputs:
-        nonlocal to_do, loaded, first, written
+        nonlocal to_do, loaded, first, written, idle_at
         out: Outputs = {"loading": bool(to_do) and not loaded, "busy": bool(to_do)}
-        out["advance"] = told["count"] > 0 if told["start"] else bool(told["swap"]) and len(to_do) > 1
-        following = to_do[1] if len(to_do) > 1 else 0
+        count = told["pass_end"] - told["pass_first"]
+        out["advance"] = count > 0 if told["start"] else bool(told["swap"]) and len(to_do) > 1
+        following = to_do[1] if len(to_do) > 1 else idle_at
         if len(to_do) != 1 and following in records and not written:
             out["coming"] = records[following]
         ready = bool(to_do) and (loaded or bool(told["banks_done"]))
@@ -100,7 +102,10 @@ def loader() -> Model:
         if written:
             records[told["write_at"]] = told["write_data"]
         if told["start"] or told["rst"]:
-            to_do, loaded, first = deque(range(told["count"] if not told["rst"] else 0)), False, True
+            to_do, loaded, first = deque(range(told["pass_first"], told["pass_end"])), False, True
+        if told["rst"]:
+            to_do.clear()
+        idle_at = told["pass_first"]
         return out
 
     return step
@@ -136,10 +141,10 @@ Members = deque[tuple[int, int, int]]
 """Slot, tap and row of project weights of each, in order."""
 
 
-def members(words: Words, kind: int, tap: int, column: int, slots: int = 4, taps: int = 3) -> Members:
-    """Those of a pass: slots ascending, of expand biases all taps of each, rows of project weights."""
+def members(words: Words, kind: int, tap: int, column: int, mine: int, slots: int = 4, taps: int = 3) -> Members:
+    """Those of a pass among the slots `mine`: ascending, of expand biases all taps of each, rows of project weights."""
     maps = [words[4, index] for index in range(taps + 2)]
-    chosen = maps[tap] & field(words[5, column], 0, slots) if kind == 0 else maps[taps + kind % 2]
+    chosen = mine & (maps[tap] & field(words[5, column], 0, slots) if kind == 0 else maps[taps + kind % 2])
     at_taps = [tap] if kind == 0 else list(range(taps)) if kind == 1 else [taps]
     return deque(
         (slot, one, row)
@@ -158,10 +163,13 @@ def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Mode
     def rank(slot: int, map_: int) -> int:
         return (map_ & (1 << slot) - 1).bit_count()
 
+    def halves(told: Told) -> int:
+        return (0, 3, 12, 15)[told["halves"]]
+
     def word(told: Told) -> Outputs:
         """What goes with the next member."""
         slot, tap, row = left[0]
-        bases, own = words[7, tap], rank(slot, words[4, tap])
+        bases, own = words[7, tap], rank(slot, words[4, tap] & halves(told))
         places, biases = words[5, column], words[11, slot]
         expand = words.get((10, (places >> slots) + rank(slot, field(places, 0, slots))), 0)
         factor = (field(expand, 0, 16, True), field(biases, 0, 24), field(biases, 1, 24))[told["kind"]]
@@ -173,8 +181,8 @@ def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Mode
     def step(told: Told) -> Outputs:
         nonlocal left, at, over, column
         out: Outputs = {"issue": 0}
-        if all((region, index) in words for region in (4, 7) for index in range(taps + 1)):
-            out["maps_out"] = pack([words[4, index] for index in range(taps + 1)], slots)
+        if all((4, index) in words and (7, index) in words for index in range(taps + 1)):
+            out["maps_out"] = pack([words[4, index] & halves(told) for index in range(taps + 1)], slots)
             out["gate_bases_out"] = pack([words[7, index] for index in range(taps + 1)], 4)
         if told["loading"]:
             code, following = words[3, at], words[3, (at + 1) % codes]
@@ -190,11 +198,14 @@ def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Mode
                 left.popleft()
             over = done
         if told["rewind"]:
-            at = 0
+            at = told["code_first"]
         if told["advance"] and not told["goes_on"]:
             column = told["column"]
-            left = members(words, told["next_kind"], told["tap"], column)
-        if told["write"]:
+            left = members(words, told["next_kind"], told["tap"], column, halves(told))
+        if told["write"] and told["write_region"] == 4:
+            which, index = (0, 3, 12, 15)[told["write_at"] >> 3 & 3], told["write_at"] & 7
+            words[4, index] = words.get((4, index), 0) & ~which | told["write_data"] & which
+        elif told["write"]:
             words[told["write_region"], told["write_at"]] = told["write_data"]
         return out
 

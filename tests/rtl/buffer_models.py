@@ -169,20 +169,20 @@ def output_store() -> Model:
 
 def command() -> Model:
     waiting: deque[int] = deque()
-    busy = deque([True] * 8, 8)  # whether the core was, in each of the last cycles
-    running = coming = started = False
+    busy = deque([True] * 2, 2)  # whether the core was, in each of the last cycles
+    running = coming = told_start = started = False
     row = 0
     core_fields: int | None = None
 
     def step(told: Told) -> Outputs:
-        nonlocal running, coming, started, row, core_fields
+        nonlocal running, coming, told_start, started, row, core_fields
         ask = running and not waiting and not coming
         out: Outputs = {"busy": running, "request": ask, "start_core": started}
         if ask:
             out["row"] = row
         if core_fields is not None:
             out["core_fields"] = core_fields
-        works = started or bool(told["core_busy"])
+        works = told_start or started or bool(told["core_busy"])
         core_free, was_started = not works and not any(busy), False
         busy.append(works or bool(told["rst"]))
         out["start_fill"] = 0
@@ -200,12 +200,12 @@ def command() -> Model:
             waiting.extend(field(told["read_data"], n, 43) for n in range(4))
             row = (row + 1) % 8
         coming = ask and bool(told["grant"])
-        started = was_started
+        started, told_start = told_start, was_started
         if told["start"] or told["rst"]:
             waiting.clear()
             running, row = not told["rst"], told["start_row"]
         if told["rst"]:
-            coming = started = False
+            coming = told_start = started = False
         return out
 
     return step

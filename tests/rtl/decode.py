@@ -126,21 +126,24 @@ class Decoder:
         self._sizes = sizes
         self._taps = sizes["KERNEL"] ** 2
         self._memory = {(word.region, word.bank, word.index): word.bits for word in written}
-        self._at = [0] * sizes["BANKS"]
         self._left: list[list[tuple[int, int, int]]] = [[] for _ in range(sizes["BANKS"])]
-        group = _Bits(self._memory[0, 0, 0])
+        # Of the two group records one.
+        group = _Bits(next(word.bits for word in written if word.region == 0))
         for width in (1, 1, 1, 4, 4, 4, 6, 1, 6, _clog2(sizes["HELD"] // sizes["INPUTS"] + 1)):
             group.take(width)
         group.take(_clog2(sizes["HELD"]) + 1)
-        self._outputs = group.take(_clog2(sizes["OUTPUTS"]) + 1)
-        self._passes = group.take(_clog2(sizes["PASSES"]) + 1)
-        self._predicted = group.take(_clog2(sizes["CHANNELS"]) + 1)
+        self._outputs, self._passes, self._predicted = (
+            range(group.take(_clog2(sizes[name])), group.take(_clog2(sizes[name]) + 1))
+            for name in ("OUTPUTS", "PASSES", "CHANNELS")
+        )
+        self._at = [group.take(_clog2(sizes["CODES"]))] * sizes["BANKS"]
+        self._halves = group.take(2)
         self._turns = [group.take(_clog2(sizes["BANKS"])) for _ in range(self._taps + 1)]
 
     def rules(self) -> list[Rule]:
         """Of every output of the group."""
         rules = []
-        for output in range(self._outputs):
+        for output in self._outputs:
             bits = _Bits(self._memory[1, 0, output])
             shifts = bits.signed(6), bits.signed(6), bits.signed(6), bits.take(4), bits.take(4)
             rules.append(Rule(*shifts, bits.signed(self._sizes["ACCUMULATOR"]), bits.signed(6), bits.take(16)))
@@ -149,7 +152,7 @@ class Decoder:
     def channels(self) -> list[Channel]:
         """In the order of prediction."""
         sizes, found = self._sizes, []
-        for index in range(self._predicted):
+        for index in self._predicted:
             bits = _Bits(self._memory[13, 0, index])
             expand = tuple(_weight(bits.take(3)) for _ in range(sizes["HELD"]))
             expand_offset, shift = bits.signed(sizes["SCORE"]), bits.take(5)
@@ -164,7 +167,7 @@ class Decoder:
 
     def passes(self) -> list[tuple[Load, ...]]:
         """The loads of every pass, in order; call it once."""
-        return [tuple(self._pass(index)) for index in range(self._passes)]
+        return [tuple(self._pass(index)) for index in self._passes]
 
     def _pass(self, index: int) -> Iterator[Load]:
         bits, sizes = _Bits(self._memory[2, 0, index]), self._sizes
@@ -225,14 +228,17 @@ class Decoder:
         bits = _Bits(self._memory[12, bank, self._slot(bank, slot)[0] + row])
         weights = [bits.signed(16) for _ in range(words)]
         outputs = [bits.take(width) for _ in range(words)]
-        return {outputs[word]: weights[word] for word in range(words) if bits.bits >> word & 1}
+        return {outputs[word] - self._outputs.start: weights[word] for word in range(words) if bits.bits >> word & 1}
 
     def _gate(self, bank: int, slot: int, tap: int) -> tuple[int, int]:
         rank = (self._map(bank, tap) & ((1 << slot) - 1)).bit_count()
         return (bank + self._turns[tap]) % self._sizes["BANKS"], self._bases(bank, tap)[0] + rank
 
     def _map(self, bank: int, tap: int) -> int:
-        return self._memory[4, bank, tap]
+        """Of the slots of the group alone."""
+        low = self._sizes["SLOTS"] // 2
+        mine = (1 << low) - 1 if self._halves == 1 else -1 << low if self._halves == 2 else -1
+        return self._memory[4, bank, self._halves << _clog2(self._taps + 2) | tap] & mine
 
     def _column(self, bank: int, column: int) -> tuple[int, int]:
         """Map and base."""

@@ -33,6 +33,7 @@ class Start:
         rows: Of the tile.
         parts: First and end of those predicted.
         planes: Which of two sets of input planes.
+        half: Which of two groups.
         offsets: Of gate words read and written.
         store: Line, bank and pixel of the first output; lines and banks from row to row, lines from channel to channel;
             pixels of a row.
@@ -42,6 +43,7 @@ class Start:
     rows: int
     parts: tuple[int, int]
     planes: int
+    half: int
     offsets: tuple[int, int]
     store: tuple[int, int, int, int, int, int, int]
 
@@ -73,10 +75,10 @@ def _start(command: _Bits, sizes: Mapping[str, int]) -> Start:
     line, bank = _clog2(sizes["BUFFER_LINES"]), _clog2(sizes["BUFFER_BANKS"])
     flags, offsets = command.take(4), (command.take(gate), command.take(gate))
     rows, parts = command.take(_clog2(sizes["TILE_ROWS"] + 1)), (command.take(part), command.take(part + 1))
-    planes, first = command.take(1), (command.take(line), command.take(bank))
+    planes, half, first = command.take(1), command.take(1), (command.take(line), command.take(bank))
     steps = command.take(line), command.take(bank), command.take(line)
     pixel, columns = command.take(_clog2(sizes["BUFFER_PIXELS"])), command.take(_clog2(sizes["TILE_COLUMNS"] + 1))
-    return Start(flags, rows, parts, planes, offsets, (*first, pixel, *steps, columns))
+    return Start(flags, rows, parts, planes, half, offsets, (*first, pixel, *steps, columns))
 
 
 def _fill(command: _Bits, flat: np.ndarray, sizes: Mapping[str, int], after: bool) -> Iterator[Write]:

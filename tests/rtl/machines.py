@@ -14,7 +14,7 @@ from predfuse.rtl.simulator import Simulator
 
 SMALL = Machine(
     tile_rows=4, tile_columns=4, lanes=4, lane_rows=3, words=2, outputs=8, banks=5, slots=12, kernel=5, side=7,
-    unit_rows=4, inputs=2, held=8, columns=4, writes=3, queue=2, channels=32, passes=128, codes=512, gate_words=32,
+    unit_rows=4, inputs=2, held=8, columns=4, writes=3, queue=2, channels=8, passes=128, codes=512, gate_words=32,
     tap_words=64, column_words=32, project_rows=32, accumulator=48,
 )  # fmt: skip
 """So small that tiles are predicted in parts and turns, passes divided, queues full; a channel has more words than
@@ -29,12 +29,14 @@ MID = Machine(
 
 
 TINY = replace(
-    SMALL, tile_rows=2, tile_columns=2, lanes=3, banks=3, slots=16, kernel=3, side=4, held=4, passes=64, gate_words=20
-)
-"""Built in a third of the time; few gate words, so that some blocks predict into the places their lists give free."""
+    SMALL, tile_rows=2, tile_columns=2, lanes=3, banks=3, slots=3, kernel=3, side=4, held=4, channels=6, passes=64,
+    gate_words=20,
+)  # fmt: skip
+"""Built in a third of the time; few gate words, so that some blocks predict into the places their lists give free;
+slots and channels for two groups in some blocks only."""
 
 THREE = replace(
-    TINY, lists=3, outputs=9, columns=8, side=5, unit_rows=3, inputs=4, held=16, channels=48, passes=256,
+    TINY, lists=3, slots=16, outputs=9, columns=8, side=5, unit_rows=3, inputs=4, held=16, channels=48, passes=256,
     buffer_banks=6, buffer_lines=64,
 )  # fmt: skip
 """Three lists in progress, a hidden plane walked in two turns and a buffer whose banks are no power of two, as

@@ -295,7 +295,7 @@ def output_rows(lists: int = 2, rows: int = 2, columns: int = 2) -> Model:
         if told["write_residual"]:
             residuals[told["write_at"]] = told["write_data"]
         if told["start"]:
-            to_do = deque((o, r) for o in range(told["outputs"]) for r in range(told["rows"]))
+            to_do = deque((o, r) for o in range(told["output_first"], told["output_end"]) for r in range(told["rows"]))
         if told["rst"]:
             to_do.clear()
             return {}

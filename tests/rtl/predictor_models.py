@@ -168,16 +168,17 @@ def predictor(depth: int = 2) -> Model:
 
     def item(behind: int) -> Generator[Outputs, Told, None]:
         told = yield {}
-        count = told["count"]
+        begin, end = told["channel_first"], told["channel_end"]
         for part in range(told["part_first"], told["part_end"]):
             reading, _, _, place, turns = fields(words[16, part], 16, 12, 4, 2, 2)
             for _ in range(reading):
                 told = yield {"busy": 1, "gate_writes": 0}
-            first = second = spent = 0
+            first = second = begin
+            spent = 0
             left: int | None = None  # words of the channel that is handed over
             expanded: deque[int] = deque()
-            while second < count or any(queues):
-                expands = first < count and len(expanded) < 2
+            while second < end or any(queues):
+                expands = first < end and len(expanded) < 2
                 if expanded:
                     wanted, bank, slot, release = fields(words[13, second] >> 3 * HELD + 37 + 3 * TAPS, 10, 2, 2, 4)
                     if left is None and (not behind or told["passes_done"] > release):
@@ -220,7 +221,7 @@ def predictor(depth: int = 2) -> Model:
     def step(told: Told) -> Outputs:
         nonlocal flow
         out = flow.send(told)
-        if told["start"] and told["count"]:
+        if told["start"] and told["channel_first"] < told["channel_end"]:
             flow = item(told["behind"])
             next(flow)
         if told["write"]:

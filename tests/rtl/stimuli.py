@@ -96,9 +96,11 @@ def sums(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
 def loader(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
     told = {"rst": int(cycle == 0), "banks_done": int(rng.integers(2)), "swap": 0, "start": 0}
     busy = bool(cycle) and ask("busy", {})
-    told["count"] = before["count"] if busy else int(rng.integers(9))
+    same = busy or (cycle > 0 and rng.integers(2) > 0)  # the first pass is told a cycle before a start
+    first = before["pass_first"] if same else int(rng.integers(8))
+    told |= {"pass_first": first, "pass_end": before["pass_end"] if busy else int(rng.integers(first, 9))}
     told["write"] = 0 if busy else int(rng.integers(4) > 0)
-    told["start"] = int(rng.integers(2)) if not (busy or told["write"] or before.get("write", 1)) else 0
+    told["start"] = int(rng.integers(2)) if same and not (busy or told["write"] or before.get("write", 1)) else 0
     if busy and ask("ready", told):
         told["swap"] = int(rng.integers(2))
     return told
@@ -149,10 +151,11 @@ def lists(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
 
 def rows(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
     busy = cycle > 0 and ask("busy", {})
-    names = "outputs", "rows", "residual", "residual_shift"
-    told = {name: before[name] for name in names} if busy else {"outputs": int(rng.integers(1, 5))}
+    names = "output_first", "output_end", "rows", "residual", "residual_shift"
+    told = {name: before[name] for name in names} if busy else {"output_first": int(rng.integers(4))}
     if not busy:
-        told |= {"rows": int(rng.integers(1, 3)), "residual_shift": int(rng.integers(-20, 21)) & 63}
+        told |= {"output_end": int(rng.integers(told["output_first"] + 1, 5)), "rows": int(rng.integers(1, 3))}
+        told |= {"residual_shift": int(rng.integers(-20, 21)) & 63}
     told["rule"] = int(rng.integers(1 << 39)) | int(rng.integers(42)) << 40 | int(rng.integers(1 << 16)) << 46
     if cycle < 8:
         return {**told, "rst": int(cycle == 0), "start": 0, "write_residual": 1, "write_at": cycle}
@@ -169,7 +172,6 @@ def bank(rng: np.random.Generator, ask: Ask) -> Script:
         (region, at): int(word)
         for region, own in {
             3: codes,
-            4: maps,
             5: rng.choice((7, 11, 13, 14, 15), 2) | rng.integers(5, size=2) << 4,
             6: rng.integers(13, size=4) | rng.integers(1, 4, size=4) << 4,
             7: rng.integers(16, size=4) | rng.integers(13, size=4) << 4,
@@ -183,10 +185,17 @@ def bank(rng: np.random.Generator, ask: Ask) -> Script:
     yield {**quiet, "rst": 1}
     for (region, at), word in words.items():
         yield {**quiet, "write": 1, "write_region": region, "write_at": at, "write_data": word}
+    for at, word in enumerate(maps):
+        # Whole, or a half without the other, whatever stands beside it.
+        for which, mine in ((3, 15),) if rng.integers(2) else ((1, 3), (2, 12)):
+            beside = word & mine | int(rng.integers(16)) & ~mine
+            yield {**quiet, "write": 1, "write_region": 4, "write_at": which << 3 | at, "write_data": beside}
+        words[4, at] = word
     kind = left = first = 0
+    group = {"halves": 3, "code_first": 0}
     loading = done = False
     while True:
-        told = {**quiet, "kind": kind, "loading": int(loading), "first": first}
+        told = {**quiet, **group, "kind": kind, "loading": int(loading), "first": first}
         if loading:
             done = done or bool(ask("done", told))
             left -= ask("issue", told)
@@ -196,11 +205,17 @@ def bank(rng: np.random.Generator, ask: Ask) -> Script:
             loading = loading and not (done and rng.integers(4) == 0)
             continue
         told |= {"advance": 1, "goes_on": int(left > 0), "rewind": int(rng.integers(8) == 0)}
+        if told["rewind"] and not left:
+            group = {
+                "halves": int(rng.integers(1, 4)),
+                "code_first": int(rng.integers(32)),
+            }
+            told |= group
         told |= {"next_kind": kind if left else int(rng.choice(3, p=(0.6, 0.2, 0.2)))}
         told |= {"tap": int(rng.integers(3)), "column": int(rng.integers(2))}
         yield told
         kind, first, loading, done = told["next_kind"], 1, True, False
-        left = left or len(members(words, kind, told["tap"], told["column"]))
+        left = left or len(members(words, kind, told["tap"], told["column"], (0, 3, 12, 15)[group["halves"]]))
 
 
 def predictor(rng: np.random.Generator, ask: Ask) -> Script:
@@ -212,7 +227,9 @@ def predictor(rng: np.random.Generator, ask: Ask) -> Script:
         )
         channels += 2 * rounds - 1
         first = int(rng.integers(3 - parts))
-        group = {"stride_2": stride_2, "rounds": rounds, "channels": channels, "count": count}
+        group = {"stride_2": stride_2, "rounds": rounds, "channels": channels}
+        begin = int(rng.integers(8 - count))
+        group |= {"channel_first": begin, "channel_end": begin + count}
         group |= {"part_first": first, "part_end": first + parts}
         group |= {"hidden_max": int(rng.integers(16)), "input_shift": int(rng.integers(13))}
         group |= {"input_min": int(rng.integers(-8, 1)) & 15, "input_max": int(rng.integers(8))}
@@ -220,7 +237,7 @@ def predictor(rng: np.random.Generator, ask: Ask) -> Script:
         group |= {"turns": pack(rng.integers(3, size=10).tolist(), 2), "maps": int.from_bytes(rng.bytes(15), "little")}
         group |= {"gate_bases": int.from_bytes(rng.bytes(15), "little")}
         quiet = {**group, "rst": 0, "write": 0, "start": 0, "passes_done": 0}
-        words = {(13, at): _channel(rng, channels) for at in range(count)}
+        words = {(13, at): _channel(rng, channels) for at in range(begin, begin + count)}
         for part in range(first, first + parts):
             rows, columns, least, most = (int(rng.integers(*ends)) for ends in ((1, 3), (1, 3), (3,), (3, 6)))
             turns = 2 if (rows - 1) * (1 + stride_2) + 3 > 3 else 1

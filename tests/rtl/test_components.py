@@ -140,7 +140,10 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
     (
         Component(
             "loader", {"PASSES": 8, "WIDTH": 5},
-            {"rst": 1, "write": 1, "write_at": 3, "write_data": 5, "start": 1, "count": 4, "banks_done": 1, "swap": 1},
+            {
+                "rst": 1, "write": 1, "write_at": 3, "write_data": 5, "start": 1, "pass_first": 3, "pass_end": 4,
+                "banks_done": 1, "swap": 1,
+            },
             {"loading": 1, "first": 1, "ready": 1, "pass_record": 5, "coming": 5, "advance": 1, "busy": 1},
         ),
         bank_models.loader,
@@ -200,8 +203,8 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
         Component(
             "output_rows", {"TILE_ROWS": 2, "TILE_COLUMNS": 2, "OUTPUTS": 4, "LISTS": 2, "ACCUMULATOR": 40},
             {
-                "rst": 1, "write_residual": 1, "write_at": 3, "write_data": 32, "start": 1, "outputs": 3, "rows": 2,
-                "residual": 1, "residual_shift": 6, "rule": 62, "begun": 2, "sums": 320,
+                "rst": 1, "write_residual": 1, "write_at": 3, "write_data": 32, "start": 1, "output_first": 2,
+                "output_end": 3, "rows": 2, "residual": 1, "residual_shift": 6, "rule": 62, "begun": 2, "sums": 320,
             },
             {"at": 2, "read_word": 1, "busy": 1, "valid": 1, "channel": 16, "row": 8, "data": 32},
         ),
@@ -216,7 +219,8 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
                 "COLUMN_WORDS": 8, "PROJECT_ROWS": 16, "CODES": 32, "GATE_ADDRESS": 4, "DATA": 48,
             },
             {
-                "rst": 1, "write": 1, "write_region": 5, "write_at": 16, "write_data": 48, "rewind": 1, "loading": 1,
+                "rst": 1, "write": 1, "write_region": 5, "write_at": 16, "write_data": 48, "halves": 2,
+                "code_first": 5, "rewind": 1, "loading": 1,
                 "first": 1, "kind": 2, "advance": 1, "goes_on": 1, "next_kind": 2, "tap": 2, "column": 1,
             },
             {
@@ -238,7 +242,8 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
             {
                 "rst": 1, "write": 1, "write_region": 5, "write_at": 16, "write_data": 400, "stride_2": 1,
                 "expand_gated": 1, "depthwise_gated": 1, "hidden_max": 4, "input_min": 4, "input_max": 4,
-                "input_shift": 6, "rounds": 3, "channels": 4, "count": 4, "turns": 20, "maps": 120, "gate_bases": 120,
+                "input_shift": 6, "rounds": 3, "channels": 4, "channel_first": 3, "channel_end": 4, "turns": 20,
+                "maps": 120, "gate_bases": 120,
                 "start": 1, "part_first": 1, "part_end": 2, "behind": 1, "passes_done": 4, "gate_reads": 3,
             },
             {"gate_writes": 3, "gate_write_at": 12, "gate_words": 12, "gate_mask": 4, "busy": 1},

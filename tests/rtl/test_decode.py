@@ -48,7 +48,9 @@ def _grid(stream: GroupStream) -> list[int]:
 def _slots(stream: GroupStream) -> dict[int, int]:
     """Slot of every channel that is in a pass or predicted: in ascending order within its bank."""
     slots: dict[int, int] = {}
-    filled = [0] * stream.machine.banks
+    low = stream.machine.slots // 2
+    fullest = np.bincount(stream.bank[stream.order], minlength=1).max()
+    filled = [low * (stream.group % 2) if fullest <= low else 0] * stream.machine.banks
     for m in sorted(int(m) for m in stream.order):
         slots[m] = filled[stream.bank[m]]
         filled[stream.bank[m]] += 1

@@ -18,6 +18,7 @@ from predfuse.arrays import Int16Array
 from predfuse.errors import InputError
 from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gateware import Machine, records
+from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.options import CompileOptions
 from predfuse.rtl.items import predicted_parts
 from predfuse.rtl.starts import FINISH, LISTS, PREDICT
@@ -33,6 +34,14 @@ def _window(x: Int16Array, top: int, left: int, rows: int, columns: int) -> int:
     return int.from_bytes(np.ascontiguousarray(padded, "<i2").tobytes(), "little")
 
 
+def _needed(node: FusedBlock, rows: int, columns: int, high: int, wide: int) -> int:
+    """Which bits of a window of ``[high, wide]`` pixels lie under taps of so many output pixels."""
+    need = np.zeros((high, wide), np.int16)
+    for i, j in np.ndindex(rows, columns):
+        need[i * node.stride :, j * node.stride :][: node.kernel, : node.kernel] = -1
+    return int.from_bytes(need.astype("<i2").tobytes(), "little")
+
+
 def _check(case: BlockCase, machine: Machine) -> int:
     """Every memory at every start; how many images there are."""
     node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
@@ -41,43 +50,62 @@ def _check(case: BlockCase, machine: Machine) -> int:
     tiles = work.tiles(machine.tile_rows, machine.tile_columns)
     told = BlockPlan(node, shape, machine).images(x[None], np.zeros((1, *work.out_shape), np.int16))
     memory: dict[tuple[int, int], int] = {}
-    group = tile = -1
-    finished, running = 0, None
+    streams = [emit_group(node, shape, group, machine) for group in range(node.groups)]
+    used = [{(word.region, word.index) for word in stream.words} for stream in streams]
+    begun = finished = 0  # lists, outputs
+    running = None
     for image in told:
         for one in read_image(image.lines, image.start_row, sizes):
             if isinstance(one, Write):
                 running = None if one.after else running
-                assert running is None or not _used(running, one, machine)
-                memory[one.region, one.index] = one.bits
-                if one.region == 0:
-                    group, tile = group + 1, -1
+                if running is not None:
+                    at_work = streams[(begun - (running.flags & LISTS > 0 or running.flags == FINISH)) // len(tiles)]
+                    assert not _used(running, one, machine, used[at_work.group], at_work.places.halves)
+                _write(memory, one, machine)
                 continue
             running = one
+            group, tile = divmod(begun - (one.flags == FINISH), len(tiles))
+            stream = streams[group]
             channels = range(group * work.group_channels, (group + 1) * work.group_channels)
-            predicted = tile + 1
+            assert one.half == stream.places.half
+            _check_words(memory, stream.words, machine, lists=one.flags != PREDICT)
             if one.flags & LISTS:
-                tile += 1
-                predicted = tile + 1
-                _check_words(memory, emit_group(node, shape, group, machine).words, machine)
                 top = tiles[tile].rows.start * node.stride - node.padding[0]
                 left = tiles[tile].columns.start * node.stride - node.padding[2]
-                for index, c in enumerate(channels):
+                for index, c in enumerate(channels, stream.places.first["columns"]):
                     at = one.planes << (machine.columns - 1).bit_length() | index
                     size = machine.plane_rows, machine.plane_columns
-                    assert memory[14, at] == _window(x[c], top, left, *size)
+                    needed = _needed(node, tiles[tile].rows.size, tiles[tile].columns.size, *size)
+                    assert memory[14, at] & needed == _window(x[c], top, left, *size) & needed
+                begun += 1
             if one.flags & PREDICT:
+                predicted = tile + (one.flags & LISTS)
                 _check_parts(memory, one, predicted, machine, case, x, channels)
             if one.flags & FINISH:
                 finished += 1
                 assert one.rows == tiles[tile].rows.size and one.store[-1] == tiles[tile].columns.size
                 if node.residual:
-                    _check_residuals(memory, one, tile, machine, case, x, group)
+                    _check_residuals(memory, one, tile, machine, case, x, group, stream.places.first["outputs"])
     assert finished == len(tiles) * node.groups
     return len(told)
 
 
-def _used(running: Start, one: Write, machine: Machine) -> bool:
-    """Whether the core may look at what is written while it works."""
+def _write(memory: dict[tuple[int, int], int], one: Write, machine: Machine) -> None:
+    """Of maps, the halves that are named in every bank."""
+    if one.region != 4:
+        memory[one.region, one.index] = one.bits
+        return
+    low, width, bits = machine.slots // 2, (machine.taps + 1).bit_length(), machine.slots
+    halves, index = divmod(one.index, 1 << width)
+    mine = sum(
+        ((halves & 1) * ((1 << low) - 1) | (halves >> 1) * ((1 << bits) - (1 << low))) << bits * b
+        for b in range(machine.banks)
+    )
+    memory[4, index] = memory.get((4, index), 0) & ~mine | one.bits & mine
+
+
+def _used(running: Start, one: Write, machine: Machine, used: set[tuple[int, int]], halves: int) -> bool:
+    """Whether the core may look at what is written while it works on a group that uses these words and slots."""
     parts = range(*running.parts)
     if one.region == 14:
         return one.index >> (machine.columns - 1).bit_length() == running.planes and bool(running.flags & LISTS)
@@ -85,14 +113,28 @@ def _used(running: Start, one: Write, machine: Machine) -> bool:
         return one.index // machine.held in parts and bool(running.flags & PREDICT)
     if one.region == 16:
         return one.index in parts and bool(running.flags & PREDICT)
-    return one.region != 17 or bool(running.flags & FINISH)
+    if one.region == 17:
+        return bool(running.flags & FINISH)
+    if running.flags == PREDICT and one.region not in (0, 4, 7, 13):
+        return False
+    if one.region == 4:
+        return bool(one.index >> (machine.taps + 1).bit_length() & halves)
+    return (one.region, one.index) in used
 
 
-def _check_words(memory: dict[tuple[int, int], int], words: Sequence[Word], machine: Machine) -> None:
+def _check_words(memory: dict[tuple[int, int], int], words: Sequence[Word], machine: Machine, lists: bool) -> None:
+    """Those of a group are there; for a prediction alone, what it looks at."""
     bits = {record.region: record.bits for record in records(machine).values()}
     for word in words:
-        own = memory[word.region, word.index] >> word.bank * bits[word.region]
-        assert own & ((1 << bits[word.region]) - 1) == word.bits
+        if not lists and word.region not in (0, 4, 7, 13):
+            continue
+        index, own = word.index, word.bits
+        mine = (1 << bits[word.region]) - 1
+        if word.region == 4:
+            halves, index = divmod(index, 1 << (machine.taps + 1).bit_length())
+            low = (1 << machine.slots // 2) - 1
+            mine = (0, low, mine & ~low, mine)[halves]
+        assert memory[word.region, index] >> word.bank * bits[word.region] & mine == own
 
 
 def _check_parts(
@@ -111,12 +153,13 @@ def _check_parts(
         left = (tile.columns.start + part.column) * block.stride - block.padding[2]
         for place, c in enumerate(channels):
             found = memory[15, slot * machine.held + place]
-            assert found == _window(x[c], top, left, machine.side, machine.side)
+            needed = _needed(node, part.rows, part.columns, machine.side, machine.side)
+            assert found & needed == _window(x[c], top, left, machine.side, machine.side) & needed
 
 
 def _check_residuals(
     memory: dict[tuple[int, int], int], one: Start, index: int, machine: Machine, case: BlockCase, x: Int16Array,
-    group: int,
+    group: int, output_first: int,
 ) -> None:  # fmt: skip
     node = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48))
     work = block_work(node.as_bottleneck(), (x.shape[0], x.shape[1], x.shape[2]))
@@ -126,7 +169,7 @@ def _check_residuals(
         place = int(np.flatnonzero(shuffled == group * work.group_outputs + output)[0])
         for row in range(one.rows):
             wanted = _window(x[place], tile.rows.start + row, tile.columns.start, 1, tile.columns.size)
-            assert memory[17, output * machine.tile_rows + row] == wanted
+            assert memory[17, (output_first + output) * machine.tile_rows + row] == wanted
 
 
 @settings(max_examples=100)

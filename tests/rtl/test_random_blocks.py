@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -15,13 +16,14 @@ from predfuse.graph.nodes import Bottleneck, Shape
 from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.spec import ArchonSpec, load_spec
-from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
 from predfuse.rtl.image import Image
 from predfuse.rtl.items import predicted_parts
+from predfuse.rtl.places import MEMORIES
 from predfuse.rtl.run import run_block
-from predfuse.rtl.simulator import Clock, Simulator
+from predfuse.rtl.schedule import Clock
+from predfuse.rtl.simulator import Simulator
 from predfuse.rtl.starts import BEHIND, FINISH, LISTS, PREDICT
 from predfuse.rtl.steps import BlockPlan
 
@@ -67,10 +69,11 @@ def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) 
         assume(kernel**2 * channels <= machine.unit_rows * machine.side * machine.inputs)  # the predictor holds it
         node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
         exact, _ = _fused(node, x, *predict_masks(node, x))
-        told = BlockPlan(node, x.shape, machine).images(x[None], exact[None])
+        plan = BlockPlan(node, x.shape, machine)
+        told = plan.images(x[None], exact[None])
         result = run_block(node.name, told, simulator)
-        assert not result.differences
-        ran.update(_features(node, x.shape, block, told, result.clock, machine))
+        assert result.exact, (result.differences, result.clock, result.planned)
+        ran.update(_features(plan, x.shape, block, told, result.clock))
 
     check()
     return ran
@@ -80,16 +83,16 @@ FEATURES = (
     *("kernel 1", "kernel 3", "kernel 5", "stride 1", "stride 2", "groups", "residual", "shuffle", "uneven padding"),
     *("expand bias", "depthwise bias", "output bias", "several tiles", "several parts", "two turns", "two rounds"),
     *("prediction beside lists", "fills beside the core", "a fill that waits for a bank"),
+    *("two groups in all memories", "memories with room for one group"),
 )
 """All of which the random blocks are to have; predictions behind lists are rare with so many gate words."""
 
 
-def _features(
-    node: FusedBlock, shape: Shape, block: Bottleneck, told: list[Image], clock: Clock, machine: Machine
-) -> set[str]:
+def _features(plan: BlockPlan, shape: Shape, block: Bottleneck, told: list[Image], clock: Clock) -> set[str]:
     """What a block and its run have of them."""
-    flags = [step.flags for image in told for step in image.steps]
-    work = block_work(node.as_bottleneck(), shape)
+    flags, machine = [step.flags for image in told for step in image.steps], plan.machine
+    apart = [one.stream.places.apart(two.stream.places) for one, two in itertools.pairwise(plan.groups)]
+    work = block_work(plan.node.as_bottleneck(), shape)
     tiles = work.tiles(machine.tile_rows, machine.tile_columns)
     parts = [part for tile in tiles for part, _ in predicted_parts(work, tile, machine)]
     has = {
@@ -112,6 +115,8 @@ def _features(
         "prediction behind lists": LISTS | PREDICT | BEHIND in flags,
         "several images": len(told) > 1,
         "fills beside the core": clock.both > 0,
+        "two groups in all memories": any(one == {*MEMORIES, "slots"} for one in apart),
+        "memories with room for one group": any(one != {*MEMORIES, "slots"} for one in apart),
         "a fill that waits for a bank": clock.fill_waits > 0,
     }
     return {name for name, there in has.items() if there}

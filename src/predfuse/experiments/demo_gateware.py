@@ -34,11 +34,12 @@ class GatewareRun:
 
     def __str__(self) -> str:
         one, wrong = self.block, len(self.block.differences)
+        differ = f"{wrong:,} of {len(one.steps):,} steps differ, or cycles of the whole."
         exact = "every output bit is the integer machine's, every cycle the model's"
         return (
             f"Gateware of {self.machine}, simulated: block {one.layer} on one image, {one.list_cycles:,} cycles of"
             f" lists and {one.predict_cycles:,} of predictions in {self.seconds:.1f} s; "
-            + (f"{wrong:,} of {len(one.steps):,} steps differ." if wrong else f"{exact}.")
+            + (f"{exact}." if one.exact else differ)
         )
 
 

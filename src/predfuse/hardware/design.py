@@ -96,7 +96,8 @@ class ArchonDesign(Part):
     lists read nothing."""
     streams: Literal["estimated", "gateware"] = "estimated"
     """What a group is told: ``load_bits`` a load and ``channel_bits`` a channel, on a hidden plane of any shape; or
-    every word of the gateware, with biases read for every tile, on a square hidden plane."""
+    every word of the gateware, with biases read for every tile, on a square hidden plane, and every access of its fill
+    unit, one a cycle."""
     fill_cycles: Share
     """Cycles to fill the pipelines at the start of every prediction and of every tile (cycles)."""
     structures: Structures | None = None

@@ -18,6 +18,11 @@ class Span:
     def size(self) -> int:
         return self.stop - self.start
 
+    def within(self, other: Span) -> Span:
+        """Those of them that are also of another span."""
+        start = max(self.start, other.start)
+        return Span(start, max(start, min(self.stop, other.stop)))
+
 
 @dataclass(frozen=True)
 class Tile:

@@ -62,6 +62,15 @@ STRUCTURES = (
 )
 
 
+AROUND = (
+    _Structure("global buffer, arbiter", ("global_buffer", "buffer_bank", "arbiter"), ("global buffer",), True),
+    _Structure("fill", ("fill", "address_sum in fill"), ()),
+    _Structure("output store", ("output_store", "address_sum in output_store"), ()),
+    _Structure("command unit", ("command", "machine"), ()),
+)
+"""What is around the core; the model has the buffer's words alone."""
+
+
 @dataclass(frozen=True)
 class StructureArea:
     """One row.
@@ -99,9 +108,9 @@ class StructureArea:
         return self.synthesised_um2 / self.model_um2 if self.model_um2 else None
 
     @property
-    def priced_ratio(self) -> float:
-        """Synthesised over priced."""
-        return self.synthesised_um2 / self.priced_um2
+    def priced_ratio(self) -> float | None:
+        """Synthesised over priced; None where there is no price."""
+        return self.synthesised_um2 / self.priced_um2 if self.priced_um2 else None
 
 
 @dataclass(frozen=True)
@@ -109,12 +118,14 @@ class GatewareArea:
     """All of a machine.
 
     Attributes:
-        structures: Rows.
+        structures: Rows of the core.
+        around: Rows of what is around it.
         components: What they were added up from.
         not_gateware: Components of the model that no gateware stands for (um2).
     """
 
     structures: tuple[StructureArea, ...]
+    around: tuple[StructureArea, ...]
     components: tuple[Component, ...]
     not_gateware: dict[str, float]
 
@@ -141,10 +152,13 @@ def gateware_area(
         {item.component: item.area_um2 for item in area_items(one) if item.area_um2}
         for one in (sized(spec.model_copy(update={"prices": "published"})), synthesised)
     )
-    rows = tuple(_row(one, model, priced, found, machine, cells, spec.price_rules) for one in STRUCTURES)
-    covered = {name for one in STRUCTURES for name in one.model}
+    rows, around = (
+        tuple(_row(one, model, priced, found, machine, cells, spec.price_rules) for one in some)
+        for some in (STRUCTURES, AROUND)
+    )
+    covered = {name for one in (*STRUCTURES, *AROUND) for name in one.model}
     rest = {name: area for name, area in model.items() if name not in covered}
-    return GatewareArea(rows, tuple(found), rest)
+    return GatewareArea(rows, around, tuple(found), rest)
 
 
 def _row(
@@ -187,7 +201,7 @@ def path_ns(part: Component) -> float:
 
 
 def _place(part: Component) -> str:
-    """What a component is listed as: memories under what they are in, and sums with it."""
+    """What a component is listed as: memories under what they are in, sums with it."""
     if part.name == "memory":
         return part.parent
-    return f"{part.name} in {part.parent}" if part.name == "weighted_sum" else part.name
+    return f"{part.name} in {part.parent}" if part.name in ("weighted_sum", "address_sum") else part.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from predfuse.integer.program import Program
 from predfuse.rtl.build import SOURCES, VERILATOR_OPTIONS
 from predfuse.rtl.image import Image
 from predfuse.rtl.run import block_images
-from predfuse.rtl.simulator import CLOCK_WORDS, encode
+from predfuse.rtl.schedule import schedule
+from predfuse.rtl.simulator import encode
 
 ANY = np.iinfo(np.int64).min
 """Stands for whatever comes out."""
@@ -83,10 +85,12 @@ def generate(program: Program, images: ImageArray, machine: Machine, folder: Pat
 
 
 def _expected(image: Image, machine: Machine) -> Int64Array:
-    """What the bench is to write of an image; its clock and pixels beyond the outputs may be any."""
+    """What the bench is to write of an image; pixels beyond the outputs may be any."""
     pixels = np.full(image.read_rows * machine.line, ANY)
     head = [len(image.steps)]
     for step in image.steps:
         head += step.expected.words()
         pixels[step.at] = step.pixels
-    return np.concatenate((np.array([*head, *[ANY] * CLOCK_WORDS, len(pixels)], np.int64), pixels))
+    return np.concatenate(
+        (np.array([*head, *astuple(schedule(image.commands, machine)), len(pixels)], np.int64), pixels)
+    )

@@ -11,8 +11,13 @@ import numpy as np
 from predfuse.arrays import Int16Array, Int64Array
 from predfuse.errors import InputError
 from predfuse.hardware.cycle.archon.gateware import COMMAND_BITS, Machine, commands
+from predfuse.integer.tiling import Span
+from predfuse.rtl.schedule import Command, Fill, Start
 from predfuse.rtl.starts import Step
 from predfuse.rtl.words import Packer, Word
+
+FILL_ENDS = 3
+"""Cycles from the last access of a fill to the next fill's first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +30,7 @@ class Image:
         read_row: First line of the outputs, which take all lines from there on.
         read_rows: How many these are.
         steps: Starts of the core in the command list.
+        commands: The list itself, without its end.
     """
 
     lines: Int16Array
@@ -32,6 +38,7 @@ class Image:
     read_row: int
     read_rows: int
     steps: tuple[Step, ...]
+    commands: tuple[Command, ...]
 
 
 @dataclass(frozen=True)
@@ -76,15 +83,17 @@ class ImageBuilder:
         self.machine, self.where = machine, where
         self.images: list[Image] = []
         self.filled: set[object] = set()  # what is in the memories of the core
+        self.fills = self.fill_cycles = 0  # of all images, without those in which they wait
         self._known = commands(machine)
         self.packer = Packer(machine, self._known)  # of commands
         self._held = machine.commands_of_a_line
+        self._whole = False  # what is added comes together with more
         self._begin()
 
     def _begin(self) -> None:
         self._low, self._high = 1, self.machine.buffer_lines
         self._data: list[Int16Array] = []
-        self._commands: list[int] = []
+        self._commands: list[Command] = []
         self._maps: dict[object, Map] = {}
         self._steps: list[Step] = []
 
@@ -94,7 +103,29 @@ class ImageBuilder:
         Raises:
             InputError: It is more than the global buffer holds.
         """
-        names = ("_low", "_high", "_data", "_commands", "_maps", "_steps", "filled")
+        if self._whole:
+            emit()
+        elif not self._fits(emit):
+            if not self._commands:
+                what = f"needs more than the {self.machine.buffer_lines} lines of the global buffer at once"
+                raise InputError(self.where, what, "enlarge global_buffer.depth") from None
+            self.close()
+            self.add(emit)
+
+    def together(self, emit: Callable[[], None]) -> None:
+        """Add some things into one image, if an image holds them: what is done beside something else is."""
+        self._whole = True
+        done = self._fits(emit)
+        if not done and self._commands:
+            self.close()
+            done = self._fits(emit)
+        self._whole = False
+        if not done:
+            emit()
+
+    def _fits(self, emit: Callable[[], None]) -> bool:
+        """Add to the image at hand; if it does not fit, nothing."""
+        names = ("_low", "_high", "_data", "_commands", "_maps", "_steps", "filled", "fills", "fill_cycles")
         before = {name: copy.copy(getattr(self, name)) for name in names}
         try:
             emit()
@@ -102,11 +133,8 @@ class ImageBuilder:
         except _FullError:
             for name, value in before.items():
                 setattr(self, name, value)
-            if not self._commands:
-                what = f"needs more than the {self.machine.buffer_lines} lines of the global buffer at once"
-                raise InputError(self.where, what, "enlarge global_buffer.depth") from None
-            self.close()
-            self.add(emit)
+            return False
+        return True
 
     def _require_room(self) -> None:
         lists = -(-(len(self._commands) + 1) // self._held)
@@ -117,14 +145,14 @@ class ImageBuilder:
         """End the image at hand, if there is anything in it."""
         if not self._commands:
             return
-        machine, width, told = self.machine, self.machine.command_bits, [*self._commands, 0b100]
+        machine, width, told = self.machine, self.machine.command_bits, [*map(_encoded, self._commands), 0b100]
         lists = [told[first : first + self._held] for first in range(0, len(told), self._held)]
         lines = [sum(one << width * place for place, one in enumerate(row)) for row in lists]
         data = [*self._data, *(_pixels(bits, machine.line)[None] for bits in lines)]
         read = machine.buffer_lines - self._high
         outputs = self._high * machine.line
         steps = tuple(replace(one, at=one.at - outputs * (one.at.size > 0)) for one in self._steps)
-        self.images.append(Image(np.concatenate(data), self._low, self._high, read, steps))
+        self.images.append(Image(np.concatenate(data), self._low, self._high, read, steps, tuple(self._commands)))
         self._begin()
 
     def _place(self, pixels: Int16Array) -> int:
@@ -176,10 +204,10 @@ class ImageBuilder:
         return self._maps[key]
 
     def planes(
-        self, own: Map, region: int, index: int, count: int, corner: tuple[int, int], size: tuple[int, int],
+        self, own: Map, region: int, index: int, count: int, corner: tuple[int, int], rows: Span, columns: Span,
         after: bool = False,
     ) -> None:  # fmt: skip
-        """Fill with a window of the first ``count`` channels of a map; pixels beyond the map are 0.
+        """Fill with a window of the first ``count`` channels of a map.
 
         Args:
             own: The map.
@@ -187,12 +215,12 @@ class ImageBuilder:
             index: There.
             count: Channels.
             corner: Row and column of the feature map at which the window begins.
-            size: Its rows and columns.
+            rows: Of the feature map that are in the window, and in the map; the others are 0.
+            columns: Likewise.
             after: Whether the core has to be done.
         """
-        (top, left), (high, wide) = corner, size
-        first, end = max(own.top - top, 0), min(own.top + own.rows - top, high)
-        begin, stop = max(own.left - left, 0), min(own.left + own.columns - left, wide)
+        top, left = corner
+        first, end, begin, stop = rows.start - top, rows.stop - top, columns.start - left, columns.stop - left
         if first >= end or begin >= stop:
             first, end, begin, stop, at = 0, 1, 0, 0, own.at
         else:
@@ -213,18 +241,20 @@ class ImageBuilder:
         span: int,
         columns: tuple[int, int],
     ) -> None:
+        self.fills += 1
+        self.fill_cycles += count * (pieces[1] - pieces[0]) + FILL_ENDS
         row, bank, pixel = self._split(at)
         piece_rows, piece_banks, _ = self._split(piece_pixels)
         record_rows, record_banks, _ = self._split(record_pixels)
-        self._commands.append(
-            1
-            | int(after) << 2
-            | self.packer.word(
-                "fill", 0, region=region, index=index, count=count, row=row, bank=bank, piece_rows=piece_rows,
-                piece_banks=piece_banks, record_rows=record_rows, record_banks=record_banks, pixel=pixel, span=span,
-                piece_first=pieces[0], piece_end=pieces[1], column_first=columns[0], column_end=columns[1],
-            ).bits << COMMAND_BITS
-        )  # fmt: skip
+        told = self.packer.word(
+            "fill", 0, region=region, index=index, count=count, row=row, bank=bank, piece_rows=piece_rows,
+            piece_banks=piece_banks, record_rows=record_rows, record_banks=record_banks, pixel=pixel, span=span,
+            piece_first=pieces[0], piece_end=pieces[1], column_first=columns[0], column_end=columns[1],
+        ).bits  # fmt: skip
+        word, record_words, piece_words = (
+            one // self.machine.buffer_pixels for one in (at, record_pixels, piece_pixels)
+        )
+        self._commands.append(Fill(after, told, word, count, record_words, pieces[1] - pieces[0], piece_words, span))
 
     def _split(self, pixels: int) -> tuple[int, int, int]:
         """Line, bank and pixel of a place."""
@@ -232,7 +262,7 @@ class ImageBuilder:
         return row, *divmod(rest, self.machine.buffer_pixels)
 
     def start(
-        self, step: Step, item: Word, store: tuple[Map, int, int, int, int] | None = None, after: bool = True
+        self, step: Step, item: Word, store: tuple[Map, int, int, int, int, int] | None = None, after: bool = True
     ) -> None:
         """Start the core.
 
@@ -243,9 +273,9 @@ class ImageBuilder:
             after: Whether fills have to be done.
         """
         self._steps.append(step)
-        known, bits = self._known, 0
+        known, bits, outputs = self._known, 0, {}
         if store is not None:
-            own, channel, top, left, columns = store
+            own, channel, top, left, rows, columns = store
             at = own.at + (top - own.top) * own.row_pixels + left - own.left
             row, bank, pixel = self._split(at)
             next_rows, next_banks, _ = self._split(own.row_pixels)
@@ -255,13 +285,21 @@ class ImageBuilder:
                 "store", 0, row=row, bank=bank, next_rows=next_rows, next_banks=next_banks, plane_rows=plane,
                 pixel=pixel, columns=columns,
             ).bits  # fmt: skip
+            words = self.machine.buffer_pixels
+            outputs = {
+                "word": at // words,
+                "row_words": own.row_pixels // words,
+                "span": -(-(pixel + columns) // words),
+            }
+            outputs |= {"rows": rows, "outputs": step.at.size // (rows * columns)}
         told = step.flags | (item.bits | bits << known["item"].bits) << known["flags"].bits
-        self._commands.append(2 | int(after) << 2 | told << COMMAND_BITS)
+        cycles = max(step.expected.list_cycles, step.expected.predict_cycles)
+        self._commands.append(Start(after, told, cycles, **outputs))
 
-    @property
-    def told(self) -> int:
-        """Commands of the image at hand."""
-        return len(self._commands)
+
+def _encoded(one: Command) -> int:
+    """A command as it stands in the buffer."""
+    return (1 if isinstance(one, Fill) else 2) | int(one.after) << 2 | one.bits << COMMAND_BITS
 
 
 def positions(own: Map, channels: Int64Array, top: int, left: int, rows: int, columns: int) -> Int64Array:

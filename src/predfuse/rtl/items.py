@@ -7,7 +7,7 @@ from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.predictor import Part, square_parts
 from predfuse.integer.nodes import FusedBlock
-from predfuse.integer.tiling import Tile
+from predfuse.integer.tiling import Span, Tile
 from predfuse.rtl.words import Packer, Word
 
 
@@ -62,6 +62,13 @@ def part_corner(node: FusedBlock, tile: Tile, part: Part) -> tuple[int, int]:
     """Row and column of the first input pixel of a part."""
     top = (tile.rows.start + part.row) * node.stride - node.padding[0]
     return top, (tile.columns.start + part.column) * node.stride - node.padding[2]
+
+
+def part_inputs(node: FusedBlock, tile: Tile, part: Part) -> tuple[Span, Span]:
+    """Rows and columns of the feature map that a part needs."""
+    (top, left), reach = part_corner(node, tile, part), node.kernel - node.stride
+    rows = Span(top, top + part.rows * node.stride + reach).within(tile.input_rows)
+    return rows, Span(left, left + part.columns * node.stride + reach).within(tile.input_columns)
 
 
 def _inside(first: int, size: int, side: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 // The gateware behind the pins of an FPGA: a write comes in 16 bits a cycle, everything is registered.
 module pins #(
     parameter DATA = 4624,
-    parameter ITEM = 33,
+    parameter ITEM = 34,
     parameter COLUMNS = 8,
     parameter SHIFTED = 16 * ((DATA + ITEM + 21 + 15) / 16)
 ) (

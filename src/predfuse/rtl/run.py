@@ -12,7 +12,8 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program
 from predfuse.rtl.image import Image
-from predfuse.rtl.simulator import Clock, Simulator
+from predfuse.rtl.schedule import Clock, schedule
+from predfuse.rtl.simulator import Simulator
 from predfuse.rtl.starts import Compared, compare
 from predfuse.rtl.steps import BlockPlan
 
@@ -25,11 +26,13 @@ class BlockResult:
         layer: Its name.
         steps: Predictions, lists and outputs of all tiles, groups and images.
         clock: Where the cycles of the machine went.
+        planned: Where they go by the schedule of the commands.
     """
 
     layer: str
     steps: tuple[Compared, ...]
     clock: Clock
+    planned: Clock
 
     @property
     def list_cycles(self) -> int:
@@ -43,6 +46,11 @@ class BlockResult:
     def differences(self) -> tuple[Compared, ...]:
         """Steps that went otherwise than planned."""
         return tuple(step for step in self.steps if step.differs)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every output, every cycle of a step and every cycle of the machine is as planned."""
+        return not self.differences and self.clock == self.planned
 
 
 def block_images(program: Program, images: ImageArray, machine: Machine) -> dict[str, list[Image]]:
@@ -73,13 +81,14 @@ def run_block(layer: str, told: list[Image], simulator: Simulator, waves: Path |
         PredfuseError: The gateware hangs, or ends with fewer or more steps than it was told.
     """
     steps: list[Compared] = []
-    clock = Clock()
+    clock = planned = Clock()
     for image, ran in zip(told, simulator.run(told, waves), strict=True):
         if len(ran.starts) != len(image.steps):
             raise PredfuseError(f"{layer}: the gateware did {len(ran.starts)} of {len(image.steps)} steps")
         steps += [compare(step, one, ran.pixels) for step, one in zip(image.steps, ran.starts, strict=True)]
         clock += ran.clock
-    return BlockResult(layer, tuple(steps), clock)
+        planned += schedule(image.commands, simulator.machine)
+    return BlockResult(layer, tuple(steps), clock, planned)
 
 
 def run_on_gateware(

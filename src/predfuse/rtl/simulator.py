@@ -6,7 +6,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -16,33 +16,8 @@ from predfuse.errors import PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.rtl.build import SOURCES, build
 from predfuse.rtl.image import Image
+from predfuse.rtl.schedule import Clock
 from predfuse.rtl.starts import Measured
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Where the cycles of a machine went, from the start of its commands to their end.
-
-    Attributes:
-        total: All of them.
-        core: Lists, predictions or finishing run.
-        fill: Memories are filled.
-        both: These at once.
-        outputs_wait: Outputs wait for a bank of the global buffer: never.
-        commands_wait: Commands do.
-        fill_waits: A fill does.
-    """
-
-    total: int = 0
-    core: int = 0
-    fill: int = 0
-    both: int = 0
-    outputs_wait: int = 0
-    commands_wait: int = 0
-    fill_waits: int = 0
-
-    def __add__(self, other: Clock) -> Clock:
-        return Clock(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from predfuse.arrays import Int16Array, Int64Array
 from predfuse.graph.nodes import Shape
-from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, written_cycles
 from predfuse.hardware.cycle.archon.gateware import (
     INPUT_PLANE,
     PART_PLANE,
@@ -21,11 +20,12 @@ from predfuse.hardware.cycle.archon.gateware import (
 )
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.tiling import Span, Tile
+from predfuse.rtl.group import Group, WordFill
 from predfuse.rtl.image import Image, ImageBuilder, Map, positions
-from predfuse.rtl.items import part_corner, part_words, predicted_parts
+from predfuse.rtl.items import part_corner, part_inputs, part_words, predicted_parts
 from predfuse.rtl.starts import BEHIND, FINISH, LISTS, PREDICT, Measured, Step
-from predfuse.rtl.streams import GroupStream, emit_group
-from predfuse.rtl.words import Packer, Word
+from predfuse.rtl.streams import emit_group
+from predfuse.rtl.words import Word
 
 _NOTHING = np.zeros(0, np.int64)
 
@@ -38,13 +38,16 @@ class BlockPlan:
         in_shape: ``(C, H, W)`` of its input.
         machine: The gateware.
 
+    Attributes:
+        groups: Of the block.
+
     Raises:
         InputError: The gateware does not hold the block.
     """
 
     def __init__(self, node: FusedBlock, in_shape: Shape, machine: Machine) -> None:
         self.node, self.machine = node, machine
-        self._groups = [_Group(emit_group(node, in_shape, group, machine)) for group in range(node.groups)]
+        self.groups = [Group(emit_group(node, in_shape, group, machine)) for group in range(node.groups)]
 
     def images(self, x: Int16Array, y: Int16Array) -> list[Image]:
         """Everything to do for some inputs: every group is told once, then input by input, tile by tile.
@@ -57,208 +60,223 @@ class BlockPlan:
             InputError: The global buffer does not hold a tile.
         """
         builder = ImageBuilder(self.machine, f"layer {self.node.name}")
-        for group in self._groups:
-            group.tell(builder)
-            for number, (one_x, one_y) in enumerate(zip(x, y, strict=True)):
-                _Items(group, builder, number, one_x, one_y).add()
+        _Sequence(self.groups, builder, x, y).add()
         builder.close()
         return builder.images
 
 
-def written_together(words: Sequence[Word], machine: Machine) -> dict[int, list[Word]]:
-    """Words of a group by region, those of all banks in one, in ascending order."""
-    found: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    bits = {record.region: record.bits for record in records(machine).values()}
-    for word in words:
-        found[word.region][word.index] |= word.bits << word.bank * bits[word.region]
-    return {region: [Word(region, 0, *one) for one in sorted(own.items())] for region, own in found.items()}
+@dataclass(frozen=True, eq=False)
+class _Item:
+    """A tile of an input, worked on by a group.
+
+    Attributes:
+        number: In the sequence of the block.
+        group: Its group.
+        image: Which input.
+        index: Which tile.
+    """
+
+    number: int
+    group: Group
+    image: int
+    index: int
+
+    @property
+    def tile(self) -> Tile:
+        return self.group.tiles[self.index]
+
+    @property
+    def gate_offset(self) -> int:
+        """Of its gate words."""
+        return self.number % 2 * self.group.stream.gate_words if self.group.room else 0
+
+    @property
+    def part_first(self) -> int:
+        """Of the parts it is predicted in."""
+        return self.number % 2 * self.group.parts_at
+
+    def __str__(self) -> str:
+        return f"image {self.image}, group {self.group.stream.group}, tile {self.index}"
 
 
-class _Group:
-    """One group."""
+class _Sequence:
+    """All items of a block. What an item needs is filled while the lists of the one before run, if there is room."""
 
-    def __init__(self, stream: GroupStream) -> None:
-        self.stream, self.node, self.work, self.machine = stream, stream.node, stream.work, stream.machine
-        self.tiles = self.work.tiles(self.machine.tile_rows, self.machine.tile_columns)
-        self.room = 2 * stream.gate_words <= self.machine.gate_words  # for the gate words of two tiles
-        most = max(len(predicted_parts(self.work, tile, self.machine)) for tile in self.tiles)
-        self.parts_at = self.machine.parts // 2 if 2 * most <= self.machine.parts else 0  # of every second tile
-        self.packer = Packer(self.machine)
-        outputs, shuffled = self.work.group_outputs, self.node.out_channels // self.node.shuffle_groups
-        first = stream.group * outputs
-        places = [o % shuffled * self.node.shuffle_groups + o // shuffled for o in range(first, first + outputs)]
-        self.places = np.array(places, np.int64)
-        self.whole = self._whole()
-        self._written: dict[tuple[int, str], int] = {}
-
-    def _whole(self) -> bool:
-        """Whether the feature maps of an input take at most half of the global buffer; else they come tile by tile."""
-        work, machine = self.work, self.machine
-        channels = {work.in_shape: work.group_channels, work.out_shape: int(np.ptp(self.places)) + 1}
-        pixels = [(count, shape[1] * (shape[2] + machine.buffer_pixels)) for shape, count in channels.items()]
-        lines = sum(count * (plane // machine.line + 1) for count, plane in pixels)
-        return lines * (1 + self.node.residual) <= machine.buffer_lines // 2
-
-    def tell(self, builder: ImageBuilder) -> None:
-        """Its words, once the core is done with those of the group before."""
-        machine, bits = self.machine, {record.region: record.bits for record in records(self.machine).values()}
-        most = machine.buffer_lines * machine.line // 4  # pixels at once
-        for region, words in written_together(self.stream.words, machine).items():
-            width = bits[region] * machine.copies(region)
-            some = max(1, most // (-(-width // (16 * machine.buffer_pixels)) * machine.buffer_pixels))
-            for first in range(0, len(words), some):
-                builder.add(partial(builder.words, words[first : first + some], width, True))
-
-    def parts(self, tile: Tile) -> list[tuple[int, int]]:
-        """Cycles in which the inputs of each part are read, and those a channel takes."""
-        rounds = -(-self.work.group_channels // self.machine.inputs)
-        parts = predicted_parts(self.work, tile, self.machine)
-        return [(reading, rounds * self.machine.turns(part.hidden_rows(self.work))) for part, reading in parts]
-
-    def written_cycles(self, index: int, how: str) -> int:
-        """When the gate words of a tile are written, by the cycle model: alone, or beside or behind lists."""
-        if (index, how) not in self._written:
-            traffic, machine = self.stream.traffic, self.machine
-            rate = PredictorRate(tuple(self.parts(self.tiles[index])), 1, machine.writes, machine.queue)
-            reads = traffic.reads[:0] if how == "alone" else traffic.reads
-            release = traffic.release if how == "behind" else None
-            self._written[index, how] = written_cycles(traffic, rate, reads, release)
-        return self._written[index, how]
-
-    def following(self, index: int) -> int | None:
-        """The tile that is predicted while the lists of this one run."""
-        found = index + 1 if index + 1 < len(self.tiles) and len(self.stream.order) else None
-        alone = found is not None and not self.room and len(self.parts(self.tiles[found])) > 1
-        return None if alone else found
-
-
-class _Items:
-    """The tiles of one input of a group. What a tile needs is filled while the lists of the one before run."""
-
-    def __init__(self, group: _Group, builder: ImageBuilder, number: int, x: Int16Array, y: Int16Array) -> None:
-        self.group, self.builder, self.number, self.x, self.y = group, builder, number, x, y
-        self.node, self.work, self.machine = group.node, group.work, group.machine
-        span = slice(group.stream.group * self.work.group_channels, (group.stream.group + 1) * self.work.group_channels)
-        self.channels = np.arange(x.shape[0])[span]
+    def __init__(self, groups: Sequence[Group], builder: ImageBuilder, x: Int16Array, y: Int16Array) -> None:
+        self.builder, self.x, self.y, self.groups = builder, x, y, groups
+        self.node, self.work, self.machine = groups[0].node, groups[0].work, groups[0].machine
+        every = [
+            (group, image, tile) for group in groups for image in range(len(x)) for tile in range(len(group.tiles))
+        ]
+        self.items = [_Item(number, *one) for number, one in enumerate(every)]
+        self.told: list[WordFill] = []  # of the group at work or the one behind it: not filled yet
+        self.apart = set[str]()  # memories that hold these two at once
 
     def add(self) -> None:
         """All of them to the builder."""
-        group, predicted = self.group, False
-        self.builder.filled.clear()
-        for index in range(len(group.tiles)):
-            if not predicted and len(group.stream.order):
-                self.builder.add(partial(self._predict, index))
-            self.builder.add(partial(self._lists, index))
-            predicted = group.following(index) is not None
+        self.told, predicted = self.groups[0].fills(), False
+        for item in self.items:
+            group, begins = item.group, item.number % (len(self.items) // len(self.groups)) == 0
+            if begins:
+                self._tell_rest(True, True)
+            if not predicted and group.predicted:
+                self.builder.add(partial(self._predict, item))
+            if begins:
+                self._tell_rest(False, not group.predicted)
+                self._next_group(group)
+            predicted = self._following(item) is not None
+            self.builder.together(partial(self._work, item, tuple(self.told)))
 
-    def _where(self, index: int) -> str:
-        return f"image {self.number}, group {self.group.stream.group}, tile {index}"
+    def _work(self, item: _Item, told: Sequence[WordFill]) -> None:
+        """Lists and outputs of an item, and fills beside them."""
+        self.told, following = list(told), self._following(item)
+        self.builder.add(partial(self._lists, item, following))
+        end = self.builder.fill_cycles + item.group.stream.times.cycles
+        self.builder.add(partial(self._residual, item))
+        fills = self.builder.fills
+        self._ahead(item, following)
+        self._tell_beside(end)
+        # A fill waits for the one before: behind another fill, the residuals are there.
+        self.builder.add(partial(self._finish, item, self.node.residual and self.builder.fills == fills))
+        self._tell_beside(self.builder.fill_cycles + self.work.group_outputs * item.tile.rows.size)
 
-    def _gate_offset(self, index: int) -> int:
-        return index % 2 * self.group.stream.gate_words if self.group.room else 0
+    def _next_group(self, group: Group) -> None:
+        """From here on words of the next group may be filled."""
+        number = group.stream.group + 1
+        if number < len(self.groups):
+            self.told = self.groups[number].fills()
+            self.apart = group.stream.places.apart(self.groups[number].stream.places)
 
-    def _predict(self, index: int) -> None:
-        self._parts(index)
-        expected = Measured(0, self.group.written_cycles(index, "alone"))
-        self._start(PREDICT, f"{self._where(index)}, prediction", expected, index, index)
+    def _tell_beside(self, end: int) -> None:
+        """Words for which there is room beside those at work, until the fills have taken so many cycles."""
+        for fill in filter(self._beside, tuple(self.told)):
+            if self.builder.fill_cycles + len(fill.words) > end:
+                break
+            self.told.remove(fill)
+            self.builder.add(partial(self.builder.words, fill.words, fill.bits, False))
 
-    def _lists(self, index: int) -> None:
-        group, times, following = self.group, self.group.stream.times, self.group.following(index)
-        self._planes(index)
+    def _tell_rest(self, predicts: bool, after: bool) -> None:
+        """Words of a group that begins.
+
+        Args:
+            predicts: Those a prediction needs; else all that are left.
+            after: Whether the core may still work for the group before, whose places some take.
+        """
+        chosen = [fill for fill in self.told if fill.predicts or not predicts]
+        self.told = [fill for fill in self.told if fill not in chosen]
+        for fill in sorted(chosen, key=lambda fill: not self._beside(fill)):
+            self.builder.add(partial(self.builder.words, fill.words, fill.bits, after and not self._beside(fill)))
+
+    def _beside(self, fill: WordFill) -> bool:
+        return fill.memory is None or fill.memory in self.apart
+
+    def _following(self, item: _Item) -> _Item | None:
+        """The item that is predicted while the lists of this one run: of the same group."""
+        if item.number + 1 == len(self.items) or not item.group.predicted:
+            return None
+        found = self.items[item.number + 1]
+        alone = not item.group.room and len(item.group.parts(found.tile)) > 1
+        return None if alone or found.group is not item.group else found
+
+    def _predict(self, item: _Item) -> None:
+        self._parts(item)
+        expected = Measured(0, item.group.written_cycles(item.index, "alone"))
+        self.builder.start(Step(PREDICT, f"{item}, prediction", expected, _NOTHING, _NOTHING), self._word(item, item))
+
+    def _lists(self, item: _Item, following: _Item | None) -> None:
+        group, times = item.group, item.group.stream.times
+        self._planes(item)
         flags, cycles, how = LISTS, 0, "lists"
         if following is not None:
             self._parts(following)
             flags |= PREDICT | (0 if group.room else BEHIND)
             how = "beside" if group.room else "behind"
-            cycles = group.written_cycles(following, how)
+            cycles = group.written_cycles(following.index, how)
             how = f"lists, the next prediction {how}"
         begins = tuple(int(cycle) for cycle in times.ends - times.list_cycles - 1)
         expected = Measured(times.cycles, cycles, begins if times.cycles else ())
-        self._start(flags, f"{self._where(index)}, {how}", expected, index, following)
+        step = Step(flags, f"{item}, {how}", expected, _NOTHING, _NOTHING)
+        self.builder.start(step, self._word(item, following))
+
+    def _residual(self, item: _Item) -> None:
         if self.node.residual:
-            tile = group.tiles[index]
-            own = self._source("residual", index, group.places, tile.rows, tile.columns)
-            size = tile.rows.size, tile.columns.size
-            self.builder.planes(own, RESIDUAL, 0, len(group.places), (tile.rows.start, tile.columns.start), size)
-        told = self.builder.told
-        self._ahead(index, following)
-        # A fill waits for the one before: behind another fill, the residuals are there.
-        self._finish(index, self.node.residual and self.builder.told == told)
+            tile, group = item.tile, item.group
+            own = self._source("residual", item, group.places, tile.rows, tile.columns)
+            corner, first = (tile.rows.start, tile.columns.start), group.stream.places.first["outputs"]
+            self.builder.planes(own, RESIDUAL, first, len(group.places), corner, tile.rows, tile.columns)
 
-    def _ahead(self, index: int, following: int | None) -> None:
-        """Fill for the tile behind this one, into places that are free."""
-        if index + 1 == len(self.group.tiles):
-            return
-        self._planes(index + 1)
-        predicted = index + 1 if following is None else self.group.following(index + 1)
-        if predicted is not None and self.group.parts_at:
-            self._parts(predicted)
+    def _ahead(self, item: _Item, following: _Item | None) -> None:
+        """Fill for the items behind this one, into places that are free."""
+        coming = self.items[item.number + 1 : item.number + 3]
+        if coming:
+            self.builder.add(partial(self._planes, coming[0]))
+        for one in coming[following is not None :][:1]:
+            if one.group.parts_at:
+                self.builder.add(partial(self._parts, one))
 
-    def _source(self, key: str, index: int, channels: Int64Array, rows: Span, columns: Span) -> Map:
+    def _source(self, key: str, item: _Item, channels: Int64Array, rows: Span, columns: Span) -> Map:
         """The map that has these pixels: whole, or what a tile needs of it."""
-        where = key, self.number, self.group.stream.group
-        if self.group.whole:
-            return self.builder.map(where, self.x[channels])
-        cut = self.x[channels, rows.start : rows.stop, columns.start : columns.stop]
-        return self.builder.map((*where, index), cut, rows.start, columns.start)
+        where, x = (key, item.image, item.group.stream.group), self.x[item.image]
+        if item.group.whole:
+            return self.builder.map(where, x[channels])
+        cut = x[channels, rows.start : rows.stop, columns.start : columns.stop]
+        return self.builder.map((*where, item.index), cut, rows.start, columns.start)
 
-    def _input(self, index: int) -> Map:
-        tile = self.group.tiles[index]
-        return self._source("input", index, self.channels, tile.input_rows, tile.input_columns)
+    def _input(self, item: _Item) -> Map:
+        return self._source("input", item, item.group.channels, item.tile.input_rows, item.tile.input_columns)
 
-    def _planes(self, index: int) -> None:
-        """What the lists of a tile multiply, into one of the two sets of planes."""
-        if ("planes", index) in self.builder.filled:
+    def _planes(self, item: _Item) -> None:
+        """What the lists of an item multiply, into one of the two sets of planes."""
+        if ("planes", item.number) in self.builder.filled:
             return
-        self.builder.filled.add(("planes", index))
-        node, tile, machine = self.node, self.group.tiles[index], self.machine
+        self.builder.filled.add(("planes", item.number))
+        node, tile, machine = self.node, item.tile, self.machine
         corner = (tile.rows.start * node.stride - node.padding[0], tile.columns.start * node.stride - node.padding[2])
-        at = index % 2 << bits_for(machine.columns)
-        shape = machine.plane_rows, machine.plane_columns
-        self.builder.planes(self._input(index), INPUT_PLANE, at, len(self.channels), corner, shape)
+        at = item.number % 2 << bits_for(machine.columns) | item.group.stream.places.first["columns"]
+        own, channels = self._input(item), self.work.group_channels
+        self.builder.planes(own, INPUT_PLANE, at, channels, corner, tile.input_rows, tile.input_columns)
 
-    def _parts(self, index: int) -> None:
-        """How a tile is predicted, and the inputs for that; after the core is done where others are in their place."""
-        if ("parts", index) in self.builder.filled or not len(self.group.stream.order):
+    def _parts(self, item: _Item) -> None:
+        """How an item is predicted, and the inputs for that; after the core is done where others are in their place."""
+        if ("parts", item.number) in self.builder.filled or not item.group.predicted:
             return
-        self.builder.filled.add(("parts", index))
-        node, work, machine, tile = self.node, self.work, self.machine, self.group.tiles[index]
-        first = index % 2 * self.group.parts_at
-        words = part_words(node, work, tile, work.in_shape[1:], first, machine, self.group.packer)
-        after = not self.group.parts_at
+        self.builder.filled.add(("parts", item.number))
+        node, work, machine, tile = self.node, self.work, self.machine, item.tile
+        first, packer = item.part_first, item.group.packer
+        words = part_words(node, work, tile, work.in_shape[1:], first, machine, packer)
+        after = not item.group.parts_at
         self.builder.words(words, records(machine)["part"].bits, after)
         for part, (own, _) in enumerate(predicted_parts(work, tile, machine), first):
-            corner, size, at = part_corner(node, tile, own), (machine.side, machine.side), part * machine.held
-            self.builder.planes(self._input(index), PART_PLANE, at, len(self.channels), corner, size, after)
+            corner, inputs, at = part_corner(node, tile, own), part_inputs(node, tile, own), part * machine.held
+            self.builder.planes(self._input(item), PART_PLANE, at, work.group_channels, corner, *inputs, after)
 
-    def _item(self, index: int, predicted: int | None) -> Word:
-        """The tile whose lists run and the parts of the one that is predicted meanwhile."""
-        first = 0 if predicted is None else predicted % 2 * self.group.parts_at
-        parts = 1 if predicted is None else len(self.group.parts(self.group.tiles[predicted]))
+    def _word(self, item: _Item, predicted: _Item | None) -> Word:
+        """The item whose lists run and the parts of the one that is predicted meanwhile."""
+        first = 0 if predicted is None else predicted.part_first
+        parts = 1 if predicted is None else len(predicted.group.parts(predicted.tile))
         return self.builder.packer.word(
             "item",
             0,
-            read_offset=self._gate_offset(index),
-            write_offset=self._gate_offset(index + 1 if predicted is None else predicted),
-            rows=self.group.tiles[index].rows.size,
+            read_offset=item.gate_offset,
+            write_offset=(predicted or item).gate_offset,
+            rows=item.tile.rows.size,
             part_first=first,
             part_end=first + parts,
-            planes=index % 2,
+            planes=item.number % 2,
+            half=item.group.stream.places.half,
         )
 
-    def _start(self, flags: int, what: str, expected: Measured, index: int, predicted: int | None) -> None:
-        self.builder.start(Step(flags, what, expected, _NOTHING, _NOTHING), self._item(index, predicted))
-
-    def _finish(self, index: int, after: bool) -> None:
-        group, tile, builder = self.group, self.group.tiles[index], self.builder
+    def _finish(self, item: _Item, after: bool) -> None:
+        group, tile, builder = item.group, item.tile, self.builder
         first, channels = int(group.places.min()), int(np.ptp(group.places)) + 1
-        where, size = ("output", self.number, group.stream.group), (tile.rows.size, tile.columns.size)
+        where, size = ("output", item.image, group.stream.group), (tile.rows.size, tile.columns.size)
         corner = tile.rows.start, tile.columns.start
         if group.whole:
             own = builder.output_map(where, channels, *self.work.out_shape[1:])
         else:
-            own = builder.output_map((*where, index), channels, *size, *corner)
+            own = builder.output_map((*where, item.index), channels, *size, *corner)
         at = positions(own, group.places - first, *corner, *size).ravel()
-        pixels = self.y[group.places, tile.rows.start : tile.rows.stop, tile.columns.start : tile.columns.stop]
-        step = Step(FINISH, f"{self._where(index)}, outputs", Measured(), at, pixels.astype(np.int64).ravel())
-        builder.start(step, self._item(index, None), (own, first, *corner, size[1]), after)
+        rows, columns = slice(tile.rows.start, tile.rows.stop), slice(tile.columns.start, tile.columns.stop)
+        pixels = self.y[item.image][group.places, rows, columns].astype(np.int64).ravel()
+        step = Step(FINISH, f"{item}, outputs", Measured(), at, pixels)
+        builder.start(step, self._word(item, None), (own, first, *corner, *size), after)

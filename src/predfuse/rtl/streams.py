@@ -12,7 +12,7 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import Shape
 from predfuse.hardware.block_work import BlockWork, block_work
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
-from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.gateware import Machine, bits_for
 from predfuse.hardware.cycle.archon.load_codes import WEIGHT, goes_on, load_codes, pass_kinds
 from predfuse.hardware.cycle.archon.registers import (
     Passes,
@@ -24,6 +24,7 @@ from predfuse.hardware.cycle.archon.registers import (
 )
 from predfuse.integer.nodes import FusedBlock
 from predfuse.rtl.limits import require_fit, require_sums
+from predfuse.rtl.places import Places, places
 from predfuse.rtl.words import Packer, Word
 
 
@@ -43,6 +44,7 @@ class GroupStream:
         order: Channels in the order of prediction.
         bank: ``[channels of the group]``.
         gate_words: Of the fullest bank of the gate memory.
+        places: Where its words are.
     """
 
     node: FusedBlock
@@ -56,6 +58,7 @@ class GroupStream:
     order: Int64Array
     bank: Int64Array
     gate_words: int
+    places: Places
 
     @cached_property
     def traffic(self) -> GateTraffic:
@@ -100,10 +103,9 @@ def emit_group(node: FusedBlock, in_shape: Shape, group: int, machine: Machine) 
     bank[: len(found)] = found
     emitter = _Emitter(node, work, group, machine, passes, times, bank, live)
     words = [*emitter.rules(), *emitter.memories(), *emitter.pass_words(), *emitter.channels(order)]
-    words.append(emitter.group_word(len(order)))
-    return GroupStream(
-        node, work, group, machine, tuple(words), passes, times, release, order, bank, emitter.fullest_gate_bank
-    )
+    words.append(emitter.group_word())
+    fullest, own = emitter.fullest_gate_bank, emitter.places
+    return GroupStream(node, work, group, machine, tuple(words), passes, times, release, order, bank, fullest, own)
 
 
 class _Emitter:
@@ -125,17 +127,48 @@ class _Emitter:
         self.middle = slice(group * work.group_middle, (group + 1) * work.group_middle)
         self.outputs = slice(group * work.group_outputs, (group + 1) * work.group_outputs)
         self.slots = [[int(m) for m in live if bank[m] == b] for b in range(machine.banks)]
-        if max(map(len, self.slots)) > machine.slots:
-            raise InputError(f"layer {node.name}", f"has more than {machine.slots} channels a bank", "enlarge slots")
-        self.slot = {m: slot for own in self.slots for slot, m in enumerate(own)}
         self.gated = _gated(work, group)
         self.depthwise = node.depthwise.reshape(-1, work.taps)[self.middle]
         self.expand, self.project = node.expand[self.middle], node.project[self.outputs]
         self.kinds = pass_kinds(passes, work.taps)
+        self.codes = load_codes(passes, times, bank, machine.lane_registers, work.taps)
+        self.places = self._places(group % 2, len(live))
+        self.first = self.places.first
+        self.slot = {m: slot for own in self.slots for slot, m in enumerate(own, self.places.slot_first)}
         self.gate_bases, self.fullest_gate_bank = self._gate_bases()
         if self.fullest_gate_bank > machine.gate_words:
             what = f"has {self.fullest_gate_bank} gate words in a bank, the gate memory holds {machine.gate_words}"
             raise InputError(f"layer {node.name}", what, "enlarge the mask buffer: words in the DRAM are no gateware")
+
+    def _places(self, half: int, channels: int) -> Places:
+        """Where its words go.
+
+        Raises:
+            InputError: A memory is too small for them.
+        """
+        machine, project = self.machine, self._project_rows()
+        needs = {
+            "outputs": self.work.group_outputs,
+            "columns": self.work.group_channels,
+            "passes": len(self.kinds),
+            "codes": max(map(len, self.codes)) + 1,  # behind the last stands one that ends no part
+            "channels": channels,
+            "tap_words": max(int(self.gated[own, :-1].sum()) for own in self.slots),
+            "column_words": max(int(np.count_nonzero(self.expand[own])) for own in self.slots),
+            "project_rows": max(int(project[own].sum()) for own in self.slots),
+        }
+        mend = dict.fromkeys(("tap", "project"), "design.structures.{}_memory_words")
+        for name, wanted in {**needs, "slots": max(map(len, self.slots))}.items():
+            if wanted > (most := getattr(machine, name)):
+                what = f"needs {wanted} {name.replace('_', ' ')} a bank, the gateware has {most}"
+                kind = name.partition("_")[0]
+                raise InputError(f"layer {self.node.name}", what, f"enlarge {mend.get(kind, name).format(kind)}")
+        return places(needs, max(map(len, self.slots)), half, machine)
+
+    def _project_rows(self) -> Int64Array:
+        """``[middle]`` rows of project weights of every channel."""
+        rows: Int64Array = -(-np.count_nonzero(self.project, axis=0) // self.machine.words)
+        return rows
 
     def _gate_bases(self) -> tuple[dict[tuple[int, int], int], int]:
         """Where the words of a bank and tap begin, and the words of the fullest gate bank."""
@@ -148,14 +181,14 @@ class _Emitter:
                 filled[gate] += int(self.gated[own, k].sum())
         return bases, max(filled)
 
-    def group_word(self, predicted: int) -> Word:
+    def group_word(self) -> Word:
         node, predictor, machine = self.node, self.node.predictor, self.machine
-        turns = [0] * (machine.taps + 1)
+        first, end, turns = self.first, self.places.end, [0] * (machine.taps + 1)
         for k, tap in enumerate(self.grid):
             turns[tap] = k % machine.banks
         return self.pack.word(
             "group",
-            0,
+            self.places.half,
             stride_2=int(node.stride == 2),
             expand_gated=int(node.expand_gated),
             depthwise_gated=int(node.depthwise_gated),
@@ -167,9 +200,14 @@ class _Emitter:
             residual_shift=node.residual_shift,
             rounds=-(-self.work.group_channels // machine.inputs),
             channels=self.work.group_channels,
-            outputs=self.work.group_outputs,
-            passes=len(self.kinds),
-            predicted=predicted,
+            output_first=first["outputs"],
+            output_end=end["outputs"],
+            pass_first=first["passes"],
+            pass_end=end["passes"],
+            channel_first=first["channels"],
+            channel_end=end["channels"],
+            code_first=first["codes"],
+            halves=self.places.halves,
             turns=turns,
         )
 
@@ -188,7 +226,7 @@ class _Emitter:
                 shift=int(node.shift[o]),
                 place=o % shuffled * node.shuffle_groups + o // shuffled,
             )
-            for index, o in enumerate(range(self.outputs.start, self.outputs.stop))
+            for index, o in enumerate(range(self.outputs.start, self.outputs.stop), self.first["outputs"])
         ]
 
     def memories(self) -> list[Word]:
@@ -199,15 +237,17 @@ class _Emitter:
         return words
 
     def _map(self, flags: Mask) -> list[int]:
-        return [int(flag) for flag in flags] + [0] * (self.machine.slots - len(flags))
+        before = self.places.slot_first
+        return [0] * before + [int(flag) for flag in flags] + [0] * (self.machine.slots - before - len(flags))
 
     def _tap_words(self, b: int, own: list[int]) -> list[Word]:
-        machine, words, filled = self.machine, [], 0
+        machine, words, filled = self.machine, [], self.first["tap_words"]
+        halves = self.places.halves << bits_for(machine.taps + 2)
         used = dict(zip(self.grid, range(self.work.taps + 1), strict=True))
         for tap in range(machine.taps + 1):
             k = used.get(tap)
             flags = self.gated[own, k] if k is not None else np.zeros(0, np.bool_)
-            words.append(self.pack.word("map", tap, b, slots=self._map(flags)))
+            words.append(self.pack.word("map", halves | tap, b, slots=self._map(flags)))
             gate = self.gate_bases[b, k] if k is not None else 0
             values = [self.depthwise[m, k] for m, flag in zip(own, flags, strict=False) if flag and tap < machine.taps]
             # An empty region may begin behind the last word.
@@ -216,30 +256,26 @@ class _Emitter:
             for value in values:
                 words.append(self.pack.word("depthwise", filled, b, value=int(value)))
                 filled += 1
-        if filled > machine.tap_words:
-            what = f"has {filled} depthwise weights in a bank, the tap memory holds {machine.tap_words}"
-            raise InputError(f"layer {self.node.name}", what, "enlarge design.structures.tap_memory_words")
         biased = (self.node.expand_bias[self.middle][own] != 0) & self.work.depthwise[self.middle][own].any(axis=1)
-        words.append(self.pack.word("map", machine.taps + 1, b, slots=self._map(biased)))
+        words.append(self.pack.word("map", halves | machine.taps + 1, b, slots=self._map(biased)))
         return words
 
     def _column_words(self, b: int, own: list[int]) -> list[Word]:
-        words, filled = [], 0
+        words, filled = [], self.first["column_words"]
         for column in range(self.work.group_channels):
             present = self.expand[own, column] != 0
             base = filled if present.any() else 0
-            words.append(self.pack.word("column", column, b, slots=self._map(present), base=base))
+            words.append(
+                self.pack.word("column", self.first["columns"] + column, b, slots=self._map(present), base=base)
+            )
             for value in self.expand[own, column][present]:
                 words.append(self.pack.word("expand", filled, b, value=int(value)))
                 filled += 1
-        if filled > self.machine.column_words:
-            what = f"has {filled} expand weights in a bank, there is room for {self.machine.column_words}"
-            raise InputError(f"layer {self.node.name}", what, "enlarge column_words")
         return words
 
     def _slot_words(self, b: int, own: list[int]) -> list[Word]:
-        machine, words, filled = self.machine, [], 0
-        for slot, m in enumerate(own):
+        machine, words, filled = self.machine, [], self.first["project_rows"]
+        for slot, m in enumerate(own, self.places.slot_first):
             read = np.flatnonzero(self.project[:, m])
             rows = [read[first : first + machine.words] for first in range(0, len(read), machine.words)]
             words.append(self.pack.word("slot", slot, b, base=filled, rows=len(rows)))
@@ -250,22 +286,14 @@ class _Emitter:
             for row in rows:
                 spare = [0] * (machine.words - len(row))
                 weights = [int(self.project[o, m]) for o in row] + spare
-                outputs, valid = [int(o) for o in row] + spare, [1] * len(row) + spare
+                outputs, valid = [int(o) + self.first["outputs"] for o in row] + spare, [1] * len(row) + spare
                 words.append(self.pack.word("project", filled, b, weights=weights, outputs=outputs, valid=valid))
                 filled += 1
-        if filled > machine.project_rows:
-            what = f"has {filled} rows of project weights in a bank, the memory holds {machine.project_rows}"
-            raise InputError(f"layer {self.node.name}", what, "enlarge design.structures.project_memory_words")
         return words
 
     def pass_words(self) -> list[Word]:
         """Passes, and the codes of every bank: the lane a member goes to, a cycle of waiting, the end of a part."""
         machine, passes = self.machine, self.passes
-        codes = load_codes(passes, self.times, self.bank, machine.lane_registers, self.work.taps)
-        longest = max(map(len, codes))
-        if len(self.kinds) > machine.passes or longest >= machine.codes:
-            what = f"has {len(self.kinds)} passes and {longest} codes in a bank"
-            raise InputError(f"layer {self.node.name}", what, f"enlarge {machine.passes} passes, {machine.codes} codes")
         taps = passes.tap[passes.indptr[:-1]]
         words = [
             self.pack.word(
@@ -274,16 +302,16 @@ class _Emitter:
                 kind=int(kind),
                 goes_on=int(follows),
                 tap=self.grid[tap] if kind == WEIGHT else 0,
-                column=max(int(column), 0),
+                column=self.first["columns"] + max(int(column), 0),
             )
             for index, (kind, follows, tap, column) in enumerate(
-                zip(self.kinds, goes_on(passes, self.work.taps), taps, passes.column, strict=True)
+                zip(self.kinds, goes_on(passes, self.work.taps), taps, passes.column, strict=True), self.first["passes"]
             )
         ]
-        for b, own in enumerate(codes):
+        for b, own in enumerate(self.codes):
             # Behind the last stands a code that ends no part.
             told = [*own.tolist(), machine.lanes]
-            words += [self.pack.word("code", at, b, code=code) for at, code in enumerate(told)]
+            words += [self.pack.word("code", at, b, code=code) for at, code in enumerate(told, self.first["codes"])]
         return words
 
     def channels(self, order: Int64Array) -> list[Word]:
@@ -294,7 +322,7 @@ class _Emitter:
         np.maximum.at(release, self.passes.channel, owner)
         most = (1 << (machine.score - 1)) - 1 - 60 * machine.taps
         words = []
-        for index, m in enumerate(order):
+        for index, m in enumerate(order, self.first["channels"]):
             row = self.middle.start + int(m)
             depthwise, wanted = [0] * machine.taps, [0] * (machine.taps + 1)
             for k, tap in enumerate(self.grid):

@@ -82,7 +82,12 @@ class _Part:
 
     @property
     def name(self) -> str:
-        return self.module.rsplit("\\", 1)[-1]
+        return _plain(self.module)
+
+
+def _plain(module: str) -> str:
+    """The name of a module in its source: Yosys puts what it knows of the parameters before or behind it."""
+    return module.split("\\")[1]
 
 
 def components(
@@ -145,10 +150,11 @@ def whole(machine: Machine, cells: Cells, clock_ns: float) -> sta.Timed:
 
 
 def parameterised(machine: Machine) -> dict[str, str]:
-    """Every source by file, that of the whole with the sizes of a machine as its parameters."""
+    """Every source by file, those of the core and the whole with the sizes of a machine as their parameters."""
     sources = {file.name: file.read_text() for file in sorted(SOURCES.glob("*.sv"))}
     for name, value in machine.parameters().items():
-        sources["archon.sv"] = re.sub(rf"(parameter {name} = )\d+", rf"\g<1>{value}", sources["archon.sv"])
+        for file in {"archon.sv", "machine.sv"} & set(sources):
+            sources[file] = re.sub(rf"(parameter {name} = )\d+", rf"\g<1>{value}", sources[file])
     return sources
 
 
@@ -162,7 +168,7 @@ def _elaborate(machine: Machine) -> tuple[list[_Part], yosys.Netlist]:
             for name, text in sources.items():
                 (Path(folder) / name).write_text(text)
             reading = f"read_verilog -sv -defer {' '.join(sources)}"
-            yosys.run([reading, "hierarchy -top archon", "setattr -unset src", "write_rtlil all.il"], Path(folder))
+            yosys.run([reading, "hierarchy -top machine", "setattr -unset src", "write_rtlil all.il"], Path(folder))
             write_text_atomically(cached, (Path(folder) / "all.il").read_text())
     netlist = yosys.Netlist(cached.read_text())
     counts: dict[tuple[str, str], int] = {}
@@ -170,9 +176,9 @@ def _elaborate(machine: Machine) -> tuple[list[_Part], yosys.Netlist]:
     def walk(module: str, parent: str, count: int) -> None:
         counts[module, parent] = counts.get((module, parent), 0) + count
         for inner, times in netlist.instances[module].items():
-            walk(inner, module.rsplit("\\", 1)[-1], count * times)
+            walk(inner, _plain(module), count * times)
 
-    walk("\\archon", "archon", 1)
+    walk("\\machine", "machine", 1)
     return [_Part(module, parent, count) for (module, parent), count in counts.items()], netlist
 
 

@@ -30,7 +30,7 @@ module archon #(
     parameter SUM = 24,
     parameter SCORE = 16,
     parameter DATA = 4624,
-    parameter ITEM = 33
+    parameter ITEM = 34
 ) (
     input clk,
     input rst,
@@ -72,26 +72,38 @@ module archon #(
   localparam PART = $clog2(PARTS);
 
   // Records of the group and of the item.
-  localparam GROUP = 28 + ROUND + UNIT + 1 + OUTPUT + 1 + PASS + 1 + CHANNEL + 1 + (TAPS + 1) * BANK;
-  reg [GROUP-1:0] group;
-  always @(posedge clk) if (write && write_region == 5'd0) group <= write_data[GROUP-1:0];
+  localparam CODE = $clog2(CODES);
+  localparam PLACES = 2 * OUTPUT + 1 + 2 * PASS + 1 + 2 * CHANNEL + 1 + CODE + 2;
+  localparam GROUP = 28 + ROUND + UNIT + 1 + PLACES + (TAPS + 1) * BANK;
+  reg [GROUP-1:0] group_0, group_1;
+  always @(posedge clk)
+    if (write && write_region == 5'd0) begin
+      if (write_at[0]) group_1 <= write_data[GROUP-1:0];
+      else group_0 <= write_data[GROUP-1:0];
+    end
   wire stride_2, expand_gated, depthwise_gated, residual;
   wire [3:0] hidden_max, input_min, input_max;
   wire [5:0] input_shift, residual_shift;
   wire [ROUND-1:0] rounds;
   wire [UNIT:0] channels;
-  wire [OUTPUT:0] outputs;
-  wire [PASS:0] passes;
-  wire [CHANNEL:0] predicted;
+  wire [OUTPUT-1:0] output_first;
+  wire [OUTPUT:0] output_end;
+  wire [PASS-1:0] pass_first;
+  wire [PASS:0] pass_end;
+  wire [CHANNEL-1:0] channel_first;
+  wire [CHANNEL:0] channel_end;
+  wire [CODE-1:0] code_first;
+  wire [1:0] halves;  // of the slots
   wire [(TAPS+1)*BANK-1:0] turns;
-  assign {turns, predicted, passes, outputs, channels, rounds, residual_shift, residual, input_shift, input_max, input_min,
-          hidden_max, depthwise_gated, expand_gated, stride_2} = group;
+  assign {turns, halves, code_first, channel_end, channel_first, pass_end, pass_first, output_end, output_first, channels, rounds, residual_shift, residual, input_shift, input_max, input_min,
+          hidden_max, depthwise_gated, expand_gated, stride_2} = half ? group_1 : group_0;
   wire [GATE-1:0] read_offset, write_offset;
   wire [ROWS-1:0] rows;
   wire [PART-1:0] part_first;
   wire [PART:0] part_end;
   wire planes;  // which of the two sets of input planes
-  assign {planes, part_end, part_first, rows, write_offset, read_offset} = item;
+  wire half;  // which of the two groups
+  assign {half, planes, part_end, part_first, rows, write_offset, read_offset} = item;
 
   // Passes are loaded.
   localparam PASS_RECORD = 3 + TAP + COLUMN;
@@ -111,7 +123,8 @@ module archon #(
       .write_at(write_at[PASS-1:0]),
       .write_data(write_data[PASS_RECORD-1:0]),
       .start(start_main),
-      .count(passes),
+      .pass_first(pass_first),
+      .pass_end(pass_end),
       .banks_done(&bank_done),
       .swap(swap),
       .loading(loading),
@@ -171,6 +184,8 @@ module archon #(
           .write_region(write_region),
           .write_at(write_at),
           .write_data(word),
+          .halves(halves),
+          .code_first(code_first),
           .rewind(start_main),
           .loading(loading),
           .first(first),
@@ -232,7 +247,8 @@ module archon #(
       .input_shift(input_shift),
       .rounds(rounds),
       .channels(channels),
-      .count(predicted),
+      .channel_first(channel_first),
+      .channel_end(channel_end),
       .turns(turns),
       .maps(maps),
       .gate_bases(gate_bases),
@@ -405,7 +421,8 @@ module archon #(
       .write_at(write_at[RESIDUAL-1:0]),
       .write_data(write_data[16*TILE_COLUMNS-1:0]),
       .start(start_finish),
-      .outputs(outputs),
+      .output_first(output_first),
+      .output_end(output_end),
       .rows(rows),
       .residual(residual),
       .residual_shift(residual_shift),

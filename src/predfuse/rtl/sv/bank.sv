@@ -1,5 +1,6 @@
 // One bank beside the lanes: maps of its channels, their factors and project rows, and the codes that say when each
-// member of a pass goes to which lane.
+// member of a pass goes to which lane. Two groups have their places in it, one at work and one that is
+// filled; bases are of the first alone.
 module bank #(
     parameter LANES = 11,
     parameter WORDS = 4,
@@ -28,6 +29,8 @@ module bank #(
     /* verilator lint_off UNUSED */
     input [DATA-1:0] write_data,
     /* verilator lint_on UNUSED */
+    input [1:0] halves,  // of the slots: those the group at work has
+    input [$clog2(CODES)-1:0] code_first,
     input rewind,  // the first pass begins with the next cycle
     input loading,
     input first,
@@ -53,7 +56,8 @@ module bank #(
   localparam CODE_AT = $clog2(CODES);
   localparam TAP_AT = $clog2(TAP_WORDS), COLUMN_AT = $clog2(COLUMN_WORDS), PROJECT_AT = $clog2(PROJECT_ROWS);
   localparam LANE_END = LANES + 1;  // LANES stands for a cycle of waiting
-  localparam MAP = $clog2(TAPS + 2);
+  localparam MAP = $clog2(TAPS + 2), LOW = SLOTS / 2;
+  wire [SLOTS-1:0] mine = {{SLOTS - LOW{halves[1]}}, {LOW{halves[0]}}};
   (* ram_style = "registers" *)  // all are looked at in every cycle
   reg [SLOTS-1:0] maps[0:TAPS+1];  // taps; depthwise biases; expand biases
   (* ram_style = "registers" *)
@@ -65,7 +69,10 @@ module bank #(
   always @(posedge clk)
     if (write)
       case (write_region)
-        5'd4: maps[write_at[MAP-1:0]] <= write_data[SLOTS-1:0];
+        5'd4: begin  // the half of another group stays
+          if (write_at[MAP]) maps[write_at[MAP-1:0]][LOW-1:0] <= write_data[LOW-1:0];
+          if (write_at[MAP+1]) maps[write_at[MAP-1:0]][SLOTS-1:LOW] <= write_data[SLOTS-1:LOW];
+        end
         5'd6: begin
           slot_bases[write_at[SLOT-1:0]] <= write_data[PROJECT_AT-1:0];
           for (s = 0; s < SLOTS; s = s + 1)
@@ -84,7 +91,7 @@ module bank #(
       assign tap_maps[k*SLOTS+:SLOTS] = maps[k];
     end
     for (k = 0; k <= TAPS; k = k + 1) begin : g_out
-      assign maps_out[k*SLOTS+:SLOTS] = maps[k];
+      assign maps_out[k*SLOTS+:SLOTS] = maps[k] & mine;
       assign gate_bases_out[k*GATE_ADDRESS+:GATE_ADDRESS] = gate_bases[k];
     end
   endgenerate
@@ -104,8 +111,8 @@ module bank #(
       .read_at(column),
       .read_data({next_base, next_map})
   );
-  wire [SLOTS-1:0] map = next_kind == WEIGHT ? maps[MAP'(tap)] & next_map :
-                         next_kind == EXPAND_BIAS ? maps[TAPS+1] : maps[TAPS];
+  wire [SLOTS-1:0] map = mine & (next_kind == WEIGHT ? maps[MAP'(tap)] & next_map :
+                                 next_kind == EXPAND_BIAS ? maps[TAPS+1] : maps[TAPS]);
   wire any, last;
   wire [SLOT-1:0] slot;
   wire [SLOTS-1:0] below;
@@ -143,7 +150,7 @@ module bank #(
   assign issue = waits & (code < LANE'(LANES));
   wire skips = issue & ~last & part_ends;
   assign done = ~any | (~first & ended) | (code == LANE'(LANE_END)) | (issue & (last | part_ends));
-  wire [CODE_AT-1:0] at_next = rewind ? 0 : at + CODE_AT'(waits) + CODE_AT'(skips);
+  wire [CODE_AT-1:0] at_next = rewind ? code_first : at + CODE_AT'(waits) + CODE_AT'(skips);
   always @(posedge clk) begin
     if (write && write_region == 5'd3) codes[write_at[CODE_AT-1:0]] <= write_data[LANE-1:0];
     code <= codes[at_next];
@@ -153,7 +160,7 @@ module bank #(
   end
 
   // Its words. Those of a tap, and of a column, lie in the order of the slots.
-  wire [SLOTS-1:0] tap_below = maps[MAP'(member_tap)] & below;
+  wire [SLOTS-1:0] tap_below = maps[MAP'(member_tap)] & mine & below;
   wire [SLOTS-1:0] column_below = column_map & below;
   wire [SLOT-1:0] tap_rank = SLOT'($countones(tap_below));
   wire [SLOT-1:0] column_rank = SLOT'($countones(column_below));

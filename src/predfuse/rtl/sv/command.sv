@@ -26,15 +26,17 @@ module command #(
     output start_fill,
     output [FIELDS-1:0] fill_fields,
     output reg start_core,
-    output reg [FIELDS-1:0] core_fields,  // valid until the next start
+    output reg [FIELDS-1:0] core_fields,  // from a cycle before a start until the next
     output busy
 );
-  localparam SETTLED = 8;  // cycles after which the pipelines of the core are empty
+  localparam SETTLED = 2;  // cycles after which the pipelines of the core are empty: one is enough
   reg running, coming;
   reg [LEFT-1:0] left;
   reg [HELD*WIDTH-1:0] line;
-  reg [3:0] quiet;
-  wire core_free = quiet == SETTLED & ~start_core & ~core_busy;
+  reg [1:0] quiet;
+  reg told;  // the core is, and starts with the next cycle
+  wire core_works = told | start_core | core_busy;
+  wire core_free = quiet == SETTLED & ~core_works;
   wire [1:0] kind = line[1:0];
   wire after = line[2];
   wire fills = kind == 1, starts = kind == 2;
@@ -46,8 +48,9 @@ module command #(
   assign busy = running;
   always @(posedge clk) begin
     coming <= request & grant & ~rst;
-    start_core <= step & starts & ~rst;
-    quiet <= rst | start_core | core_busy ? 0 : quiet + 4'(quiet != SETTLED);
+    told <= step & starts & ~rst;
+    start_core <= told & ~rst;
+    quiet <= rst | core_works ? 0 : quiet + 2'(quiet != SETTLED);
     if (step & starts) core_fields <= line[3+:FIELDS];
     if (rst) begin
       running <= 0;

@@ -11,7 +11,8 @@ module loader #(
     input [PASS-1:0] write_at,
     input [WIDTH-1:0] write_data,
     input start,
-    input [PASS:0] count,
+    input [PASS-1:0] pass_first,  // at hand a cycle before `start`
+    input [PASS:0] pass_end,
     input banks_done,
     input swap,
     output loading,
@@ -28,8 +29,8 @@ module loader #(
   assign loading = running & ~loaded;
   assign ready = running & (loaded | banks_done);
   assign busy = running;
-  assign advance = start ? count != 0 : swap & (at < count);
-  wire [PASS:0] at_next = rst ? 0 : advance ? at + 1 : swap ? 0 : at;
+  assign advance = start ? pass_end != (PASS + 1)'(pass_first) : swap & (at != pass_end);
+  wire [PASS:0] at_next = advance ? at + 1 : running & ~swap ? at : (PASS + 1)'(pass_first);
   always @(posedge clk) begin
     if (write) records[write_at] <= write_data;
     coming <= records[at_next[PASS-1:0]];

@@ -30,7 +30,7 @@ module machine #(
     parameter SUM = 24,
     parameter SCORE = 16,
     parameter DATA = 4624,
-    parameter ITEM = 33,
+    parameter ITEM = 34,
     parameter BUFFER_BANKS = 8,
     parameter BUFFER_PIXELS = 4,
     parameter BUFFER_LINES = 480,

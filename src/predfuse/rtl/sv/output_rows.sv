@@ -19,7 +19,8 @@ module output_rows #(
     input [RESIDUAL-1:0] write_at,
     input [16*TILE_COLUMNS-1:0] write_data,
     input start,
-    input [OUTPUT:0] outputs,
+    input [OUTPUT-1:0] output_first,
+    input [OUTPUT:0] output_end,
     input [ROWS-1:0] rows,
     input residual,
     input [5:0] residual_shift,
@@ -89,12 +90,12 @@ module output_rows #(
     if (rst) reading <= 0;
     else if (start) begin
       reading <= 1;
-      at <= 0;
+      at <= output_first;
       now <= 0;
     end else if (reading) begin
       now <= last_row ? 0 : now + 1;
       if (last_row) at <= at + 1;
-      reading <= ~(last_row & ((OUTPUT + 1)'(at) + 1 == outputs));
+      reading <= ~(last_row & ((OUTPUT + 1)'(at) + 1 == output_end));
     end
   end
 endmodule

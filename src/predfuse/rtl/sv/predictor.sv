@@ -52,7 +52,8 @@ module predictor #(
     input [5:0] input_shift,
     input [ROUND-1:0] rounds,
     input [UNIT:0] channels,
-    input [CHANNEL:0] count,
+    input [CHANNEL-1:0] channel_first,
+    input [CHANNEL:0] channel_end,
     input [(TAPS+1)*BANK-1:0] turns,
     input [BANKS*(TAPS+1)*SLOTS-1:0] maps,
     input [BANKS*(TAPS+1)*GATE_ADDRESS-1:0] gate_bases,
@@ -129,7 +130,7 @@ module predictor #(
   localparam AT_OFFSET = 3 * HELD, AT_SHIFT = AT_OFFSET + SCORE, AT_TAPS = AT_SHIFT + 5, AT_OFFSET2 = AT_TAPS + 3 * TAPS;
   localparam AT_WANTED = AT_OFFSET2 + SCORE, AT_BANK = AT_WANTED + TAPS + 1, AT_SLOT = AT_BANK + BANK;
   localparam AT_RELEASE = AT_SLOT + SLOT;
-  wire expanding = running & (first_at < count) & (full < 2);
+  wire expanding = running & (first_at != channel_end) & (full < 2);
   wire turned = expanding & (round + 1 == rounds);
   wire expanded = turned & (turn + 1 == turns_of_part);
   wire [UNITS-1:0] mask_next;
@@ -265,9 +266,9 @@ module predictor #(
   endgenerate
 
   wire read = reading & (tick + 1 == reading_cycles);
-  assign first_next = read ? 0 : first_at + (CHANNEL + 1)'(expanded);
-  assign second_next = read ? 0 : second_at + (CHANNEL + 1)'(handed);
-  wire finished = running & (second_next == count) & (&drained);
+  assign first_next = read ? (CHANNEL + 1)'(channel_first) : first_at + (CHANNEL + 1)'(expanded);
+  assign second_next = read ? (CHANNEL + 1)'(channel_first) : second_at + (CHANNEL + 1)'(handed);
+  wire finished = running & (second_next == channel_end) & (&drained);
   always @(posedge clk)
     if (rst) begin
       reading <= 0;
@@ -288,7 +289,7 @@ module predictor #(
       first_at <= first_next;
       second_at <= second_next;
       if (start) begin
-        reading <= count != 0;
+        reading <= channel_end != (CHANNEL + 1)'(channel_first);
         following <= behind;
         part <= (PART + 1)'(part_first);
         tick <= 0;

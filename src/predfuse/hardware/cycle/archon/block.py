@@ -54,11 +54,12 @@ def plan_block(
         group, index = divmod(number, len(tiles))
         plan, item = groups[group], items[group][index]
         assert plan.times is not None  # gates are in registers
-        sent, accesses = plan.times.cycles, item.accesses
+        sent, accesses, filled = plan.times.cycles, item.accesses, item.fill_accesses
         if number + 1 < len(fills) and fills[number + 1].beside:
             accesses += fills[number + 1].accesses
-        beside = max(sent, -(-accesses // spec.global_buffer.banks))
-        alone = 0 if fill.beside else fill.cycles
+            filled += fills[number + 1].beside if filled else 0
+        beside = max(sent, -(-accesses // spec.global_buffer.banks), filled)
+        alone = fill.alone
         main = beside + item.drain_cycles + spec.design.fill_cycles
         main_cycles += alone + main
         predict = _predictions(plan, last, item, index > 0 and kept[group], delay, spec)
@@ -68,7 +69,7 @@ def plan_block(
             store_bits=item.store_bits,
             predict_cycles=predict.cycles,
             main_cycles=alone + main,
-            fill_cycles=fill.cycles - alone,
+            fill_cycles=fill.beside,
             # Of a streamed item before, the first two steps are its predictions and its own fill.
             fill_lag=max(1, before - 2),
             load_lag=2 if (double[0] if index == 0 else double[1]) else 1,
@@ -197,13 +198,13 @@ class _Fill:
 
     Attributes:
         accesses: Of the global buffer.
-        cycles: All its banks at once.
-        beside: Whether it runs beside the lists of the item before.
+        beside: Cycles of it beside the lists of the item before.
+        alone: Cycles of it between the work of the two.
     """
 
     accesses: int
-    cycles: int
-    beside: bool
+    beside: int
+    alone: int
 
 
 def _fills(groups: Sequence[GroupPlan], kept: Sequence[bool], tiles: int, number: int, spec: ArchonSpec) -> _Fill:
@@ -212,9 +213,17 @@ def _fills(groups: Sequence[GroupPlan], kept: Sequence[bool], tiles: int, number
     plan, first = groups[group], index == 0 or not kept[group]
     words = plan.fill_words * first + plan.refill_words * (plan.slices - 1)
     accesses = -(-words * spec.bits // spec.global_buffer.width_bits)
-    last = groups[(number - 1) // tiles]
-    beside = number > 0 and accesses > 0 and spec.design.weight_fill == "beside" and _both_fit(last, plan, spec)
-    return _Fill(accesses, -(-accesses // spec.global_buffer.banks), beside)
+    last, may = groups[(number - 1) // tiles], number > 0 and spec.design.weight_fill == "beside"
+    if plan.group_fill is not None:
+        # The memories keep a group for all its tiles; what is told of it is read with the factors.
+        cycles = plan.group_fill.accesses() if index == 0 else 0
+        beside = 0
+        if may and index == 0 and last.group_fill is not None:
+            beside = plan.group_fill.beside(last.group_fill)
+        return _Fill(accesses, beside, cycles - beside)
+    cycles = -(-accesses // spec.global_buffer.banks)
+    beside = cycles if may and _both_fit(last, plan, spec) else 0
+    return _Fill(accesses, beside, cycles - beside)
 
 
 def _both_fit(last: GroupPlan, plan: GroupPlan, spec: ArchonSpec) -> bool:

@@ -265,7 +265,7 @@ def records(machine: Machine) -> dict[str, Record]:
     """Every kind of word the gateware is told, but planes of pixels (words, row by row)."""
     tap, output, column = bits_for(machine.taps + 1), bits_for(machine.outputs), bits_for(machine.columns)
     bank, slot, passes = bits_for(machine.banks), bits_for(machine.slots), bits_for(machine.passes)
-    gate, unit = bits_for(machine.gate_words), bits_for(machine.held)
+    gate, unit, channel = bits_for(machine.gate_words), bits_for(machine.held), bits_for(machine.channels)
     at = bits_for(machine.side + 1)
     rows, lines = bits_for(machine.tile_rows + 1), bits_for(machine.tile_columns + 1)
     one, word, bias = 1, machine.bits, bias_factor_bits(machine.bits)
@@ -276,8 +276,10 @@ def records(machine: Machine) -> dict[str, Record]:
                 ("stride_2", 1, one), ("expand_gated", 1, one), ("depthwise_gated", 1, one), ("hidden_max", 4, one),
                 ("input_min", 4, one), ("input_max", 4, one), ("input_shift", 6, one), ("residual", 1, one),
                 ("residual_shift", 6, one), ("rounds", bits_for(machine.held // machine.inputs + 1), one),
-                ("channels", unit + 1, one), ("outputs", output + 1, one), ("passes", passes + 1, one),
-                ("predicted", bits_for(machine.channels) + 1, one), ("turns", bank, machine.taps + 1),
+                ("channels", unit + 1, one), ("output_first", output, one), ("output_end", output + 1, one),
+                ("pass_first", passes, one), ("pass_end", passes + 1, one), ("channel_first", channel, one),
+                ("channel_end", channel + 1, one), ("code_first", bits_for(machine.codes), one), ("halves", 2, one),
+                ("turns", bank, machine.taps + 1),
             ),
         ),
         "rule": Record(
@@ -339,7 +341,7 @@ def commands(machine: Machine) -> dict[str, Record]:
             2,
             (
                 ("read_offset", gate, one), ("write_offset", gate, one), ("rows", bits_for(machine.tile_rows + 1), one),
-                ("part_first", part, one), ("part_end", part + 1, one), ("planes", 1, one),
+                ("part_first", part, one), ("part_end", part + 1, one), ("planes", 1, one), ("half", 1, one),
             ),
         ),
         "store": Record(

@@ -11,6 +11,7 @@ from predfuse.arrays import Int64Array, Mask
 from predfuse.errors import InputError
 from predfuse.fusion.weights import MAX_ENTRIES
 from predfuse.hardware.block_work import BlockWork, bias_entries, list_entries
+from predfuse.hardware.cycle.archon.fill_unit import GroupFill
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
 from predfuse.hardware.cycle.archon.load_codes import load_codes
 from predfuse.hardware.cycle.archon.predictor import channels_at_once
@@ -23,7 +24,7 @@ from predfuse.hardware.cycle.archon.registers import (
     pass_times,
     release_cycles,
 )
-from predfuse.hardware.cycle.archon.told_bits import ToldBits, told_bits
+from predfuse.hardware.cycle.archon.told_bits import ToldBits, told_bits, told_machine
 from predfuse.hardware.design import Structures
 from predfuse.hardware.spec import ArchonSpec
 
@@ -73,6 +74,7 @@ class GroupPlan:
         far_reads: Factors and maps that a tile reads from the global buffer because the memories beside the lanes are
             too small for all of them (count).
         held: What it takes of the memories beside the lanes, where gates are in registers.
+        group_fill: What the fill unit does for it, where that is charged.
         list_cycles: Of sending all lists to all PEs once, where fused weights are fetched.
     """
 
@@ -94,6 +96,7 @@ class GroupPlan:
     biases: int = 0
     far_reads: int = 0
     held: HeldFactors | None = None
+    group_fill: GroupFill | None = None
     list_cycles: int = 0
 
     @property
@@ -203,10 +206,25 @@ def _with_registers(
     slices = -(-work.group_outputs // size)  # fewer where sizes are rounded up
     times = pass_times(passes, lanes)
     told, biases = ToldBits(once=0, sent=len(passes.channel) * own.load_bits, channel=own.channel_bits), 0
+    group_fill = None
     if spec.design.streams == "gateware":
-        codes = sum(map(len, load_codes(passes, times, place, lanes, work.taps)))
+        codes = [len(own) for own in load_codes(passes, times, place, lanes, work.taps)]
         fullest = int(np.bincount(place[live], minlength=1).max())
-        told = told_bits(work, plan.channels, len(times.load_cycles), codes, fullest, spec)
+        machine = told_machine(work, len(times.load_cycles), fullest, spec)
+        told = told_bits(work, plan.channels, len(times.load_cycles), sum(codes), machine)
+        owner = place[live]
+        needs = {
+            "outputs": work.group_outputs,
+            "columns": work.group_channels,
+            "passes": len(times.load_cycles),
+            "codes": max(codes) + 1,  # behind the last stands one that ends no part
+            "channels": plan.channels,
+            "slots": fullest,
+            "tap_words": _fullest(owner, work.depthwise[span][live].sum(axis=1)),
+            "column_words": _fullest(owner, work.expand[span][live].sum(axis=1)),
+            "project_rows": int(filled.max()),
+        }
+        group_fill = GroupFill(machine, needs)
         biases = int(work.expand_bias[span][live].sum() + work.depthwise_bias[span][live].sum())
     release = release_cycles(passes, times, work.group_middle)
     order = np.argsort(release[live], kind="stable")
@@ -238,7 +256,13 @@ def _with_registers(
             tap_words=int(work.depthwise[span][live].sum()),
             map_bits=maps,
         ),
+        group_fill=group_fill,
     )
+
+
+def _fullest(bank: Int64Array, words: Int64Array) -> int:
+    """Words of the fullest bank, ``[channels]`` each."""
+    return int(np.bincount(bank, words, 1).max())
 
 
 def _beyond(words: int, memory_words: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from predfuse.hardware.block_work import BlockWork
+from predfuse.hardware.cycle.archon.fill_unit import item_accesses
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan
 from predfuse.hardware.cycle.archon.predictor import (
     PredictTime,
@@ -36,6 +37,7 @@ class Item:
         residual_reads: What is added to them, read (accesses).
         buffer_writes: Written when data arrives from the DRAM (accesses).
         output_reads: Read when results leave for the DRAM (accesses).
+        fill_accesses: Of the fill unit, one a cycle, for its planes; 0 where that is not charged.
         input_pixels: Of a channel, halo included.
         pixels: Output pixels.
         spilled_words: Gate words that do not fit the mask buffer (count).
@@ -54,6 +56,7 @@ class Item:
     residual_reads: int
     buffer_writes: int
     output_reads: int
+    fill_accesses: int
     input_pixels: int
     pixels: int
     spilled_words: int
@@ -107,10 +110,12 @@ def plan_item(
     spilled = max(0, plan.memory_words - capacity)
     spilled_reads = plan.members * spilled // words if words else 0
     width, own = spec.global_buffer.width_bits, spec.design.structures
-    parts = [(tile.input_rows.size, tile.input_columns.size)]
+    parts, filled = [(tile.input_rows.size, tile.input_columns.size)], 0
     if own is not None and spec.design.predictor == "dedicated":
         cut = predicted_parts(work, tile, own, spec.design.streams == "gateware")
         parts = [(part.input_rows, part.input_columns) for part in cut]
+        if plan.group_fill is not None:
+            filled = item_accesses(work, tile, cut if plan.channels else (), plan.group_fill.machine)
     return Item(
         predict=tile_predict_time(work, plan.channel_words, tile, spec),
         predict_parts=len(parts),
@@ -123,6 +128,7 @@ def plan_item(
         drain_cycles=_drain_cycles(work, plan, drained * (2 if work.residual else 1), spec),
         buffer_writes=-(-(fetched + inputs + residual) // width),
         output_reads=-(-results // width),
+        fill_accesses=filled,
         input_pixels=tile.input_pixels,
         pixels=tile.pixels,
         spilled_words=spilled,

@@ -28,19 +28,17 @@ class ToldBits:
     channel: int
 
 
-def told_bits(work: BlockWork, channels: int, passes: int, codes: int, fullest: int, spec: ArchonSpec) -> ToldBits:
-    """The bits of a group.
+def told_machine(work: BlockWork, passes: int, fullest: int, spec: ArchonSpec) -> Machine:
+    """The gateware of a machine, enlarged where a group needs it.
 
     Args:
         work: The block.
-        channels: Middle channels that are live (count).
         passes: Of the group (count).
-        codes: Load codes of all banks (count).
         fullest: Channels of the fullest bank; search is as wide as that needs.
         spec: The machine.
     """
     least = Machine.sized(spec)
-    machine = replace(
+    return replace(
         least,
         kernel=max(least.kernel, work.kernel),
         columns=max(least.columns, work.group_channels),
@@ -48,6 +46,18 @@ def told_bits(work: BlockWork, channels: int, passes: int, codes: int, fullest: 
         passes=max(least.passes, passes),
         channels=max(least.channels, work.group_middle),
     )
+
+
+def told_bits(work: BlockWork, channels: int, passes: int, codes: int, machine: Machine) -> ToldBits:
+    """The bits of a group.
+
+    Args:
+        work: The block.
+        channels: Middle channels that are live (count).
+        passes: Of the group (count).
+        codes: Load codes of all banks (count).
+        machine: The gateware.
+    """
     known = records(machine)
     once = {
         "group": 1,

@@ -1,0 +1,98 @@
+"""What the fill unit of the gateware does for a block: one access of the global buffer a cycle, in closed form.
+
+Only a machine with ``design.streams: gateware`` is charged so; others fill through all banks of the buffer at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from predfuse.hardware.block_work import BlockWork
+from predfuse.hardware.cycle.archon.gateware import Machine, Record, records
+from predfuse.hardware.cycle.archon.predictor import Part
+from predfuse.integer.tiling import Span, Tile
+
+MEMORIES = {
+    "rule": "outputs", "column": "columns", "pass": "passes", "code": "codes", "channel": "channels",
+    "depthwise": "tap_words", "expand": "column_words", "project": "project_rows", "map": "slots", "slot": "slots",
+    "biases": "slots",
+}  # fmt: skip
+"""The memory a record lies in, by its size in the machine: it may hold two groups.
+
+Bases are of one group, group records of both."""
+
+
+@dataclass(frozen=True)
+class GroupFill:
+    """Filling the memories of the core with the words of a group.
+
+    Attributes:
+        machine: Sizes of the memories.
+        needs: Words the group takes of each, by its name; of slots, the channels of the fullest bank.
+    """
+
+    machine: Machine
+    needs: Mapping[str, int]
+
+    def accesses(self, names: Sequence[str] | None = None) -> int:
+        """Of the global buffer, which are as many cycles: of some memories, or of all."""
+        known, machine, total = records(self.machine), self.machine, 0
+        fixed = {"group": 1, "bases": machine.taps + 1, "map": machine.taps + 2}
+        for name in ("group", "bases", *MEMORIES):
+            if names is None or MEMORIES.get(name, name) in names:
+                count = fixed[name] if name in fixed else self.needs[MEMORIES[name]]
+                total += count * record_accesses(known[name], machine)
+        return total
+
+    def beside(self, last: GroupFill) -> int:
+        """Accesses that need not wait for the group before: those of memories that hold both."""
+        apart = [name for name in self.needs if name != "slots" and self._holds(name, last)]
+        if 2 * max(self.needs["slots"], last.needs["slots"]) <= self.machine.slots:
+            apart.append("slots")
+        return self.accesses() - self.accesses(["bases", *(name for name in self.needs if name not in apart)])
+
+    def _holds(self, name: str, last: GroupFill) -> bool:
+        size: int = getattr(self.machine, name)
+        if name == "outputs":  # an output keeps its list
+            size -= (size - max(self.needs[name], last.needs[name])) % self.machine.lists
+        return self.needs[name] + last.needs[name] <= size
+
+
+def record_accesses(record: Record, machine: Machine) -> int:
+    """Accesses of the global buffer for a record: a line each."""
+    words = -(-record.bits * machine.copies(record.region) // (16 * machine.buffer_pixels))
+    return -(-words // machine.buffer_banks)
+
+
+def item_accesses(work: BlockWork, tile: Tile, parts: Sequence[Part], machine: Machine) -> int:
+    """Accesses for a tile of a group: rows of its input planes, of those of its parts, of its residuals; the parts.
+
+    Args:
+        work: The block.
+        tile: The tile.
+        parts: It is predicted in; none where no channel is predicted.
+        machine: The gateware.
+    """
+    rows = _plane_rows(tile.input_rows.size, tile.input_columns.size)
+    for part in parts:
+        top, left = (
+            (first.start + at) * work.stride - before
+            for first, at, before in (
+                (tile.rows, part.row, work.padding[0]),
+                (tile.columns, part.column, work.padding[2]),
+            )
+        )
+        high, wide = ((size - 1) * work.stride + work.kernel for size in (part.rows, part.columns))
+        rows += _plane_rows(_inside(top, high, tile.input_rows), _inside(left, wide, tile.input_columns))
+    told = len(parts) * record_accesses(records(machine)["part"], machine)
+    return work.group_channels * rows + told + work.residual * work.group_outputs * tile.rows.size
+
+
+def _plane_rows(rows: int, columns: int) -> int:
+    """Read for a plane; one where it has no pixel."""
+    return rows if rows and columns else 1
+
+
+def _inside(start: int, size: int, span: Span) -> int:
+    return max(0, min(start + size, span.stop) - max(start, span.start))

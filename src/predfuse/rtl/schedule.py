@@ -1,0 +1,209 @@
+"""When every command of a list is done, to the cycle: fills, starts of the core, waits for banks of the buffer.
+
+The core takes what the cycle model says; the rest follows from how the command unit, the fill unit and the arbiter work
+(docs/explanation/rtl.md). Nothing here is measured on the gateware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+
+from predfuse.hardware.cycle.archon.gateware import Machine
+
+FETCHED = 2
+"""Cycles from the grant of a line of commands to the first of them."""
+STARTED = 3
+"""From a start's turn to the first cycle in which the core works."""
+SETTLED = 2
+"""Idle cycles of the core before the next start."""
+FILLED = 2
+"""From the last access of a fill to its last cycle."""
+FINISHED = 2
+"""For which the core works on after the last row of sums is read."""
+STORED = 4
+"""From the cycle in which a row of sums is read to its access."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where the cycles of a machine went, from the start of its commands to their end.
+
+    Attributes:
+        total: All of them.
+        core: Lists, predictions or finishing run.
+        fill: Memories are filled.
+        both: These at once.
+        outputs_wait: Outputs wait for a bank of the global buffer: never.
+        commands_wait: Commands do.
+        fill_waits: A fill does.
+    """
+
+    total: int = 0
+    core: int = 0
+    fill: int = 0
+    both: int = 0
+    outputs_wait: int = 0
+    commands_wait: int = 0
+    fill_waits: int = 0
+
+    def __add__(self, other: Clock) -> Clock:
+        return Clock(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
+class Fill:
+    """A command to the fill unit.
+
+    Attributes:
+        after: Whether it waits for the core.
+        bits: Of the command, without its kind.
+        word: Of the buffer, at which the first access begins.
+        records: How many.
+        record_words: From one to the next.
+        pieces: Accesses of each.
+        piece_words: From one to the next.
+        span: Words of an access.
+    """
+
+    after: bool
+    bits: int
+    word: int
+    records: int
+    record_words: int
+    pieces: int
+    piece_words: int
+    span: int
+
+    def banks(self, banks: int) -> Iterator[int]:
+        """Of every access, as bits of a mask."""
+        for record in range(self.records):
+            for piece in range(self.pieces):
+                yield _mask(self.word + record * self.record_words + piece * self.piece_words, self.span, banks)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start of the core.
+
+    Attributes:
+        after: Whether it waits for fills.
+        bits: Of the command, without its kind.
+        cycles: Of lists and predictions, the longer; 0 of finishing.
+        rows: Of outputs in a tile.
+        outputs: That are finished; 0 of lists and predictions.
+        word: Of the buffer, at which the first row of outputs begins.
+        row_words: From row to row.
+        span: Words of a row.
+    """
+
+    after: bool
+    bits: int
+    cycles: int
+    rows: int = 0
+    outputs: int = 0
+    word: int = 0
+    row_words: int = 0
+    span: int = 0
+
+
+Command = Fill | Start
+
+
+def schedule(commands: Sequence[Command], machine: Machine) -> Clock:
+    """The cycles of a command list.
+
+    Args:
+        commands: Without the one that ends it.
+        machine: The gateware.
+    """
+    unit = _Units(machine)
+    at = turn = 0
+    for index, one in enumerate([*commands, None]):
+        turn = unit.fetch(at) if index % machine.commands_of_a_line == 0 else at
+        if not isinstance(one, Start) or one.after:
+            turn = max(turn, unit.filled())
+        if not isinstance(one, Fill) or one.after:
+            turn = max(turn, unit.core_free)
+        if isinstance(one, Fill):
+            unit.fill(one, turn)
+        elif isinstance(one, Start):
+            unit.start(one, turn)
+        at = turn + 1
+    return unit.clock(at)
+
+
+class _Units:
+    """What works beside the command unit, as far as it is known when a command has its turn."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._banks = machine.buffer_banks
+        self._taken: dict[int, int] = {}  # banks by cycle: of outputs and commands
+        self._last_taken = -1
+        self._commands_wait = self._fill_waits = 0
+        self._cores: list[tuple[int, int]] = []  # first and end of each, in order
+        self._fills: list[tuple[int, int]] = []
+        self._filling: tuple[Fill, int] | None = None  # and its turn
+        self.core_free = 0
+
+    def fetch(self, at: int) -> int:
+        """A line of commands is wanted from cycle ``at`` on; when the first has its turn."""
+        granted = at
+        while granted in self._taken:
+            granted += 1
+        self._commands_wait += granted - at
+        self._take(granted, (1 << self._banks) - 1)
+        return granted + FETCHED
+
+    def _take(self, cycle: int, mask: int) -> None:
+        self._taken[cycle] = self._taken.get(cycle, 0) | mask
+        self._last_taken = max(self._last_taken, cycle)
+
+    def fill(self, one: Fill, turn: int) -> None:
+        """Begin a fill; its accesses wait for what is still to come."""
+        self._filling = one, turn
+
+    def filled(self) -> int:
+        """When the fill unit is free: the fill at hand runs to its end, no command can come before that."""
+        if self._filling is not None:
+            one, turn = self._filling
+            self._filling = None
+            cycle, left = turn + 1, one.records * one.pieces
+            if cycle <= self._last_taken:
+                for mask in one.banks(self._banks):
+                    if cycle > self._last_taken:
+                        break
+                    while self._taken.get(cycle, 0) & mask:
+                        self._fill_waits += 1
+                        cycle += 1
+                    cycle, left = cycle + 1, left - 1
+            self._fills.append((turn + 1, cycle + left + FILLED))
+        return self._fills[-1][1] if self._fills else 0
+
+    def start(self, one: Start, turn: int) -> None:
+        """Begin a start of the core."""
+        first = turn + STARTED
+        cycles = one.outputs * one.rows + FINISHED if one.outputs else one.cycles
+        self._cores.append((first, first + cycles))
+        self.core_free = first + cycles + SETTLED
+        for row in range(one.outputs * one.rows):
+            self._take(first + row + STORED, _mask(one.word + row % one.rows * one.row_words, one.span, self._banks))
+
+    def clock(self, total: int) -> Clock:
+        both, at = 0, 0
+        for first, end in self._fills:
+            while at < len(self._cores) and self._cores[at][1] <= first:
+                at += 1
+            for begun, done in self._cores[at:]:
+                if begun >= end:
+                    break
+                both += max(0, min(end, done) - max(first, begun))
+        core, fill = (sum(end - first for first, end in some) for some in (self._cores, self._fills))
+        return Clock(total, core, fill, both, 0, self._commands_wait, self._fill_waits)
+
+
+def _mask(word: int, span: int, banks: int) -> int:
+    """Banks of words in a row."""
+    first = word % banks
+    bits = (1 << span) - 1 << first
+    return (bits | bits >> banks) & ((1 << banks) - 1)

@@ -1,0 +1,62 @@
+"""What the cycle model charges for the fill unit is what the command lists of the gateware have it do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import assume, given, settings
+from integer.block_cases import compiled, integer_input
+from strategies import BlockCase, bottlenecks
+
+from predfuse.errors import InputError
+from predfuse.hardware.block_work import block_work
+from predfuse.hardware.cycle.archon.fill_unit import item_accesses
+from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.group_plan import plan_groups
+from predfuse.hardware.cycle.archon.predictor import predicted_parts
+from predfuse.hardware.spec import ArchonSpec, load_spec
+from predfuse.hardware.vary import with_fields
+from predfuse.integer.options import CompileOptions
+from predfuse.rtl.schedule import Fill
+from predfuse.rtl.steps import BlockPlan
+
+
+@settings(max_examples=40)
+@given(bottlenecks(with_predictor=True))
+def test_every_access_is_charged(case: BlockCase) -> None:
+    told = {"design.streams": "gateware", "design.largest_predictor_weight": 4}
+    spec = with_fields(load_spec("archon-tiny"), told)
+    assert isinstance(spec, ArchonSpec) and spec.design.structures is not None
+    # Room for two groups in some blocks only.
+    machine, own = (
+        replace(Machine.of(spec), slots=3, channels=8, columns=4, passes=64, codes=128),
+        spec.design.structures,
+    )
+    assume(case.block.depthwise_weight.shape[1] <= machine.kernel and case.block.stride <= 2)
+    node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=40)), integer_input(case)
+    shape = (x.shape[0], x.shape[1], x.shape[2])
+    work = block_work(node.as_bottleneck(), shape)
+    try:
+        plan = BlockPlan(node, shape, machine)
+    except InputError:
+        assume(False)  # more passes than there is room for
+    images = plan.images(x[None], np.zeros((1, *work.out_shape), np.int16))
+    done = sum(one.records * one.pieces for image in images for one in image.commands if isinstance(one, Fill))
+    total, last = 0, None
+    for group, charged in zip(plan.groups, plan_groups(work, spec), strict=True):
+        assert charged.group_fill is not None
+        fill = replace(charged.group_fill, machine=machine)
+        total += fill.accesses()
+        for tile in work.tiles(machine.tile_rows, machine.tile_columns):
+            parts = predicted_parts(work, tile, own, True) if charged.channels else ()
+            total += item_accesses(work, tile, parts, machine)
+        if last is not None:  # both say which memories hold two groups
+            apart = group.stream.places.apart(last[0].stream.places)
+            waiting = [one for one in group.fills() if one.memory is not None and one.memory not in apart]
+            words = [(len(one.words), math.ceil(one.bits / 16 / machine.buffer_pixels)) for one in waiting]
+            lines = sum(count * math.ceil(line / machine.buffer_banks) for count, line in words)
+            assert fill.accesses() - fill.beside(last[1]) == lines
+        last = group, fill
+    assert done == total
