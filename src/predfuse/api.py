@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from predfuse.arrays import ImageArray
 from predfuse.errors import InputError
+from predfuse.fusion.execute import run_network
+from predfuse.graph.from_torch import trace as trace_module
 from predfuse.graph.nodes import Network
 from predfuse.input_checks import require_dense
 from predfuse.integer.agreement import compile_and_compare
@@ -102,8 +104,6 @@ def trace(
         >>> len(list(traced.network.bottlenecks()))
         1
     """
-    from predfuse.graph.from_torch import trace as trace_module
-
     example = example if isinstance(example, Tensor) else torch.as_tensor(_array(example))
     return trace_module(module, example, allow_unsupported=allow_unsupported, name=name)
 
@@ -209,8 +209,6 @@ def run(
         >>> predfuse.run("fusionet-s", pixels).logits.shape
         (2, 10)
     """
-    from predfuse.fusion.execute import run_network
-
     what = _loaded(what)
     if isinstance(what, Program):
         if mode is not None:
@@ -240,7 +238,6 @@ def count(what: Network | Stored, images: Images | None = None) -> NetworkCounts
         True
     """
     from predfuse.fusion.counts import count_network
-    from predfuse.fusion.execute import run_network
 
     network = _network(what, "count")
     if images is None:

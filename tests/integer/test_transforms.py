@@ -17,8 +17,8 @@ from predfuse.graph.nodes import INPUT, Bottleneck, Conv, Linear, Network, Pool,
 from predfuse.integer import run_program
 from predfuse.integer.calibrate import calibrate, normalise
 from predfuse.integer.compile import compile_network, rounded_down
-from predfuse.integer.dead_gates import reachable_gates, without_dead_gates
 from predfuse.integer.pixels import fold_pixel_scale, pixel_scale
+from predfuse.integer.reachable_gates import reachable_gates, without_unreachable_gates
 from predfuse.integer.scale_channels import CHANNEL_MARGIN, LARGEST_GAIN, channel_gains, equalise
 from predfuse.integer.split_blocks import unfold_unpredicted
 
@@ -80,7 +80,7 @@ def test_tensors_that_predictors_or_clamps_read_keep_their_channels() -> None:
 
 @given(bottlenecks(with_predictor=True), st.integers(-40, 10))
 @settings(max_examples=80)
-def test_dead_gates_never_open_and_leave_the_output(case: BlockCase, lower: int) -> None:
+def test_unreachable_gates_never_open_and_leave_the_output(case: BlockCase, lower: int) -> None:
     predictor = case.block.predictor
     assert predictor is not None
     predictor = dataclasses.replace(predictor, expand_offset=predictor.expand_offset + np.int32(lower))
@@ -92,7 +92,7 @@ def test_dead_gates_never_open_and_leave_the_output(case: BlockCase, lower: int)
         masks = predict_masks(block, case.x * gain)
         expected = reference.masked_block(block, case.x * gain, *masks)
         np.testing.assert_array_equal(
-            reference.masked_block(without_dead_gates(block), case.x * gain, *masks), expected
+            reference.masked_block(without_unreachable_gates(block), case.x * gain, *masks), expected
         )
 
 

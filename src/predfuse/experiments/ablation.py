@@ -25,11 +25,15 @@ from predfuse.errors import InputError, PredfuseError, printable
 from predfuse.experiments.ablation_rows import Row
 from predfuse.experiments.ablation_runs import Progress, Variant, owners, train_variants
 from predfuse.files import as_csv, write_text_atomically
+from predfuse.fusion.counts import count_network
+from predfuse.hardware.cycle.simulate import simulate_cycles
+from predfuse.hardware.spec import archon_for
 from predfuse.readers.documents import read_mapping
 from predfuse.training.checkpoint import read_tensors
 from predfuse.training.config import parse_config
 from predfuse.training.device import choose_device
 from predfuse.training.run import build_model
+from predfuse.training.runs import network_of
 
 BASE = "base"
 
@@ -196,11 +200,6 @@ def measure(variant: Variant) -> Row:
 
 def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
     """Fused multiplications, cycles and energy (uJ) of the first test image."""
-    from predfuse.fusion.counts import count_network
-    from predfuse.hardware.cycle.simulate import simulate_cycles
-    from predfuse.hardware.spec import archon_for
-    from predfuse.training.runs import network_of
-
     network = network_of(path)
     source = facts["config"]["data"]
     found = data.load(facts["data"], "test", root=source["root"], limit=1, size=source["size"])

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from predfuse import __version__
 from predfuse.errors import InputError
 from predfuse.explore.networks import Subject
 from predfuse.files import write_text_atomically
@@ -74,8 +75,6 @@ def evaluate(spec: AcceleratorSpec, subject: Subject) -> Outcome:
 @lru_cache(maxsize=1)
 def model_version() -> str:
     """The version of the package and a digest of all source that a cost depends on."""
-    from predfuse import __version__
-
     package = Path(__file__).parents[1]
     found = hashlib.sha256()
     for folder in _FOLDERS:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from predfuse import __version__
 from predfuse.arrays import FloatArray
 from predfuse.errors import InputError
 from predfuse.exporters.arrays import (
@@ -80,8 +81,6 @@ def to_onnx(network: Network, form: Form = "plain", precision: Precision = "floa
     require_form(network, form)
     require_precision(precision)
     from onnx import TensorProto, helper
-
-    from predfuse import __version__
 
     builder = _Builder(network, form, precision)
     for node in network.nodes:

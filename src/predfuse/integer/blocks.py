@@ -17,7 +17,6 @@ from predfuse.errors import InputError
 from predfuse.fusion.weights import SparseLists
 from predfuse.graph.nodes import Bottleneck
 from predfuse.integer.arithmetic import round_half_up
-from predfuse.integer.dead_gates import without_dead_gates
 from predfuse.integer.fused_weights import (
     Factors,
     Products,
@@ -43,6 +42,7 @@ from predfuse.integer.quantise import (
     require_fraction_bits,
     weight_exponents,
 )
+from predfuse.integer.reachable_gates import without_unreachable_gates
 from predfuse.integer.widths import EXTRA_BIAS_BITS, bias_factor_bits, largest_exponent, product_shift
 
 TYPICAL_INPUT = 5
@@ -186,7 +186,7 @@ def quantise_block(
     if not 0 <= predictor_shift <= SHIFT_LIMIT:
         what = f"its predictor reads steps of 2**{predictor.input_exponent}, its input has steps of 2**{-input_bits}"
         raise InputError(f"layer {block.name}", what, "retrain the predictor or rescale the weights before it")
-    block = without_dead_gates(block)
+    block = without_unreachable_gates(block)
     if rounding.input_half:
         block = _with_half_steps(block, input_bits)
     scaled = scale_factors(block, input_bits, options.bits)

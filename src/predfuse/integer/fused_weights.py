@@ -75,37 +75,19 @@ def factor_products(name: str, factors: Factors) -> Products:
 def _lists(name: str, factors: Factors, expand: IntegerArray, depthwise: Int16Array, shift: int) -> SparseLists:
     arguments = (factors.project, np.ascontiguousarray(expand), np.ascontiguousarray(depthwise), factors.groups, shift)
     counts = np.zeros(factors.project.shape[0] * expand.shape[1] * depthwise.shape[1], np.int64)
-    _count_products(*arguments, counts)
+    _enter_products(*arguments, counts, np.empty(0, np.int32), np.empty(0, np.int64))
     entries = int(counts.sum())
     if entries > MAX_ENTRIES:
         what = f"has {entries:,} fused weights, more than {MAX_ENTRIES:,}"
         raise InputError(f"layer {name}", what, "prune it")
     indptr = np.concatenate(([0], np.cumsum(counts)))
     channel, value = np.empty(entries, np.int32), np.empty(entries, np.int64)
-    _fill_products(*arguments, indptr[:-1].copy(), channel, value)
+    _enter_products(*arguments, indptr[:-1].copy(), channel, value)
     return SparseLists(indptr, channel, value)
 
 
 @njit(cache=True, nogil=True)
-def _count_products(
-    project: Int16Array, expand: IntegerArray, depthwise: Int16Array, groups: int, shift: int, counts: Int64Array
-) -> None:
-    outputs, group_middle = project.shape
-    columns, taps = expand.shape[1], depthwise.shape[1]
-    half = (1 << shift) >> 1
-    for output in range(outputs):
-        first = output // (outputs // groups) * group_middle
-        for column in range(columns):
-            row = (output * columns + column) * taps
-            for local in range(group_middle):
-                product = np.int64(project[output, local]) * expand[first + local, column]
-                if (product + half) >> shift != 0:
-                    for tap in range(taps):
-                        counts[row + tap] += depthwise[first + local, tap] != 0
-
-
-@njit(cache=True, nogil=True)
-def _fill_products(
+def _enter_products(
     project: Int16Array,
     expand: IntegerArray,
     depthwise: Int16Array,
@@ -115,9 +97,10 @@ def _fill_products(
     channel: Int32Array,
     value: Int64Array,
 ) -> None:
+    """Enter every product that is not zero at the position of its list, which moves on; only count where no room is."""
     outputs, group_middle = project.shape
     columns, taps = expand.shape[1], depthwise.shape[1]
-    half = (1 << shift) >> 1
+    half, counts_only = (1 << shift) >> 1, len(channel) == 0
     for output in range(outputs):
         first = output // (outputs // groups) * group_middle
         for column in range(columns):
@@ -129,8 +112,9 @@ def _fill_products(
                         factor = depthwise[first + local, tap]
                         if factor != 0:
                             entry = position[row + tap]
-                            channel[entry] = first + local
-                            value[entry] = rounded * factor
+                            if not counts_only:
+                                channel[entry] = first + local
+                                value[entry] = rounded * factor
                             position[row + tap] = entry + 1
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from predfuse import __version__
 from predfuse.arrays import FloatArray, ImageArray
 from predfuse.errors import InputError, PredfuseError
 from predfuse.exporters.graph import IR_VERSION, OPSET, require_onnx
@@ -53,8 +54,6 @@ def to_qonnx(program: Program) -> onnx.ModelProto:
     """
     require_onnx()
     from onnx import TensorProto, helper
-
-    from predfuse import __version__
 
     for node in program.nodes:
         if isinstance(node, FusedBlock):

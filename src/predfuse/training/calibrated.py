@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from predfuse import data, models
 from predfuse.arrays import Float32Array, Float64Array, FloatArray
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Bottleneck, Network
+from predfuse.predictor.initialise import insert_predictors
+from predfuse.training.pruning import Pruner
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +88,6 @@ def calibrated(
         root: Where data sets lie.
         options: Of the network's constructor.
     """
-    import torch
-
-    from predfuse.predictor.initialise import insert_predictors
-    from predfuse.training.pruning import Pruner
-
     pixels, source = real_images(CALIBRATION_IMAGES + images, root)
     model = models.build_from(name, options or {}, seed)
     Pruner(model).prune(0.8, 0.7)

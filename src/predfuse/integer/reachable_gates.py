@@ -24,8 +24,8 @@ def reachable_gates(predictor: Predictor) -> tuple[Mask, Mask]:
     return first > 0, second > 0
 
 
-def without_dead_gates(block: Bottleneck) -> Bottleneck:
-    """The block with weights and biases zero that only gates which are never on would let through.
+def without_unreachable_gates(block: Bottleneck) -> Bottleneck:
+    """The block with weights and biases zero that only gates which no input reaches would let through.
 
     The outputs are the same for every input. Such channels, never active in training either, may have weights far
     larger than all others, at whose expense they would be quantised.
