@@ -8,7 +8,7 @@ counted, and its steps scheduled, only for ways that may still be the best.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from predfuse.hardware.closed_form.nest_search import ACTIONS, MachineSizes, lea
 from predfuse.hardware.cycle.eyeriss.padding import rounded_up
 from predfuse.hardware.cycle.eyeriss.ways import Layer, Moves, cost_ways, nonzeros_before, sparse_cycles
 from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles
-from predfuse.hardware.cycle.memory.schedule import even_end
+from predfuse.hardware.cycle.memory.schedule import schedule
 from predfuse.hardware.cycle.memory.steps import Steps
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan
 from predfuse.hardware.energy import Actions, at_prices, prices_pj
@@ -73,22 +73,22 @@ class Way:
         return self.mapping.actions
 
     @property
-    def bits(self) -> tuple[int, int, int]:
-        """What is loaded ahead, late (weights where the PEs hold one set, inputs where the buffer does), and stored."""
+    def loads(self) -> tuple[tuple[int, bool], tuple[int, bool]]:
+        """Bits of weights and of inputs, and whether each is loaded ahead: where a second set fits."""
         weights = round(self.weight_bits)
         inputs = round(self.actions.dram_read_bits) - weights
-        early = weights * self.doubled.weights + inputs * self.doubled.buffer
-        return early, weights + inputs - early, round(self.actions.dram_written_bits)
+        return (weights, self.doubled.weights), (inputs, self.doubled.buffer)
 
-    @property
-    def count(self) -> int:
-        """Steps it is scheduled in."""
-        return min(self.mapping.passes, MOST_STEPS)
+    def steps(self, loads: Sequence[tuple[int, bool]]) -> Steps:
+        """Equal steps with these loads."""
+        operation, stored = self.operation, round(self.actions.dram_written_bits)
+        count, reads_stores = min(self.mapping.passes, MOST_STEPS), not self.place.input_on_chip
+        return Steps.even(operation.layer, operation.stage, count, loads, stored, self.cycles, reads_stores)
 
     def end(self, dram_bits_per_cycle: int | None) -> int:
-        """Cycles it takes by itself, loads and stores beside its work."""
-        reads_stores = not self.place.input_on_chip
-        return int(even_end(*self.bits, self.cycles, self.count, reads_stores, dram_bits_per_cycle or 0))
+        """Cycles it takes by itself, loads and stores beside its work; what is loaded ahead divided as one."""
+        early, late = (sum(bits for bits, ahead in self.loads if ahead is which) for which in (True, False))
+        return schedule(self.steps(((early, True), (late, False))), dram_bits_per_cycle).end
 
     def row(self, spec: EyerissSpec) -> StagePlan:
         """The stage of a plan that runs this way."""
@@ -100,12 +100,7 @@ class Way:
 
     def plan(self, spec: EyerissSpec) -> LayerPlan:
         """Equal steps and actions."""
-        weights = round(self.weight_bits)
-        parts = ((weights, self.doubled.weights), (round(self.actions.dram_read_bits) - weights, self.doubled.buffer))
-        early, late = ([bits for bits, ahead in parts if ahead is which] for which in (True, False))
-        layer, stage, reads_stores = self.operation.layer, self.operation.stage, not self.place.input_on_chip
-        steps = Steps.even(layer, stage, self.count, early, late, self.bits[2], self.cycles, reads_stores)
-        return LayerPlan(layer, steps, (self.row(spec),))
+        return LayerPlan(self.operation.layer, self.steps(self.loads), (self.row(spec),))
 
 
 class _Candidate(NamedTuple):

@@ -75,41 +75,9 @@ def schedule(steps: Steps, dram_bits_per_cycle: int | None) -> Timeline:
     """
     if dram_bits_per_cycle is not None and dram_bits_per_cycle < 1:
         raise InputError("dram_bits_per_cycle", f"is {dram_bits_per_cycle}", "use 1 or more")
-    times = [np.zeros((len(steps), 2), np.int64) for _ in range(4)]
+    times = np.zeros((4, len(steps), 2), np.int64)
     _schedule(steps.amounts, steps.rules, dram_bits_per_cycle or 0, *times)
     return Timeline(*times)
-
-
-@njit(cache=True, nogil=True)
-def even_end(
-    early_bits: int, late_bits: int, store_bits: int, main_cycles: int, count: int, reads_stores: bool, bandwidth: int
-) -> int:
-    """When a layer in so many equal steps, two of which the buffers hold, ends (cycles).
-
-    Args:
-        early_bits: Loaded ahead.
-        late_bits: Loaded once the step before is done.
-        store_bits: Stored.
-        main_cycles: Of the array.
-        count: Of steps.
-        reads_stores: Whether it reads what was stored before.
-        bandwidth: Of the channel (bits a cycle); 0 is endless.
-    """
-    amounts, rules = np.zeros((count, 7), np.int64), np.zeros((count, 5), np.int64)
-    for step in range(count):
-        amounts[step, 0] = (step + 1) * early_bits // count - step * early_bits // count
-        amounts[step, 1] = (step + 1) * late_bits // count - step * late_bits // count
-        amounts[step, 2] = (step + 1) * store_bits // count - step * store_bits // count
-        amounts[step, 4] = (step + 1) * main_cycles // count - step * main_cycles // count
-        rules[step, 0], rules[step, 1], rules[step, 4] = 2, 1, 1
-    rules[0, 2], rules[0, 3] = 1, reads_stores
-    load, predict = np.zeros((count, 2), np.int64), np.zeros((count, 2), np.int64)
-    main, store = np.zeros((count, 2), np.int64), np.zeros((count, 2), np.int64)
-    _schedule(amounts, rules, bandwidth, load, predict, main, store)
-    end = main[count - 1, 1]
-    for step in range(count):
-        end = max(end, store[step, 1])
-    return int(end)
 
 
 def layer_times(steps: Steps, real: Timeline) -> list[LayerTime]:

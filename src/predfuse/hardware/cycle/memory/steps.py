@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 import numpy as np
+from numba import njit
 
 from predfuse.arrays import Int64Array
 
@@ -85,8 +86,7 @@ class Steps:
         layer: str,
         stage: str,
         count: int,
-        early_bits: Iterable[int],
-        late_bits: Iterable[int],
+        loads: Sequence[tuple[int, bool]],
         store_bits: int,
         main_cycles: int,
         reads_stores: bool,
@@ -97,17 +97,15 @@ class Steps:
             layer: Its name.
             stage: Of the layer.
             count: Of steps.
-            early_bits: Loaded ahead: each of these kinds of data is divided among the steps by itself.
-            late_bits: Loaded once the step before is done, likewise.
+            loads: Bits of every kind of data, each divided among the steps by itself, and whether they are loaded ahead
+                or once the step before is done.
             store_bits: Stored.
             main_cycles: Of the array.
             reads_stores: Whether it reads what was stored before.
         """
-        amounts, rules = np.zeros((count, 7), np.int64), np.zeros((count, 5), np.int64)
-        for column, totals in enumerate((early_bits, late_bits, (store_bits,), (), (main_cycles,))):
-            for total in totals:
-                amounts[:, column] += np.diff(np.arange(count + 1) * total // count)
-        rules[:] = (2, 1, 0, 0, 1)
+        totals = [*((bits, 0 if ahead else 1) for bits, ahead in loads), (store_bits, 2), (main_cycles, 4)]
+        amounts = _shares(np.array(totals), count)
+        rules = np.full((count, 5), (2, 1, 0, 0, 1))
         rules[0, 2:4] = 1, reads_stores
         return cls(((layer, stage, count),), amounts, rules)
 
@@ -124,6 +122,17 @@ class Steps:
         for (layer, stage), same in groupby(self.names, key=lambda name: name[:2]):
             end += sum(count for _, _, count in same)
             yield layer, stage, end
+
+
+@njit(cache=True, nogil=True)
+def _shares(totals: Int64Array, count: int) -> Int64Array:
+    """``[steps, 7]`` amounts of equal steps: every total ``[kinds, 2]``, in its column, by :func:`divide`."""
+    amounts = np.zeros((count, 7), np.int64)
+    for kind in range(len(totals)):
+        total, column = totals[kind]
+        for step in range(count):
+            amounts[step, column] += total * (step + 1) // count - total * step // count
+    return amounts
 
 
 def divide(total: int, parts: int) -> list[int]:
