@@ -81,7 +81,7 @@ def loader() -> Model:
     idle_at = 0  # the first pass, as told in the cycle before
 
     def step(told: Told) -> Outputs:
-        nonlocal to_do, loaded, first, written, idle_at
+        nonlocal records, to_do, loaded, first, written, idle_at
         out: Outputs = {"loading": bool(to_do) and not loaded, "busy": bool(to_do)}
         count = told["pass_end"] - told["pass_first"]
         out["advance"] = count > 0 if told["start"] else bool(told["swap"]) and len(to_do) > 1
@@ -100,7 +100,7 @@ def loader() -> Model:
             to_do.popleft()
         written = bool(told["write"])
         if written:
-            records[told["write_at"]] = told["write_data"]
+            records |= {2 * told["write_at"] + k: field(told["write_data"], k, 5) for k in (0, 1)}
         if told["start"] or told["rst"]:
             to_do, loaded, first = deque(range(told["pass_first"], told["pass_end"])), False, True
         if told["rst"]:
@@ -185,7 +185,7 @@ def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Mode
             out["maps_out"] = pack([words[4, index] & halves(told) for index in range(taps + 1)], slots)
             out["gate_bases_out"] = pack([words[7, index] for index in range(taps + 1)], 4)
         if told["loading"]:
-            code, following = words[3, at], words[3, (at + 1) % codes]
+            code, following = (field(words[3, one // 2], one % 2, 3) for one in (at, (at + 1) % codes))
             over = over and not told["first"]
             waits, last = bool(left) and not over, len(left) == 1
             issue = waits and code < lanes

@@ -170,7 +170,8 @@ class Decoder:
         return [tuple(self._pass(index)) for index in self._passes]
 
     def _pass(self, index: int) -> Iterator[Load]:
-        bits, sizes = _Bits(self._memory[2, 0, index]), self._sizes
+        sizes, (word, place) = self._sizes, divmod(index, self._sizes["TOGETHER"])
+        bits = _Bits(self._memory[2, place, word])
         kind, goes_on = bits.take(2), bits.take(1)
         tap, column = bits.take(_clog2(self._taps + 1)), bits.take(_clog2(sizes["COLUMNS"]))
         for bank in range(sizes["BANKS"]):
@@ -190,7 +191,9 @@ class Decoder:
                 cycle += 1
 
     def _code(self, bank: int) -> int:
-        return self._memory[3, bank, self._at[bank]]
+        word, place = divmod(self._at[bank], self._sizes["TOGETHER"])
+        width = _clog2(self._sizes["LANES"] + 2)
+        return self._memory[3, bank, word] >> width * place & (1 << width) - 1
 
     def _members(self, bank: int, kind: int, tap: int, column: int) -> Iterator[tuple[int, int, int]]:
         """Slot, tap and row of project weights."""

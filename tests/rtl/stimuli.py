@@ -171,7 +171,7 @@ def bank(rng: np.random.Generator, ask: Ask) -> Script:
     words = {
         (region, at): int(word)
         for region, own in {
-            3: codes,
+            3: [one | two << 3 for one, two in zip(codes[::2], codes[1::2], strict=True)],
             5: rng.choice((7, 11, 13, 14, 15), 2) | rng.integers(5, size=2) << 4,
             6: rng.integers(13, size=4) | rng.integers(1, 4, size=4) << 4,
             7: rng.integers(16, size=4) | rng.integers(13, size=4) << 4,

@@ -139,9 +139,9 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
     ),
     (
         Component(
-            "loader", {"PASSES": 8, "WIDTH": 5},
+            "loader", {"PASSES": 8, "WIDTH": 5, "TOGETHER": 2},
             {
-                "rst": 1, "write": 1, "write_at": 3, "write_data": 5, "start": 1, "pass_first": 3, "pass_end": 4,
+                "rst": 1, "write": 1, "write_at": 2, "write_data": 10, "start": 1, "pass_first": 3, "pass_end": 4,
                 "banks_done": 1, "swap": 1,
             },
             {"loading": 1, "first": 1, "ready": 1, "pass_record": 5, "coming": 5, "advance": 1, "busy": 1},
@@ -216,7 +216,7 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
             "bank",
             {
                 "LANES": 3, "WORDS": 2, "OUTPUT": 2, "SLOTS": 4, "TAPS": 3, "COLUMNS": 2, "TAP_WORDS": 16,
-                "COLUMN_WORDS": 8, "PROJECT_ROWS": 16, "CODES": 32, "GATE_ADDRESS": 4, "DATA": 48,
+                "COLUMN_WORDS": 8, "PROJECT_ROWS": 16, "CODES": 32, "TOGETHER": 2, "GATE_ADDRESS": 4, "DATA": 48,
             },
             {
                 "rst": 1, "write": 1, "write_region": 5, "write_at": 16, "write_data": 48, "halves": 2,

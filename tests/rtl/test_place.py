@@ -93,6 +93,8 @@ def test_sizes_are_those_told() -> None:
     machine = Machine.of(spec)
     assert machine.with_sizes(()) == machine
     assert machine.with_sizes(("slots=16", "codes=256")) == replace(machine, slots=16, codes=256)
+    with pytest.raises(InputError, match="is passes=66; use a multiple of 4"):
+        machine.with_sizes(("passes=66",))
 
 
 @pytest.mark.parametrize("told", ["slots", "lanes=2", "slots=1", "slots=-4", "slots=65537", "=8"])

@@ -176,7 +176,7 @@ def _row(
         (part.count, memory)
         for part in own
         for memory in part.memories
-        if one.memories and not (part.name == "bank" and memory.words == machine.codes)
+        if one.memories and not (part.name == "bank" and memory.words == machine.codes // machine.together)
     ]
     macro_bits = sum(count * memory.words * memory.bits for count, memory in held)
     all_bits = sum(part.count * memory.words * memory.bits for part in own for memory in part.memories)

@@ -150,8 +150,8 @@ class _Emitter:
         needs = {
             "outputs": self.work.group_outputs,
             "columns": self.work.group_channels,
-            "passes": len(self.kinds),
-            "codes": max(map(len, self.codes)) + 1,  # behind the last stands one that ends no part
+            "passes": machine.whole(len(self.kinds)),
+            "codes": machine.whole(max(map(len, self.codes)) + 1),  # behind the last stands one that ends no part
             "channels": channels,
             "tap_words": max(int(self.gated[own, :-1].sum()) for own in self.slots),
             "column_words": max(int(np.count_nonzero(self.expand[own])) for own in self.slots),
@@ -203,7 +203,7 @@ class _Emitter:
             output_first=first["outputs"],
             output_end=end["outputs"],
             pass_first=first["passes"],
-            pass_end=end["passes"],
+            pass_end=first["passes"] + len(self.kinds),
             channel_first=first["channels"],
             channel_end=end["channels"],
             code_first=first["codes"],
@@ -298,7 +298,8 @@ class _Emitter:
         words = [
             self.pack.word(
                 "pass",
-                index,
+                index // machine.together,
+                index % machine.together,
                 kind=int(kind),
                 goes_on=int(follows),
                 tap=self.grid[tap] if kind == WEIGHT else 0,
@@ -309,9 +310,11 @@ class _Emitter:
             )
         ]
         for b, own in enumerate(self.codes):
-            # Behind the last stands a code that ends no part.
-            told = [*own.tolist(), machine.lanes]
-            words += [self.pack.word("code", at, b, code=code) for at, code in enumerate(told, self.first["codes"])]
+            # Behind the last stands a code that ends no part; it fills up the last word as well.
+            told = [*own.tolist(), *[machine.lanes] * (machine.whole(len(own) + 1) - len(own))]
+            for at in range(0, len(told), machine.together):
+                index, codes = (self.first["codes"] + at) // machine.together, told[at : at + machine.together]
+                words.append(self.pack.word("code", index, b, code=codes))
         return words
 
     def channels(self, order: Int64Array) -> list[Word]:

@@ -22,6 +22,7 @@ module archon #(
     parameter PARTS = 16,
     parameter PASSES = 1024,
     parameter CODES = 2048,
+    parameter TOGETHER = 4,  // passes, and codes, of a word
     parameter GATE_WORDS = 284,
     parameter TAP_WORDS = 128,
     parameter COLUMN_WORDS = 256,
@@ -116,12 +117,12 @@ module archon #(
   wire [TAP-1:0] tap, next_tap;
   wire [COLUMN-1:0] column, next_column;
   wire [BANKS-1:0] bank_done, issue;
-  loader #(PASSES, PASS_RECORD) u_loader (
+  loader #(PASSES, PASS_RECORD, TOGETHER) u_loader (
       .clk(clk),
       .rst(rst),
       .write(write && write_region == 5'd2),
-      .write_at(write_at[PASS-1:0]),
-      .write_data(write_data[PASS_RECORD-1:0]),
+      .write_at(write_at[PASS-$clog2(TOGETHER)-1:0]),
+      .write_data(write_data[TOGETHER*PASS_RECORD-1:0]),
       .start(start_main),
       .pass_first(pass_first),
       .pass_end(pass_end),
@@ -148,7 +149,7 @@ module archon #(
   wire [BANKS*(TAPS+1)*SLOTS-1:0] maps;
   wire [BANKS*(TAPS+1)*GATE-1:0] gate_bases;
   // A word of every bank: as many bits of the port as its region has.
-  localparam CODE_WORD = LANE, MAP_WORD = SLOTS, COLUMN_WORD = SLOTS + $clog2(COLUMN_WORDS);
+  localparam CODE_WORD = TOGETHER * LANE, MAP_WORD = SLOTS, COLUMN_WORD = SLOTS + $clog2(COLUMN_WORDS);
   localparam SLOT_WORD = $clog2(PROJECT_ROWS) + 4, BASES_WORD = GATE + $clog2(TAP_WORDS);
   localparam BANK_WORD = COLUMN_WORD > PROJECT ? (COLUMN_WORD > 48 ? COLUMN_WORD : 48) : PROJECT > 48 ? PROJECT : 48;
   genvar b, l, t;
@@ -175,7 +176,7 @@ module archon #(
       assign gate_bank[BANK*b+:BANK] = turned >= (BANK + 1)'(BANKS) ? wrapped[BANK-1:0] : turned[BANK-1:0];
       bank #(
           .LANES(LANES), .WORDS(WORDS), .OUTPUT(OUTPUT), .SLOTS(SLOTS), .TAPS(TAPS), .COLUMNS(COLUMNS),
-          .TAP_WORDS(TAP_WORDS), .COLUMN_WORDS(COLUMN_WORDS), .PROJECT_ROWS(PROJECT_ROWS), .CODES(CODES),
+          .TAP_WORDS(TAP_WORDS), .COLUMN_WORDS(COLUMN_WORDS), .PROJECT_ROWS(PROJECT_ROWS), .CODES(CODES), .TOGETHER(TOGETHER),
           .GATE_ADDRESS(GATE), .DATA(BANK_WORD)
       ) u (
           .clk(clk),

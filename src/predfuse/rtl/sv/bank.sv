@@ -12,6 +12,7 @@ module bank #(
     parameter COLUMN_WORDS = 256,
     parameter PROJECT_ROWS = 78,
     parameter CODES = 2048,
+    parameter TOGETHER = 4,  // codes of a word
     parameter GATE_ADDRESS = 9,
     parameter DATA = 128,
     parameter TAP = $clog2(TAPS + 1),
@@ -19,6 +20,7 @@ module bank #(
     parameter COLUMN = $clog2(COLUMNS),
     parameter LANE = $clog2(LANES + 2),
     parameter ROW = 4,
+    parameter WITHIN = $clog2(TOGETHER),
     parameter PROJECT = WORDS * (16 + OUTPUT + 1)
 ) (
     input clk,
@@ -140,7 +142,7 @@ module bank #(
   );
 
   // Whether it goes now: one code a cycle, and an end code together with the code before it. Both are read a cycle ahead.
-  reg [LANE-1:0] codes[0:CODES-1];
+  reg [TOGETHER*LANE-1:0] codes[0:CODES/TOGETHER-1];
   reg [LANE-1:0] code, code_after;
   reg [CODE_AT-1:0] at;
   reg ended;
@@ -150,11 +152,12 @@ module bank #(
   assign issue = waits & (code < LANE'(LANES));
   wire skips = issue & ~last & part_ends;
   assign done = ~any | (~first & ended) | (code == LANE'(LANE_END)) | (issue & (last | part_ends));
+  wire [CODE_AT-1:0] at_after = at_next + 1'b1;
   wire [CODE_AT-1:0] at_next = rewind ? code_first : at + CODE_AT'(waits) + CODE_AT'(skips);
   always @(posedge clk) begin
-    if (write && write_region == 5'd3) codes[write_at[CODE_AT-1:0]] <= write_data[LANE-1:0];
-    code <= codes[at_next];
-    code_after <= codes[at_next+1'b1];
+    if (write && write_region == 5'd3) codes[write_at[CODE_AT-WITHIN-1:0]] <= write_data[TOGETHER*LANE-1:0];
+    code <= LANE'(codes[at_next[CODE_AT-1:WITHIN]] >> LANE * 32'(at_next[WITHIN-1:0]));
+    code_after <= LANE'(codes[at_after[CODE_AT-1:WITHIN]] >> LANE * 32'(at_after[WITHIN-1:0]));
     at <= at_next;
     ended <= loading & done;
   end

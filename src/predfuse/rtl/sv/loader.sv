@@ -3,13 +3,15 @@
 module loader #(
     parameter PASSES = 1024,
     parameter WIDTH = 16,
-    parameter PASS = $clog2(PASSES)
+    parameter TOGETHER = 4,  // records of a word
+    parameter PASS = $clog2(PASSES),
+    parameter WITHIN = $clog2(TOGETHER)
 ) (
     input clk,
     input rst,
     input write,
-    input [PASS-1:0] write_at,
-    input [WIDTH-1:0] write_data,
+    input [PASS-WITHIN-1:0] write_at,
+    input [TOGETHER*WIDTH-1:0] write_data,
     input start,
     input [PASS-1:0] pass_first,  // at hand a cycle before `start`
     input [PASS:0] pass_end,
@@ -23,7 +25,7 @@ module loader #(
     output advance,  // with the next cycle the pass `coming` is loaded
     output busy
 );
-  reg [WIDTH-1:0] records[0:PASSES-1];
+  reg [TOGETHER*WIDTH-1:0] records[0:PASSES/TOGETHER-1];
   reg running, loaded;
   reg [PASS:0] at;  // of `coming`
   assign loading = running & ~loaded;
@@ -33,7 +35,7 @@ module loader #(
   wire [PASS:0] at_next = advance ? at + 1 : running & ~swap ? at : (PASS + 1)'(pass_first);
   always @(posedge clk) begin
     if (write) records[write_at] <= write_data;
-    coming <= records[at_next[PASS-1:0]];
+    coming <= WIDTH'(records[at_next[PASS-1:WITHIN]] >> WIDTH * 32'(at_next[WITHIN-1:0]));
     at <= at_next;
     first <= advance;
     if (advance) pass_record <= coming;

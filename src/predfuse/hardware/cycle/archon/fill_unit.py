@@ -42,6 +42,7 @@ class GroupFill:
         for name in ("group", "bases", *MEMORIES):
             if names is None or MEMORIES.get(name, name) in names:
                 count = fixed[name] if name in fixed else self.needs[MEMORIES[name]]
+                count //= machine.together if name in ("pass", "code") else 1
                 total += count * record_accesses(known[name], machine)
         return total
 

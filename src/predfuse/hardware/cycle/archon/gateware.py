@@ -49,6 +49,7 @@ class Machine:
         parts: Parts a tile may be predicted in.
         passes: Of a group.
         codes: Load codes of a bank.
+        together: Passes, and load codes of a bank, of a word.
         gate_words: Of a bank of the gate memory.
         tap_words: Depthwise weights of a bank.
         column_words: Expand weights of a bank, all columns.
@@ -85,6 +86,7 @@ class Machine:
     parts: int = 16
     passes: int = 1024
     codes: int = 2048
+    together: int = 4
     gate_words: int = 284
     tap_words: int = 128
     column_words: int = 512
@@ -173,6 +175,8 @@ class Machine:
             if name not in GROUP_SIZES or not words.isdecimal() or not 2 <= int(words) <= 1 << 16:
                 mend = f"write NAME=WORDS, 2 to 65536 of {', '.join(GROUP_SIZES)}"
                 raise InputError("--words", f"is {one}", mend)
+            if name in ("passes", "codes") and (int(words) % self.together or int(words) < 2 * self.together):
+                raise InputError("--words", f"is {one}", f"use a multiple of {self.together}, at least two")
             sizes[name] = int(words)
         return replace(self, **sizes)
 
@@ -205,8 +209,12 @@ class Machine:
         return max(rows, *(self.copies(record.region) * record.bits for record in records(self).values()))
 
     def copies(self, region: int) -> int:
-        """Words of a region written at once: one of every bank beside the lanes, or a single one."""
-        return self.banks if region in BANK_REGIONS else 1
+        """Words of a region written at once: one of every bank beside the lanes, some passes, or a single one."""
+        return self.banks if region in BANK_REGIONS else self.together if region == PASS_REGION else 1
+
+    def whole(self, count: int) -> int:
+        """Passes or codes with those that fill up the last word."""
+        return -(-count // self.together) * self.together
 
     @property
     def line(self) -> int:
@@ -291,7 +299,7 @@ def records(machine: Machine) -> dict[str, Record]:
             ),
         ),
         "pass": Record(2, (("kind", 2, one), ("goes_on", 1, one), ("tap", tap, one), ("column", column, one))),
-        "code": Record(3, (("code", bits_for(machine.lanes + 2), one),)),
+        "code": Record(3, (("code", bits_for(machine.lanes + 2), machine.together),)),
         "map": Record(4, (("slots", 1, machine.slots),)),
         "column": Record(5, (("slots", 1, machine.slots), ("base", bits_for(machine.column_words), one))),
         "slot": Record(6, (("base", bits_for(machine.project_rows), one), ("rows", 4, one))),
@@ -356,6 +364,8 @@ def commands(machine: Machine) -> dict[str, Record]:
 
 COMMAND_BITS = 3
 """Kind of a command (0 ends the list, 1 fills, 2 starts the core) and whether it waits for the other unit as well."""
+PASS_REGION = 2
+"""Written some at a time."""
 BANK_REGIONS = range(3, 13)
 """Written in all banks beside the lanes at once."""
 INPUT_PLANE, PART_PLANE, RESIDUAL = 14, 15, 17

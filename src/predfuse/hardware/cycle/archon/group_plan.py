@@ -208,16 +208,17 @@ def _with_registers(
     told, biases = ToldBits(once=0, sent=len(passes.channel) * own.load_bits, channel=own.channel_bits), 0
     group_fill = None
     if spec.design.streams == "gateware":
-        codes = [len(own) for own in load_codes(passes, times, place, lanes, work.taps)]
+        # Behind the last of a bank stands one that ends no part.
+        codes = [len(own) + 1 for own in load_codes(passes, times, place, lanes, work.taps)]
         fullest = int(np.bincount(place[live], minlength=1).max())
         machine = told_machine(work, len(times.load_cycles), fullest, spec)
-        told = told_bits(work, plan.channels, len(times.load_cycles), sum(codes), machine)
+        told = told_bits(work, plan.channels, len(times.load_cycles), codes, machine)
         owner = place[live]
         needs = {
             "outputs": work.group_outputs,
             "columns": work.group_channels,
-            "passes": len(times.load_cycles),
-            "codes": max(codes) + 1,  # behind the last stands one that ends no part
+            "passes": machine.whole(len(times.load_cycles)),
+            "codes": machine.whole(max(codes)),
             "channels": plan.channels,
             "slots": fullest,
             "tap_words": _fullest(owner, work.depthwise[span][live].sum(axis=1)),

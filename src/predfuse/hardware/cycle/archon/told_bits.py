@@ -6,6 +6,7 @@ numbers of project weights and wanted gate words follow from the maps when memor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from predfuse.hardware.block_work import BlockWork
@@ -48,14 +49,14 @@ def told_machine(work: BlockWork, passes: int, fullest: int, spec: ArchonSpec) -
     )
 
 
-def told_bits(work: BlockWork, channels: int, passes: int, codes: int, machine: Machine) -> ToldBits:
+def told_bits(work: BlockWork, channels: int, passes: int, codes: Sequence[int], machine: Machine) -> ToldBits:
     """The bits of a group.
 
     Args:
         work: The block.
         channels: Middle channels that are live (count).
         passes: Of the group (count).
-        codes: Load codes of all banks (count).
+        codes: Load codes of every bank, with one behind the last (count).
         machine: The gateware.
     """
     known = records(machine)
@@ -68,7 +69,7 @@ def told_bits(work: BlockWork, channels: int, passes: int, codes: int, machine: 
     column = machine.banks * work.group_channels * _bits(known["column"], "base")
     return ToldBits(
         once=column + sum(count * known[name].bits for name, count in once.items()),
-        sent=passes * known["pass"].bits + codes * known["code"].bits,
+        sent=passes * known["pass"].bits + sum(map(machine.whole, codes)) // machine.together * known["code"].bits,
         channel=_bits(known["channel"], "expand_offset", "shift", "depthwise_offset", "bank", "slot", "release"),
     )
 
