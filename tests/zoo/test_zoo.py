@@ -95,8 +95,8 @@ def test_what_is_claimed_of_cifar10_holds() -> None:
     """Vanilla accuracy; points lost to pruning (1.0) and to pruning and prediction (1.2); a lead over the pruned rival.
 
     Both predicted networks come from seed 0's pruned one, so that their mean is compared with seed 0. There
-    is one seed of fusionet-n, to which prediction costs 0.5 points at most, of its rival and of fusionet-m with half its
-    middle.
+    is one seed of fusionet-n, to which prediction costs 0.5 points at most, of its rival and of fusionet-m with half
+    its middle.
     """
     found = {(s.network, s.stage): s for s in zoo.summaries(zoo.stages()) if s.data == "cifar10"}
     predicted = found["fusionet-s", "predicted-joint"]
