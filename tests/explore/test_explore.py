@@ -25,7 +25,7 @@ from predfuse.errors import InputError, PredfuseError
 from predfuse.explore import search
 from predfuse.explore.evaluation import Cache, Outcome, evaluate, model_version
 from predfuse.explore.history import BATCH, History
-from predfuse.explore.machines import machine_files
+from predfuse.explore.machines import machine_files, stale_machine_files
 from predfuse.explore.networks import NetworkChoice, make_subject
 from predfuse.explore.report import render_report
 from predfuse.explore.result import Row, SearchResult, hypervolume, hypervolume_over_time, pareto_front
@@ -417,3 +417,12 @@ def test_machines_on_the_front_are_those_the_search_evaluated(tmp_path: Path) ->
             assert read.name == path.stem
             own = {"name", "description", "source"}
             assert read.model_dump(exclude=own) == evaluated.model_dump(exclude=own)
+
+
+def test_only_machines_of_earlier_fronts_are_stale(tmp_path: Path) -> None:
+    text = "machine: archon\nnetwork: {name: fusionet-s}\nfields:\n  machine.pe.adders: [5, 8]\n"
+    space = parse_space(f"{text}objectives: [area_mm2]\nsampler: grid\n", "space.yaml")
+    result = SearchResult.of(space, (Row(7, {"machine.pe.adders": 5}, Outcome({"area_mm2": 1.0})),), {}, "version", 1)
+    for name in ("archon-7.yaml", "archon-3.yaml", "archon-space.yaml", "archon-1.7.yaml", "archon-shift-3.yaml"):
+        (tmp_path / name).touch()
+    assert stale_machine_files(result, tmp_path) == [tmp_path / "archon-3.yaml"]

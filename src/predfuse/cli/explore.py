@@ -49,7 +49,7 @@ def explore(
     if jobs < 1:
         raise InputError("-j", f"is {jobs}", "use 1 or more jobs")
     try:
-        from predfuse.explore.machines import machine_files
+        from predfuse.explore.machines import machine_files, stale_machine_files
         from predfuse.explore.report import front_table, render_report, summary
         from predfuse.explore.search import explore as run_search
         from predfuse.explore.space import load_space
@@ -80,9 +80,8 @@ def explore(
     outputs.emit("Search", figures, figures["rows"], [front_table(result), last], lambda: render_report(result))
     for name in files:
         typer.echo(f"wrote {out / name}", err=True)
-    for stale in out.glob(f"{described.machine.name}-*.yaml"):
-        if stale.name not in machines:  # on the front before the search went on
-            stale.unlink()
+    for stale in stale_machine_files(result, out):
+        stale.unlink()
     if machines:
         typer.echo(f"wrote the front's machines: {out}/{described.machine.name}-*.yaml ({len(machines):,})", err=True)
     if not result.front:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def machine_files(result: SearchResult, folder: Path) -> dict[str, str]:
     return {f"{_name(result, row)}.yaml": _text(result, row, folder) for row in rows}
 
 
+def stale_machine_files(result: SearchResult, folder: Path) -> list[Path]:
+    """Specifications that this search wrote into ``folder`` before it went on, of points no longer on the front.
+
+    Source: docs/how-to/explore.md.
+    """
+    own = re.compile(re.escape(result.space.machine.name) + r"-\d+\.yaml")
+    current = machine_files(result, folder)
+    return [path for path in folder.iterdir() if own.fullmatch(path.name) and path.name not in current]
+
+
 def _name(result: SearchResult, row: Row) -> str:
     return f"{result.space.machine.name}-{row.number}"
 
@@ -53,9 +64,8 @@ def _text(result: SearchResult, row: Row, folder: Path) -> str:
             for parent in parents:
                 place = place.setdefault(parent, {})
             place[last] = plain(value)
-    document["array"] = spec.array.model_dump(
-        mode="json"
-    )  # an Archon's follows from its tile; a size, so that prices do
+    # An Archon's array follows from its tile and lists; stated, it is a size, so that prices follow from sizes too.
+    document["array"] = spec.array.model_dump(mode="json")
     found = (FORMATS[name][1].format(value) + f" {FORMATS[name][0]}" for name, value in row.outcome.metrics.items())
     facts = [
         f"# Point {row.number} of {len(result.rows):,} ({space.sampler}, seed {space.seed}), on the front in",
