@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from predfuse.hardware.cycle.archon.fill_unit import MEMORIES
 from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, written_cycles
 from predfuse.hardware.cycle.archon.gateware import Machine, records
 from predfuse.integer.tiling import Tile
@@ -15,11 +16,8 @@ from predfuse.rtl.items import predicted_parts
 from predfuse.rtl.streams import GroupStream
 from predfuse.rtl.words import Packer, Word
 
-MEMORY_OF = {
-    1: "outputs", 2: "passes", 3: "codes", 4: "slots", 5: "columns", 6: "slots", 7: "bases", 9: "tap_words",
-    10: "column_words", 11: "slots", 12: "project_rows", 13: "channels",
-}  # fmt: skip
-"""Memory a region lies in; bases are of one group, group records of both."""
+MEMORY_OF = {**MEMORIES, "bases": "bases"}
+"""Memory a record lies in; bases are of one group, group records of both."""
 PREDICTOR_REGIONS = 0, 4, 7, 13
 """What a prediction needs; the rest is for the lists."""
 RECORDS_AT_ONCE = 128
@@ -90,16 +88,18 @@ class Group:
 
     def fills(self) -> list[WordFill]:
         """Its words: what a prediction needs first."""
-        machine, bits = self.machine, {record.region: record.bits for record in records(self.machine).values()}
+        machine = self.machine
+        known = {record.region: (record.bits, MEMORY_OF.get(name)) for name, record in records(machine).items()}
         most = machine.buffer_lines * machine.line // 4  # pixels at once
         found = []
         for region, words in written_together(self.stream.words, machine).items():
-            width = bits[region] * machine.copies(region)
+            bits, memory = known[region]
+            width = bits * machine.copies(region)
             some = max(1, most // (-(-width // (16 * machine.buffer_pixels)) * machine.buffer_pixels))
             some = min(some, RECORDS_AT_ONCE)
             for first in range(0, len(words), some):
                 part = tuple(words[first : first + some])
-                found.append(WordFill(part, width, region in PREDICTOR_REGIONS, MEMORY_OF.get(region)))
+                found.append(WordFill(part, width, region in PREDICTOR_REGIONS, memory))
         return sorted(found, key=lambda fill: not fill.predicts)
 
     def parts(self, tile: Tile) -> list[tuple[int, int]]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from predfuse.hardware.cycle.archon import fill_unit
 from predfuse.hardware.cycle.archon.gateware import Machine
 
-MEMORIES = (
-    *("outputs", "columns", "passes", "codes", "channels"),
-    *("tap_words", "column_words", "project_rows"),
-)
+MEMORIES = tuple(dict.fromkeys(memory for memory in fill_unit.MEMORIES.values() if memory != "slots"))
 """Sizes of a machine that a group takes a part of; slots come in halves."""
 
 
