@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from predfuse.errors import InputError
 from predfuse.explore.evaluation import Outcome
 from predfuse.explore.moves import key, moved, outside
+from predfuse.explore.refine import Costs, proposals
 from predfuse.explore.space import MORE_IS_BETTER, Space, Value
 from predfuse.hardware.area import total_area_mm2
 
@@ -35,6 +36,8 @@ INDEPENDENT = ("grid", "random")
 """Samplers whose next point depends on no outcome."""
 STARTUP = 20
 """Random points before the estimator of ``tpe`` takes over."""
+REFINED = "refined_after"
+"""Where the journal keeps after how many evaluations the refinement began."""
 FRUITLESS = 1000
 """Points in a row that break a limit beforehand, after which nothing is taken to meet it."""
 
@@ -46,10 +49,12 @@ class Asked:
     Attributes:
         number: Its place in the search, from 0.
         point: A value for every field.
+        refining: Whether the refinement asked for it, which measures points that break the limit on the area too.
     """
 
     number: int
     point: dict[str, Value]
+    refining: bool = False
 
 
 class History:
@@ -81,6 +86,9 @@ class History:
         self._next_written = trusted
         self._grid = itertools.islice(_grid(space.values), trusted, None)
         self.counted = sum(bool(trial.user_attrs["evaluated"]) for trial in kept[:trusted])
+        if self.counted > space.evaluations and self._disk.user_attrs.get(REFINED) not in (None, space.evaluations):
+            what = f"was refined after {self._disk.user_attrs[REFINED]} evaluations"
+            raise InputError(str(journal.parent), what, "ask for as many or name another folder")
         self._seen = {key(_point(trial)) for trial in kept[:trusted]}
 
     def _study(self, journal: Path | None) -> optuna.Study:
@@ -101,12 +109,48 @@ class History:
         whole = counted = 0
         for number, trial in enumerate(kept, start=1):
             counted += bool(trial.user_attrs["evaluated"])
-            if trial.user_attrs["evaluated"] and counted % size == 0:
+            ended = counted % size == 0 or counted >= self._space.evaluations
+            if trial.user_attrs["evaluated"] and ended:
                 whole = number
         return whole
 
+    def refinements(self) -> list[dict[str, Value]]:
+        """Points of the refinement that can be evaluated now that all earlier ones are told; none at its end."""
+        self._disk.set_user_attr(REFINED, self._space.evaluations)
+        objective = self._space.objectives[0]
+        sign = -1 if objective in MORE_IS_BETTER else 1
+        costs: dict[tuple[Value, ...], float] = {}
+        met: dict[tuple[Value, ...], dict[str, Value]] = {}
+        first: dict[tuple[Value, ...], float] = {}
+        counted = 0
+        for asked, outcome in self.finished():
+            name = key(asked.point)
+            value = outcome.metrics.get(objective, math.inf) if outcome.state in ("met", "broken") else math.inf
+            costs[name] = value**sign if value > 0 else math.inf
+            if outcome.state == "met":
+                met[name] = asked.point
+            if counted < self._space.evaluations:
+                first[name] = costs[name]
+            counted += outcome.evaluated
+        excess = lru_cache(maxsize=None)(partial(self._excess, *self._areas))
+
+        def best_of(some: Costs) -> dict[str, Value] | None:
+            return min((met[name] for name in some if name in met), key=lambda point: some[key(point)], default=None)
+
+        return proposals(costs, first, self._space.values, lambda point: excess(key(point)) == 0, best_of)
+
+    def ask_for(self, point: dict[str, Value]) -> Asked:
+        """Ask for a point of the refinement."""
+        coded = {
+            field: self._space.values[field].index(value) if isinstance(distribution, IntDistribution) else value
+            for (field, value), distribution in zip(point.items(), self._distributions.values(), strict=True)
+        }
+        self.memory.enqueue_trial(coded)
+        self._seen.add(key(point))
+        return Asked(self.memory.ask(self._distributions).number, point, refining=True)
+
     def ask(self) -> Asked | None:
-        """The next point; None where a grid is at its end."""
+        """The next point of the sampler; None where a grid is at its end."""
         number = len(self.memory.get_trials(deepcopy=False))
         if self._space.sampler == "grid":
             point = next(self._grid, None)
@@ -126,8 +170,7 @@ class History:
 
     def _moved(self, point: dict[str, Value], trial: optuna.Trial) -> dict[str, Value]:
         """Where limits on the area are met, if there are any and the sampler is free to choose."""
-        limits = self._space.limits
-        least, most = limits.at_least.get("area_mm2", -math.inf), limits.at_most.get("area_mm2", math.inf)
+        least, most = self._areas
         if self._space.sampler == "grid" or (least, most) == (-math.inf, math.inf):
             return point
         random = Random(f"{self._space.seed} {trial.number}")
@@ -143,6 +186,11 @@ class History:
             )
             self.memory._storage.set_trial_param(trial._trial_id, field, inner, distribution)
         return found
+
+    @property
+    def _areas(self) -> tuple[float, float]:
+        limits = self._space.limits
+        return limits.at_least.get("area_mm2", -math.inf), limits.at_most.get("area_mm2", math.inf)
 
     def _excess(self, least: float, most: float, point: tuple[Value, ...]) -> float:
         try:

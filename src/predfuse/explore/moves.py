@@ -46,7 +46,7 @@ def moved(
             break
         away = found
         for _ in range(STEPS_AWAY):
-            away = random.choice(_neighbours(away, values) or [away])
+            away = random.choice(neighbours(away, values) or [away])
         found = _within(away, values, excess, random) or found
     return found
 
@@ -56,7 +56,7 @@ def _within(
 ) -> Point | None:
     off = excess(point)
     while off:
-        steps = _neighbours(point, values)
+        steps = neighbours(point, values)
         random.shuffle(steps)
         for step in steps:
             there = excess(step)
@@ -68,8 +68,8 @@ def _within(
     return point
 
 
-def _neighbours(point: Point, values: Mapping[str, tuple[Value, ...]]) -> list[Point]:
-    """The points that differ by one place in one field."""
+def neighbours(point: Point, values: Mapping[str, tuple[Value, ...]]) -> list[Point]:
+    """The points that differ from ``point`` by one place in one field. Source: docs/how-to/explore.md, Refinement."""
     found = []
     for field, of_field in values.items():
         place = of_field.index(point[field])

@@ -94,7 +94,7 @@ class SearchResult:
         return {
             "version": self.version,
             "images": list(self.sources),
-            "space": {**self.space.as_json(), "evaluations": self.space.evaluations},
+            "space": {**self.space.as_json(), "evaluations": self.space.evaluations, "refine": self.space.refine},
             "points": self.counts(),
             "front": [self._row(row) for row in self.front_rows()],
             "hypervolume": [{"number": number, "share": share} for number, share in self.hypervolume],

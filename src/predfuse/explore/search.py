@@ -19,7 +19,7 @@ from predfuse.explore.evaluation import Cache, Outcome, evaluate, model_version
 from predfuse.explore.history import BATCH, FRUITLESS, INDEPENDENT, Asked, History
 from predfuse.explore.networks import NetworkChoice, Subject, make_subject
 from predfuse.explore.result import Row, SearchResult
-from predfuse.explore.space import Space
+from predfuse.explore.space import Space, Value
 from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.spec import AcceleratorSpec
 
@@ -155,7 +155,7 @@ class _Run:
         self._keep_going, self._progress = keep_going, progress
         self._asked = history.counted
         self._fruitless = 0
-        self._grid_ended = False
+        self._grid_ended = self._refined = False
         self.computed = self._failed = 0
         self._began = time.monotonic()
         self._dashboard = ""
@@ -164,33 +164,49 @@ class _Run:
     @property
     def wanted(self) -> bool:
         """Whether there is a point left to ask for."""
-        return self._asked < self._space.evaluations and not self._grid_ended
+        total = self._space.evaluations + self._space.refine
+        return self._asked < total and not (self._grid_ended or self._refined)
+
+    @property
+    def _refining(self) -> bool:
+        """Whether the sampler has had its evaluations."""
+        return self._asked >= self._space.evaluations
 
     def to_the_end(self, cluster: Workers) -> None:
         """Evaluate all that is wanted."""
         self._dashboard = cluster.dashboard
         results = as_completed([], raise_errors=False)
-        batch = BATCH[self._space.sampler]
-        independent = self._space.sampler in INDEPENDENT
         while self.wanted or self._under_way:
-            room = cluster.window - len(self._under_way) if independent else batch - self._asked % batch
-            # A batch is asked for as a whole, once the one before is told.
-            if independent or not self._under_way:
-                while room > 0 and self.wanted:
-                    future = self._begin(cluster)
-                    room -= 1
-                    if future is not None:
-                        results.add(future)
+            for point in self._room(cluster):
+                future = self._begin(cluster, point) if self.wanted else None
+                if future is not None:
+                    results.add(future)
             if self._under_way:
                 self._collect(next(results))
 
-    def _begin(self, cluster: Workers) -> Future[Outcome] | None:
-        """Ask for a point that meets the limits known beforehand; its future, or None where its outcome is known."""
-        while (asked := self._history.ask()) is not None:
+    def _room(self, cluster: Workers) -> list[dict[str, Value] | None]:
+        """What can be asked for now: points of the refinement, or None for each that the sampler may choose."""
+        sampler = self._space.sampler
+        if sampler in INDEPENDENT and not self._refining:
+            return [None] * min(cluster.window - len(self._under_way), self._space.evaluations - self._asked)
+        # A batch is asked for as a whole, once the one before is told.
+        if self._under_way or not self.wanted:
+            return []
+        if not self._refining:
+            return [None] * min(BATCH[sampler] - self._asked % BATCH[sampler], self._space.evaluations - self._asked)
+        found = self._history.refinements()
+        self._refined = not found
+        return list(found)
+
+    def _begin(self, cluster: Workers, point: dict[str, Value] | None) -> Future[Outcome] | None:
+        """Ask for a point, or one of the sampler that meets the limits; its future, or None if its outcome is known."""
+        while (asked := self._history.ask() if point is None else self._history.ask_for(point)) is not None:
             found = self._before(asked)
             if isinstance(found, Outcome):
-                self._fruitless += 1
                 self._history.tell(asked, found)
+                if asked.refining:
+                    return None
+                self._fruitless += 1
                 if self._fruitless >= FRUITLESS and self._space.sampler != "grid":
                     what = f"none of {FRUITLESS} points in a row meets them ({found.reason})"
                     raise InputError("limits", what, "widen them or the fields")
@@ -216,7 +232,7 @@ class _Run:
             spec, choice = self._space.split(asked.point)
             area = total_area_mm2(spec)
             broken = self._space.limits.broken({"area_mm2": area})
-            if broken:
+            if broken and not asked.refining:
                 return Outcome({"area_mm2": area}, "broken", broken, evaluated=False)
             return spec, self._subjects(choice, spec.bits)
         except InputError as error:
@@ -252,11 +268,11 @@ class _Run:
         self._history.tell(asked, outcome)
         if self._progress is not None:
             pace = (time.monotonic() - self._began) / self.computed if self.computed else None
-            left = self._space.evaluations - self._history.counted
+            left = self._space.evaluations + self._space.refine - self._history.counted
             self._progress(
                 Progress(
                     self._history.counted,
-                    self._space.evaluations,
+                    self._space.evaluations + self._space.refine,
                     self.computed,
                     self._failed,
                     None if pace is None else pace * left,

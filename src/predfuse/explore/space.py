@@ -99,6 +99,7 @@ class _Document(_Strict):
     limits: Limits = Limits()
     sampler: Literal["grid", "random", "tpe", "nsga2"] = "tpe"
     evaluations: Annotated[int, Field(gt=0)] | None = None
+    refine: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -113,7 +114,9 @@ class Space:
         objectives: Metrics, each the better the smaller (accuracy: the larger).
         limits: Bounds on metrics.
         sampler: ``grid``, ``random``, ``tpe`` or ``nsga2``.
-        evaluations: Points to be evaluated (a grid: at most); those that break a limit beforehand do not count.
+        evaluations: Points of the sampler to be evaluated (a grid: at most); those that break a limit beforehand do not
+            count.
+        refine: Points to be evaluated after them at most, around the best one.
         seed: Of the sampler.
 
     Source: docs/how-to/explore.md.
@@ -144,6 +147,9 @@ class Space:
         if document.evaluations is None and self.sampler != "grid":
             raise InputError(f"{file}: evaluations", "is missing", "say how many points may be evaluated")
         self.evaluations = document.evaluations if document.evaluations is not None else self.size
+        self.refine = document.refine
+        if self.refine and (len(self.objectives) > 1 or self.sampler == "grid"):
+            raise InputError(f"{file}: refine", "needs one objective and a sampler that is no grid", "leave it out")
 
     @property
     def wanted(self) -> set[str]:
