@@ -13,7 +13,7 @@ from predfuse.hardware.cycle.archon.block import plan_block, working_words
 from predfuse.hardware.cycle.archon.gates import gates
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan, charged_work, plan_groups
 from predfuse.hardware.cycle.archon.layerwise import plan_layerwise
-from predfuse.hardware.cycle.archon.plain import plan_plain
+from predfuse.hardware.cycle.archon.plain import made_in_parts, plan_plain
 from predfuse.hardware.cycle.elementwise import STREAM_BITS, plan_elementwise
 from predfuse.hardware.cycle.memory.buffer import Place, Places, part
 from predfuse.hardware.cycle.plan import LayerPlan
@@ -86,7 +86,7 @@ def prepare(what: Network | Program, spec: ArchonSpec) -> PreparedNetwork:
         blocks[item.node] = prepared
         if spec.design.gates == "registers":
             reserved[item.node] = working_words(block, prepared.groups, tiles, spec)
-    places = Places.plan(work, spec, reasons, reserved)
+    places = Places.plan(work, spec, reasons, reserved, lambda operation: made_in_parts(operation, spec))
     return PreparedNetwork(spec, work, blocks, places, reasons)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from predfuse.hardware.closed_form.archon import plain_stage
 from predfuse.hardware.cycle.elementwise import stream_bits
-from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles, on_chip
+from predfuse.hardware.cycle.memory.buffer import PARTS, Place, buffer_cycles, on_chip
 from predfuse.hardware.cycle.memory.steps import Step, Steps, divide, split_step
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan
 from predfuse.hardware.energy import Actions
@@ -31,6 +31,16 @@ def plain_cycles(operation: Operation, spec: ArchonSpec) -> tuple[int, str]:
     if by_output < by_pixel:
         return by_output, "one output a PE"
     return by_pixel, f"one output pixel a PE, {design.parallel_lists} outputs at once"
+
+
+def made_in_parts(operation: Operation, spec: ArchonSpec) -> bool:
+    """Whether a layer makes its map in parts that share no input: tiles of a 1x1 convolution, or groups of channels.
+
+    Source: docs/explanation/archon.md, What is charged, Maps on chip.
+    """
+    tiles = -(-operation.rows.out // spec.design.tile_rows) * -(-operation.columns.out // spec.design.tile_columns)
+    pointwise = operation.taps == 1 and operation.in_pixels == operation.out_pixels
+    return (pointwise and tiles >= PARTS) or operation.groups >= PARTS * spec.design.parallel_lists
 
 
 def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str = MAIN) -> LayerPlan:

@@ -14,7 +14,7 @@ from predfuse.graph.nodes import Network
 from predfuse.hardware.cycle.elementwise import plan_elementwise
 from predfuse.hardware.cycle.eyeriss.convolution import Convolutions
 from predfuse.hardware.cycle.eyeriss.depth_first import plan_depth_first
-from predfuse.hardware.cycle.memory.buffer import Places, part
+from predfuse.hardware.cycle.memory.buffer import PARTS, Places, part
 from predfuse.hardware.cycle.memory.schedule import schedule
 from predfuse.hardware.cycle.plan import LayerPlan
 from predfuse.hardware.cycle.run import CycleRun, run_plans
@@ -74,7 +74,8 @@ def _plans(work: Workload, convolutions: Convolutions, depth_first: Collection[s
         item.node: spec.buffer_words // (BAND_SHARE if item.node in depth_first else TILE_SHARE) for item in work.items
     }
     while True:
-        places = Places.plan(work, spec, [name for name in blocks if name not in depth_first], reserved)
+        split = [name for name in blocks if name not in depth_first]
+        places = Places.plan(work, spec, split, reserved, lambda operation: operation.groups >= PARTS)
         found = _Plans(work, [], {})
         for item in work.items:
             plans: list[LayerPlan] = []

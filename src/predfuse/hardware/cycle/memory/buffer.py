@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,10 @@ import numpy as np
 from predfuse.graph.nodes import INPUT
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.spec import AcceleratorSpec
-from predfuse.hardware.workload import WorkItem, Workload
+from predfuse.hardware.workload import Operation, WorkItem, Workload
+
+PARTS = 4
+"""A map written in place of its input is made in at least so many parts, one of which lies there twice."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,16 @@ class LayerMaps:
         sources: Maps it reads.
         words: Size of its map (words).
         reserved_words: Buffer it needs for its tiles and weights (words).
+        replaces: The source in whose place its map may be written, if nothing reads that one later; empty if none.
+        twice_words: What then lies there beside what it replaces (words).
     """
 
     name: str
     sources: tuple[str, ...]
     words: int
     reserved_words: int
+    replaces: str = ""
+    twice_words: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,8 @@ class Residency:
 def plan_residency(layers: Sequence[LayerMaps], capacity_words: int) -> Residency:
     """Keep every map that fits, in the order they are made, beside what the layers need for themselves.
 
-    The network's input comes from the DRAM and its output goes there.
+    The network's input comes from the DRAM and its output goes there. A map that may replace a source nothing reads
+    later takes only what it is larger, and what lies there twice.
 
     Args:
         layers: In order; maps nobody reads are outputs.
@@ -55,14 +63,17 @@ def plan_residency(layers: Sequence[LayerMaps], capacity_words: int) -> Residenc
     """
     last_use = {source: index for index, layer in enumerate(layers) for source in layer.sources if source != INPUT}
     alive = [0] * len(layers)
-    maps = set()
+    maps: dict[str, int] = {}  # with their words
     for index, layer in enumerate(layers):
         span = range(index, last_use.get(layer.name, -1) + 1)
-        room = all(alive[at] + layer.words + layers[at].reserved_words <= capacity_words for at in span)
-        if len(span) and room:
-            maps.add(layer.name)
-            for at in span:
-                alive[at] += layer.words
+        added = [layer.words] * len(span)
+        if added and layer.replaces in maps and last_use[layer.replaces] == index:
+            added[0] = min(layer.words, max(0, layer.words - maps[layer.replaces]) + layer.twice_words)
+        taken = [alive[at] + words for at, words in zip(span, added, strict=True)]
+        room = all(words + layers[at].reserved_words <= capacity_words for at, words in zip(span, taken, strict=True))
+        if added and room:
+            maps[layer.name] = layer.words
+            alive[span.start : span.stop] = taken
     return Residency(frozenset(maps), {layer.name: words for layer, words in zip(layers, alive, strict=True)})
 
 
@@ -101,7 +112,12 @@ class Places:
 
     @classmethod
     def plan(
-        cls, work: Workload, spec: AcceleratorSpec, split: Collection[str], reserved_words: Mapping[str, int]
+        cls,
+        work: Workload,
+        spec: AcceleratorSpec,
+        split: Collection[str],
+        reserved_words: Mapping[str, int],
+        in_parts: Callable[[Operation], bool],
     ) -> Places:
         """Keep what fits.
 
@@ -110,6 +126,8 @@ class Places:
             spec: The machine.
             split: Blocks run as three layers.
             reserved_words: What each node needs for itself, any of its layers (words).
+            in_parts: Whether the machine makes the map of an operation in :data:`PARTS` parts or more, each of which
+                needs no input of another, so that it can be written in place of its input.
         """
         layers: list[LayerMaps] = []
         made: dict[str, tuple[str, ...]] = {}  # the maps a node's output consists of
@@ -119,16 +137,21 @@ class Places:
                 made[item.node] = sources
                 continue
             words, reserved = int(np.prod(item.shape)), reserved_words[item.node]
+            twice = -(-words // PARTS)
             if item.node not in split:
-                layers.append(LayerMaps(item.node, sources, words, reserved))
+                apart = item.is_elementwise or _apart(item, in_parts)
+                replaced = sources[0] if apart and len(sources) == 1 else ""
+                layers.append(LayerMaps(item.node, sources, words, reserved, replaced, twice))
                 made[item.node] = (item.node,)
                 continue
             names = [part(item.node, index) for index in range(3)]
             expanded, depthwise = (operation.outputs * operation.out_pixels for operation in item.operations[:2])
+            replaced = names[0] if in_parts(item.operations[1]) else ""
+            added = sources if item.residual else ()
             layers += [
                 LayerMaps(names[0], sources, expanded, reserved),
-                LayerMaps(names[1], (names[0],), depthwise, reserved),
-                LayerMaps(names[2], (names[1], *(sources if item.residual else ())), words, reserved),
+                LayerMaps(names[1], (names[0],), depthwise, reserved, replaced, -(-depthwise // PARTS)),
+                LayerMaps(names[2], (names[1], *added), words, reserved, added[0] if len(added) == 1 else ""),
             ]
             made[item.node] = (names[2],)
         residency = plan_residency(layers, spec.buffer_words)
@@ -152,6 +175,13 @@ class Places:
             self.network_input_words if source == INPUT else self.layers[source].words
             for source in self.layers[item.node].sources
         )
+
+
+def _apart(item: WorkItem, in_parts: Callable[[Operation], bool]) -> bool:
+    """Whether a node that is one layer can be written in place of its input; a fused block goes group by group."""
+    if item.is_block:
+        return item.block is not None and item.block.groups >= PARTS
+    return len(item.operations) == 1 and in_parts(item.operations[0])
 
 
 def part(name: str, index: int) -> str:
