@@ -56,8 +56,8 @@ def specification(name: str, found: dict[str, Any], machine: Path) -> str:
     spec, best, space = load_spec(name), found["front"][0], found["space"]
     metrics = best["metrics"]
     head = (
-        f"The best of {len(found['rows'])} machines evaluated for `{spec.source}` ({space['sampler'].upper()}, seed "
-        f"{space['seed']}, point {best['number']}): least energy times delay for one image of "
+        f"The best of {len(found['rows'])} machines evaluated for `{spec.source}` ({space['sampler'].upper()}, then "
+        f"refined; seed {space['seed']}, point {best['number']}): least energy times delay for one image of "
         f"{in_words(space['network'])}: {metrics['total_cycles']:,.0f} cycles, {metrics['energy_uj']:.2f} uJ, "
         f"{metrics['area_mm2']:.3f} mm2."
     )
