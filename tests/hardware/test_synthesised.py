@@ -27,7 +27,7 @@ def archon(name: str = "archon") -> ArchonSpec:
 def rows(heading: str) -> dict[str, list[str]]:
     """Cells of the documented table whose first heading is this, by its first column."""
     table = PAGE.read_text().split(f"| {heading} |")[1].split("\n\n")[0].splitlines()[2:]
-    cells = [[cell.strip(" `") for cell in line.strip("| ").split("|")] for line in table]
+    cells = [[cell.strip(" `") for cell in line.strip("| ").split("|")] for line in table if line.startswith("|")]
     return {first: rest for first, *rest in cells}
 
 
