@@ -111,6 +111,14 @@ def test_different_networks_are_interpolated_per_machine() -> None:
     assert not list(different_networks([cost("archon", "untrained", 100)], rivals))
 
 
+def test_widths_on_two_shipped_machines_of_a_kind_are_interpolated() -> None:
+    ours = cost("archon", "f", 100, 0.91, budget=1.7)
+    rivals = [cost("sparse-1.7-m", "a", 100, 0.90, budget=1.7), cost("sparse-1.7", "b", 400, 0.92, budget=1.7)]
+    (pair,) = different_networks([ours], [*rivals, cost("sparse-1.0", "c", 1, 0.93, budget=1.0)])
+    assert (pair.terms, pair.rival_machine) == (INTERPOLATED, "sparse-1.7-m / sparse-1.7")
+    assert pair.speedup == pytest.approx(2.0)
+
+
 def test_intervals_hold_every_seed() -> None:
     found = over_seeds([0.90, 0.92], 1000)
     assert found.share == pytest.approx(0.91) and found.seeds == 2

@@ -268,13 +268,20 @@ def best_searched(costs: Iterable[Cost]) -> list[Cost]:
     """
     best: dict[tuple[object, ...], Cost] = {}
     for cost in costs:
-        spec = cost.spec
-        searched = searched_for_mm2(spec.name.removesuffix("-shift")) is not None
-        schedule = spec.schedule if isinstance(spec, EyerissSpec) else ""
-        key = (spec.kind, schedule, cost.budget_mm2, spec.dram_bits_per_cycle) if searched else (spec.name, id(cost))
+        kind = _kind(cost)
+        key = kind if kind[0] != cost.spec.name else (*kind, id(cost))
         if key not in best or cost.product < best[key].product:
             best[key] = cost
     return list(best.values())
+
+
+def _kind(cost: Cost) -> tuple[object, ...]:
+    """What shipped machines of one kind and area share, whatever network they were searched for; else the name."""
+    spec = cost.spec
+    if searched_for_mm2(spec.name.removesuffix("-shift")) is None:
+        return (spec.name, spec.dram_bits_per_cycle)
+    schedule = spec.schedule if isinstance(spec, EyerissSpec) else ""
+    return (spec.kind, schedule, cost.budget_mm2, spec.dram_bits_per_cycle)
 
 
 def same_network(fused: Iterable[Cost], unfused: Sequence[Cost]) -> Iterator[Pair]:
@@ -325,12 +332,15 @@ def bounded(
 
 
 def different_networks(fused: Iterable[Cost], compact: Sequence[Cost]) -> Iterator[Pair]:
-    """For every machine of equal area, the costs of its networks brought to the accuracy of the fused one."""
+    """For every kind of machine of equal area, the costs of its networks brought to the accuracy of the fused one.
+
+    Shipped machines of a kind are one: each network stands with the one that suits it best.
+    """
     for ours in fused:
         if ours.contender.tested is None:
             continue
-        for name in dict.fromkeys(rival.spec.name for rival in compact if ours.stands_beside(rival)):
-            rivals = [rival for rival in compact if rival.spec.name == name and rival.contender.tested is not None]
+        for kind in dict.fromkeys(_kind(rival) for rival in compact if ours.stands_beside(rival)):
+            rivals = [rival for rival in compact if _kind(rival) == kind and rival.contender.tested is not None]
             points = [(rival, rival.contender.tested.share) for rival in rivals if rival.contender.tested is not None]
             if not points:
                 continue
@@ -373,7 +383,7 @@ def _pair(ours: Cost, rivals: Sequence[Cost], terms: str) -> Pair:
         machine=ours.spec.name,
         area_mm2=ours.area_mm2,
         rival_network=" / ".join(rival.contender.label for rival in rivals),
-        rival_machine=rivals[0].spec.name,
+        rival_machine=" / ".join(dict.fromkeys(rival.spec.name for rival in rivals)),
         rival_area_mm2=rivals[0].area_mm2,
         dram_bits_per_cycle=ours.spec.dram_bits_per_cycle,
         cycles=ours.costs.total_cycles,
