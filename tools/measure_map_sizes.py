@@ -2,10 +2,10 @@
 
     python tools/measure_map_sizes.py [SIZE ...]
 
-FusioNet-N, fused on ``archon-1.7``, against itself and against MobileNetV2-S of half the width, both pruned and unfused
-on sparse machines of the same area. The networks are those trained on 32x32 CIFAR-10 images; other sizes are the first
-test image enlarged, so that their masks are smoother than those of a network trained at that size, and accuracies are
-only known at 32. Machines keep their sizes.
+FusioNet-N, fused on ``archon-1.7-n``, against itself and against MobileNetV2-S of half the width, both pruned and
+unfused on sparse machines of the same area. The networks are those trained on 32x32 CIFAR-10 images; other sizes are
+the first test image enlarged, so that their masks are smoother than those of a network trained at that size, accuracies
+are only known at 32. Machines keep their sizes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from predfuse import data, hardware, zoo
 from predfuse.arrays import UInt8Array
 from predfuse.errors import PredfuseError
 from predfuse.graph.nodes import Network
-from predfuse.hardware.vary import with_fields
 from predfuse.integer.program import Program
 
 SIZES = (32, 64, 96, 160, 224)
-RIVALS = ("sparse-1.7", "sparse-1.7-m", "sparse-depth-first-1.7", "sparse-depth-first-1.7-m")
+RIVALS = tuple(name for name in hardware.names() if name.startswith(("sparse-1.7", "sparse-depth-first-1.7")))
 
 
 def enlarged(images: UInt8Array, size: int) -> UInt8Array:
@@ -50,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", nargs="*", type=int, default=SIZES, metavar="SIZE", help="of images (pixels)")
     calibration, test = data.load("cifar10", "train", limit=16).images, data.load("cifar10", "test", limit=1).images
-    archon = with_fields(hardware.load_spec("archon-1.7"), {"design.largest_predictor_weight": 4})
+    archon = hardware.load_spec("archon-1.7-n")
     print(f"{'pixels':>6}  {'cycles':>9} {'uJ':>8}  over itself: speed, energy; over the rival: speed, energy")
     for size in parser.parse_args().sizes:
         images = enlarged(test, size)
