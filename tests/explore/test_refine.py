@@ -14,7 +14,7 @@ from predfuse.errors import InputError
 from predfuse.explore.evaluation import Outcome
 from predfuse.explore.history import History
 from predfuse.explore.moves import key, neighbours
-from predfuse.explore.refine import COMBINATIONS, LEAST_GAIN, MOST_STEPS, proposals
+from predfuse.explore.refine import COMBINATIONS, LEAST_GAIN, MOST_STEPS, Costs, proposals
 from predfuse.explore.search import explore
 from predfuse.explore.space import Space, Value, parse_space
 
@@ -50,7 +50,7 @@ def test_it_ends_where_no_step_and_no_promising_combination_helps(
     def within(point: dict[str, Value]) -> bool:
         return sum(value for value in point.values() if isinstance(value, int)) <= most
 
-    def best_of(some: dict[Key, float]) -> dict[str, Value] | None:
+    def best_of(some: Costs) -> dict[str, Value] | None:
         met = [point for point in POINTS if key(point) in some and within(point)]
         return min(met, key=lambda point: some[key(point)], default=None)
 
