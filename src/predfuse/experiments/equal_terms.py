@@ -262,10 +262,7 @@ def searched_for_mm2(name: str) -> float | None:
 
 
 def best_searched(costs: Iterable[Cost]) -> list[Cost]:
-    """Keep, of shipped machines of one kind and area searched for several networks, that of least energy times delay.
-
-    Machines of one's own all stay. The costs are those of one network.
-    """
+    """Keep, of shipped machines of a kind and area, that of least energy times delay for a network; all of one's own."""
     best: dict[tuple[object, ...], Cost] = {}
     for cost in costs:
         kind = _kind(cost)
@@ -332,10 +329,7 @@ def bounded(
 
 
 def different_networks(fused: Iterable[Cost], compact: Sequence[Cost]) -> Iterator[Pair]:
-    """For every kind of machine of equal area, the costs of its networks brought to the accuracy of the fused one.
-
-    Shipped machines of a kind are one: each network stands with the one that suits it best.
-    """
+    """For every kind of machine of equal area, the costs of its networks brought to the accuracy of the fused one."""
     for ours in fused:
         if ours.contender.tested is None:
             continue
