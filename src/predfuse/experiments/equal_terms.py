@@ -262,7 +262,7 @@ def searched_for_mm2(name: str) -> float | None:
 
 
 def best_searched(costs: Iterable[Cost]) -> list[Cost]:
-    """Keep, of shipped machines of a kind and area, that of least energy times delay for a network; all of one's own."""
+    """Keep, of shipped machines of a kind and area, that of least energy times delay; all of one's own."""
     best: dict[tuple[object, ...], Cost] = {}
     for cost in costs:
         kind = _kind(cost)
