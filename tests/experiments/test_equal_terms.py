@@ -35,7 +35,7 @@ from predfuse.experiments.equal_terms import (
 from predfuse.fusion.counts import count_network
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.result import Simulation, SimulationResult, StageResult
-from predfuse.hardware.spec import load_spec
+from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.report import equal_terms as report
 from predfuse.report.compare import render_report, terminal_tables
 from predfuse.report.terminal import show
@@ -205,3 +205,8 @@ def test_mistakes(arguments: list[str], message: str) -> None:
 def test_without_names_the_searched_machines_are_taken() -> None:
     assert all("-1.7" in spec.name for spec in machines())
     assert {spec.name for spec in machines()} <= {spec.name for spec in machines(all_areas=True)}
+
+
+def test_every_searched_archon_runs_the_widest_predictor_weights() -> None:
+    archons = [spec for spec in machines(all_areas=True) if isinstance(spec, ArchonSpec)]
+    assert len(archons) >= 6 and all(spec.design.largest_predictor_weight == 4 for spec in archons)

@@ -105,9 +105,10 @@ def test_a_refined_search_depends_on_its_file_alone(tmp_path: Path) -> None:
     for cut in (21, 33, 57):
         refined(space, tmp_path / f"{cut}.log", cut)
         assert list(refined(space, tmp_path / f"{cut}.log", 60).finished()) == whole
-    more = parse_space(SPACE.replace("tpe", "random").replace("evaluations: 20", "evaluations: 30"), "space.yaml")
-    with pytest.raises(InputError, match="was refined after 20 evaluations"):
-        History(more, tmp_path / "57.log")
+    for evaluations in (30, 80):
+        text = SPACE.replace("tpe", "random").replace("evaluations: 20", f"evaluations: {evaluations}")
+        with pytest.raises(InputError, match="was refined after 20 evaluations"):
+            History(parse_space(text, "space.yaml"), tmp_path / "57.log")
 
 
 def test_steps_above_the_area_are_measured_and_are_on_no_front(tmp_path: Path) -> None:

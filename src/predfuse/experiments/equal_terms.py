@@ -24,7 +24,6 @@ from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.energy import prices_pj
 from predfuse.hardware.result import Simulation
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, load_spec, names
-from predfuse.hardware.vary import with_fields
 from predfuse.integer.calibrate import normalise
 
 KINDS = ("dense", "sparse", "sparse-depth-first", "archon")
@@ -210,19 +209,13 @@ def equal_terms(lineup: Lineup, specs: Sequence[AcceleratorSpec], curves: bool, 
         found = []
         for spec in on:
             say(f"{contender.label} on {spec.name}")
-            budget = searched_for_mm2(spec.name)
-            needed = contender.network.largest_predictor_weight
-            if budget and isinstance(spec, ArchonSpec) and needed > spec.design.largest_predictor_weight:
-                changes = {"design.largest_predictor_weight": needed}
-                spec = with_fields(spec, changes, f"{spec.name}-shift")
-                notes[f"{spec.name} has a predictor with weights up to {needed}, for {contender.label}"] = None
             try:
                 costs = Simulation(tuple(run.result for run in contender.runs_on(spec, images)))
             except InputError as error:
                 notes[f"{contender.label} does not run on {spec.name}: {error}"] = None
                 continue
             area = total_area_mm2(spec)
-            found.append(Cost(contender, spec, area, budget or area, costs))
+            found.append(Cost(contender, spec, area, searched_for_mm2(spec.name) or area, costs))
         return best_searched(found)
 
     fused = [run(contender, archons) for contender in lineup.fused]
@@ -266,16 +259,18 @@ def best_searched(costs: Iterable[Cost]) -> list[Cost]:
     best: dict[tuple[object, ...], Cost] = {}
     for cost in costs:
         kind = _kind(cost)
-        key = kind if kind[0] != cost.spec.name else (*kind, id(cost))
-        if key not in best or cost.product < best[key].product:
-            best[key] = cost
+        if kind not in best or cost.product < best[kind].product:
+            best[kind] = cost
     return list(best.values())
 
 
 def _kind(cost: Cost) -> tuple[object, ...]:
-    """What shipped machines of one kind and area share, whatever network they were searched for; else the name."""
+    """What shipped machines of one kind and area share, whatever network they were searched for; else the name.
+
+    Machines of one's own have names of their own (:func:`machines`).
+    """
     spec = cost.spec
-    if searched_for_mm2(spec.name.removesuffix("-shift")) is None:
+    if searched_for_mm2(spec.name) is None:
         return (spec.name, spec.dram_bits_per_cycle)
     schedule = spec.schedule if isinstance(spec, EyerissSpec) else ""
     return (spec.kind, schedule, cost.budget_mm2, spec.dram_bits_per_cycle)

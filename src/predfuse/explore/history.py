@@ -86,8 +86,9 @@ class History:
         self._next_written = trusted
         self._grid = itertools.islice(_grid(space.values), trusted, None)
         self.counted = sum(bool(trial.user_attrs["evaluated"]) for trial in kept[:trusted])
-        if self.counted > space.evaluations and self._disk.user_attrs.get(REFINED) not in (None, space.evaluations):
-            what = f"was refined after {self._disk.user_attrs[REFINED]} evaluations"
+        refined = self._disk.user_attrs.get(REFINED, space.evaluations)
+        if refined != space.evaluations:
+            what = f"was refined after {refined} evaluations"
             raise InputError(str(journal.parent), what, "ask for as many or name another folder")
         self._seen = {key(_point(trial)) for trial in kept[:trusted]}
 
@@ -116,7 +117,8 @@ class History:
 
     def refinements(self) -> list[dict[str, Value]]:
         """Points of the refinement that can be evaluated now that all earlier ones are told; none at its end."""
-        self._disk.set_user_attr(REFINED, self._space.evaluations)
+        if REFINED not in self._disk.user_attrs:
+            self._disk.set_user_attr(REFINED, self._space.evaluations)
         objective = self._space.objectives[0]
         sign = -1 if objective in MORE_IS_BETTER else 1
         costs: dict[tuple[Value, ...], float] = {}
@@ -141,11 +143,7 @@ class History:
 
     def ask_for(self, point: dict[str, Value]) -> Asked:
         """Ask for a point of the refinement."""
-        coded = {
-            field: self._space.values[field].index(value) if isinstance(distribution, IntDistribution) else value
-            for (field, value), distribution in zip(point.items(), self._distributions.values(), strict=True)
-        }
-        self.memory.enqueue_trial(coded)
+        self.memory.enqueue_trial({field: self._coded(field, value) for field, value in point.items()})
         self._seen.add(key(point))
         return Asked(self.memory.ask(self._distributions).number, point, refining=True)
 
@@ -179,13 +177,14 @@ class History:
         if found is None:
             return point
         for field, distribution in self._distributions.items():
-            inner = distribution.to_internal_repr(
-                self._space.values[field].index(found[field])
-                if isinstance(distribution, IntDistribution)
-                else found[field]
-            )
+            inner = distribution.to_internal_repr(self._coded(field, found[field]))
             self.memory._storage.set_trial_param(trial._trial_id, field, inner, distribution)
         return found
+
+    def _coded(self, field: str, value: Value) -> Any:
+        """A value as the sampler has it: numbers by their place."""
+        ordered = isinstance(self._distributions[field], IntDistribution)
+        return self._space.values[field].index(value) if ordered else value
 
     @property
     def _areas(self) -> tuple[float, float]:
