@@ -15,7 +15,8 @@ from predfuse.explore.networks import NetworkChoice
 from predfuse.hardware.spec import PRICES, AcceleratorSpec, load_spec
 from predfuse.hardware.vary import with_fields
 from predfuse.readers.boundary import read_text
-from predfuse.readers.documents import parse_yaml, validated
+from predfuse.readers.documents import validated
+from predfuse.readers.extends import extended
 
 Value: TypeAlias = bool | int | float | str | tuple[int, ...]
 """Of one field; several numbers are one value of a field that holds a list, such as the channels of every stage."""
@@ -244,4 +245,4 @@ def parse_space(text: str, file: str) -> Space:
 
     Source: docs/how-to/explore.md.
     """
-    return Space(validated(_Document, parse_yaml(file, text), file, "see docs/how-to/explore.md for its form"), file)
+    return Space(validated(_Document, extended(text, file), file, "see docs/how-to/explore.md for its form"), file)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +34,8 @@ from predfuse.hardware.fields import (
 )
 from predfuse.hardware.prices import sized
 from predfuse.readers.boundary import is_file, read_text
-from predfuse.readers.documents import parse_yaml, require_mapping
+from predfuse.readers.documents import read_mapping
+from predfuse.readers.extends import extended, merged
 
 __all__ = [
     "AcceleratorSpec",
@@ -58,8 +60,13 @@ _SIZES |= {"price_rules", "prices", "kind"}
 
 def names() -> list[str]:
     """The shipped specifications. Source: docs/explanation/accelerators.md."""
+    return sorted(_files())
+
+
+def _files() -> dict[str, Traversable]:
+    """The shipped specifications by name."""
     folder = resources.files(__package__) / "specs"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return {file.name.removesuffix(".yaml"): file for file in folder.iterdir() if file.name.endswith(".yaml")}
 
 
 def load_spec(source: str | Path) -> AcceleratorSpec:
@@ -70,14 +77,14 @@ def load_spec(source: str | Path) -> AcceleratorSpec:
 
     Source: docs/explanation/accelerators.md.
     """
-    if str(source) in names():
+    if str(source) in _files():
         return _shipped(str(source))
     path = Path(source)
     if not is_file(path):
         mend = f"use one of {', '.join(names())} or the path of a YAML file"
         raise InputError(f"accelerator {str(source)!r}", "is neither shipped nor a file", mend)
-    spec, stated = parse_spec(read_text(path), str(path)), set(PRICES) & _document(read_text(path), str(path)).keys()
-    if stated:
+    spec = parse_spec(read_text(path), str(path))
+    if stated := set(PRICES) & read_mapping(path).keys():
         what = "is stated beside sizes it would not follow"
         raise InputError(f"{path}: {min(stated)}", what, "remove it; for another technology state price_rules")
     return spec
@@ -97,8 +104,7 @@ def archon_for(network: Network) -> ArchonSpec:
 
 @lru_cache(maxsize=16)
 def _shipped(name: str) -> AcceleratorSpec:
-    file = resources.files(__package__) / "specs" / f"{name}.yaml"
-    return parse_spec(file.read_text(encoding="utf-8"), f"{name}.yaml")
+    return parse_spec(_files()[name].read_text(encoding="utf-8"), f"{name}.yaml")
 
 
 def parse_spec(text: str, file: str) -> AcceleratorSpec:
@@ -109,7 +115,7 @@ def parse_spec(text: str, file: str) -> AcceleratorSpec:
 
     Source: docs/explanation/accelerators.md.
     """
-    return spec_from(_extended(_document(text, file), file, ()), file)
+    return spec_from(extended(text, file, _files(), _with_base), file)
 
 
 def spec_from(document: Mapping[str, Any], file: str) -> AcceleratorSpec:
@@ -144,47 +150,11 @@ def spec_from(document: Mapping[str, Any], file: str) -> AcceleratorSpec:
     return spec
 
 
-def _extended(document: dict[str, Any], file: str, chain: tuple[str, ...]) -> dict[str, Any]:
-    """A document with the fields of the one it ``extends`` beneath its own.
-
-    Stated prices of the base go with its sizes: where those change, prices follow from the new ones.
-    """
-    if "extends" not in document:
-        return document
-    own = {key: value for key, value in document.items() if key != "extends"}
-    base = document["extends"]
-    if not isinstance(base, str):
-        raise InputError(f"{file}: extends", f"is {base!r}", "name a shipped accelerator or a YAML file")
-    where, text = _base_text(base, file)
-    if where in (*chain, file):
-        raise InputError(f"{file}: extends", f"goes round in a circle through {base}", "build on another machine")
-    below = _extended(_document(text, where), where, (*chain, file))
+def _with_base(below: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Stated prices of a base go with its sizes: where those change, prices follow from the new ones."""
     if _SIZES & own.keys():
         below = {key: value for key, value in below.items() if key not in PRICES}
-    return _merged(below, own)
-
-
-def _base_text(base: str, file: str) -> tuple[str, str]:
-    """Where a base is, and its text: a shipped one by name, else a file beside the one that names it."""
-    if base in names():
-        return f"{base}.yaml", (resources.files(__package__) / "specs" / f"{base}.yaml").read_text(encoding="utf-8")
-    path = Path(file).parent / base
-    if not is_file(path):
-        mend = f"use one of {', '.join(names())} or a file beside {file}"
-        raise InputError(f"{file}: extends", f"is {base!r}, neither shipped nor a file", mend)
-    return str(path), read_text(path)
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(below)
-    for key, value in above.items():
-        old = result.get(key)
-        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return result
-
-
-def _document(text: str, file: str) -> dict[str, Any]:
-    return require_mapping(file, parse_yaml(file, text))
+    return merged(below, own)
 
 
 def _one_line(file: str, error: ValidationError) -> InputError:
