@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from predfuse.explore.space import Space, load_space
 from predfuse.hardware.spec import load_spec, names
 
 ROOT = Path(__file__).parents[1]
@@ -33,9 +34,21 @@ def searched() -> list[str]:
     return [name for name in names() if load_spec(name).source.startswith(SEARCH)]
 
 
+def search_of(name: str) -> tuple[list[str], Space]:
+    """The words of the command that searched for a machine, and the space it names with them."""
+    words = shlex.split(load_spec(name).source)
+    _, _, file, *options = words
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    if unread := given.keys() - {"--area", "--network", "--evaluations"}:
+        raise ValueError(f"{name}: its source has the option {min(unread)}, which is not read here")
+    area = float(given["--area"]) if "--area" in given else None
+    evaluations = int(given["--evaluations"]) if "--evaluations" in given else None
+    return words, load_space(ROOT / file, area, given.get("--network"), evaluations)
+
+
 def run(name: str, folder: Path, jobs: int) -> dict[str, Any]:
     """The result of the search behind a machine."""
-    command = [sys.executable, "-m", *shlex.split(load_spec(name).source), "-o", str(folder), "-j", str(jobs)]
+    command = [sys.executable, "-m", *search_of(name)[0], "-o", str(folder), "-j", str(jobs)]
     subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     found: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     return found

@@ -8,15 +8,13 @@ Every machine whose specification names a search runs one image of the network i
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from functools import cache
 from pathlib import Path
 
-from search_machines import SPECS, in_words, searched
+from search_machines import SPECS, in_words, search_of, searched
 
 from predfuse.explore.networks import NetworkChoice, Subject, make_subject
-from predfuse.explore.space import load_space
 from predfuse.hardware.area import synthesised_area_mm2, total_area_mm2
 from predfuse.hardware.evaluate import evaluate
 from predfuse.hardware.spec import load_spec
@@ -27,13 +25,6 @@ ROOT = Path(__file__).parents[1]
 MACHINES = ROOT / "docs" / "explanation" / "archon.md"
 PRICES = ROOT / "docs" / "explanation" / "hardware.md"
 MARK = "<!-- machines: made by tools/write_machine_tables.py -->", "<!-- machines: end -->"
-
-
-def network_of(name: str) -> NetworkChoice:
-    """The network a machine was searched for."""
-    _, _, file, *options = shlex.split(load_spec(name).source)
-    given = dict(zip(options[::2], options[1::2], strict=True))
-    return load_space(ROOT / file, network=given.get("--network")).network
 
 
 @cache
@@ -65,7 +56,7 @@ def main() -> int:
         assert synthesised is not None and priced is not None
         energies = ["-", "-"]
         if name in shipped:
-            choice = network_of(name)
+            choice = search_of(name)[1].network
             made = subject(choice.model_dump_json())
             found, at_cells = (evaluate(one, made.network, made.masks) for one in (spec, priced))
             energies = [f"{found.energy_uj:.2f}", f"{at_cells.energy_uj:.2f}"]

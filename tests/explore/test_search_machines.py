@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import shlex
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from predfuse.explore.space import load_space
 from predfuse.hardware.spec import load_spec
 
 ROOT = Path(__file__).parents[2]
@@ -31,10 +29,8 @@ def test_every_searched_machine_lies_in_the_space_its_source_names(tool: ModuleT
     assert {"archon-1.7", "dense-0.6", "sparse-1.7-m", "sparse-depth-first-cells-x0.5"} <= set(machines)
     for name in machines:
         machine = load_spec(name)
-        _, _, file, *options = shlex.split(machine.source)
-        given = dict(zip(options[::2], options[1::2], strict=True))
-        assert given.keys() <= {"--area", "--network", "--evaluations"}
-        space = load_space(ROOT / file, float(given["--area"]) if "--area" in given else None)
+        words, space = tool.search_of(name)
+        assert " ".join(words) == machine.source
         point = {}
         for field, values in space.values.items():
             value: Any = machine.model_dump(mode="json")
