@@ -7,8 +7,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from predfuse.explore.evaluation import Outcome
-from predfuse.explore.networks import Subject
+from predfuse.explore.evaluation import Outcome, Subject
 from predfuse.hardware.area import total_area_mm2
 from predfuse.hardware.spec import AcceleratorSpec
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from search_machines import SPECS, in_words, search_of, searched
 
-from predfuse.explore.networks import NetworkChoice, Subject, make_subject
+from predfuse.explore.evaluation import Subject
+from predfuse.explore.networks import NetworkChoice, make_subject
 from predfuse.hardware.area import synthesised_area_mm2, total_area_mm2
 from predfuse.hardware.evaluate import evaluate
 from predfuse.hardware.spec import load_spec

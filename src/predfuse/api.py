@@ -7,7 +7,7 @@ Sources may be what is in memory or where it is stored, images tensors or arrays
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
+from typing import Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 import torch
@@ -15,9 +15,18 @@ from torch import Tensor, nn
 
 from predfuse.arrays import ImageArray
 from predfuse.errors import InputError
+from predfuse.experiments.analyze import Analysis, analyze as analyze_network
+from predfuse.exporters.arrays import Form, Precision
+from predfuse.exporters.check import ExportCheck
+from predfuse.exporters.files import export_network
+from predfuse.fusion.counts import NetworkCounts, count_network
 from predfuse.fusion.execute import run_network
-from predfuse.graph.from_torch import trace as trace_module
+from predfuse.fusion.results import ExecutionResult, Mode
+from predfuse.graph.from_torch import TraceResult, trace as trace_module
 from predfuse.graph.nodes import Network
+from predfuse.hardware import AcceleratorSpec, Simulation, load_spec, simulate as simulate_paper
+from predfuse.hardware.cycle.simulate import simulate_cycles
+from predfuse.hardware.cycle.warn_unpruned import warn_unpruned
 from predfuse.input_checks import require_dense
 from predfuse.integer.agreement import compile_and_compare
 from predfuse.integer.calibrate import normalise
@@ -28,15 +37,6 @@ from predfuse.integer.run import MachineName, MachineResult, run_program
 from predfuse.predictor.prepare import to_network
 from predfuse.readers.boundary import reading
 from predfuse.sources import ModuleOptions, load_source
-
-if TYPE_CHECKING:
-    from predfuse.experiments.analyze import Analysis
-    from predfuse.exporters.arrays import Form, Precision
-    from predfuse.exporters.check import ExportCheck
-    from predfuse.fusion.counts import NetworkCounts
-    from predfuse.fusion.results import ExecutionResult, Mode
-    from predfuse.graph.from_torch import TraceResult
-    from predfuse.hardware import AcceleratorSpec, Simulation
 
 Images: TypeAlias = Tensor | ImageArray
 """``[N, C, H, W]``: uint8 pixels, or floats normalised as the network wants them."""
@@ -160,8 +160,6 @@ def compile(
     if options is not None and bits not in (None, options.bits):
         raise InputError("bits", f"is {bits} beside options of {options.bits}", "state it in the options")
     options = options or CompileOptions(bits=16 if bits is None else bits)
-    from predfuse.hardware.cycle.warn_unpruned import warn_unpruned
-
     program = compile_and_compare(network, pixels, options).program
     warn_unpruned(program, pixels)
     return program
@@ -237,8 +235,6 @@ def count(what: Network | Stored, images: Images | None = None) -> NetworkCounts
         >>> counts.total.fused.multiplications < counts.total.dense.multiplications
         True
     """
-    from predfuse.fusion.counts import count_network
-
     network = _network(what, "count")
     if images is None:
         return count_network(network)
@@ -275,18 +271,15 @@ def simulate(
         >>> result.images, result.fastest_cycles <= result.total_cycles <= result.slowest_cycles
         (2, True)
     """
-    from predfuse import hardware
-    from predfuse.hardware.cycle.simulate import simulate_cycles
-
     what = _loaded(what)
     if not isinstance(what, Program):
         what = _network(what, "simulate")
-    spec = hardware.load_spec(str(accelerator)) if isinstance(accelerator, str | Path) else accelerator
+    spec = load_spec(str(accelerator)) if isinstance(accelerator, str | Path) else accelerator
     array = None if images is None else _array(images)
     if fidelity != "cycle":
-        return hardware.Simulation((hardware.simulate(what, spec, fidelity, allow_unsupported=allow_unsupported),))
+        return Simulation((simulate_paper(what, spec, fidelity, allow_unsupported=allow_unsupported),))
     runs = simulate_cycles(what, spec, array, allow_unsupported=allow_unsupported)
-    return hardware.Simulation(tuple(run.result for run in runs))
+    return Simulation(tuple(run.result for run in runs))
 
 
 def export(
@@ -320,8 +313,6 @@ def export(
         >>> (folder / "fusionet-s.pt2").exists()
         True
     """
-    from predfuse.exporters.files import export_network
-
     network = _network(what, "export")
     given = None if images is None else normalise(network, _array(images))
     return export_network(network, path, form, format_name, given, precision)
@@ -345,8 +336,6 @@ def analyze(what: Network | Stored, pointwise: float = 0.2, depthwise: float = 0
         >>> [block.name for block in predfuse.analyze("fusionet-s").gaining][:2]
         ['b1', 'b2']
     """
-    from predfuse.experiments.analyze import analyze as analyze_network
-
     return analyze_network(_network(what, "analyze"), None, pointwise, depthwise)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from predfuse.errors import InputError
+from predfuse.graph.io import load_network
 from predfuse.graph.nodes import Network
 from predfuse.graph.reference_name import is_reference
 from predfuse.readers.boundary import is_file, is_folder
@@ -109,12 +110,9 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
 
 
 def _load_file(path: Path) -> Network:
-    from predfuse.graph.io import load_network
     from predfuse.training.checkpoint import FORMAT as CHECKPOINT_FORMAT
+    from predfuse.training.runs import network_of
 
     if stored_format(path) == CHECKPOINT_FORMAT:
-        from predfuse.training.runs import network_of
-
-        network: Network = network_of(path)
-        return network
+        return network_of(path)
     return load_network(path)

@@ -17,7 +17,7 @@ from predfuse import zoo
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
 from predfuse.files import sha256_of_file
-from predfuse.zoo.hub import TRANSFERRED
+from predfuse.zoo.hub import TRANSFERRED, pull, push
 
 RUN = "fashion-mnist-mobilenetv2-s"
 PLACE = "hf://somebody/small"
@@ -26,7 +26,7 @@ PLACE = "hf://somebody/small"
 @pytest.fixture
 def pushed(tmp_path: Path) -> Path:
     """A run, pushed into a folder."""
-    return Path(zoo.push(RUN, str(tmp_path / "pushed")))
+    return Path(push(RUN, str(tmp_path / "pushed")))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def _copy_allowed(source: Path, target: Path, patterns: list[str]) -> None:
 def test_what_was_pushed_is_pulled_the_same(tmp_path: Path, pushed: Path) -> None:
     (pushed / "payload.py").write_text("raise SystemExit")
     (pushed / "weights.pkl").write_bytes(b"\x80\x04.")
-    entries = zoo.pull(str(pushed), tmp_path / "pulled")
+    entries = pull(str(pushed), tmp_path / "pulled")
     names = {path.name for path in (tmp_path / "pulled").iterdir()}
     assert {entry.file for entry in entries} - {None} <= names <= set(TRANSFERRED)
     for name in names - {"README.md"}:
@@ -77,7 +77,7 @@ def test_what_was_pushed_is_pulled_the_same(tmp_path: Path, pushed: Path) -> Non
 
 
 def test_the_hub_gets_and_gives_the_listed_files_alone(tmp_path: Path, hub: Path) -> None:
-    assert zoo.push(RUN, PLACE) == PLACE
+    assert push(RUN, PLACE) == PLACE
     (hub / "somebody" / "small" / "modeling.py").write_text("raise SystemExit")
     ran = CliRunner().invoke(app, ["zoo", "pull", PLACE, "-o", str(tmp_path / "pulled")])
     assert ran.exit_code == 0, ran.output
@@ -86,7 +86,7 @@ def test_the_hub_gets_and_gives_the_listed_files_alone(tmp_path: Path, hub: Path
 
 def test_a_repository_that_is_not_there_is_one_line(tmp_path: Path, hub: Path) -> None:
     with pytest.raises(PredfuseError, match=r"^hf://no/body: 404 Client Error\.; check the name") as caught:
-        zoo.pull("hf://no/body", tmp_path / "pulled")
+        pull("hf://no/body", tmp_path / "pulled")
     assert "\n" not in str(caught.value)
 
 
@@ -109,12 +109,12 @@ def test_what_is_not_as_its_card_says_is_refused_and_leaves_nothing(tmp_path: Pa
         digest = sha256_of_file(file)
         card.write_text(json.dumps([{**e, "sha256": digest} if e["stage"] == "vanilla" else e for e in entries]))
     with pytest.raises(InputError):
-        zoo.pull(str(pushed), tmp_path / "pulled")
+        pull(str(pushed), tmp_path / "pulled")
     assert {path.name for path in tmp_path.iterdir()} == {"pushed"}
 
 
 def test_nothing_that_exists_is_overwritten(tmp_path: Path, pushed: Path) -> None:
     with pytest.raises(InputError, match="exists"):
-        zoo.push(RUN, str(pushed))
+        push(RUN, str(pushed))
     with pytest.raises(InputError, match="exists"):
-        zoo.pull(str(pushed), tmp_path)
+        pull(str(pushed), tmp_path)

@@ -28,6 +28,7 @@ from predfuse.training.checkpoint import read_tensors, write_tensors
 from predfuse.training.config import load_config, stored_config
 from predfuse.training.runs import load_run
 from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
+from predfuse.zoo.ship import ship
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "explanation" / "zoo.md"
@@ -138,7 +139,7 @@ def test_results_are_one_line_per_stage() -> None:
 
 
 def test_shipping_again_gives_the_same_files(elsewhere: Path) -> None:
-    target = zoo.ship(root() / RUN, RUN, where=elsewhere)
+    target = ship(root() / RUN, RUN, where=elsewhere)
     for path in (root() / RUN).iterdir():
         if path.name != CARD:
             assert (target / path.name).read_bytes() == path.read_bytes(), path.name
@@ -148,11 +149,11 @@ def test_shipping_again_gives_the_same_files(elsewhere: Path) -> None:
 
 
 def test_facts_ship_without_weights_and_seeds_are_averaged(elsewhere: Path, tmp_path: Path) -> None:
-    zoo.ship(root() / RUN, "first", where=elsewhere)
+    ship(root() / RUN, "first", where=elsewhere)
     shutil.copytree(root() / RUN, tmp_path / "again")
     for stage in ("vanilla", "pruned"):
         _change(tmp_path / "again" / f"{stage}.safetensors", commit=None, note="another run")
-    zoo.ship(tmp_path / "again", "second", weights=False, commit="abc", where=elsewhere)
+    ship(tmp_path / "again", "second", weights=False, commit="abc", where=elsewhere)
     assert sorted(path.name for path in (elsewhere / "second").iterdir()) == [CARD, "config.yaml", "log.jsonl"]
     assert zoo.check(elsewhere) == []
     cards = json.loads((elsewhere / "second" / CARD).read_text())
@@ -171,9 +172,9 @@ def test_facts_ship_without_weights_and_seeds_are_averaged(elsewhere: Path, tmp_
 def test_stages_that_another_run_has_shipped_are_left_out(elsewhere: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(root() / "fashion-mnist-fusionet-s", run)
-    zoo.ship(run, "first", where=elsewhere)
+    ship(run, "first", where=elsewhere)
     with pytest.raises(InputError, match="under another name"):
-        zoo.ship(run, "second", where=elsewhere)
+        ship(run, "second", where=elsewhere)
     path = run / "predicted-joint.safetensors"
     made_by = read_tensors(path)[1]["config"]
     made_by["predict"]["seed"] = 5
@@ -181,7 +182,7 @@ def test_stages_that_another_run_has_shipped_are_left_out(elsewhere: Path, tmp_p
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["predict"]["seed"] = 5
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    target = zoo.ship(run, "second", where=elsewhere)
+    target = ship(run, "second", where=elsewhere)
     assert sorted(path.name for path in target.iterdir()) == [CARD, "config.yaml", "log.jsonl", path.name]
     (entry,) = (entry for entry in zoo.stages(elsewhere) if entry.run == "second")
     assert (entry.stage, entry.seed, entry.test_accuracy) == ("predicted-joint", 5, 0.25)
@@ -231,7 +232,7 @@ def test_hours_are_those_of_the_log_and_of_the_layerwise_steps_too(elsewhere: Pa
     for stage, entry in last.items():
         entry["seconds"] = seconds[stage]
     (run / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
-    zoo.ship(run, "timed", where=elsewhere)
+    ship(run, "timed", where=elsewhere)
     timed = {entry.stage: entry for entry in zoo.stages(elsewhere)}
     assert {stage: entry.training_hours for stage, entry in timed.items()} == {
         "vanilla": 2.0,
@@ -276,7 +277,7 @@ def test_activations_are_what_the_convolutions_write() -> None:
 
 
 def test_damage_is_found(elsewhere: Path) -> None:
-    folder = zoo.ship(root() / RUN, RUN, where=elsewhere)
+    folder = ship(root() / RUN, RUN, where=elsewhere)
     with (folder / "vanilla.safetensors").open("ab") as file:
         file.write(b"\0")
     (folder / "pruned.safetensors").unlink()
@@ -290,7 +291,7 @@ def test_damage_is_found(elsewhere: Path) -> None:
 
 
 def test_a_failed_shipping_leaves_the_zoo_as_it_was(elsewhere: Path, tmp_path: Path) -> None:
-    folder = zoo.ship(root() / RUN, RUN, where=elsewhere)
+    folder = ship(root() / RUN, RUN, where=elsewhere)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     for damage in ("config", "log"):
         broken = tmp_path / damage
@@ -302,12 +303,12 @@ def test_a_failed_shipping_leaves_the_zoo_as_it_was(elsewhere: Path, tmp_path: P
         else:
             (broken / "log.jsonl").write_text("")
         with pytest.raises(InputError):
-            zoo.ship(broken, RUN, where=elsewhere)
+            ship(broken, RUN, where=elsewhere)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
         assert sorted(path.name for path in elsewhere.iterdir()) == [RUN, RESULTS]
     for run, name in ((tmp_path, "x"), (root() / RUN, "a/b"), (root() / RUN, "")):
         with pytest.raises(InputError):
-            zoo.ship(run, name, where=elsewhere)
+            ship(run, name, where=elsewhere)
 
 
 def test_names_stand_for_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,9 @@ from predfuse.files import write_text_atomically
 from predfuse.report.ablation import markdown as ablation_markdown
 from predfuse.report.terminal import Part, console
 from predfuse.report.zoo import ABLATIONS, ZOO, cost_table, errors_table, markdown, run_table, summary_table, with_table
+from predfuse.zoo import hub
 from predfuse.zoo.errors import run_errors
+from predfuse.zoo.ship import ship
 
 commands = typer.Typer()
 
@@ -108,7 +110,7 @@ def add(
     commit: Annotated[str | None, typer.Option(help="Source of the run, where its checkpoints do not say.")] = None,
 ) -> None:
     """Take a finished training run into the zoo of this checkout."""
-    typer.echo(f"wrote {zoo.ship(run, name, weights=checkpoints, commit=commit)}")
+    typer.echo(f"wrote {ship(run, name, weights=checkpoints, commit=commit)}")
 
 
 @commands.command("push")
@@ -119,7 +121,7 @@ def push(
     ],
 ) -> None:
     """Send a run's checkpoints, facts and a model card to a hub repository; a new repository is private."""
-    typer.echo(f"wrote {zoo.push(run, destination)}")
+    typer.echo(f"wrote {hub.push(run, destination)}")
 
 
 @commands.command("pull")
@@ -128,7 +130,7 @@ def pull(
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.")],
 ) -> None:
     """Fetch a run from a hub repository and verify every file; nothing is written if one is not as its card says."""
-    entries = zoo.pull(source, output)
+    entries = hub.pull(source, output)
     typer.echo(f"{output}: {', '.join(entry.stage for entry in entries if entry.file is not None)}")
 
 

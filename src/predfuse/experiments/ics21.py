@@ -21,6 +21,7 @@ from predfuse.hardware.pruning import prune_blocks
 from predfuse.hardware.result import SimulationResult
 from predfuse.hardware.spec import load_spec
 from predfuse.hardware.workload import Workload, workload
+from predfuse.models import network
 
 logger = logging.getLogger(__name__)
 
@@ -232,8 +233,6 @@ def reproduce(seed: int = 0) -> Reproduction:
 
 
 def _pruned_workload(name: str, classes: int, seed: int) -> Workload:
-    from predfuse.models import network
-
     return workload(prune_blocks(network(name, seed, {"num_classes": classes})))
 
 

@@ -15,8 +15,7 @@ from typing import Any
 from distributed import Client, Future, LocalCluster
 
 from predfuse.errors import InputError, PredfuseError
-from predfuse.explore.evaluation import Outcome, model_version
-from predfuse.explore.networks import Subject
+from predfuse.explore.evaluation import Outcome, Subject, model_version
 from predfuse.hardware.spec import AcceleratorSpec
 
 CONNECT_SECONDS = 10

@@ -1,4 +1,7 @@
-"""One evaluation, a pure function of machine and network, and the cache its results are kept in by content."""
+"""One evaluation, a pure function of machine and network, and the cache its results are kept in by content.
+
+Workers import this module and no PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,38 @@ from typing import Any
 
 from predfuse import __version__
 from predfuse.errors import InputError
-from predfuse.explore.networks import Subject
 from predfuse.files import write_text_atomically
+from predfuse.graph.nodes import Network
 from predfuse.hardware.area import total_area_mm2
+from predfuse.hardware.cycle.archon.machine import Masks
 from predfuse.hardware.evaluate import evaluate as hardware_evaluate
 from predfuse.hardware.spec import AcceleratorSpec
+from predfuse.integer.program import Program
 from predfuse.readers.boundary import reading
 from predfuse.readers.documents import read_json
 
 NAMELESS = ("name", "description", "source")
 """Fields of a specification that no cost depends on."""
 _FOLDERS = ("fusion", "graph", "hardware", "integer", "explore")
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network ready to be measured on any machine.
+
+    Attributes:
+        network: Pruned; with predictors if fused, and then compiled to integers where it was trained.
+        masks: Of every image, where blocks have predictors.
+        accuracy_percent: Of a trained network on test images, where it is wanted.
+        source: Its images, in words.
+        digest: SHA-256 of all of it.
+    """
+
+    network: Network | Program
+    masks: tuple[Masks, ...]
+    accuracy_percent: float | None
+    source: str
+    digest: str
 
 
 @dataclass(frozen=True)

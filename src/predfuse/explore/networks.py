@@ -5,22 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from predfuse import data, models
 from predfuse.arrays import Array, ImageArray, Int8Array
 from predfuse.errors import InputError
+from predfuse.explore.evaluation import Subject
+from predfuse.fusion.execute import run_network
 from predfuse.graph.io import encode_fields
 from predfuse.graph.nodes import Bottleneck, Network, Node
 from predfuse.hardware.cycle.archon.machine import Masks
+from predfuse.hardware.cycle.simulate import masks_of
 from predfuse.hardware.pruning import keep_largest, with_pruned_rest
+from predfuse.integer.calibrate import normalise
+from predfuse.integer.compile import compile_network
 from predfuse.integer.options import COMPILE_IMAGES, CompileOptions
 from predfuse.integer.program import Program
 from predfuse.readers.documents import validated
+from predfuse.sources import load_source
+from predfuse.training.calibrated import calibrated, real_images
+from predfuse.training.runs import load_run
+from predfuse.zoo import catalogue
 
 ACCURACY_IMAGES = 500
 
@@ -52,8 +62,6 @@ class NetworkChoice(BaseModel):
     @property
     def trained(self) -> bool:
         """Whether the name is that of no registered network, but of a run or a checkpoint."""
-        from predfuse import models
-
         return self.name not in models.names()
 
     def with_fields(self, changes: Mapping[str, Any]) -> NetworkChoice:
@@ -77,25 +85,6 @@ class NetworkChoice(BaseModel):
         return validated(NetworkChoice, document, f"network {', '.join(changes)}", "see docs/how-to/explore.md")
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """A network ready to be measured on any machine.
-
-    Attributes:
-        network: Pruned; with predictors if fused, and then compiled to integers where it was trained.
-        masks: Of every image, where blocks have predictors.
-        accuracy_percent: Of a trained network on test images, where it is wanted.
-        source: Its images, in words.
-        digest: SHA-256 of all of it.
-    """
-
-    network: Network | Program
-    masks: tuple[Masks, ...]
-    accuracy_percent: float | None
-    source: str
-    digest: str
-
-
 def make_subject(
     choice: NetworkChoice, root: Path | None = None, accuracy_wanted: bool = False, bits: int = 16
 ) -> Subject:
@@ -110,9 +99,6 @@ def make_subject(
     Raises:
         InputError: No such network, or one that cannot be made with these options.
     """
-    from predfuse.hardware.cycle.simulate import masks_of
-    from predfuse.integer.compile import compile_network
-
     accuracy: float | None = None
     if choice.trained:
         network, images, accuracy, source = _trained(choice, root, accuracy_wanted)
@@ -130,9 +116,6 @@ def make_subject(
 
 
 def _calibrated(choice: NetworkChoice, root: Path | None) -> tuple[Network, ImageArray, str]:
-    from predfuse import models
-    from predfuse.training.calibrated import calibrated, real_images
-
     images: ImageArray
     if choice.pruned == "nothing":
         if choice.fused:
@@ -157,13 +140,6 @@ def _calibrated(choice: NetworkChoice, root: Path | None) -> tuple[Network, Imag
 def _trained(
     choice: NetworkChoice, root: Path | None, accuracy_wanted: bool
 ) -> tuple[Network, ImageArray, float | None, str]:
-    from predfuse import data
-    from predfuse.fusion.execute import run_network
-    from predfuse.integer.calibrate import normalise
-    from predfuse.sources import load_source
-    from predfuse.training.runs import load_run
-    from predfuse.zoo import catalogue
-
     count = max(choice.images, ACCURACY_IMAGES if accuracy_wanted else COMPILE_IMAGES)
     if catalogue.folder(choice.name).is_dir():
         run = load_run(choice.name, predictor=choice.fused)

@@ -15,9 +15,9 @@ from distributed.client import FutureCancelledError
 
 from predfuse.errors import InputError, PredfuseError
 from predfuse.explore.cluster import HELD_NETWORKS, Evaluate, Workers, connected
-from predfuse.explore.evaluation import Cache, Outcome, evaluate, model_version
+from predfuse.explore.evaluation import Cache, Outcome, Subject, evaluate, model_version
 from predfuse.explore.history import BATCH, FRUITLESS, INDEPENDENT, Asked, History
-from predfuse.explore.networks import NetworkChoice, Subject, make_subject
+from predfuse.explore.networks import NetworkChoice, make_subject
 from predfuse.explore.result import Row, SearchResult
 from predfuse.explore.space import Space, Value
 from predfuse.hardware.area import total_area_mm2

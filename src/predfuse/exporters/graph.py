@@ -7,6 +7,7 @@ it, and the same network gives the same bytes. Needs the extra ``onnx``.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,6 @@ def require_onnx(*modules: str) -> None:
     Raises:
         InputError: One is missing.
     """
-    import importlib.util
-
     for module in ("onnx", *modules):
         if importlib.util.find_spec(module) is None:
             raise InputError("ONNX export", f"needs {module}, which is not installed", 'install "predfuse[onnx]"')

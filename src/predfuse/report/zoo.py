@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from predfuse.errors import InputError
+from predfuse.experiments.training_cost import TrainingCost
+from predfuse.predictor.errors import BlockErrors
+from predfuse.predictor.format import PredictorFormat
 from predfuse.readers.boundary import JSON_BYTES, read_text
 from predfuse.report.table import Table, optional
 from predfuse.zoo.catalogue import Stage, Summary
-
-if TYPE_CHECKING:  # would load torch for a list of files
-    from predfuse.experiments.training_cost import TrainingCost
-    from predfuse.predictor.errors import BlockErrors
-    from predfuse.predictor.format import PredictorFormat
 
 ZOO = "<!-- zoo: made by predfuse zoo table --write -->", "<!-- zoo: end -->"
 ABLATIONS = "<!-- ablations: made by predfuse zoo ablations --write -->", "<!-- ablations: end -->"

@@ -13,18 +13,13 @@ from predfuse.zoo.catalogue import (
     stages,
     summaries,
 )
-from predfuse.zoo.hub import pull, push
-from predfuse.zoo.ship import ship
 
 __all__ = [
     "ABLATION_RESULTS",
     "check",
     "folder",
     "names",
-    "pull",
-    "push",
     "root",
-    "ship",
     "stages",
     "summaries",
 ]

@@ -15,6 +15,8 @@ from pathlib import Path
 from predfuse.errors import InputError, PredfuseError
 from predfuse.files import sha256_of_file, write_folder_atomically
 from predfuse.readers.documents import read_json_lines, read_mapping
+from predfuse.training.checkpoint import load_checkpoint
+from predfuse.training.config import parse_config, without_retired
 from predfuse.zoo.catalogue import CARD, STAGES, Stage, folder, read_card
 
 HUB = "hf://"
@@ -96,9 +98,6 @@ def verified(run: Path, where: str) -> list[Stage]:
 
     Source: docs/reference/files.md, Cards of the zoo.
     """
-    from predfuse.training.checkpoint import load_checkpoint
-    from predfuse.training.config import parse_config, without_retired
-
     if not (run / CARD).is_file():
         raise InputError(where, f"holds no {CARD}", "take the run into a zoo first: predfuse zoo add")
     entries = read_card(run / CARD)

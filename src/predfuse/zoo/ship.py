@@ -6,13 +6,15 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from predfuse.errors import InputError
 from predfuse.files import sha256_of_file, write_text_atomically
 from predfuse.readers.documents import read_json_lines, read_mapping
+from predfuse.training.checkpoint import read_tensors, write_tensors
+from predfuse.training.config import TrainConfig, parse_config, stored_config, without_retired
 from predfuse.zoo.catalogue import (
     CARD,
     RESULTS,
@@ -24,9 +26,6 @@ from predfuse.zoo.catalogue import (
     root,
     stages,
 )
-
-if TYPE_CHECKING:  # would load torch for a list of files
-    from predfuse.training.config import TrainConfig
 
 
 def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = None, where: Path | None = None) -> Path:
@@ -49,8 +48,6 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
 
     Source: docs/explanation/zoo.md.
     """
-    from predfuse.training.config import parse_config, stored_config, without_retired
-
     base = where or root()
     if not name or Path(name).name != name:
         raise InputError(f"name {name!r}", "is no folder name", "use something like cifar10-fusionet-s")
@@ -100,8 +97,6 @@ def _swap(new: Path, target: Path) -> None:
 
 def _copy(source: Path, target: Path) -> dict[str, Any]:
     """Copy a checkpoint without the place its data had; its facts."""
-    from predfuse.training.checkpoint import read_tensors, write_tensors
-
     tensors, facts = read_tensors(source)
     facts = {key: value for key, value in facts.items() if key not in ("format", "version")}
     facts["config"] = {**facts["config"], "data": {**facts["config"]["data"], "root": None}}
