@@ -130,3 +130,16 @@ def test_steps_above_the_area_are_measured_and_are_on_no_front(tmp_path: Path) -
 def test_refinement_needs_one_objective_and_a_sampler(old: str, new: str) -> None:
     with pytest.raises(InputError, match="needs one objective and a sampler that is no grid; leave it out"):
         parse_space(SPACE.replace(old, new), "space.yaml")
+
+
+def test_steps_go_on_above_a_range_and_stay_within_the_values_of_a_list(tmp_path: Path) -> None:
+    narrow = SPACE.replace("{from: 2, to: 16}", "{from: 2, to: 5}").replace("[16, 24, 32, 48, 64, 96, 128]", "[16, 24]")
+    space = parse_space(narrow, "space.yaml")
+    assert space.refined_values["machine.array.rows"] == (2, 3, 4, 5, 6, 7, 8, 9, 10)
+    found = explore(space, tmp_path / "out", workers=1, evaluation=explore_evaluations.cheap)
+    rows = [row.point["machine.array.rows"] for row in found.rows]
+    assert max(rows[: space.evaluations]) <= 5 < max(rows) <= 10
+    assert {row.point["machine.pe.weight_sram_words"] for row in found.rows} <= {16, 24}
+    again = list(History(space, tmp_path / "out" / "journal.log").finished())
+    assert [asked.point for asked, _ in again] == [row.point for row in found.rows]
+    assert found.as_json()["importance"]["total_cycles"]

@@ -72,6 +72,7 @@ class History:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space
         self._distributions = {field: _distribution(values) for field, values in space.values.items()}
+        self._refined = {field: _distribution(values) for field, values in space.refined_values.items()}
         self.memory = self._study(None)
         self._disk = self._study(journal)
         described = json.dumps(space.as_json(), sort_keys=True)
@@ -139,13 +140,13 @@ class History:
         def best_of(some: Costs) -> dict[str, Value] | None:
             return min((met[name] for name in some if name in met), key=lambda point: some[key(point)], default=None)
 
-        return proposals(costs, first, self._space.values, lambda point: excess(key(point)) == 0, best_of)
+        return proposals(costs, first, self._space.refined_values, lambda point: excess(key(point)) == 0, best_of)
 
     def ask_for(self, point: dict[str, Value]) -> Asked:
         """Ask for a point of the refinement."""
         self.memory.enqueue_trial({field: self._coded(field, value) for field, value in point.items()})
         self._seen.add(key(point))
-        return Asked(self.memory.ask(self._distributions).number, point, refining=True)
+        return Asked(self.memory.ask(self._refined).number, point, refining=True)
 
     def ask(self) -> Asked | None:
         """The next point of the sampler; None where a grid is at its end."""
@@ -184,7 +185,7 @@ class History:
     def _coded(self, field: str, value: Value) -> Any:
         """A value as the sampler has it: numbers by their place."""
         ordered = isinstance(self._distributions[field], IntDistribution)
-        return self._space.values[field].index(value) if ordered else value
+        return self._space.refined_values[field].index(value) if ordered else value
 
     @property
     def _areas(self) -> tuple[float, float]:
@@ -231,9 +232,7 @@ class History:
             study = optuna.create_study(direction=_direction(name))
             for trial in done:
                 study.add_trial(
-                    optuna.create_trial(
-                        params=trial.params, distributions=trial.distributions, value=trial.values[place]
-                    )
+                    optuna.create_trial(params=trial.params, distributions=self._refined, value=trial.values[place])
                 )
             try:
                 shares = optuna.importance.get_param_importances(study, evaluator=evaluator)

@@ -74,6 +74,14 @@ class Range(_Strict):
             value = value * self.factor if self.factor is not None else self.first + len(found) * (self.step or 1)
         return tuple(int(one) if float(one).is_integer() else one for one in found)
 
+    def beyond(self) -> tuple[Value, ...]:
+        """The values and those that follow them above the last one, at the same distance, up to twice as large.
+
+        Raises:
+            InputError: There are too many.
+        """
+        return self.model_copy(update={"last": 2 * self.last}).values() if self.last > 0 else self.values()
+
 
 class Limits(_Strict):
     """Bounds on metrics; what breaks one is on no front. Source: docs/how-to/explore.md."""
@@ -112,6 +120,7 @@ class Space:
         machine: That machine.
         network: The network the fields change.
         values: The values of every field, by dotted name (``machine.`` or ``network.`` in front).
+        refined_values: The same for the refinement, for which the upper end of a range is no end.
         objectives: Metrics, each the better the smaller (accuracy: the larger).
         limits: Bounds on metrics.
         sampler: ``grid``, ``random``, ``tpe`` or ``nsga2``.
@@ -128,6 +137,7 @@ class Space:
         self.machine: AcceleratorSpec = load_spec(document.machine)
         self.network = document.network
         self.values: dict[str, tuple[Value, ...]] = {}
+        self.refined_values: dict[str, tuple[Value, ...]] = {}
         self.objectives: tuple[str, ...] = tuple(document.objectives)
         self.limits, self.sampler, self.seed = document.limits, document.sampler, document.seed
         for field, given in document.fields.items():
@@ -136,6 +146,7 @@ class Space:
                 what = "holds a value twice" if values else "has no value"
                 raise InputError(f"{file}: fields.{field}", what, "give a list, or `from` a number `to` a larger one")
             self.values[field] = values
+            self.refined_values[field] = given.beyond() if isinstance(given, Range) else values
             try:
                 self._require(field)
             except InputError as error:
