@@ -15,6 +15,7 @@ from predfuse.explore.evaluation import Outcome
 from predfuse.explore.history import History
 from predfuse.explore.moves import key, neighbours
 from predfuse.explore.refine import COMBINATIONS, LEAST_GAIN, MOST_STEPS, Costs, proposals
+from predfuse.explore.report import render_report
 from predfuse.explore.search import explore
 from predfuse.explore.space import Space, Value, parse_space
 
@@ -143,3 +144,4 @@ def test_steps_go_on_above_a_range_and_stay_within_the_values_of_a_list(tmp_path
     again = list(History(space, tmp_path / "out" / "journal.log").finished())
     assert [asked.point for asked, _ in again] == [row.point for row in found.rows]
     assert found.as_json()["importance"]["total_cycles"]
+    assert f'"{max(rows)}"' in render_report(found)

@@ -121,8 +121,9 @@ def _front_chart(result: SearchResult, met: Sequence[Row], x: str, y: str) -> An
 
 def _parallel(result: SearchResult, met: Sequence[Row]) -> Any:
     axes: list[dict[str, Any]] = []
-    for field, values in result.space.values.items():
-        places = [values.index(row.point[field]) for row in met]
+    for field, known in result.space.refined_values.items():
+        places = [known.index(row.point[field]) for row in met]
+        values = known[: max(len(result.space.values[field]), 1 + max(places, default=0))]
         axes.append(
             {
                 "label": _short(field),
