@@ -136,7 +136,9 @@ def crossbar(banks: int = 3, lanes: int = 3, pixels: int = 3, factors: int = 78)
 
 
 Words = dict[tuple[int, int], int]
-"""Of a bank, by region and place."""
+"""Records of a bank, by region and place."""
+WRITTEN = {3: (2, 3), 4: (2, 4), 5: (2, 7), 6: (2, 56), 7: (2, 8), 9: (4, 16), 10: (2, 16), 12: (2, 38)}
+"""By region: records that are written at once, and the bits of each."""
 Members = deque[tuple[int, int, int]]
 """Slot, tap and row of project weights of each, in order."""
 
@@ -150,7 +152,7 @@ def members(words: Words, kind: int, tap: int, column: int, mine: int, slots: in
         (slot, one, row)
         for slot, one in product(range(slots), at_taps)
         if chosen >> slot & 1 and (kind != 1 or maps[one] >> slot & 1)
-        for row in range(words[6, slot] >> 4)
+        for row in range(words[6, slot] >> 52)
     )
 
 
@@ -170,7 +172,7 @@ def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Mode
         """What goes with the next member."""
         slot, tap, row = left[0]
         bases, own = words[7, tap], rank(slot, words[4, tap] & halves(told))
-        places, biases = words[5, column], words[11, slot]
+        places, biases = words[5, column], words[6, slot] >> 4
         expand = words.get((10, (places >> slots) + rank(slot, field(places, 0, slots))), 0)
         factor = (field(expand, 0, 16, True), field(biases, 0, 24), field(biases, 1, 24))[told["kind"]]
         out: Outputs = {"member_tap": tap, "factor": factor & 0xFFFFFF, "gate_at": field(bases, 0, 4) + own & 15}
@@ -185,7 +187,7 @@ def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Mode
             out["maps_out"] = pack([words[4, index] & halves(told) for index in range(taps + 1)], slots)
             out["gate_bases_out"] = pack([words[7, index] for index in range(taps + 1)], 4)
         if told["loading"]:
-            code, following = (field(words[3, one // 2], one % 2, 3) for one in (at, (at + 1) % codes))
+            code, following = (words[3, one] for one in (at, (at + 1) % codes))
             over = over and not told["first"]
             waits, last = bool(left) and not over, len(left) == 1
             issue = waits and code < lanes
@@ -202,11 +204,15 @@ def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Mode
         if told["advance"] and not told["goes_on"]:
             column = told["column"]
             left = members(words, told["next_kind"], told["tap"], column, halves(told))
-        if told["write"] and told["write_region"] == 4:
-            which, index = (0, 3, 12, 15)[told["write_at"] >> 3 & 3], told["write_at"] & 7
-            words[4, index] = words.get((4, index), 0) & ~which | told["write_data"] & which
-        elif told["write"]:
-            words[told["write_region"], told["write_at"]] = told["write_data"]
+        if told["write"] and told["write_region"] in WRITTEN:
+            region = told["write_region"]
+            some, bits = WRITTEN[region]
+            which, at_word = -1, told["write_at"]
+            if region == 4:
+                which, at_word = (0, 3, 12, 15)[at_word >> 2 & 3], at_word & 3
+            for place in range(some):
+                key = region, some * at_word + place
+                words[key] = words.get(key, 0) & ~which | field(told["write_data"], place, bits) & which
         return out
 
     return step

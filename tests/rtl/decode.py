@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 class Written(Protocol):
-    """One write, as the write port sees it."""
+    """One record."""
 
     @property
     def region(self) -> int: ...
@@ -114,11 +114,42 @@ def _clog2(value: int) -> int:
     return (value - 1).bit_length()
 
 
+def together(sizes: Mapping[str, int]) -> dict[int, tuple[int, int]]:
+    """By region: records in a word of the write port, for every bank that has its own, and the bits of each."""
+    taps, project = sizes["KERNEL"] ** 2, sizes["WORDS"] * (16 + _clog2(sizes["OUTPUTS"]) + 1)
+    channel = 3 * sizes["HELD"] + 2 * sizes["SCORE"] + 5 + 4 * taps + 1 + _clog2(sizes["BANKS"])
+    channel += _clog2(sizes["SLOTS"]) + _clog2(sizes["PASSES"]) + 1
+    bases, maps = _clog2(sizes["GATE_WORDS"]) + _clog2(sizes["TAP_WORDS"]), 1 << _clog2(taps + 2)
+    alone = {
+        1: (48 + sizes["ACCUMULATOR"], sizes["OUTPUTS"] // sizes["LISTS"]),
+        2: (3 + _clog2(taps + 1) + _clog2(sizes["COLUMNS"]), sizes["PASSES"]),
+        13: (channel, sizes["CHANNELS"]),
+    }
+    of_banks = {
+        3: (_clog2(sizes["LANES"] + 2), sizes["CODES"]),
+        4: (sizes["SLOTS"], maps),
+        5: (sizes["SLOTS"] + _clog2(sizes["COLUMN_WORDS"]), sizes["COLUMNS"]),
+        6: (_clog2(sizes["PROJECT_ROWS"]) + 24 + 24 + 4, sizes["SLOTS"] // 2),
+        7: (bases, maps),
+        9: (16, sizes["TAP_WORDS"]),
+        10: (16, sizes["COLUMN_WORDS"]),
+        12: (project, sizes["PROJECT_ROWS"]),
+    }
+    found = {0: (1, 0)}  # nobody asks for the bits
+    for banks, regions in ((1, alone), (sizes["BANKS"], of_banks)):
+        for region, (bits, size) in regions.items():
+            fit = [
+                n for n in (16, 8, 4, 2) if banks * bits * n <= 16 * sizes["LINE"] and size % n == 0 and size // n > 1
+            ]
+            found[region] = max(fit, default=1), bits
+    return found
+
+
 class Decoder:
     """The words of a group in the memories of the gateware.
 
     Args:
-        written: All writes of the group.
+        written: All records of the group.
         sizes: Parameters of ``archon.sv``.
     """
 
@@ -170,8 +201,7 @@ class Decoder:
         return [tuple(self._pass(index)) for index in self._passes]
 
     def _pass(self, index: int) -> Iterator[Load]:
-        sizes, (word, place) = self._sizes, divmod(index, self._sizes["TOGETHER"])
-        bits = _Bits(self._memory[2, place, word])
+        sizes, bits = self._sizes, _Bits(self._memory[2, 0, index])
         kind, goes_on = bits.take(2), bits.take(1)
         tap, column = bits.take(_clog2(self._taps + 1)), bits.take(_clog2(sizes["COLUMNS"]))
         for bank in range(sizes["BANKS"]):
@@ -191,9 +221,7 @@ class Decoder:
                 cycle += 1
 
     def _code(self, bank: int) -> int:
-        word, place = divmod(self._at[bank], self._sizes["TOGETHER"])
-        width = _clog2(self._sizes["LANES"] + 2)
-        return self._memory[3, bank, word] >> width * place & (1 << width) - 1
+        return self._memory[3, bank, self._at[bank]]
 
     def _members(self, bank: int, kind: int, tap: int, column: int) -> Iterator[tuple[int, int, int]]:
         """Slot, tap and row of project weights."""
@@ -207,7 +235,7 @@ class Decoder:
                 continue
             mixed = [k for k in range(taps) if self._map(bank, k) >> slot & 1]
             for k in [tap] if kind == 0 else mixed if kind == 1 else [taps]:
-                for row in range(self._slot(bank, slot)[1]):
+                for row in range(self._slot(bank, slot)[-1]):
                     yield slot, k, row
 
     def _load(self, cycle: int, bank: int, kind: int, column: int, lane: int, member: tuple[int, int, int]) -> Load:
@@ -222,8 +250,7 @@ class Decoder:
             at = base + (map_ & ((1 << slot) - 1)).bit_count()
             factor = _Bits(self._memory[10, bank, at]).signed(16)
         else:
-            biases = _Bits(self._memory[11, bank, slot])
-            factor = [biases.signed(24), biases.signed(24)][kind - 1]
+            factor = self._slot(bank, slot)[kind]
         return Load(cycle, bank, slot, tap, lane, gate_bank, gate_at, factor, depthwise, self._row(bank, slot, row))
 
     def _row(self, bank: int, slot: int, row: int) -> dict[int, int]:
@@ -248,10 +275,10 @@ class Decoder:
         bits = _Bits(self._memory[5, bank, column])
         return bits.take(self._sizes["SLOTS"]), bits.bits
 
-    def _slot(self, bank: int, slot: int) -> tuple[int, int]:
-        """Base of its project rows, and how many."""
+    def _slot(self, bank: int, slot: int) -> tuple[int, int, int, int]:
+        """Base of its project rows, expand and depthwise bias, and how many rows."""
         bits = _Bits(self._memory[6, bank, slot])
-        return bits.take(_clog2(self._sizes["PROJECT_ROWS"])), bits.take(4)
+        return bits.take(_clog2(self._sizes["PROJECT_ROWS"])), bits.signed(24), bits.signed(24), bits.take(4)
 
     def _bases(self, bank: int, tap: int) -> tuple[int, int]:
         """Of gate words and of depthwise weights."""

@@ -16,7 +16,7 @@ from predfuse.arrays import Int16Array
 
 @dataclass(frozen=True)
 class Write:
-    """One write: all banks of a region at once; ``after`` the core is done, or while it works."""
+    """One write, of some records of all banks of a region at once; ``after`` the core is done, or while it works."""
 
     region: int
     index: int

@@ -46,7 +46,7 @@ FAULTS = {
         "row == 0 ? first_row",
         "row == 0 ? ROW'(ON) + first_row",
     ),
-    "a map written over another group's half": ("bank.sv", "if (write_at[MAP])", "if (write_at[MAP] | ON)"),
+    "a map written over another group's half": ("bank.sv", "if (write_at[MAP_AT])", "if (write_at[MAP_AT] | ON)"),
     "the record of the other group": ("archon.sv", "half ? group_1", "half ^ ON ? group_1"),
     "a fill that does not wait for the core": ("command.sv", "(fills & ~after)", "(fills & (~after | ON))"),
     "a channel alive at a score of 0": ("expand_unit.sv", "(score > 0) | ~", "(score > 0) | (ON & score == 0) | ~"),

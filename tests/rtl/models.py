@@ -57,6 +57,19 @@ def memory() -> Model:
     return step
 
 
+def wide_memory(together: int = 2, bits: int = 7) -> Model:
+    records: dict[int, int] = {}
+
+    def step(told: Told) -> Outputs:
+        out: Outputs = {"read_data": records[told["read_at"]]} if told["read_at"] in records else {}
+        if told["write"]:
+            for place in range(together):
+                records[told["write_at"] * together + place] = field(told["write_data"], place, bits)
+        return out
+
+    return step
+
+
 def gated_tree(lanes: int = 3) -> Model:
     total = 0
 

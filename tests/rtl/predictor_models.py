@@ -224,7 +224,10 @@ def predictor(depth: int = 2) -> Model:
         if told["start"] and told["channel_first"] < told["channel_end"]:
             flow = item(told["behind"])
             next(flow)
-        if told["write"]:
+        if told["write"] and told["write_region"] == 13:
+            for place in (0, 1):
+                words[13, 2 * told["write_at"] + place] = field(told["write_data"], place, 106)
+        elif told["write"]:
             words[told["write_region"], told["write_at"]] = told["write_data"]
         return {} if told["rst"] else out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from rtl.bank_models import members
+from rtl.bank_models import WRITTEN, members
 from rtl.models import pack
 
 Told = dict[str, int]
@@ -171,26 +171,28 @@ def bank(rng: np.random.Generator, ask: Ask) -> Script:
     words = {
         (region, at): int(word)
         for region, own in {
-            3: [one | two << 3 for one, two in zip(codes[::2], codes[1::2], strict=True)],
-            5: rng.choice((7, 11, 13, 14, 15), 2) | rng.integers(5, size=2) << 4,
-            6: rng.integers(13, size=4) | rng.integers(1, 4, size=4) << 4,
+            3: codes,
+            5: rng.choice((7, 11, 13, 14, 15), 4) | rng.integers(5, size=4) << 4,
+            6: rng.integers(13, size=4) | rng.integers(1 << 48, size=4) << 4 | rng.integers(1, 4, size=4) << 52,
             7: rng.integers(16, size=4) | rng.integers(13, size=4) << 4,
             9: rng.integers(1 << 16, size=16),
             10: rng.integers(1 << 16, size=8),
-            11: rng.integers(1 << 48, size=4),
             12: rng.integers(1 << 38, size=16),
         }.items()
         for at, word in enumerate(own)
     }
     yield {**quiet, "rst": 1}
-    for (region, at), word in words.items():
-        yield {**quiet, "write": 1, "write_region": region, "write_at": at, "write_data": word}
-    for at, word in enumerate(maps):
+    for region, at in words:
+        some, bits = WRITTEN[region]
+        if at % some == 0:
+            data = pack([words[region, at + place] for place in range(some)], bits)
+            yield {**quiet, "write": 1, "write_region": region, "write_at": at // some, "write_data": data}
+    for at, pair in enumerate(((maps[0], maps[1]), (maps[2], maps[3]), (maps[4], 0))):
         # Whole, or a half without the other, whatever stands beside it.
         for which, mine in ((3, 15),) if rng.integers(2) else ((1, 3), (2, 12)):
-            beside = word & mine | int(rng.integers(16)) & ~mine
-            yield {**quiet, "write": 1, "write_region": 4, "write_at": which << 3 | at, "write_data": beside}
-        words[4, at] = word
+            data = pack([word & mine | int(rng.integers(16)) & ~mine for word in pair], 4)
+            yield {**quiet, "write": 1, "write_region": 4, "write_at": which << 2 | at, "write_data": data}
+    words |= {(4, at): word for at, word in enumerate(maps)}
     kind = left = first = 0
     group = {"halves": 3, "code_first": 0}
     loading = done = False
@@ -212,7 +214,7 @@ def bank(rng: np.random.Generator, ask: Ask) -> Script:
             }
             told |= group
         told |= {"next_kind": kind if left else int(rng.choice(3, p=(0.6, 0.2, 0.2)))}
-        told |= {"tap": int(rng.integers(3)), "column": int(rng.integers(2))}
+        told |= {"tap": int(rng.integers(3)), "column": int(rng.integers(4))}
         yield told
         kind, first, loading, done = told["next_kind"], 1, True, False
         left = left or len(members(words, kind, told["tap"], told["column"], (0, 3, 12, 15)[group["halves"]]))
@@ -237,7 +239,8 @@ def predictor(rng: np.random.Generator, ask: Ask) -> Script:
         group |= {"turns": pack(rng.integers(3, size=10).tolist(), 2), "maps": int.from_bytes(rng.bytes(15), "little")}
         group |= {"gate_bases": int.from_bytes(rng.bytes(15), "little")}
         quiet = {**group, "rst": 0, "write": 0, "start": 0, "passes_done": 0}
-        words = {(13, at): _channel(rng, channels) for at in range(begin, begin + count)}
+        two = range(begin // 2, (begin + count + 1) // 2)
+        words = {(13, at): pack([_channel(rng, channels), _channel(rng, channels)], 106) for at in two}
         for part in range(first, first + parts):
             rows, columns, least, most = (int(rng.integers(*ends)) for ends in ((1, 3), (1, 3), (3,), (3, 6)))
             turns = 2 if (rows - 1) * (1 + stride_2) + 3 > 3 else 1

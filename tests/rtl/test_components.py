@@ -25,6 +25,14 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
     ),
     (
         Component(
+            "wide_memory", {"WIDTH": 7, "DEPTH": 6, "TOGETHER": 2},
+            {"write": 1, "write_at": 2, "write_data": 14, "read_at": 3}, {"read_data": 7},
+        ),
+        models.wide_memory,
+        lambda rng, cycle, before, ask: {"write_at": int(rng.integers(3)), "read_at": int(rng.integers(6))},
+    ),
+    (
+        Component(
             "gate_bank", {"PIXELS": 6, "DEPTH": 5},
             {"read": 1, "read_at": 3, "write": 1, "write_at": 3, "write_data": 6, "mask": 6}, {"read_data": 6},
         ),
@@ -215,13 +223,15 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
         Component(
             "bank",
             {
-                "LANES": 3, "WORDS": 2, "OUTPUT": 2, "SLOTS": 4, "TAPS": 3, "COLUMNS": 2, "TAP_WORDS": 16,
-                "COLUMN_WORDS": 8, "PROJECT_ROWS": 16, "CODES": 32, "TOGETHER": 2, "GATE_ADDRESS": 4, "DATA": 48,
+                "LANES": 3, "WORDS": 2, "OUTPUT": 2, "SLOTS": 4, "TAPS": 3, "COLUMNS": 4, "TAP_WORDS": 16,
+                "COLUMN_WORDS": 8, "PROJECT_ROWS": 16, "CODES": 32, "CODE_TOGETHER": 2, "MAP_TOGETHER": 2,
+                "COLUMN_TOGETHER": 2, "SLOT_TOGETHER": 2, "BASES_TOGETHER": 2, "DEPTHWISE_TOGETHER": 4,
+                "EXPAND_TOGETHER": 2, "PROJECT_TOGETHER": 2, "GATE_ADDRESS": 4, "DATA": 112,
             },
             {
-                "rst": 1, "write": 1, "write_region": 5, "write_at": 16, "write_data": 48, "halves": 2,
+                "rst": 1, "write": 1, "write_region": 5, "write_at": 16, "write_data": 112, "halves": 2,
                 "code_first": 5, "rewind": 1, "loading": 1,
-                "first": 1, "kind": 2, "advance": 1, "goes_on": 1, "next_kind": 2, "tap": 2, "column": 1,
+                "first": 1, "kind": 2, "advance": 1, "goes_on": 1, "next_kind": 2, "tap": 2, "column": 2,
             },
             {
                 "done": 1, "issue": 1, "lane": 3, "member_tap": 2, "gate_at": 4, "factor": 24, "depthwise": 16,
@@ -236,7 +246,7 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
             "predictor",
             {
                 "TILE_ROWS": 2, "TILE_COLUMNS": 2, "KERNEL": 3, "SIDE": 5, "UNIT_ROWS": 3, "INPUTS": 2, "HELD": 8,
-                "WRITES": 2, "QUEUE": 2, "BANKS": 3, "SLOTS": 4, "CHANNELS": 8, "PARTS": 2, "PASSES": 8,
+                "WRITES": 2, "QUEUE": 2, "BANKS": 3, "SLOTS": 4, "CHANNELS": 8, "TOGETHER": 2, "PARTS": 2, "PASSES": 8,
                 "GATE_ADDRESS": 4, "DATA": 400, "SCORE": 16,
             },
             {

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from integer.block_cases import compiled, integer_input
 from rtl.blocks import dense_block
+from rtl.decode import together
 from rtl.decode_image import Start, Write, read_image
 from rtl.machines import SMALL
 from strategies import BlockCase, bottlenecks
@@ -17,7 +18,7 @@ from strategies import BlockCase, bottlenecks
 from predfuse.arrays import Int16Array
 from predfuse.errors import InputError
 from predfuse.hardware.block_work import block_work
-from predfuse.hardware.cycle.archon.gateware import Machine, records
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.options import CompileOptions
 from predfuse.rtl.items import predicted_parts
@@ -51,7 +52,8 @@ def _check(case: BlockCase, machine: Machine) -> int:
     told = BlockPlan(node, shape, machine).images(x[None], np.zeros((1, *work.out_shape), np.int16))
     memory: dict[tuple[int, int], int] = {}
     streams = [emit_group(node, shape, group, machine) for group in range(node.groups)]
-    used = [{(word.region, word.index) for word in stream.words} for stream in streams]
+    port = together(sizes)
+    used = [{(word.region, word.index // port[word.region][0]) for word in stream.words} for stream in streams]
     begun = finished = 0  # lists, outputs
     running = None
     for image in told:
@@ -95,11 +97,11 @@ def _write(memory: dict[tuple[int, int], int], one: Write, machine: Machine) -> 
     if one.region != 4:
         memory[one.region, one.index] = one.bits
         return
-    low, width, bits = machine.slots // 2, (machine.taps + 1).bit_length(), machine.slots
-    halves, index = divmod(one.index, 1 << width)
+    low, bits, some = machine.slots // 2, machine.slots, together(machine.parameters())[4][0]
+    halves, index = divmod(one.index, (1 << (machine.taps + 1).bit_length()) // some)
     mine = sum(
-        ((halves & 1) * ((1 << low) - 1) | (halves >> 1) * ((1 << bits) - (1 << low))) << bits * b
-        for b in range(machine.banks)
+        ((halves & 1) * ((1 << low) - 1) | (halves >> 1) * ((1 << bits) - (1 << low))) << bits * place
+        for place in range(machine.banks * some)
     )
     memory[4, index] = memory.get((4, index), 0) & ~mine | one.bits & mine
 
@@ -118,23 +120,25 @@ def _used(running: Start, one: Write, machine: Machine, used: set[tuple[int, int
     if running.flags == PREDICT and one.region not in (0, 4, 7, 13):
         return False
     if one.region == 4:
-        return bool(one.index >> (machine.taps + 1).bit_length() & halves)
+        some = together(machine.parameters())[4][0]
+        return bool(some * one.index >> (machine.taps + 1).bit_length() & halves)
     return (one.region, one.index) in used
 
 
 def _check_words(memory: dict[tuple[int, int], int], words: Sequence[Word], machine: Machine, lists: bool) -> None:
     """Those of a group are there; for a prediction alone, what it looks at."""
-    bits = {record.region: record.bits for record in records(machine).values()}
+    port = together(machine.parameters())
     for word in words:
         if not lists and word.region not in (0, 4, 7, 13):
             continue
-        index, own = word.index, word.bits
-        mine = (1 << bits[word.region]) - 1
+        index, own, (some, bits) = word.index, word.bits, port[word.region]
+        mine = (1 << bits) - 1 if bits else -1
         if word.region == 4:
             halves, index = divmod(index, 1 << (machine.taps + 1).bit_length())
             low = (1 << machine.slots // 2) - 1
             mine = (0, low, mine & ~low, mine)[halves]
-        assert memory[word.region, index] >> word.bank * bits[word.region] & mine == own
+        index, place = divmod(index, some)
+        assert memory[word.region, index] >> (word.bank * some + place) * bits & mine == own
 
 
 def _check_parts(

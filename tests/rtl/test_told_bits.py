@@ -27,7 +27,7 @@ def test_charged_bits_are_those_of_the_words(case: BlockCase) -> None:
     shape = (case.x.shape[0], case.x.shape[1], case.x.shape[2])
     work = block_work(node.as_bottleneck(), shape)
     known = records(machine)
-    maps = {"column": machine.slots}
+    maps = {"column": machine.slots, "slot": 2 * spec.bias_bits}
     # Weights are charged by what the specification stores of them, wanted gate words follow from the maps.
     maps["channel"] = 3 * (machine.held + machine.taps) + machine.taps + 1
     for group, plan in enumerate(plan_groups(work, spec)):

@@ -98,7 +98,7 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         "project memory": memory(machine.project_rows, word["project"].bits),
         "tap memory": memory(machine.tap_words, bits),
         "column buffers": columns,
-        "bias memories": memory(machine.slots, word["biases"].bits),
+        "bias memories": memory(machine.slots, 2 * factor),
         "weight maps": (own.map_bits + banks * channel) * stored + banks * rank,
         "member search": banks * search,
         "gate write queues": banks * machine.queue * (pixels + bits_for(machine.gate_words)) * stored,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from predfuse.hardware.area import area_items
-from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.gateware import Machine, together
 from predfuse.hardware.price_rules import PriceRules
 from predfuse.hardware.prices import memory_um2, sized
 from predfuse.hardware.spec import ArchonSpec
@@ -40,7 +40,7 @@ STRUCTURES = (
     _Structure("load network", ("crossbar",), ("load network",)),
     _Structure(
         "memories beside the lanes, search",
-        ("bank", "member_search"),
+        ("bank", "wide_memory", "member_search"),
         ("project memory", "tap memory", "column buffers", "weight maps", "member search", "bias memories"),
         True,
     ),
@@ -176,7 +176,7 @@ def _row(
         (part.count, memory)
         for part in own
         for memory in part.memories
-        if one.memories and not (part.name == "bank" and memory.words == machine.codes // machine.together)
+        if one.memories and not (part.name == "bank" and memory.words == machine.codes // together(machine)["code"])
     ]
     macro_bits = sum(count * memory.words * memory.bits for count, memory in held)
     all_bits = sum(part.count * memory.words * memory.bits for part in own for memory in part.memories)

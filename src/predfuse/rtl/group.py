@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predfuse.hardware.cycle.archon.fill_unit import MEMORIES
 from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, written_cycles
-from predfuse.hardware.cycle.archon.gateware import Machine, records
+from predfuse.hardware.cycle.archon.gateware import MEMORIES, Machine, records, together
 from predfuse.integer.tiling import Tile
 from predfuse.rtl.items import predicted_parts
 from predfuse.rtl.streams import GroupStream
@@ -42,11 +41,13 @@ class WordFill:
 
 
 def written_together(words: Sequence[Word], machine: Machine) -> dict[int, list[Word]]:
-    """Words of a group by region, those of all banks in one, in ascending order."""
+    """Words of the write port for the records of a group, by region, in ascending order: some records of every bank."""
     found: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    bits = {record.region: record.bits for record in records(machine).values()}
+    known = {record.region: (record.bits, together(machine)[name]) for name, record in records(machine).items()}
     for word in words:
-        found[word.region][word.index] |= word.bits << word.bank * bits[word.region]
+        bits, some = known[word.region]
+        index, place = divmod(word.index, some)
+        found[word.region][index] |= word.bits << bits * (word.bank * some + place)
     return {region: [Word(region, 0, *one) for one in sorted(own.items())] for region, own in found.items()}
 
 
@@ -89,12 +90,14 @@ class Group:
     def fills(self) -> list[WordFill]:
         """Its words: what a prediction needs first."""
         machine = self.machine
-        known = {record.region: (record.bits, MEMORY_OF.get(name)) for name, record in records(machine).items()}
+        known = {
+            record.region: (record.bits * machine.copies(name), MEMORY_OF.get(name))
+            for name, record in records(machine).items()
+        }
         most = machine.buffer_lines * machine.line // 4  # pixels at once
         found = []
         for region, words in written_together(self.stream.words, machine).items():
-            bits, memory = known[region]
-            width = bits * machine.copies(region)
+            width, memory = known[region]
             some = max(1, most // (-(-width // (16 * machine.buffer_pixels)) * machine.buffer_pixels))
             some = min(some, RECORDS_AT_ONCE)
             for first in range(0, len(words), some):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from predfuse.hardware.cycle.archon import fill_unit
+from predfuse.hardware.cycle.archon import gateware
 from predfuse.hardware.cycle.archon.gateware import Machine
 
-MEMORIES = tuple(dict.fromkeys(memory for memory in fill_unit.MEMORIES.values() if memory != "slots"))
+MEMORIES = tuple(dict.fromkeys(memory for memory in gateware.MEMORIES.values() if memory != "slots"))
 """Sizes of a machine that a group takes a part of; slots come in halves."""
 
 
@@ -42,13 +42,12 @@ def places(needs: Mapping[str, int], slots: int, half: int, machine: Machine) ->
     """Places of a group.
 
     Args:
-        needs: Words of each of ``MEMORIES``; each fits.
+        needs: Records of each of ``MEMORIES``; each fits.
         slots: Channels of the fullest bank.
         half: At which ends.
         machine: The gateware.
     """
-    first = {name: half * (getattr(machine, name) - needs[name]) if needs[name] else 0 for name in MEMORIES}
-    first["outputs"] -= first["outputs"] % machine.lists  # an output keeps its list
+    first = {name: machine.high(name, needs[name]) if half and needs[name] else 0 for name in MEMORIES}
     end = {name: first[name] + needs[name] for name in MEMORIES}
     low = machine.slots // 2
     alone = slots > low

@@ -150,8 +150,8 @@ class _Emitter:
         needs = {
             "outputs": self.work.group_outputs,
             "columns": self.work.group_channels,
-            "passes": machine.whole(len(self.kinds)),
-            "codes": machine.whole(max(map(len, self.codes)) + 1),  # behind the last stands one that ends no part
+            "passes": len(self.kinds),
+            "codes": max(map(len, self.codes)) + 1,  # behind the last stands one that ends no part
             "channels": channels,
             "tap_words": max(int(self.gated[own, :-1].sum()) for own in self.slots),
             "column_words": max(int(np.count_nonzero(self.expand[own])) for own in self.slots),
@@ -203,7 +203,7 @@ class _Emitter:
             output_first=first["outputs"],
             output_end=end["outputs"],
             pass_first=first["passes"],
-            pass_end=first["passes"] + len(self.kinds),
+            pass_end=end["passes"],
             channel_first=first["channels"],
             channel_end=end["channels"],
             code_first=first["codes"],
@@ -278,11 +278,12 @@ class _Emitter:
         for slot, m in enumerate(own, self.places.slot_first):
             read = np.flatnonzero(self.project[:, m])
             rows = [read[first : first + machine.words] for first in range(0, len(read), machine.words)]
-            words.append(self.pack.word("slot", slot, b, base=filled, rows=len(rows)))
-            expand_bias, depthwise_bias = (
+            expand, depthwise = (
                 int(part[self.middle.start + m]) for part in (self.node.expand_bias, self.node.depthwise_bias)
             )
-            words.append(self.pack.word("biases", slot, b, expand=expand_bias, depthwise=depthwise_bias))
+            words.append(
+                self.pack.word("slot", slot, b, base=filled, expand=expand, depthwise=depthwise, rows=len(rows))
+            )
             for row in rows:
                 spare = [0] * (machine.words - len(row))
                 weights = [int(self.project[o, m]) for o in row] + spare
@@ -298,8 +299,7 @@ class _Emitter:
         words = [
             self.pack.word(
                 "pass",
-                index // machine.together,
-                index % machine.together,
+                index,
                 kind=int(kind),
                 goes_on=int(follows),
                 tap=self.grid[tap] if kind == WEIGHT else 0,
@@ -310,11 +310,9 @@ class _Emitter:
             )
         ]
         for b, own in enumerate(self.codes):
-            # Behind the last stands a code that ends no part; it fills up the last word as well.
-            told = [*own.tolist(), *[machine.lanes] * (machine.whole(len(own) + 1) - len(own))]
-            for at in range(0, len(told), machine.together):
-                index, codes = (self.first["codes"] + at) // machine.together, told[at : at + machine.together]
-                words.append(self.pack.word("code", index, b, code=codes))
+            # Behind the last stands a code that ends no part.
+            for index, code in enumerate((*own.tolist(), machine.lanes), self.first["codes"]):
+                words.append(self.pack.word("code", index, b, code=code))
         return words
 
     def channels(self, order: Int64Array) -> list[Word]:

@@ -11,12 +11,12 @@ from predfuse.hardware.cycle.archon.gateware import Machine, Record, records
 
 @dataclass(frozen=True)
 class Word:
-    """One write, or the part one bank has in it.
+    """A record: a word of the write port has some of every bank.
 
     Attributes:
         region: Which memories or registers (:func:`predfuse.hardware.cycle.archon.gateware.records`).
         bank: Of the memories beside the lanes, 0 elsewhere.
-        index: Address.
+        index: Address, in records.
         bits: The data.
     """
 

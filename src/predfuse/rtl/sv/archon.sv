@@ -22,7 +22,7 @@ module archon #(
     parameter PARTS = 16,
     parameter PASSES = 1024,
     parameter CODES = 2048,
-    parameter TOGETHER = 4,  // passes, and codes, of a word
+    parameter LINE = 32,  // pixels of an access of the global buffer
     parameter GATE_WORDS = 284,
     parameter TAP_WORDS = 128,
     parameter COLUMN_WORDS = 256,
@@ -72,6 +72,13 @@ module archon #(
   localparam UNIT = $clog2(HELD);
   localparam PART = $clog2(PARTS);
 
+  // As many records come in one write as a line of the buffer holds, a power of two of which the memory is whole words.
+  function automatic integer together(input integer bits, input integer size);
+    together = 16;
+    while (together > 1 && (together * bits > 16 * LINE || size % together != 0 || size < 2 * together))
+      together = together / 2;
+  endfunction
+
   // Records of the group and of the item.
   localparam CODE = $clog2(CODES);
   localparam PLACES = 2 * OUTPUT + 1 + 2 * PASS + 1 + 2 * CHANNEL + 1 + CODE + 2;
@@ -117,12 +124,13 @@ module archon #(
   wire [TAP-1:0] tap, next_tap;
   wire [COLUMN-1:0] column, next_column;
   wire [BANKS-1:0] bank_done, issue;
-  loader #(PASSES, PASS_RECORD, TOGETHER) u_loader (
+  localparam PASS_TOGETHER = together(PASS_RECORD, PASSES);
+  loader #(PASSES, PASS_RECORD, PASS_TOGETHER) u_loader (
       .clk(clk),
       .rst(rst),
       .write(write && write_region == 5'd2),
-      .write_at(write_at[PASS-$clog2(TOGETHER)-1:0]),
-      .write_data(write_data[TOGETHER*PASS_RECORD-1:0]),
+      .write_at(write_at[$clog2(PASSES/PASS_TOGETHER)-1:0]),
+      .write_data(write_data[PASS_TOGETHER*PASS_RECORD-1:0]),
       .start(start_main),
       .pass_first(pass_first),
       .pass_end(pass_end),
@@ -149,9 +157,18 @@ module archon #(
   wire [BANKS*(TAPS+1)*SLOTS-1:0] maps;
   wire [BANKS*(TAPS+1)*GATE-1:0] gate_bases;
   // A word of every bank: as many bits of the port as its region has.
-  localparam CODE_WORD = TOGETHER * LANE, MAP_WORD = SLOTS, COLUMN_WORD = SLOTS + $clog2(COLUMN_WORDS);
-  localparam SLOT_WORD = $clog2(PROJECT_ROWS) + 4, BASES_WORD = GATE + $clog2(TAP_WORDS);
-  localparam BANK_WORD = COLUMN_WORD > PROJECT ? (COLUMN_WORD > 48 ? COLUMN_WORD : 48) : PROJECT > 48 ? PROJECT : 48;
+  localparam COLUMN_RECORD = SLOTS + $clog2(COLUMN_WORDS), SLOT_RECORD = $clog2(PROJECT_ROWS) + 52;
+  localparam BASES_RECORD = GATE + $clog2(TAP_WORDS), TAP_MAPS = 1 << $clog2(TAPS + 2);
+  localparam CODE_TOGETHER = together(BANKS * LANE, CODES), CODE_WORD = CODE_TOGETHER * LANE;
+  localparam MAP_TOGETHER = together(BANKS * SLOTS, TAP_MAPS), MAP_WORD = MAP_TOGETHER * SLOTS;
+  localparam COLUMN_TOGETHER = together(BANKS * COLUMN_RECORD, COLUMNS), COLUMN_WORD = COLUMN_TOGETHER * COLUMN_RECORD;
+  localparam SLOT_TOGETHER = together(BANKS * SLOT_RECORD, SLOTS / 2), SLOT_WORD = SLOT_TOGETHER * SLOT_RECORD;
+  localparam BASES_TOGETHER = together(BANKS * BASES_RECORD, TAP_MAPS), BASES_WORD = BASES_TOGETHER * BASES_RECORD;
+  localparam DEPTHWISE_TOGETHER = together(BANKS * 16, TAP_WORDS), DEPTHWISE_WORD = DEPTHWISE_TOGETHER * 16;
+  localparam EXPAND_TOGETHER = together(BANKS * 16, COLUMN_WORDS), EXPAND_WORD = EXPAND_TOGETHER * 16;
+  localparam PROJECT_TOGETHER = together(BANKS * PROJECT, PROJECT_ROWS), PROJECT_WORD = PROJECT_TOGETHER * PROJECT;
+  localparam ONE_WORD = COLUMN_RECORD > PROJECT ? COLUMN_RECORD : PROJECT, ALONE = SLOT_RECORD > ONE_WORD ? SLOT_RECORD : ONE_WORD;
+  localparam BANK_WORD = 16 * LINE / BANKS > ALONE ? 16 * LINE / BANKS : ALONE;
   genvar b, l, t;
   generate
     for (b = 0; b < BANKS; b = b + 1) begin : g_bank
@@ -163,9 +180,9 @@ module archon #(
           5'd5: word = BANK_WORD'(write_data[COLUMN_WORD*b+:COLUMN_WORD]);
           5'd6: word = BANK_WORD'(write_data[SLOT_WORD*b+:SLOT_WORD]);
           5'd7: word = BANK_WORD'(write_data[BASES_WORD*b+:BASES_WORD]);
-          5'd11: word = BANK_WORD'(write_data[48*b+:48]);
-          5'd12: word = BANK_WORD'(write_data[PROJECT*b+:PROJECT]);
-          default: word = BANK_WORD'(write_data[16*b+:16]);
+          5'd10: word = BANK_WORD'(write_data[EXPAND_WORD*b+:EXPAND_WORD]);
+          5'd12: word = BANK_WORD'(write_data[PROJECT_WORD*b+:PROJECT_WORD]);
+          default: word = BANK_WORD'(write_data[DEPTHWISE_WORD*b+:DEPTHWISE_WORD]);
         endcase
       wire [TAP-1:0] member_tap;
       wire [BANK-1:0] turn = turns[BANK*member_tap+:BANK];
@@ -176,8 +193,10 @@ module archon #(
       assign gate_bank[BANK*b+:BANK] = turned >= (BANK + 1)'(BANKS) ? wrapped[BANK-1:0] : turned[BANK-1:0];
       bank #(
           .LANES(LANES), .WORDS(WORDS), .OUTPUT(OUTPUT), .SLOTS(SLOTS), .TAPS(TAPS), .COLUMNS(COLUMNS),
-          .TAP_WORDS(TAP_WORDS), .COLUMN_WORDS(COLUMN_WORDS), .PROJECT_ROWS(PROJECT_ROWS), .CODES(CODES), .TOGETHER(TOGETHER),
-          .GATE_ADDRESS(GATE), .DATA(BANK_WORD)
+          .TAP_WORDS(TAP_WORDS), .COLUMN_WORDS(COLUMN_WORDS), .PROJECT_ROWS(PROJECT_ROWS), .CODES(CODES),
+          .CODE_TOGETHER(CODE_TOGETHER), .MAP_TOGETHER(MAP_TOGETHER), .COLUMN_TOGETHER(COLUMN_TOGETHER),
+          .SLOT_TOGETHER(SLOT_TOGETHER), .BASES_TOGETHER(BASES_TOGETHER), .DEPTHWISE_TOGETHER(DEPTHWISE_TOGETHER),
+          .EXPAND_TOGETHER(EXPAND_TOGETHER), .PROJECT_TOGETHER(PROJECT_TOGETHER), .GATE_ADDRESS(GATE), .DATA(BANK_WORD)
       ) u (
           .clk(clk),
           .rst(rst),
@@ -228,10 +247,12 @@ module archon #(
       .write_words(gate_words),
       .mask(gate_mask)
   );
+  localparam CHANNEL_RECORD = 3 * HELD + 2 * SCORE + 5 + 4 * TAPS + 1 + BANK + $clog2(SLOTS) + PASS + 1;
   predictor #(
           .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .KERNEL(KERNEL), .SIDE(SIDE), .UNIT_ROWS(UNIT_ROWS), .INPUTS(INPUTS),
           .HELD(HELD), .WRITES(WRITES), .QUEUE(QUEUE), .BANKS(BANKS), .SLOTS(SLOTS), .CHANNELS(CHANNELS),
-          .PARTS(PARTS), .PASSES(PASSES), .GATE_ADDRESS(GATE), .DATA(DATA), .SCORE(SCORE)
+          .TOGETHER(together(CHANNEL_RECORD, CHANNELS)), .PARTS(PARTS), .PASSES(PASSES), .GATE_ADDRESS(GATE), .DATA(DATA),
+          .SCORE(SCORE)
   ) u_predictor (
       .clk(clk),
       .rst(rst),
@@ -374,15 +395,26 @@ module archon #(
   );
   localparam SHIFTS = 26, FINISHING = ACCUMULATOR + 6 + 16;
   reg [OUTPUTS*SHIFTS-1:0] shifts;
-  reg [FINISHING-1:0] finishing[0:OUTPUTS-1];
+  localparam RULE = SHIFTS + FINISHING, RULE_TOGETHER = together(RULE, OUTPUTS / LISTS);
+  localparam RULES = $clog2(OUTPUTS / RULE_TOGETHER);
+  reg [RULE_TOGETHER*FINISHING-1:0] rules;
   integer o;
+  always @* for (o = 0; o < RULE_TOGETHER; o = o + 1) rules[FINISHING*o+:FINISHING] = write_data[RULE*o+SHIFTS+:FINISHING];
   always @(posedge clk)
-    if (write && write_region == 5'd1) begin
+    if (write && write_region == 5'd1)
       for (o = 0; o < OUTPUTS; o = o + 1)
-        if (write_at[OUTPUT-1:0] == OUTPUT'(o)) shifts[SHIFTS*o+:SHIFTS] <= write_data[SHIFTS-1:0];
-      finishing[write_at[OUTPUT-1:0]] <= write_data[SHIFTS+:FINISHING];
-    end
+        if (write_at[OUTPUT-1:0] == OUTPUT'(o / RULE_TOGETHER))
+          shifts[SHIFTS*o+:SHIFTS] <= write_data[RULE*(o%RULE_TOGETHER)+:SHIFTS];
   wire [OUTPUT-1:0] finish_output;
+  wire [RULE_TOGETHER*FINISHING-1:0] finish_rules;
+  memory #(RULE_TOGETHER * FINISHING, OUTPUTS / RULE_TOGETHER) u_finishing (
+      .clk(clk),
+      .write(write && write_region == 5'd1),
+      .write_at(write_at[RULES-1:0]),
+      .write_data(rules),
+      .read_at(RULES'(32'(finish_output) / RULE_TOGETHER)),
+      .read_data(finish_rules)
+  );
   wire [WORD-1:0] read_word;
   wire [LISTS-1:0] read_begun;
   wire [LISTS*PIXELS*ACCUMULATOR-1:0] sums;
@@ -428,7 +460,7 @@ module archon #(
       .residual(residual),
       .residual_shift(residual_shift),
       .at(finish_output),
-      .rule(finishing[finish_output]),
+      .rule(finish_rules[FINISHING*(32'(finish_output)%RULE_TOGETHER)+:FINISHING]),
       .read_word(read_word),
       .begun(read_begun),
       .sums(sums),

@@ -12,7 +12,15 @@ module bank #(
     parameter COLUMN_WORDS = 256,
     parameter PROJECT_ROWS = 78,
     parameter CODES = 2048,
-    parameter TOGETHER = 4,  // codes of a word
+    // Records of a word of the write port.
+    parameter CODE_TOGETHER = 8,
+    parameter MAP_TOGETHER = 1,
+    parameter COLUMN_TOGETHER = 1,
+    parameter SLOT_TOGETHER = 1,
+    parameter BASES_TOGETHER = 2,
+    parameter DEPTHWISE_TOGETHER = 2,
+    parameter EXPAND_TOGETHER = 2,
+    parameter PROJECT_TOGETHER = 1,
     parameter GATE_ADDRESS = 9,
     parameter DATA = 128,
     parameter TAP = $clog2(TAPS + 1),
@@ -20,7 +28,6 @@ module bank #(
     parameter COLUMN = $clog2(COLUMNS),
     parameter LANE = $clog2(LANES + 2),
     parameter ROW = 4,
-    parameter WITHIN = $clog2(TOGETHER),
     parameter PROJECT = WORDS * (16 + OUTPUT + 1)
 ) (
     input clk,
@@ -58,32 +65,36 @@ module bank #(
   localparam CODE_AT = $clog2(CODES);
   localparam TAP_AT = $clog2(TAP_WORDS), COLUMN_AT = $clog2(COLUMN_WORDS), PROJECT_AT = $clog2(PROJECT_ROWS);
   localparam LANE_END = LANES + 1;  // LANES stands for a cycle of waiting
-  localparam MAP = $clog2(TAPS + 2), LOW = SLOTS / 2;
+  localparam MAP = $clog2(TAPS + 2), MAP_AT = MAP - $clog2(MAP_TOGETHER), LOW = SLOTS / 2;
+  localparam BASES = GATE_ADDRESS + TAP_AT, SLOT_DATA = PROJECT_AT + 48, SLOT_RECORD = SLOT_DATA + ROW;
+  localparam CODE_WORD = $clog2(CODES / CODE_TOGETHER);
   wire [SLOTS-1:0] mine = {{SLOTS - LOW{halves[1]}}, {LOW{halves[0]}}};
   (* ram_style = "registers" *)  // all are looked at in every cycle
   reg [SLOTS-1:0] maps[0:TAPS+1];  // taps; depthwise biases; expand biases
   (* ram_style = "registers" *)
   reg [GATE_ADDRESS-1:0] gate_bases[0:TAPS];
   reg [TAP_AT-1:0] tap_bases[0:TAPS-1];
-  reg [PROJECT_AT-1:0] slot_bases[0:SLOTS-1];
   reg [SLOTS*ROW-1:0] slot_rows;
-  integer s;
+  integer n;
   always @(posedge clk)
     if (write)
       case (write_region)
-        5'd4: begin  // the half of another group stays
-          if (write_at[MAP]) maps[write_at[MAP-1:0]][LOW-1:0] <= write_data[LOW-1:0];
-          if (write_at[MAP+1]) maps[write_at[MAP-1:0]][SLOTS-1:LOW] <= write_data[SLOTS-1:LOW];
-        end
-        5'd6: begin
-          slot_bases[write_at[SLOT-1:0]] <= write_data[PROJECT_AT-1:0];
-          for (s = 0; s < SLOTS; s = s + 1)
-            if (write_at[SLOT-1:0] == SLOT'(s)) slot_rows[ROW*s+:ROW] <= write_data[PROJECT_AT+:ROW];
-        end
-        5'd7: begin
-          gate_bases[write_at[TAP-1:0]] <= write_data[GATE_ADDRESS-1:0];
-          if (write_at < 16'(TAPS)) tap_bases[write_at[TAP-1:0]] <= write_data[GATE_ADDRESS+:TAP_AT];
-        end
+        5'd4:
+        for (n = 0; n < TAPS + 2; n = n + 1)
+          if (write_at[MAP_AT-1:0] == MAP_AT'(n / MAP_TOGETHER)) begin  // the half of another group stays
+            if (write_at[MAP_AT]) maps[n][LOW-1:0] <= write_data[SLOTS*(n%MAP_TOGETHER)+:LOW];
+            if (write_at[MAP_AT+1]) maps[n][SLOTS-1:LOW] <= write_data[SLOTS*(n%MAP_TOGETHER)+LOW+:SLOTS-LOW];
+          end
+        5'd6:
+        for (n = 0; n < SLOTS; n = n + 1)
+          if (write_at[SLOT-1:0] == SLOT'(n / SLOT_TOGETHER))
+            slot_rows[ROW*n+:ROW] <= write_data[SLOT_RECORD*(n%SLOT_TOGETHER)+SLOT_DATA+:ROW];
+        5'd7:
+        for (n = 0; n < TAPS + 1; n = n + 1)
+          if (write_at[TAP-1:0] == TAP'(n / BASES_TOGETHER)) begin
+            gate_bases[n] <= write_data[BASES*(n%BASES_TOGETHER)+:GATE_ADDRESS];
+            if (n < TAPS) tap_bases[n] <= write_data[BASES*(n%BASES_TOGETHER)+GATE_ADDRESS+:TAP_AT];
+          end
         default: ;
       endcase
   wire [TAPS*SLOTS-1:0] tap_maps;
@@ -105,11 +116,11 @@ module bank #(
   reg [SLOTS-1:0] column_map;
   reg [COLUMN_AT-1:0] column_base;
   always @(posedge clk) if (renew) {column_base, column_map} <= {next_base, next_map};
-  memory #(COLUMN_AT + SLOTS, COLUMNS) u_columns (
+  wide_memory #(COLUMN_AT + SLOTS, COLUMNS, COLUMN_TOGETHER) u_columns (
       .clk(clk),
       .write(write && write_region == 5'd5),
-      .write_at(write_at[COLUMN-1:0]),
-      .write_data(write_data[COLUMN_AT+SLOTS-1:0]),
+      .write_at(write_at[$clog2(COLUMNS/COLUMN_TOGETHER)-1:0]),
+      .write_data(write_data[COLUMN_TOGETHER*(COLUMN_AT+SLOTS)-1:0]),
       .read_at(column),
       .read_data({next_base, next_map})
   );
@@ -142,7 +153,7 @@ module bank #(
   );
 
   // Whether it goes now: one code a cycle, and an end code together with the code before it. Both are read a cycle ahead.
-  reg [TOGETHER*LANE-1:0] codes[0:CODES/TOGETHER-1];
+  reg [CODE_TOGETHER*LANE-1:0] codes[0:CODES/CODE_TOGETHER-1];
   reg [LANE-1:0] code, code_after;
   reg [CODE_AT-1:0] at;
   reg ended;
@@ -155,9 +166,9 @@ module bank #(
   wire [CODE_AT-1:0] at_after = at_next + 1'b1;
   wire [CODE_AT-1:0] at_next = rewind ? code_first : at + CODE_AT'(waits) + CODE_AT'(skips);
   always @(posedge clk) begin
-    if (write && write_region == 5'd3) codes[write_at[CODE_AT-WITHIN-1:0]] <= write_data[TOGETHER*LANE-1:0];
-    code <= LANE'(codes[at_next[CODE_AT-1:WITHIN]] >> LANE * 32'(at_next[WITHIN-1:0]));
-    code_after <= LANE'(codes[at_after[CODE_AT-1:WITHIN]] >> LANE * 32'(at_after[WITHIN-1:0]));
+    if (write && write_region == 5'd3) codes[write_at[CODE_WORD-1:0]] <= write_data[CODE_TOGETHER*LANE-1:0];
+    code <= LANE'(codes[CODE_WORD'(32'(at_next)/CODE_TOGETHER)] >> LANE * (32'(at_next) % CODE_TOGETHER));
+    code_after <= LANE'(codes[CODE_WORD'(32'(at_after)/CODE_TOGETHER)] >> LANE * (32'(at_after) % CODE_TOGETHER));
     at <= at_next;
     ended <= loading & done;
   end
@@ -171,36 +182,43 @@ module bank #(
   wire [23:0] expand_bias, depthwise_bias;
   assign gate_at = gate_bases[member_tap] + GATE_ADDRESS'(tap_rank);
   assign factor = kind == WEIGHT ? 24'($signed(expand)) : kind == EXPAND_BIAS ? expand_bias : depthwise_bias;
-  memory #(16, TAP_WORDS) u_taps (
+  wide_memory #(16, TAP_WORDS, DEPTHWISE_TOGETHER) u_taps (
       .clk(clk),
       .write(write && write_region == 5'd9),
-      .write_at(write_at[TAP_AT-1:0]),
-      .write_data(write_data[15:0]),
+      .write_at(write_at[$clog2(TAP_WORDS/DEPTHWISE_TOGETHER)-1:0]),
+      .write_data(write_data[16*DEPTHWISE_TOGETHER-1:0]),
       .read_at(tap_bases[member_tap==TAP'(TAPS)?0 : member_tap] + TAP_AT'(tap_rank)),
       .read_data(depthwise)
   );
-  memory #(16, COLUMN_WORDS) u_expand (
+  wide_memory #(16, COLUMN_WORDS, EXPAND_TOGETHER) u_expand (
       .clk(clk),
       .write(write && write_region == 5'd10),
-      .write_at(write_at[COLUMN_AT-1:0]),
-      .write_data(write_data[15:0]),
+      .write_at(write_at[$clog2(COLUMN_WORDS/EXPAND_TOGETHER)-1:0]),
+      .write_data(write_data[16*EXPAND_TOGETHER-1:0]),
       .read_at(column_base + COLUMN_AT'(column_rank)),
       .read_data(expand)
   );
-  memory #(48, SLOTS) u_biases (
+  wire [PROJECT_AT-1:0] slot_base;
+  wire [SLOT_TOGETHER*SLOT_DATA-1:0] slot_data;
+  generate
+    for (k = 0; k < SLOT_TOGETHER; k = k + 1) begin : g_slot
+      assign slot_data[SLOT_DATA*k+:SLOT_DATA] = write_data[SLOT_RECORD*k+:SLOT_DATA];
+    end
+  endgenerate
+  wide_memory #(SLOT_DATA, SLOTS, SLOT_TOGETHER) u_slots (
       .clk(clk),
-      .write(write && write_region == 5'd11),
-      .write_at(write_at[SLOT-1:0]),
-      .write_data(write_data[47:0]),
+      .write(write && write_region == 5'd6),
+      .write_at(write_at[$clog2(SLOTS/SLOT_TOGETHER)-1:0]),
+      .write_data(slot_data),
       .read_at(slot),
-      .read_data({depthwise_bias, expand_bias})
+      .read_data({depthwise_bias, expand_bias, slot_base})
   );
-  memory #(PROJECT, PROJECT_ROWS) u_project (
+  wide_memory #(PROJECT, PROJECT_ROWS, PROJECT_TOGETHER) u_project (
       .clk(clk),
       .write(write && write_region == 5'd12),
-      .write_at(write_at[PROJECT_AT-1:0]),
-      .write_data(write_data[PROJECT-1:0]),
-      .read_at(slot_bases[slot] + PROJECT_AT'(row)),
+      .write_at(write_at[$clog2(PROJECT_ROWS/PROJECT_TOGETHER)-1:0]),
+      .write_data(write_data[PROJECT_TOGETHER*PROJECT-1:0]),
+      .read_at(slot_base + PROJECT_AT'(row)),
       .read_data(project)
   );
 endmodule

@@ -5,12 +5,12 @@ module loader #(
     parameter WIDTH = 16,
     parameter TOGETHER = 4,  // records of a word
     parameter PASS = $clog2(PASSES),
-    parameter WITHIN = $clog2(TOGETHER)
+    parameter WORD = $clog2(PASSES / TOGETHER)
 ) (
     input clk,
     input rst,
     input write,
-    input [PASS-WITHIN-1:0] write_at,
+    input [WORD-1:0] write_at,
     input [TOGETHER*WIDTH-1:0] write_data,
     input start,
     input [PASS-1:0] pass_first,  // at hand a cycle before `start`
@@ -35,7 +35,7 @@ module loader #(
   wire [PASS:0] at_next = advance ? at + 1 : running & ~swap ? at : (PASS + 1)'(pass_first);
   always @(posedge clk) begin
     if (write) records[write_at] <= write_data;
-    coming <= WIDTH'(records[at_next[PASS-1:WITHIN]] >> WIDTH * 32'(at_next[WITHIN-1:0]));
+    coming <= WIDTH'(records[WORD'(32'(at_next)/TOGETHER)] >> WIDTH * (32'(at_next) % TOGETHER));
     at <= at_next;
     first <= advance;
     if (advance) pass_record <= coming;

@@ -13,6 +13,7 @@ module predictor #(
     parameter BANKS = 12,
     parameter SLOTS = 64,
     parameter CHANNELS = 768,
+    parameter TOGETHER = 2,  // channels of a word
     parameter PARTS = 16,
     parameter PASSES = 1024,
     parameter GATE_ADDRESS = 9,
@@ -117,15 +118,16 @@ module predictor #(
   reg [ROUND-1:0] round;
   reg [TURN-1:0] turn;
   reg [TAPS:0] left;
-  reg [RECORD-1:0] records[0:CHANNELS-1];
+  localparam WORD = $clog2(CHANNELS / TOGETHER);
+  reg [TOGETHER*RECORD-1:0] records[0:CHANNELS/TOGETHER-1];
   /* verilator lint_off UNUSED */
   reg [RECORD-1:0] record1, record2;  // each stage uses its part
   wire [CHANNEL:0] first_next, second_next;
   /* verilator lint_on UNUSED */
   always @(posedge clk) begin
-    if (write && write_region == 5'd13) records[write_at[CHANNEL-1:0]] <= write_data[RECORD-1:0];
-    record1 <= records[first_next[CHANNEL-1:0]];
-    record2 <= records[second_next[CHANNEL-1:0]];
+    if (write && write_region == 5'd13) records[write_at[WORD-1:0]] <= write_data[TOGETHER*RECORD-1:0];
+    record1 <= RECORD'(records[WORD'(32'(first_next)/TOGETHER)] >> RECORD * (32'(first_next) % TOGETHER));
+    record2 <= RECORD'(records[WORD'(32'(second_next)/TOGETHER)] >> RECORD * (32'(second_next) % TOGETHER));
   end
   localparam AT_OFFSET = 3 * HELD, AT_SHIFT = AT_OFFSET + SCORE, AT_TAPS = AT_SHIFT + 5, AT_OFFSET2 = AT_TAPS + 3 * TAPS;
   localparam AT_WANTED = AT_OFFSET2 + SCORE, AT_BANK = AT_WANTED + TAPS + 1, AT_SLOT = AT_BANK + BANK;

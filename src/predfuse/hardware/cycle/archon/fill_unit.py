@@ -9,18 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from predfuse.hardware.block_work import BlockWork
-from predfuse.hardware.cycle.archon.gateware import Machine, Record, records
+from predfuse.hardware.cycle.archon.gateware import MEMORIES, Machine, records
 from predfuse.hardware.cycle.archon.predictor import Part
 from predfuse.integer.tiling import Span, Tile
-
-MEMORIES = {
-    "rule": "outputs", "column": "columns", "pass": "passes", "code": "codes", "channel": "channels",
-    "depthwise": "tap_words", "expand": "column_words", "project": "project_rows", "map": "slots", "slot": "slots",
-    "biases": "slots",
-}  # fmt: skip
-"""The memory a record lies in, by its size in the machine: it may hold two groups.
-
-Bases are of one group, group records of both."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +20,7 @@ class GroupFill:
 
     Attributes:
         machine: Sizes of the memories.
-        needs: Words the group takes of each, by its name; of slots, the channels of the fullest bank.
+        needs: Records the group has for each, by its name, in the fullest bank.
     """
 
     machine: Machine
@@ -37,13 +28,12 @@ class GroupFill:
 
     def accesses(self, names: Sequence[str] | None = None) -> int:
         """Of the global buffer, which are as many cycles: of some memories, or of all."""
-        known, machine, total = records(self.machine), self.machine, 0
+        machine, total = self.machine, 0
         fixed = {"group": 1, "bases": machine.taps + 1, "map": machine.taps + 2}
         for name in ("group", "bases", *MEMORIES):
             if names is None or MEMORIES.get(name, name) in names:
                 count = fixed[name] if name in fixed else self.needs[MEMORIES[name]]
-                count //= machine.together if name in ("pass", "code") else 1
-                total += count * record_accesses(known[name], machine)
+                total += machine.port_words(name, count) * word_accesses(name, machine)
         return total
 
     def beside(self, last: GroupFill) -> int:
@@ -54,15 +44,12 @@ class GroupFill:
         return self.accesses() - self.accesses(["bases", *(name for name in self.needs if name not in apart)])
 
     def _holds(self, name: str, last: GroupFill) -> bool:
-        size: int = getattr(self.machine, name)
-        if name == "outputs":  # an output keeps its list
-            size -= (size - max(self.needs[name], last.needs[name])) % self.machine.lists
-        return self.needs[name] + last.needs[name] <= size
+        return self.needs[name] <= self.machine.high(name, last.needs[name])
 
 
-def record_accesses(record: Record, machine: Machine) -> int:
-    """Accesses of the global buffer for a record: a line each."""
-    words = -(-record.bits * machine.copies(record.region) // (16 * machine.buffer_pixels))
+def word_accesses(name: str, machine: Machine) -> int:
+    """Accesses of the global buffer for a word of some records: a line each."""
+    words = -(-records(machine)[name].bits * machine.copies(name) // (16 * machine.buffer_pixels))
     return -(-words // machine.buffer_banks)
 
 
@@ -86,7 +73,7 @@ def item_accesses(work: BlockWork, tile: Tile, parts: Sequence[Part], machine: M
         )
         high, wide = ((size - 1) * work.stride + work.kernel for size in (part.rows, part.columns))
         rows += _plane_rows(_inside(top, high, tile.input_rows), _inside(left, wide, tile.input_columns))
-    told = len(parts) * record_accesses(records(machine)["part"], machine)
+    told = len(parts) * word_accesses("part", machine)
     return work.group_channels * rows + told + work.residual * work.group_outputs * tile.rows.size
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 
 from predfuse.errors import InputError
 from predfuse.hardware.cycle.archon.predictor import unit_rows
@@ -21,6 +22,13 @@ def bits_for(count: int) -> int:
 
 GROUP_SIZES = ("slots", "channels", "parts", "passes", "codes", "column_words")
 """Memories that a specification does not size: what a group may have."""
+MEMORIES = {
+    "rule": "outputs", "column": "columns", "pass": "passes", "code": "codes", "channel": "channels",
+    "depthwise": "tap_words", "expand": "column_words", "project": "project_rows", "map": "slots", "slot": "slots",
+}  # fmt: skip
+"""The memory a record lies in, by its size: it may hold two groups. Bases are of one, group records of both."""
+MOST_TOGETHER = 16
+"""Records of a word of the write port."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,6 @@ class Machine:
         parts: Parts a tile may be predicted in.
         passes: Of a group.
         codes: Load codes of a bank.
-        together: Passes, and load codes of a bank, of a word.
         gate_words: Of a bank of the gate memory.
         tap_words: Depthwise weights of a bank.
         column_words: Expand weights of a bank, all columns.
@@ -86,7 +93,6 @@ class Machine:
     parts: int = 16
     passes: int = 1024
     codes: int = 2048
-    together: int = 4
     gate_words: int = 284
     tap_words: int = 128
     column_words: int = 512
@@ -175,8 +181,6 @@ class Machine:
             if name not in GROUP_SIZES or not words.isdecimal() or not 2 <= int(words) <= 1 << 16:
                 mend = f"write NAME=WORDS, 2 to 65536 of {', '.join(GROUP_SIZES)}"
                 raise InputError("--words", f"is {one}", mend)
-            if name in ("passes", "codes") and (int(words) % self.together or int(words) < 2 * self.together):
-                raise InputError("--words", f"is {one}", f"use a multiple of {self.together}, at least two")
             sizes[name] = int(words)
         return replace(self, **sizes)
 
@@ -206,15 +210,22 @@ class Machine:
     def data(self) -> int:
         """Bits of the write port: of the widest word."""
         rows = self.bits * max(self.plane_rows * self.plane_columns, self.side**2, self.tile_columns)
-        return max(rows, *(self.copies(record.region) * record.bits for record in records(self).values()))
+        return max(rows, *(self.copies(name) * record.bits for name, record in records(self).items()))
 
-    def copies(self, region: int) -> int:
-        """Words of a region written at once: one of every bank beside the lanes, some passes, or a single one."""
-        return self.banks if region in BANK_REGIONS else self.together if region == PASS_REGION else 1
+    def copies(self, name: str) -> int:
+        """Records of a kind that are written at once: some for every bank beside the lanes, or some."""
+        return together(self)[name] * (self.banks if records(self)[name].region in BANK_REGIONS else 1)
 
-    def whole(self, count: int) -> int:
-        """Passes or codes with those that fill up the last word."""
-        return -(-count // self.together) * self.together
+    def port_words(self, name: str, count: int) -> int:
+        """Words of the write port for so many records of a kind, in every bank."""
+        return -(-count // together(self)[name])
+
+    def high(self, memory: str, count: int) -> int:
+        """Where so many records begin at the high end of a memory (not slots): a whole word, an output in its list."""
+        name = next(name for name, own in MEMORIES.items() if own == memory)
+        size: int = getattr(self, memory)
+        step = together(self)[name] * (self.lists if name == "rule" else 1)
+        return (size - count) // step * step
 
     @property
     def line(self) -> int:
@@ -249,7 +260,7 @@ class Machine:
         sizes = {name.upper(): value for name, value in asdict(self).items() if name not in modelled}
         told = commands(self)
         widths = {name.upper(): told[name].bits for name in ("fill", "item", "store")}
-        return {**sizes, "DATA": self.data, **widths}
+        return {**sizes, "DATA": self.data, "LINE": self.line, **widths}
 
 
 @dataclass(frozen=True)
@@ -269,14 +280,15 @@ class Record:
         return sum(width * count for _, width, count in self.fields)
 
 
-def records(machine: Machine) -> dict[str, Record]:
+@lru_cache
+def records(machine: Machine) -> Mapping[str, Record]:
     """Every kind of word the gateware is told, but planes of pixels (words, row by row)."""
     tap, output, column = bits_for(machine.taps + 1), bits_for(machine.outputs), bits_for(machine.columns)
     bank, slot, passes = bits_for(machine.banks), bits_for(machine.slots), bits_for(machine.passes)
     gate, unit, channel = bits_for(machine.gate_words), bits_for(machine.held), bits_for(machine.channels)
-    at = bits_for(machine.side + 1)
-    rows, lines = bits_for(machine.tile_rows + 1), bits_for(machine.tile_columns + 1)
+    at, rows, lines = (bits_for(size + 1) for size in (machine.side, machine.tile_rows, machine.tile_columns))
     one, word, bias = 1, machine.bits, bias_factor_bits(machine.bits)
+    biases = ("expand", bias, one), ("depthwise", bias, one)
     return {
         "group": Record(
             0,
@@ -299,14 +311,13 @@ def records(machine: Machine) -> dict[str, Record]:
             ),
         ),
         "pass": Record(2, (("kind", 2, one), ("goes_on", 1, one), ("tap", tap, one), ("column", column, one))),
-        "code": Record(3, (("code", bits_for(machine.lanes + 2), machine.together),)),
+        "code": Record(3, (("code", bits_for(machine.lanes + 2), one),)),
         "map": Record(4, (("slots", 1, machine.slots),)),
         "column": Record(5, (("slots", 1, machine.slots), ("base", bits_for(machine.column_words), one))),
-        "slot": Record(6, (("base", bits_for(machine.project_rows), one), ("rows", 4, one))),
+        "slot": Record(6, (("base", bits_for(machine.project_rows), one), *biases, ("rows", 4, one))),
         "bases": Record(7, (("gate", gate, one), ("tap", bits_for(machine.tap_words), one))),
         "depthwise": Record(9, (("value", word, one),)),
         "expand": Record(10, (("value", word, one),)),
-        "biases": Record(11, (("expand", bias, one), ("depthwise", bias, one))),
         "project": Record(
             12, (("weights", word, machine.words), ("outputs", output, machine.words), ("valid", 1, machine.words))
         ),
@@ -327,6 +338,25 @@ def records(machine: Machine) -> dict[str, Record]:
             ),
         ),
     }  # fmt: skip
+
+
+@lru_cache
+def together(machine: Machine) -> Mapping[str, int]:
+    """Records of each kind that a word of the write port holds for every bank, one behind the other.
+
+    A power of two, up to ``MOST_TOGETHER``, as many as a line of the global buffer holds, of which the memory is two or
+    more whole words: half of the slots, the outputs of a list. Group records and parts come one by one.
+    """
+    sizes = {name: getattr(machine, memory) for name, memory in MEMORIES.items()}
+    sizes |= {"slot": machine.slots // 2, "rule": machine.outputs // machine.lists, "group": 1, "part": 1}
+    sizes |= dict.fromkeys(("map", "bases"), 1 << bits_for(machine.taps + 2))
+    found = {}
+    for name, record in records(machine).items():
+        bits, count = record.bits * (machine.banks if record.region in BANK_REGIONS else 1), MOST_TOGETHER
+        while count > 1 and (count * bits > 16 * machine.line or sizes[name] % count or sizes[name] < 2 * count):
+            count //= 2
+        found[name] = count
+    return found
 
 
 def commands(machine: Machine) -> dict[str, Record]:
@@ -364,8 +394,6 @@ def commands(machine: Machine) -> dict[str, Record]:
 
 COMMAND_BITS = 3
 """Kind of a command (0 ends the list, 1 fills, 2 starts the core) and whether it waits for the other unit as well."""
-PASS_REGION = 2
-"""Written some at a time."""
 BANK_REGIONS = range(3, 13)
 """Written in all banks beside the lanes at once."""
 INPUT_PLANE, PART_PLANE, RESIDUAL = 14, 15, 17

@@ -217,8 +217,8 @@ def _with_registers(
         needs = {
             "outputs": work.group_outputs,
             "columns": work.group_channels,
-            "passes": machine.whole(len(times.load_cycles)),
-            "codes": machine.whole(max(codes)),
+            "passes": len(times.load_cycles),
+            "codes": max(codes),
             "channels": plan.channels,
             "slots": fullest,
             "tap_words": _fullest(owner, work.depthwise[span][live].sum(axis=1)),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from predfuse.hardware.block_work import BlockWork
-from predfuse.hardware.cycle.archon.gateware import Machine, Record, records
+from predfuse.hardware.cycle.archon.gateware import MOST_TOGETHER, Machine, Record, records
 from predfuse.hardware.spec import ArchonSpec
 
 
@@ -39,14 +39,10 @@ def told_machine(work: BlockWork, passes: int, fullest: int, spec: ArchonSpec) -
         spec: The machine.
     """
     least = Machine.sized(spec)
-    return replace(
-        least,
-        kernel=max(least.kernel, work.kernel),
-        columns=max(least.columns, work.group_channels),
-        slots=max(least.slots, fullest),
-        passes=max(least.passes, passes),
-        channels=max(least.channels, work.group_middle),
-    )
+    wanted = {"columns": work.group_channels, "slots": fullest, "passes": passes, "channels": work.group_middle}
+    step = 2 * MOST_TOGETHER  # whole words in each half
+    sizes = {name: -(-count // step) * step for name, count in wanted.items() if count > getattr(least, name)}
+    return replace(least, kernel=max(least.kernel, work.kernel), **sizes)
 
 
 def told_bits(work: BlockWork, channels: int, passes: int, codes: Sequence[int], machine: Machine) -> ToldBits:
@@ -64,12 +60,12 @@ def told_bits(work: BlockWork, channels: int, passes: int, codes: Sequence[int],
         "group": 1,
         "rule": work.group_outputs,
         "bases": machine.banks * (machine.taps + 1),
-        "slot": channels,
     }
     column = machine.banks * work.group_channels * _bits(known["column"], "base")
+    slot = channels * _bits(known["slot"], "base", "rows")
     return ToldBits(
-        once=column + sum(count * known[name].bits for name, count in once.items()),
-        sent=passes * known["pass"].bits + sum(map(machine.whole, codes)) // machine.together * known["code"].bits,
+        once=column + slot + sum(count * known[name].bits for name, count in once.items()),
+        sent=passes * known["pass"].bits + sum(codes) * known["code"].bits,
         channel=_bits(known["channel"], "expand_offset", "shift", "depthwise_offset", "bank", "slot", "release"),
     )
 
