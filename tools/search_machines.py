@@ -39,11 +39,12 @@ def search_of(name: str) -> tuple[list[str], Space]:
     words = shlex.split(load_spec(name).source)
     _, _, file, *options = words
     given = dict(zip(options[::2], options[1::2], strict=True))
-    if unread := given.keys() - {"--area", "--network", "--evaluations"}:
+    if unread := given.keys() - {"--area", "--network", "--evaluations", "--begin"}:
         raise ValueError(f"{name}: its source has the option {min(unread)}, which is not read here")
     area = float(given["--area"]) if "--area" in given else None
     evaluations = int(given["--evaluations"]) if "--evaluations" in given else None
-    return words, load_space(ROOT / file, area, given.get("--network"), evaluations)
+    begin = [given["--begin"]] if "--begin" in given else []
+    return words, load_space(ROOT / file, area, given.get("--network"), evaluations, begin)
 
 
 def run(name: str, folder: Path, jobs: int) -> dict[str, Any]:

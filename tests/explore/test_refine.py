@@ -145,3 +145,33 @@ def test_steps_go_on_above_a_range_and_stay_within_the_values_of_a_list(tmp_path
     assert [asked.point for asked, _ in again] == [row.point for row in found.rows]
     assert found.as_json()["importance"]["total_cycles"]
     assert f'"{max(rows)}"' in render_report(found)
+
+
+def test_a_search_begins_with_a_machine_and_finds_nothing_worse(tmp_path: Path) -> None:
+    text = SPACE.replace("[total_cycles]", "[energy_uj]").replace("refine: 70", "refine: 0")
+    space = parse_space(text, "space.yaml")
+    machine = tmp_path / "mine.yaml"
+    sizes = "array: {rows: 3, columns: 12}\nglobal_buffer: {banks: 26, depth: 8192, width_bits: 64}\n"
+    machine.write_text(f"name: mine\nextends: eyeriss-sparse\n{sizes}pe: {{weight_sram_words: 48}}\n")
+    space.begin_with([str(machine)])
+    found = explore(space, tmp_path / "out", workers=1, evaluation=explore_evaluations.cheap)
+    assert list(found.rows[0].point.values()) == [3, 12, 26, 48]
+    assert len(found.rows) == space.evaluations
+    (best,) = found.front_rows()
+    assert best.outcome.metrics["energy_uj"] <= found.rows[0].outcome.metrics["energy_uj"]
+    other = parse_space(text, "space.yaml")
+    with pytest.raises(InputError, match="holds another search"):
+        explore(other, tmp_path / "out", workers=1, evaluation=explore_evaluations.cheap)
+
+
+@pytest.mark.parametrize(
+    ("text", "machine", "message"),
+    [
+        (SPACE, "eyeriss-sparse", "machine.global_buffer.banks: is 27; begin with a machine this file"),
+        (SPACE, "archon", "machine.pe.weight_sram_words: is not there"),
+        (SPACE.replace("tpe", "grid").replace("refine: 70", ""), "sparse-1.7", "a search of machines that is no grid"),
+    ],
+)
+def test_a_beginning_the_search_cannot_have_is_refused(text: str, machine: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_space(text, "space.yaml").begin_with([machine])

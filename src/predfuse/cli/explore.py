@@ -41,6 +41,9 @@ def explore(
     evaluations: Annotated[
         int | None, typer.Option(help="Points to evaluate, in place of the file's number.", metavar="N")
     ] = None,
+    begin: Annotated[
+        list[str] | None, typer.Option(help="Machine whose sizes are measured first; more than one may be named.")
+    ] = None,
     root: Root = None,
     *,
     outputs: Outputs,
@@ -56,7 +59,7 @@ def explore(
     except ModuleNotFoundError as error:
         raise InputError("explore", f"needs {error.name}", "install predfuse[explore]") from error
 
-    described = load_space(space, area, network, evaluations)
+    described = load_space(space, area, network, evaluations, begin or ())
     result = run_search(
         described,
         out,

@@ -148,6 +148,16 @@ class History:
         self._seen.add(key(point))
         return Asked(self.memory.ask(self._refined).number, point, refining=True)
 
+    def _first(self, point: dict[str, Value]) -> Asked:
+        """A point to begin with; where it lies beyond what the sampler chooses from, that field tells it less."""
+        self.memory.enqueue_trial({field: self._coded(field, value) for field, value in point.items()})
+        self._seen.add(key(point))
+        known = {
+            field: (self._distributions if value in self._space.values[field] else self._refined)[field]
+            for field, value in point.items()
+        }
+        return Asked(self.memory.ask(known).number, point)
+
     def ask(self) -> Asked | None:
         """The next point of the sampler; None where a grid is at its end."""
         number = len(self.memory.get_trials(deepcopy=False))
@@ -156,6 +166,8 @@ class History:
             if point is None:
                 return None
             self.memory.enqueue_trial(point)
+        if number < len(self._space.begin):
+            return self._first(self._space.begin[number])
         self.memory.sampler = _sampler(self._space, number)
         trial = self.memory.ask(self._distributions)
         values = self._space.values

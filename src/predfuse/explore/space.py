@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
@@ -128,6 +128,7 @@ class Space:
             count.
         refine: Points to be evaluated after them at most, around the best one.
         seed: Of the sampler.
+        begin: Points measured before the sampler chooses any.
 
     Source: docs/how-to/explore.md.
     """
@@ -160,6 +161,7 @@ class Space:
             raise InputError(f"{file}: evaluations", "is missing", "say how many points may be evaluated")
         self.evaluations = document.evaluations if document.evaluations is not None else self.size
         self.refine = document.refine
+        self.begin: tuple[dict[str, Value], ...] = ()
         if self.refine and (len(self.objectives) > 1 or self.sampler == "grid"):
             raise InputError(f"{file}: refine", "needs one objective and a sampler that is no grid", "leave it out")
 
@@ -202,9 +204,32 @@ class Space:
             changes[part][rest] = value
         return with_fields(self.machine, changes["machine"]), self.network.with_fields(changes["network"])
 
+    def begin_with(self, machines: Sequence[str]) -> None:
+        """Measure the sizes of some machines, by name or file, before the sampler chooses any.
+
+        Raises:
+            InputError: A machine is of another kind or has a size the search cannot have, or the search is of networks
+                or a grid.
+        """
+        if machines and (self.sampler == "grid" or any(not field.startswith("machine.") for field in self.values)):
+            raise InputError("--begin", "needs a search of machines that is no grid", "leave it out")
+        for name in machines:
+            document, point = load_spec(name).model_dump(mode="json"), {}
+            for field, known in self.refined_values.items():
+                value: Any = document
+                for part in field.split(".")[1:]:
+                    value = value.get(part, _MISSING) if isinstance(value, dict) else _MISSING
+                if value not in known:
+                    what = "is not there" if value is _MISSING else f"is {json.dumps(value)}"
+                    raise InputError(f"--begin {name}: {field}", what, "begin with a machine this file can find")
+                point[field] = value
+            self.begin += (point,)
+
     def as_json(self) -> dict[str, Any]:
         """What decides which points there are and what they cost, as plain values; not how many are evaluated."""
+        begin = {"begin": [[plain(value) for value in point.values()] for point in self.begin]} if self.begin else {}
         return {
+            **begin,
             "machine": self.machine.model_dump(mode="json"),
             "network": self.network.model_dump(mode="json"),
             "values": {field: [plain(value) for value in values] for field, values in self.values.items()},
@@ -216,7 +241,11 @@ class Space:
 
 
 def load_space(
-    path: Path, area_mm2: float | None = None, network: str | None = None, evaluations: int | None = None
+    path: Path,
+    area_mm2: float | None = None,
+    network: str | None = None,
+    evaluations: int | None = None,
+    begin: Sequence[str] = (),
 ) -> Space:
     """Read a search file.
 
@@ -226,6 +255,7 @@ def load_space(
             smaller machines would waste.
         network: Name of the network in place of the file's; its other fields stay.
         evaluations: Points to be evaluated, in place of the file's number (count).
+        begin: Machines, by name or file, whose sizes are measured first.
 
     Raises:
         InputError: The file cannot be read, or says something impossible.
@@ -245,6 +275,7 @@ def load_space(
         at_most: dict[Metric, float] = {**space.limits.at_most, "area_mm2": area_mm2}
         at_least: dict[Metric, float] = {**space.limits.at_least, "area_mm2": FILLED * area_mm2}
         space.limits = Limits(at_most=at_most, at_least=at_least)
+    space.begin_with(begin)
     return space
 
 
