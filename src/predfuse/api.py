@@ -130,7 +130,7 @@ def compile(
             network, or where one is stored. It is left as it was.
         calibration: ``[N, C, H, W]``: normalised floats as the model takes them, or uint8 pixels, then with ``mean``
             and ``std`` (of a network: its own).
-        options: Widths, margin, layout.
+        options: Widths and margin.
         bits: Of activations, weights and factors, 16 or 8, where no options say so (16).
         name: Name of the program; the model's class, or the network's name, by default.
         mean: Per-channel mean subtracted from images scaled to 0..1.

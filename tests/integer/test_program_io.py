@@ -16,8 +16,7 @@ from integer.cases import CompiledCase, compiled_cases
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.integer.compile import compile_network
-from predfuse.integer.options import CompileOptions
-from predfuse.integer.program import FusedBlock, Layout, Program
+from predfuse.integer.program import FusedBlock, Program
 from predfuse.integer.program_io import FORMAT, VERSION, load_program, save_program
 from predfuse.tensor_file import load_tensor_file, save_tensor_file
 
@@ -26,8 +25,7 @@ from predfuse.tensor_file import load_tensor_file, save_tensor_file
 def program() -> Program:
     images = np.random.default_rng(0).normal(size=(1, 1, 8, 8))
     network = models.network("fusionet-s", options={"input_shape": [1, 8, 8], "stage_middle": [16, 16]})
-    options = CompileOptions(layout=Layout(4, 8, 6, 32))
-    return compile_network(network, images, options, facts={"calibration": "noise"})
+    return compile_network(network, images, facts={"calibration": "noise"})
 
 
 @given(compiled_cases())
@@ -56,10 +54,21 @@ def test_facts_survive_the_file(tmp_path: Path, program: Program) -> None:
     path = tmp_path / "p.safetensors"
     save_program(program, path)
     loaded = load_program(path)
-    for name in ("name", "input_shape", "input_fraction_bits", "layout", "labels", "metadata"):
+    for name in ("name", "input_shape", "input_fraction_bits", "labels", "metadata"):
         assert getattr(loaded, name) == getattr(program, name)
     assert loaded.metadata["calibration"] == "noise" and loaded.metadata["options"]["sum_bits"] == 20
     np.testing.assert_array_equal(loaded.input_table, program.input_table)
+
+
+def test_files_with_a_layout_are_read(tmp_path: Path, program: Program) -> None:
+    """Version 0.2 wrote one, which nothing used."""
+    old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
+    save_program(program, new)
+    file = load_tensor_file(new, FORMAT, VERSION)
+    layout = {"tile_rows": 8, "tile_columns": 8, "lanes": 8, "banks": 16}
+    save_tensor_file(old, FORMAT, VERSION, {**file.document, "layout": layout}, file.tensors)
+    save_program(load_program(old), old)
+    assert old.read_bytes() == new.read_bytes()
 
 
 def test_damaged_files_are_refused(tmp_path: Path, program: Program) -> None:
@@ -143,10 +152,6 @@ def _text_for_number(document: dict[str, Any], tensors: dict[str, Any]) -> None:
     document["nodes"][0]["stride"] = "2"
 
 
-def _bad_layout(document: dict[str, Any], tensors: dict[str, Any]) -> None:
-    document["layout"]["lanes"] = 0
-
-
 CORRUPTIONS: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
     "field stride is missing": _drop_layer_field,
     "unknown field colour": _add_field,
@@ -163,7 +168,6 @@ CORRUPTIONS: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
     "input table is int16": _wrong_table,
     "has no layers": _no_layers,
     "holds '2', which does not fit": _text_for_number,
-    "layout.lanes: is 0": _bad_layout,
 }
 
 

@@ -11,14 +11,13 @@ from rich.progress import Progress
 
 from predfuse.cli.options import CalibrationCount, CalibrationImages, Output, Size, Source, Split, require_size
 from predfuse.cli.output import Outputs
-from predfuse.errors import InputError
 from predfuse.files import sha256_of_file
 from predfuse.hardware.cycle.warn_unpruned import warn_unpruned
 from predfuse.integer.agreement import Agreement, compile_and_compare
 from predfuse.integer.calibration_images import calibration_images
 from predfuse.integer.fast_machine import FastMachine
 from predfuse.integer.options import CompileOptions
-from predfuse.integer.program import FusedBlock, Layout, Program
+from predfuse.integer.program import FusedBlock, Program
 from predfuse.integer.program_io import save_program
 from predfuse.integer.run import run_program
 from predfuse.report.table import Table, optional
@@ -45,9 +44,9 @@ def compile_command(
     require_fused: Annotated[
         bool, typer.Option("--require-fused", help="Refuse networks with a block that has no predictor.")
     ] = False,
-    tile: Annotated[str, typer.Option(help="Output pixels of a tile, ROWSxCOLUMNS.")] = "8x8",
-    lanes: Annotated[int, typer.Option(help="List entries broadcast per cycle.")] = 8,
-    banks: Annotated[int, typer.Option(help="Banks of the mask memory.")] = 16,
+    tile: Annotated[str | None, typer.Option(hidden=True)] = None,
+    lanes: Annotated[str | None, typer.Option(hidden=True)] = None,
+    banks: Annotated[str | None, typer.Option(hidden=True)] = None,
     *,
     module: ModuleOptions,
     outputs: Outputs,
@@ -58,10 +57,10 @@ def compile_command(
     calibration images; values that did not fit are counted and shown.
     """
     outputs = replace(outputs, file=output)
-    rows, columns = _tile_size(tile)
-    options = CompileOptions(
-        bits, weight_bits, sum_bits, accumulator_bits, margin, require_fused, Layout(rows, columns, lanes, banks)
-    )
+    for option, given in (("--tile", tile), ("--lanes", lanes), ("--banks", banks)):
+        if given is not None:
+            typer.echo(f"{option} never changed anything and will go: leave it out", err=True)
+    options = CompileOptions(bits, weight_bits, sum_bits, accumulator_bits, margin, require_fused)
     network = load_source(source, module)
     calibration = calibration_images(network, images, count, require_size(size, network.input_shape), split)
     with Progress(console=console(stderr=True), transient=True) as progress:
@@ -115,13 +114,6 @@ def _agreement_table(agreement: Agreement) -> Table:
     rows = [[name, f"{error:.2g}", f"{agreement.drift[name]:.2g}"] for name, error in agreement.blocks.items()]
     caption = "Integers against the network: relative root mean square errors"
     return Table(["block", "fed its own input", "in the running program"], rows, caption)
-
-
-def _tile_size(text: str) -> tuple[int, int]:
-    rows, _, columns = text.partition("x")
-    if not (rows.isdecimal() and columns.isdecimal()):
-        raise InputError("--tile", f"is {text!r}", "give ROWSxCOLUMNS, e.g. 8x8")
-    return int(rows), int(columns)
 
 
 def describe(node: Any, machine: FastMachine, saturations: int) -> dict[str, Any]:

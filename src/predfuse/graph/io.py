@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,6 @@ from predfuse.tensor_file import load_tensor_file, save_tensor_file
 
 FORMAT = "predfuse-network"
 VERSION = 1
-
-_TYPES_BY_NAME: dict[str, type[Node]] = {cls.__name__: cls for cls in NODE_TYPES}
 
 
 def save_network(network: Network, path: str | Path) -> None:
@@ -115,23 +114,55 @@ def decode_network(document: dict[str, Any], tensors: dict[str, Array]) -> Netwo
         "metadata": dict,
         "nodes": list,
     }
-    require_fields("network", document, set(hints))
-    values = {field: typed(f"network field {field}", document[field], hint) for field, hint in hints.items()}
-    values["nodes"] = tuple(_decode_node(node, tensors) for node in values["nodes"])
+    return Network(**decode_graph("network", document, tensors, hints, NODE_TYPES))
+
+
+def decode_graph(
+    kind: str,
+    document: dict[str, Any],
+    tensors: dict[str, Array],
+    hints: Mapping[str, Any],
+    node_types: Iterable[type[Node]],
+    shared: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Constructor arguments of a network or program: fields by their annotations, nodes, all ``tensors`` (any shape).
+
+    Args:
+        kind: What it is, for messages.
+        document: The JSON facts.
+        tensors: The arrays by name; they are taken out, and none may be left.
+        hints: Annotations by field, ``nodes`` among them.
+        node_types: That nodes may be of.
+        shared: Fields of the graph that all its nodes have too, stated once.
+
+    Raises:
+        InputError: Missing, surplus or impossible fields or tensors.
+
+    Source: docs/reference/files.md, Networks.
+    """
+    require_fields(kind, document, set(hints))
+    values = {field: typed(f"{kind} field {field}", document[field], hint) for field, hint in hints.items()}
+    types_by_name = {cls.__name__: cls for cls in node_types}
+    common = {field: values[field] for field in shared}
+    values["nodes"] = tuple(_decode_node(kind, node, tensors, types_by_name, common) for node in values["nodes"])
     if tensors:
-        raise InputError("network", f"unknown tensor {min(tensors)}", "make the file again")
-    return Network(**values)
+        raise InputError(kind, f"unknown tensor {min(tensors)}", "make the file again")
+    return values
 
 
-def _decode_node(encoded: Any, tensors: dict[str, Array]) -> Node:
+def _decode_node(
+    kind: str, encoded: Any, tensors: dict[str, Array], types_by_name: Mapping[str, type[Node]], common: dict[str, Any]
+) -> Node:
     if not isinstance(encoded, dict) or not isinstance(encoded.get("name"), str):
-        raise InputError("network", "holds a layer without a name", "make the file again")
-    cls = _TYPES_BY_NAME.get(str(encoded.get("type")))
+        raise InputError(kind, "holds a layer without a name", "make the file again")
+    where, cls = f"layer {encoded['name']}", types_by_name.get(str(encoded.get("type")))
     if cls is None:
         what = f"unknown layer type {encoded.get('type')!r}"
-        raise InputError(f"layer {encoded['name']}", what, f"use one of {', '.join(_TYPES_BY_NAME)}")
-    fields = {key: value for key, value in encoded.items() if key != "type"}
-    return cls(**decode_fields(cls, fields, f"layer {encoded['name']}", encoded["name"], tensors))
+        raise InputError(where, what, f"use one of {', '.join(types_by_name)}")
+    for field in common.keys() & encoded.keys():
+        raise InputError(where, f"unknown field {field}", f"state it once, for the {kind}")
+    fields = common | {key: value for key, value in encoded.items() if key != "type"}
+    return cls(**decode_fields(cls, fields, where, encoded["name"], tensors))
 
 
 def decode_fields(

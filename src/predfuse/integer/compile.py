@@ -78,7 +78,7 @@ def compile_network(
     Args:
         network: Floating weights. Blocks with a predictor are fused, others become three convolutions.
         images: Calibration images ``[N, C, H, W]``: uint8 pixels, or normalised floats.
-        options: Widths, margin, layout.
+        options: Widths and margin.
         facts: Further JSON-able metadata of the program.
         progress: Called with 1 after every calibration image.
 
@@ -139,13 +139,12 @@ def compile_layers(
         input_table=table,
         input_gain=() if pixels is None else tuple(float(gain) for gain in pixels.gain),
         nodes=tuple(nodes),
-        layout=options.layout,
         bits=options.bits,
         labels=network.labels,
         metadata={
             "source": dict(network.metadata),
             "calibration_images": calibration.images,
-            "options": _plain(options),
+            "options": {key: value for key, value in dataclasses.asdict(options).items() if key != "bits"},
             **(facts or {}),
         },
     )
@@ -207,11 +206,6 @@ def rounded_down(network: Network) -> set[str]:
         if all(isinstance(reader, Bottleneck | Conv) for reader in readers[node.name])
         if any(isinstance(reader, Bottleneck) for reader in readers[node.name])
     }
-
-
-def _plain(options: CompileOptions) -> dict[str, Any]:
-    chosen = dataclasses.asdict(options)
-    return {key: value for key, value in chosen.items() if key not in ("layout", "bits")}  # the program holds them
 
 
 def _require_predictors(network: Network) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from predfuse.errors import InputError
-from predfuse.integer.program import ACCUMULATOR_LIMIT, SUM_LIMIT, Layout
+from predfuse.integer.program import ACCUMULATOR_LIMIT, SUM_LIMIT
 from predfuse.integer.widths import WORD_WIDTHS
 
 COMPILE_IMAGES = 32
@@ -25,7 +25,6 @@ class CompileOptions:
         accumulator_bits: Widest accumulator the hardware has (with sign); a layer that needs more is refused.
         margin: Headroom of every scale over the largest value seen on the calibration images (factor, 1 or more).
         require_fused: Refuse networks with a block that has no predictor.
-        layout: Tiles and list order.
     """
 
     bits: int = 16
@@ -34,7 +33,6 @@ class CompileOptions:
     accumulator_bits: int = 48
     margin: float = 1.125
     require_fused: bool = False
-    layout: Layout = field(default_factory=Layout)
 
     def __post_init__(self) -> None:
         if self.bits not in WORD_WIDTHS:

@@ -1,4 +1,4 @@
-"""A compiled network: integer layers, the image's integers, the layout. ``docs/reference/program.md`` defines it."""
+"""A compiled network: integer layers and the image's integers. ``docs/reference/program.md`` defines it."""
 
 from __future__ import annotations
 
@@ -46,32 +46,9 @@ __all__ = [
     "IntegerNode",
     "IntegerPool",
     "IntegerShuffle",
-    "Layout",
     "Program",
     "ProgramNode",
 ]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a fused block is laid out on an array; it changes no result, only the order of work.
-
-    Attributes:
-        tile_rows: Output pixels a tile is high.
-        tile_columns: Output pixels a tile is wide.
-        lanes: List entries broadcast per cycle.
-        banks: Banks of the mask memory; middle channel ``m`` of a group lies in bank ``m % banks``.
-    """
-
-    tile_rows: int = 8
-    tile_columns: int = 8
-    lanes: int = 8
-    banks: int = 16
-
-    def __post_init__(self) -> None:
-        for name in ("tile_rows", "tile_columns", "lanes", "banks"):
-            if type(getattr(self, name)) is not int or not 1 <= getattr(self, name) <= 4096:
-                raise InputError(f"layout.{name}", f"is {getattr(self, name)!r}", "use a whole number from 1 to 4096")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +62,6 @@ class Program:
         input_table: ``[C, 256]`` int16: the integers of every 8-bit pixel value, per channel.
         nodes: Every node after all nodes it reads. Blocks without a predictor appear as ``NAME.expand``,
             ``NAME.depthwise``, ``NAME.project`` and, where they have them, ``NAME.shuffle`` and ``NAME.add``.
-        layout: Tiles and list order of the fused blocks.
         labels: Class names, may be empty.
         metadata: JSON-able facts: source network, calibration, options.
         input_gain: Per channel: the integer of a normalised value ``x`` is
@@ -100,7 +76,6 @@ class Program:
     input_fraction_bits: int
     input_table: Int16Array
     nodes: tuple[ProgramNode, ...]
-    layout: Layout = field(default_factory=Layout)
     labels: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     input_gain: tuple[float, ...] = ()
