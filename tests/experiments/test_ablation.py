@@ -166,7 +166,7 @@ def test_all_variants_are_checked_before_the_first_is_trained(variants: Path, tm
     document["base"] = yaml.safe_load((variants.parent / "base.yaml").read_text())
     path = tmp_path / "variants.yaml"
     for more, message in (
-        ({"wrong": {"predict.bitz": 2}}, "variant 'wrong': predict.bitz is not a known key"),
+        ({"wrong": {"predict.bitz": 2}}, "variant 'wrong': predict.bitz: is an unknown key"),
         ({"2 bit activations": {"predict.bits": 3}}, "names differ only in punctuation"),
     ):
         path.write_text(yaml.safe_dump({**document, "variants": {**document["variants"], **more}}))

@@ -268,9 +268,9 @@ def test_finished_stages_of_another_configuration_are_refused(config_path: Path,
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("vanilla.epoch=3", "vanilla.epoch is not a known key"),
+        ("vanilla.epoch=3", "vanilla.epoch: is an unknown key"),
         ("vanilla.epochs=-1", "vanilla.epochs"),
-        ("batchsize=3", "batchsize is not a known key"),
+        ("batchsize=3", "batchsize: is an unknown key"),
         ("seed", "is not KEY=VALUE"),
         ("vanilla.epochs.x=1", "epochs is no section"),
         ("network.options.groups=3", "not divisible by 3 groups"),

@@ -28,7 +28,7 @@ from predfuse.files import as_csv, write_text_atomically
 from predfuse.fusion.counts import count_network
 from predfuse.hardware.cycle.simulate import simulate_cycles
 from predfuse.hardware.spec import archon_for
-from predfuse.readers.documents import read_mapping
+from predfuse.readers.documents import put, read_mapping
 from predfuse.training.checkpoint import read_tensors
 from predfuse.training.config import parse_config
 from predfuse.training.device import choose_device
@@ -59,23 +59,10 @@ def read_ablation(path: Path) -> dict[str, dict[str, Any]]:
     for name, changes in variants.items():
         if not isinstance(changes, dict) or not changes or str(name) in configs:
             raise InputError(f"{path}: variant {name!r}", "changes nothing, or has the name of another", "correct it")
-        configs[str(name)] = _changed(base, changes, f"{path}: variant {name!r}")
+        configs[str(name)] = copy.deepcopy(base)
+        for field, value in changes.items():
+            put(configs[str(name)], str(field), value, f"{path}: variant {name!r}")
     return configs
-
-
-def _changed(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
-    config = copy.deepcopy(dict(base))
-    for field, value in changes.items():
-        *parents, last = str(field).split(".")
-        place = config
-        for parent in parents:
-            if place.get(parent) is None:
-                place[parent] = {}
-            if not isinstance(place[parent], dict):
-                raise InputError(where, f"{parent} is no section", "name a field of a section")
-            place = place[parent]
-        place[last] = value
-    return config
 
 
 def run_ablation(

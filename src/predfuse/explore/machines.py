@@ -13,6 +13,7 @@ from predfuse.explore.report import FORMATS
 from predfuse.explore.result import Row, SearchResult
 from predfuse.explore.space import plain
 from predfuse.hardware.spec import names
+from predfuse.readers.documents import put
 
 
 def machine_files(result: SearchResult, folder: Path) -> dict[str, str]:
@@ -58,12 +59,9 @@ def _text(result: SearchResult, row: Row, folder: Path) -> str:
         "extends": space.base if space.base in names() else os.path.relpath(Path(space.base).absolute(), folder),
     }
     for field, value in row.point.items():
-        part, *parents, last = field.split(".")
+        part, _, rest = field.partition(".")
         if part == "machine":
-            place = document
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[last] = plain(value)
+            put(document, rest, plain(value), field)
     # An Archon's array follows from its tile and lists; stated, it is a size, so that prices follow from sizes too.
     document["array"] = spec.array.model_dump(mode="json")
     found = (FORMATS[name][1].format(value) + f" {FORMATS[name][0]}" for name, value in row.outcome.metrics.items())

@@ -14,9 +14,7 @@ from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field, TypeAdapter, ValidationError
+from typing import Any
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
@@ -34,7 +32,7 @@ from predfuse.hardware.fields import (
 )
 from predfuse.hardware.prices import sized
 from predfuse.readers.boundary import is_file, read_text
-from predfuse.readers.documents import read_mapping
+from predfuse.readers.documents import read_mapping, validated
 from predfuse.readers.extends import extended, merged
 
 __all__ = [
@@ -49,7 +47,6 @@ __all__ = [
     "spec_from",
 ]
 
-_ADAPTER: TypeAdapter[AcceleratorSpec] = TypeAdapter(Annotated[AcceleratorSpec, Field(discriminator="kind")])
 _KINDS = ("dense", "sparse", "archon")
 PRICES = ("area_um2", "energy_pj")
 """Tables a file may state; otherwise they follow from the sizes."""
@@ -134,10 +131,8 @@ def spec_from(document: Mapping[str, Any], file: str) -> AcceleratorSpec:
     tables: tuple[type[Part], ...] = (ArchonArea, ArchonEnergy) if kind == "archon" else (EyerissArea, EyerissEnergy)
     for name, table in zip(PRICES, tables, strict=True):
         document.setdefault(name, dict.fromkeys(table.model_fields, 0.0))
-    try:
-        spec = _ADAPTER.validate_python(document)
-    except ValidationError as error:
-        raise _one_line(file, error) from error
+    archon = kind == "archon"
+    spec: AcceleratorSpec = validated(ArchonSpec, document, file) if archon else validated(EyerissSpec, document, file)
     if isinstance(spec, ArchonSpec):
         conflict = first_conflict(spec.design, spec.array.pes)
         if conflict is not None:
@@ -155,36 +150,3 @@ def _with_base(below: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     if _SIZES & own.keys():
         below = {key: value for key, value in below.items() if key not in PRICES}
     return merged(below, own)
-
-
-def _one_line(file: str, error: ValidationError) -> InputError:
-    """The first complaint as file, field, value and mend."""
-    errors = error.errors()
-    # A misspelt key is both missing and unknown: the unknown one shows what was written.
-    first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
-    # The discriminator puts the kind in front of every location.
-    field = ".".join(str(step) for step in first["loc"][1:]) or "document"
-    value: Any = first["input"]
-    context = first.get("ctx", {})
-    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "missing":
-        return InputError(f"{file}: {field}", f"is missing{more}", "add it")
-    if first["type"] == "extra_forbidden":
-        return InputError(f"{file}: {field}", f"is an unknown key (value {value!r}){more}", "remove or correct it")
-    mends = {
-        "greater_than": "use a value above {gt}",
-        "greater_than_equal": "use {ge} or more",
-        "less_than_equal": "use {le} or less",
-        "multiple_of": "use a multiple of {multiple_of}",
-        "int_from_float": "use a whole number",
-        "int_type": "use a whole number",
-        "int_parsing": "use a whole number",
-        "float_type": "use a number",
-        "float_parsing": "use a number",
-        "finite_number": "use a finite number",
-        "string_type": "write text",
-        "model_type": "write its fields, one per line",
-        "model_attributes_type": "write its fields, one per line",
-    }
-    mend = mends.get(first["type"], first["msg"].lower()).format(**context)
-    return InputError(f"{file}: {field}", f"is {value!r}{more}", mend)

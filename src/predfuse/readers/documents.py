@@ -27,6 +27,23 @@ _MERGE = "tag:yaml.org,2002:merge"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _MISREAD = re.compile(r"[-+]?0[0-9_]+|.*:.*")
 _CORRECT = "correct the file"
+_MENDS = {
+    "greater_than": "use a value above {gt}",
+    "greater_than_equal": "use {ge} or more",
+    "less_than": "use a value below {lt}",
+    "less_than_equal": "use {le} or less",
+    "multiple_of": "use a multiple of {multiple_of}",
+    "int_from_float": "use a whole number",
+    "int_type": "use a whole number",
+    "int_parsing": "use a whole number",
+    "float_type": "use a number",
+    "float_parsing": "use a number",
+    "finite_number": "use a finite number",
+    "string_type": "write text",
+    "model_type": "write its fields, one per line",
+    "model_attributes_type": "write its fields, one per line",
+}
+"""What to do about a value, by pydantic's name of what is wrong with it."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -120,6 +137,22 @@ def require_mapping(where: str, value: Any) -> dict[str, Any]:
         if not isinstance(key, str):
             raise InputError(where, f"has the key {key!r}, which is no text", "quote or correct it")
     return value
+
+
+def put(document: dict[str, Any], field: str, value: Any, where: str) -> None:
+    """Set a dotted field of a document, making the sections it lies in.
+
+    Raises:
+        InputError: A section is something else.
+    """
+    *parents, last = field.split(".")
+    for parent in parents:
+        if document.get(parent) is None:
+            document[parent] = {}
+        document = document[parent]
+        if not isinstance(document, dict):
+            raise InputError(where, f"{parent} is no section", "name a field of a section")
+    document[last] = value
 
 
 def _require_shallow(depth: int) -> None:
@@ -230,8 +263,14 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is no finite number")
 
 
-def validated(model: type[Model], raw: Any, where: str, mend: str = "correct the value") -> Model:
+def validated(model: type[Model], raw: Any, where: str, mend: str = "") -> Model:
     """Plain values as a checked object; the first complaint becomes one line.
+
+    Args:
+        model: What is checked, and how.
+        raw: The values.
+        where: The file, for messages.
+        mend: What the user can do about a value that is no number out of range; by default what is wrong with it.
 
     Raises:
         InputError: An unknown key, a missing one, or a value that does not fit.
@@ -240,13 +279,26 @@ def validated(model: type[Model], raw: Any, where: str, mend: str = "correct the
         try:
             found = model.model_validate(raw)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(printable(str(step)[:60]) for step in first["loc"]) or "document"
-            if first["type"] == "extra_forbidden":
-                raise InputError(where, f"{key} is not a known key", "remove or rename it") from error
-            raise InputError(where, f"{key} {first['msg'][:1].lower()}{first['msg'][1:]}", mend) from error
-    _require_own_kind(where, raw, found, ())
+            raise _complaint(where, error, mend) from error
+    if not model.model_config.get("strict"):  # strict ones convert nothing
+        _require_own_kind(where, raw, found, ())
     return found
+
+
+def _complaint(where: str, error: ValidationError, mend: str) -> InputError:
+    """The first complaint as file, field, value and mend."""
+    errors = error.errors()
+    # A misspelt key is both missing and unknown: the unknown one shows what was written.
+    first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
+    field = ".".join(printable(str(step)[:60]) for step in first["loc"]) or "document"
+    value, more = printable(repr(first["input"])[:60]), f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+    if first["type"] == "missing":
+        return InputError(f"{where}: {field}", f"is missing{more}", "add it")
+    if first["type"] == "extra_forbidden":
+        return InputError(f"{where}: {field}", f"is an unknown key (value {value}){more}", "remove or correct it")
+    known = _MENDS.get(first["type"])
+    mend = known.format(**first.get("ctx", {})) if known else mend or first["msg"].lower()
+    return InputError(f"{where}: {field}", f"is {value}{more}", mend)
 
 
 def _require_own_kind(where: str, raw: Any, found: Any, place: tuple[Any, ...]) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from predfuse.errors import InputError
 from predfuse.predictor.format import LargestWeight, PredictorFormat, Scales
-from predfuse.readers.documents import parse_yaml, read_mapping, validated
+from predfuse.readers.documents import parse_yaml, put, read_mapping, validated
 
 
 class _Strict(BaseModel):
@@ -329,14 +329,4 @@ def _override(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise InputError(f"override {override!r}", "is not KEY=VALUE", "write e.g. vanilla.epochs=3")
-    value = parse_yaml(f"override {override!r}", text)
-    *parents, last = key.split(".")
-    place = raw
-    for parent in parents:
-        inner = place.get(parent)
-        if inner is None:
-            inner = place[parent] = {}
-        if not isinstance(inner, dict):
-            raise InputError(f"override {override!r}", f"{parent} is no section", "name a key of a section")
-        place = inner
-    place[last] = value
+    put(raw, key, parse_yaml(f"override {override!r}", text), f"override {override!r}")
