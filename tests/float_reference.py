@@ -112,6 +112,11 @@ def masked_block(
     return finish(block, project(block, u), x)
 
 
+def predicted_block(block: Bottleneck, x: Array) -> Array:
+    """The block under its predictor's masks, if it has one."""
+    return masked_block(block, x, *predict_masks(block, x)) if block.predictor is not None else ordinary_block(block, x)
+
+
 def predict_masks(block: Bottleneck, x: Array, fraction_bits: int = 0) -> tuple[Array, Array]:
     """The predictor's masks, integer by integer; ``x`` floats, or integers scaled by ``2**-fraction_bits``."""
     predictor = block.predictor

@@ -18,19 +18,13 @@ from predfuse.fusion.weights import fuse
 from predfuse.graph.nodes import Bottleneck, Conv, Linear, Network, Node, Unsupported
 
 
-def _predicted(block: Bottleneck, x: Array) -> Array:
-    if block.predictor is None:
-        return reference.ordinary_block(block, x)
-    return reference.masked_block(block, x, *reference.predict_masks(block, x))
-
-
 @given(st.data())
 def test_all_modes_equal_the_reference(data: st.DataObject) -> None:
     network = data.draw(networks())
     images = data.draw(network_images(network))
     names = [node.name for node in network.nodes]
     ordinary = [reference.run_network(network, image) for image in images]
-    predicted = [reference.run_network(network, image, _predicted) for image in images]
+    predicted = [reference.run_network(network, image, reference.predicted_block) for image in images]
     for mode, wanted in (("true", ordinary), ("fused_true", ordinary), ("predicted", predicted), ("fused", predicted)):
         result = run_network(network, images, mode, keep=names)  # type: ignore[arg-type]
         for name in names:

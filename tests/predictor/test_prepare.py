@@ -174,12 +174,7 @@ def trained(*blocks: nn.Module) -> Any:
 
 
 def predicted_scores(network: Network, image: Array) -> Array:
-    def run(block: Bottleneck, x: Array) -> Array:
-        if block.predictor is None:
-            return reference.ordinary_block(block, x)
-        return reference.masked_block(block, x, *reference.predict_masks(block, x))
-
-    return reference.run_network(network, image, run)[network.output][:, 0, 0]
+    return reference.run_network(network, image, reference.predicted_block)[network.output][:, 0, 0]
 
 
 @pytest.mark.parametrize("largest", [1, 2])

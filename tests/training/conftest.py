@@ -9,6 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from predfuse.training import run as running, stages
+
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -22,6 +24,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
             picture[4 * label : 4 * label + 4] += 120
             Image.fromarray(picture.astype(np.uint8)).save(root / name / f"{number:02}.png")
     return root
+
+
+@pytest.fixture
+def without_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layer by layer: compiling the loops of blocks would take longer than all else."""
+    for module in (running, stages):
+        monkeypatch.setattr(module, "use_kernels", lambda *_, **__: False)
 
 
 @pytest.fixture(scope="session")

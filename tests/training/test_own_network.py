@@ -18,11 +18,12 @@ from predfuse.exporters.module import to_module
 from predfuse.graph.from_torch import trace
 from predfuse.graph.io import save_network
 from predfuse.models.from_graph import trainable
-from predfuse.training import run as running, stages
 from predfuse.training.checkpoint import load_checkpoint, read_tensors
 from predfuse.training.config import TrainConfig, parse_config
-from predfuse.training.run import Run
+from predfuse.training.run import Run, build_model
 from predfuse.training.runs import load_run, network_of
+
+pytestmark = pytest.mark.usefixtures("without_loops")
 
 SOURCE = '''
 import torch
@@ -50,12 +51,6 @@ class Branched(nn.Module):
         x = self.block(x) + x
         return self.out(torch.relu(self.hidden(x.mean((2, 3)))))
 '''
-
-
-@pytest.fixture(autouse=True)
-def _without_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (running, stages):
-        monkeypatch.setattr(module, "use_kernels", lambda *_, **__: False)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +146,7 @@ def test_a_network_file_goes_on_from_its_weights_or_starts_anew(
         network = {"name": str(path), "new_weights": new}
         config = configured(str(path), pictures, network=network, prune=None, predict=None)
         trainer = Run(config, tmp_path / str(new)).trainer
-        firsts[new] = running.build_model(config, trainer.train).state_dict()["layers.stem/0.conv.weight"]
+        firsts[new] = build_model(config, trainer.train).state_dict()["layers.stem/0.conv.weight"]
     kept = dict(branched.named_parameters())["stem.0.weight"]
     assert not torch.allclose(firsts[True], kept)
     ratio = firsts[False] / kept

@@ -8,7 +8,6 @@ import pytest
 import torch
 import yaml
 
-from predfuse.training import run as running, stages
 from predfuse.training.checkpoint import load_checkpoint, read_tensors
 from predfuse.training.config import TrainConfig, load_config
 from predfuse.training.pruning import prunable_layers
@@ -17,14 +16,8 @@ from predfuse.training.run import Run
 CONFIGS = sorted(
     path for path in Path("configs").glob("*.yaml") if {"network", "vanilla"} <= yaml.safe_load(path.read_text()).keys()
 )
+pytestmark = pytest.mark.usefixtures("without_loops")
 RIVALS = [path for path in CONFIGS if path.name.startswith("cifar10-mobilenetv2")]
-
-
-@pytest.fixture(autouse=True)
-def _without_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiling them would take longer than all of this."""
-    for module in (running, stages):
-        monkeypatch.setattr(module, "use_kernels", lambda *_, **__: False)
 
 
 def few(pictures: Path, config: TrainConfig) -> list[str]:
