@@ -22,7 +22,7 @@ from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import Network
 from predfuse.integer.agreement import compare
 from predfuse.integer.compile import compile_layers
-from predfuse.models.layers import Norm
+from predfuse.models.norms import Norm
 from predfuse.predictor.network import prepare_network
 from predfuse.predictor.prepare import PrepareConfig
 

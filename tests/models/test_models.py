@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from predfuse import models
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Bottleneck, Conv, Network
-from predfuse.models.layers import PartialNorm, ScaleNorm
+from predfuse.models.norms import PartialNorm, ScaleNorm
 from predfuse.predictor.initialise import insert_predictors
 
 PUBLISHED = {  # name: (c, m, o, output pixels per side), ICS 2021 artifact, 32x32 inputs

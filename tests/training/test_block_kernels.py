@@ -53,7 +53,7 @@ def blocks(draw: st.DrawFn) -> tuple[BottleneckUnit, Tensor]:
         shifts=norms != "scale",
     )
     if norms == "partial":
-        from predfuse.models.layers import PartialNorm
+        from predfuse.models.norms import PartialNorm
 
         for name in INNER_NORMS:
             setattr(unit, name, PartialNorm(middle))

@@ -23,6 +23,7 @@ from predfuse.hardware.cycle.trace import chrome_trace
 from predfuse.integer.calibration_images import images_for
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import is_program, load_program
+from predfuse.report.stages import stage_table
 from predfuse.report.table import Table
 from predfuse.sources import ModuleOptions, load_source
 
@@ -94,21 +95,7 @@ def _pixels(what: Network | Program, images: str, index: int, count: int, split:
 def _parts(simulation: Simulation) -> Iterator[str | Table]:
     """What the command shows."""
     result = simulation.first
-    rows = [
-        [
-            row.layer,
-            row.stage,
-            f"{row.compute_cycles:,}",
-            f"{row.stall_cycles:,}",
-            f"{row.utilisation:.1%}",
-            f"{row.total_energy_uj:,.2f}",
-        ]
-        for row in result.rows
-    ]
-    totals = (f"{result.compute_cycles:,}", f"{result.stall_cycles:,}", "", f"{result.total_energy_uj:,.2f}")
-    title = f"{result.network} on {result.accelerator}, {result.fidelity} fidelity, one image"
-    headings = ["layer", "stage", "compute cycles", "stall cycles", "utilisation", "uJ"]
-    yield Table(headings, [*rows, ["total", "", *totals]], title, frozenset((len(rows),)), frozenset((0, 1)))
+    yield stage_table(result, f"{result.network} on {result.accelerator}, {result.fidelity} fidelity, one image")
     mappings = [[row.layer, row.stage, str(row.pes), row.mapping] for row in result.rows]
     headings = ["layer", "stage", "PEs", "which dimension lies where"]
     yield Table(headings, mappings, "Mapping", text_columns=frozenset((0, 1, 3)))

@@ -16,7 +16,7 @@ from typing import Any
 from predfuse.experiments.analyze_cycles import CycleForms, cycle_forms
 from predfuse.fusion.counts import LayerCounts, NetworkCounts, Survivors, count_network
 from predfuse.graph.from_torch.ledger import Ledger
-from predfuse.graph.nodes import Bottleneck, Network, Node, Shape, Unsupported
+from predfuse.graph.nodes import Bottleneck, Network, Shape, Unsupported
 from predfuse.hardware import SimulationResult, load_spec, prune_blocks
 from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.hardware.pruning import DEPTHWISE_DENSITY, POINTWISE_DENSITY
@@ -324,8 +324,7 @@ def analyze(
     Source: docs/how-to/tracing.md, Reading an analysis.
     """
     pruned = prune_blocks(network, pointwise, depthwise)
-    gated = dataclasses.replace(pruned, nodes=tuple(_gated(node) for node in pruned.nodes))
-    forms = {"dense": network, "sparse": pruned, "fused": gated}
+    forms = {"dense": network, "sparse": pruned, "fused": pruned.with_blocks(_gated)}
     results = {
         form: simulate(forms[form], load_spec(machine), allow_unsupported=allow_unsupported)
         for form, machine in MACHINES.items()
@@ -336,12 +335,10 @@ def analyze(
     return Analysis(network, ledger, counts, pointwise, depthwise, blocks, results, cycle)
 
 
-def _gated(node: Node) -> Node:
+def _gated(block: Bottleneck) -> Bottleneck:
     """A block whose activations are gates."""
-    if not isinstance(node, Bottleneck):
-        return node
-    stages = {name: "relu" for name in ("expand_activation", "depthwise_activation") if getattr(node, name) == "relu6"}
-    return dataclasses.replace(node, **stages)  # type: ignore[arg-type]
+    stages = {name: "relu" for name in ("expand_activation", "depthwise_activation") if getattr(block, name) == "relu6"}
+    return dataclasses.replace(block, **stages)  # type: ignore[arg-type]
 
 
 def _combined(whole: NetworkCounts, pruned: NetworkCounts) -> NetworkCounts:

@@ -103,10 +103,7 @@ def cycle_forms(
         for block in copies.bottlenecks()
         if block.name not in small
     )
-    gated = dataclasses.replace(
-        copies,
-        nodes=tuple(_gated(node) if node.name in small else node for node in copies.nodes),  # type: ignore[arg-type]
-    )
+    gated = copies.with_blocks(lambda block: _gated(block) if block.name in small else block)
     entries = sum(int(entry_counts(block).weights.sum()) for block in copies.bottlenecks() if block.name in small)
     if entries > MOST_ENTRIES:
         what = f"cycle fidelity is left out: {entries:,} fused weights are too many to go through here"
@@ -135,7 +132,7 @@ def cycle_forms(
 
 def _gated(block: Bottleneck) -> Bottleneck:
     """A block with a predictor, its own or one that costs the same as any other ternary one."""
-    if not isinstance(block, Bottleneck) or block.predictor is not None:
+    if block.predictor is not None:
         return block
     middle, offsets = block.middle_channels, np.zeros(block.middle_channels, np.int32)
     expand = np.zeros((middle, block.group_channels), np.int8)

@@ -18,10 +18,10 @@ from predfuse.errors import InputError
 from predfuse.explore.evaluation import Subject
 from predfuse.fusion.execute import run_network
 from predfuse.graph.io import encode_fields
-from predfuse.graph.nodes import Bottleneck, Network, Node
+from predfuse.graph.nodes import Network
 from predfuse.hardware.cycle.archon.machine import Masks
 from predfuse.hardware.cycle.simulate import masks_of
-from predfuse.hardware.pruning import keep_largest, with_pruned_rest
+from predfuse.hardware.pruning import keep_largest, with_pruned_rest, with_shifts
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.compile import compile_network
 from predfuse.integer.options import COMPILE_IMAGES, CompileOptions
@@ -149,7 +149,7 @@ def _trained(
     else:
         network = load_source(choice.name)
         if not choice.fused:
-            network = replace(network, nodes=tuple(_without_predictor(node) for node in network.nodes))
+            network = network.with_blocks(lambda block: replace(block, predictor=None))
         found = data.load(choice.data, "test", root=root, limit=count)
     if choice.pruned == "everything":
         network = with_pruned_rest(network)
@@ -162,23 +162,9 @@ def _trained(
     return network, found.images, accuracy, source
 
 
-def _without_predictor(node: Node) -> Node:
-    return replace(node, predictor=None) if isinstance(node, Bottleneck) else node
-
-
 def with_shift_share(network: Network, share: float) -> Network:
     """The network with only so many of the shifts inside each block, the largest ones."""
-
-    def fewer(node: Node) -> Node:
-        if not isinstance(node, Bottleneck):
-            return node
-        return replace(
-            node,
-            expand_bias=keep_largest(node.expand_bias, share),
-            depthwise_bias=keep_largest(node.depthwise_bias, share),
-        )
-
-    return replace(network, nodes=tuple(map(fewer, network.nodes)))
+    return with_shifts(network, lambda shifts: keep_largest(shifts, share))
 
 
 def _digest(network: Network | Program, masks: tuple[Masks, ...], accuracy: float | None) -> str:

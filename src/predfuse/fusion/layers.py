@@ -115,19 +115,22 @@ def pool(x: FloatArray, node: Pool) -> FloatArray:
     if node.kernel == 0:
         reduced: FloatArray = x.mean(axis=(1, 2)) if node.kind == "average" else x.max(axis=(1, 2))
         return reduced[:, None, None]
-    out = _pool_windows(x, node, 0.0 if node.kind == "average" else -np.inf)
+    window = (node.kind, node.kernel, node.stride, node.padding)
+    out = pool_windows(x, *window, 0.0 if node.kind == "average" else -np.inf)
     if node.kind == "average":
         inside = node.count_padding or not any(node.padding)
-        out /= node.kernel**2 if inside else _pool_windows(np.ones_like(x), node, 0.0)
+        out /= node.kernel**2 if inside else pool_windows(np.ones_like(x), *window, 0.0)
     return out
 
 
-def _pool_windows(x: FloatArray, node: Pool, outside: float) -> FloatArray:
-    """Sum or maximum of every window, ``outside`` standing beyond the border."""
-    top, bottom, left, right = node.padding
+def pool_windows(
+    x: npt.NDArray[Item], kind: str, kernel: int, stride: int, padding: Padding, outside: float
+) -> npt.NDArray[Item]:
+    """Sum or maximum of every window, ``[C, H, W]`` -> ``[C, P, Q]``, ``outside`` standing beyond the border."""
+    top, bottom, left, right = padding
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right)), constant_values=outside)
-    windows = sliding_window_view(padded, (node.kernel, node.kernel), axis=(1, 2))[:, :: node.stride, :: node.stride]
-    reduced: FloatArray = windows.sum(axis=(3, 4)) if node.kind == "average" else windows.max(axis=(3, 4))
+    windows = sliding_window_view(padded, (kernel, kernel), axis=(1, 2))[:, ::stride, ::stride]
+    reduced: npt.NDArray[Item] = windows.sum(axis=(3, 4)) if kind == "average" else windows.max(axis=(3, 4))
     return reduced
 
 

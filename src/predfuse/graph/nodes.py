@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -322,6 +322,11 @@ class Network:
     def largest_predictor_weight(self) -> int:
         """Largest magnitude of the weights of all predictors; 1 if they are ternary or there are none."""
         return max((block.predictor.largest_weight for block in self.bottlenecks() if block.predictor), default=1)
+
+    def with_blocks(self, change: Callable[[Bottleneck], Node]) -> Network:
+        """A copy with ``change`` applied to every bottleneck block."""
+        nodes = (change(node) if isinstance(node, Bottleneck) else node for node in self.nodes)
+        return dataclasses.replace(self, nodes=tuple(nodes))
 
     def replace_nodes(self, **replacements: Node) -> Network:
         """A copy with some nodes exchanged by name.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from predfuse.arrays import Item
+from predfuse.arrays import Array, Item
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Bottleneck, Conv, Network, Node
 from predfuse.hardware.workload import DEPTHWISE, EXPAND_OR_LAYER, PROJECT, layer_of, stage_of
@@ -92,3 +93,13 @@ def with_pruned_rest(network: Network) -> Network:
         return replace(node, weight=keep_largest(node.weight, POINTWISE_DENSITY))
 
     return replace(network, nodes=tuple(map(pruned, network.nodes)))
+
+
+def with_shifts(network: Network, change: Callable[[Array], Array]) -> Network:
+    """The network with ``change`` applied to the shifts inside its blocks: the biases of expand and depthwise, ``[M]``.
+
+    Source: docs/explanation/arithmetic.md, The block.
+    """
+    return network.with_blocks(
+        lambda block: replace(block, expand_bias=change(block.expand_bias), depthwise_bias=change(block.depthwise_bias))
+    )

@@ -7,10 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
-from predfuse.arrays import Int8Array, Int16Array, Int32Array, Int64Array, Item
+from predfuse.arrays import Int8Array, Int16Array, Int32Array, Int64Array
 from predfuse.fusion import layers
 from predfuse.fusion.masks import predict_masks
 from predfuse.fusion.weights import FusedWeights, SparseLists
@@ -126,13 +124,14 @@ class FastMachine:
         shape = self._shapes[node.name]
         out = np.empty((node.out_channels, *shape[1:]), np.int64)
         strip = max(1, min(shape[1], _STRIP_PIXELS // shape[2]))
+        window = layers.Window((node.kernel, node.kernel), node.stride, node.padding)
         kernels.fused_convolution(
             *self.blocks[node.name].arrays,
             node.expand_bias_exponent,
             node.depthwise_bias_exponent,
             node.output_bias,
-            _pad(x, node, shape),
-            _pad(-mask1, node, shape),
+            window.pad(x),
+            window.pad(-mask1),
             -mask2,
             node.groups,
             node.kernel,
@@ -168,29 +167,14 @@ def _finish(
     return out.reshape(shape), int(saturated)
 
 
-def _pad(image: npt.NDArray[Item], node: FusedBlock, shape: Shape) -> npt.NDArray[Item]:
-    """Zeros around ``[C, H, W]`` so that no window leaves it; what no window reaches is cut off."""
-    top, _, left, _ = node.padding
-    height = (shape[1] - 1) * node.stride + node.kernel
-    width = (shape[2] - 1) * node.stride + node.kernel
-    padded = np.zeros((image.shape[0], height, width), image.dtype)
-    used = image[:, : max(height - top, 0), : max(width - left, 0)]
-    padded[:, top : top + used.shape[1], left : left + used.shape[2]] = used
-    return padded
-
-
 def _pool(node: IntegerPool, x: Int16Array) -> tuple[Int16Array, int]:
     wide = x.astype(np.int64)
     if node.kernel == 0:
         whole = wide.max(axis=(1, 2)) if node.kind == "max" else wide.sum(axis=(1, 2))
         reduced = whole[:, None, None]
     else:
-        top, bottom, left, right = node.padding
         outside = 0 if node.kind == "average" else np.iinfo(np.int64).min
-        padded = np.pad(wide, ((0, 0), (top, bottom), (left, right)), constant_values=outside)
-        windows = sliding_window_view(padded, (node.kernel, node.kernel), axis=(1, 2))
-        windows = windows[:, :: node.stride, :: node.stride]
-        reduced = windows.max(axis=(3, 4)) if node.kind == "max" else windows.sum(axis=(3, 4))
+        reduced = layers.pool_windows(wide, node.kind, node.kernel, node.stride, node.padding, outside)
     return saturate(round_half_up(reduced * node.multiplier, node.shift), node.bits)
 
 

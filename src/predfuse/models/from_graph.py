@@ -33,17 +33,9 @@ from predfuse.graph.nodes import (
     Shuffle,
     Unsupported,
 )
-from predfuse.models.layers import (
-    BottleneckUnit,
-    Cnn,
-    ConvUnit,
-    Norm,
-    PaddedConv2d,
-    activate,
-    norm_names,
-    shuffle_channels,
-)
+from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, PaddedConv2d, activate, norm_names, shuffle_channels
 from predfuse.models.lower import array_of, folded, lower_bottleneck
+from predfuse.models.norms import Norm
 
 
 class GraphCnn(Cnn):

@@ -1,7 +1,7 @@
 """Networks of inverted bottlenecks given by channel lists: MobileNetV2, MnasNet, ShuffleNet, original and modified.
 
-The channel lists are those of the ICS 2021 artifact for 32x32 inputs: ``c`` in, ``m`` middle, ``o`` out, one entry
-per block. "Modified for fusion" widens the middle and narrows the ends.
+The channel lists are those of the ICS 2021 artifact for 32x32 inputs: into the first block, then out of every one.
+"Modified for fusion" widens the middle and narrows the ends.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, Sh
 
 
 def _blocks(
-    c: Sequence[int],
-    m: Sequence[int],
-    o: Sequence[int],
+    channels: Sequence[int],
+    middle: Sequence[int],
     strided: Sequence[int],
-    kernels: Sequence[int] | None = None,
+    kernels: Sequence[int] = (),
     groups: int = 1,
     activation: Activation = "relu",
 ) -> list[tuple[str, nn.Module]]:
-    """Named blocks b1..bN; ``strided`` numbers those of stride 2; residual where shapes allow."""
+    """Named blocks b1..bN between neighbouring ``channels``; ``strided`` numbers those of stride 2; residual where
+    shapes allow."""
     layers: list[tuple[str, nn.Module]] = []
-    for index, (into, middle, out) in enumerate(zip(c, m, o, strict=True)):
-        stride = 2 if index + 1 in strided else 1
+    for number, (into, inside, out) in enumerate(zip(channels[:-1], middle, channels[1:], strict=True), start=1):
+        stride = 2 if number in strided else 1
         block = BottleneckUnit(
             into,
-            middle,
+            inside,
             out,
-            kernel=kernels[index] if kernels else 3,
+            kernel=kernels[number - 1] if kernels else 3,
             stride=stride,
             groups=groups,
             activation=activation,
             shuffle_groups=groups,
             residual=stride == 1 and into == out,
         )
-        layers.append((f"b{index + 1}", block))
+        layers.append((f"b{number}", block))
     return layers
 
 
@@ -88,11 +88,29 @@ def mobilenetv2(
         raise InputError(
             f"{architecture} options", f"width {width} leaves a layer without channels", "use a larger one"
         )
-    c, o = scaled[:-1], scaled[1:]
     layers = [
-        *_separable_stem(input_shape[0], stem, c[0], stem_stride, "relu6"),
-        *_blocks(c, [expansion * into for into in c], o, strided, activation="relu6"),
-        *_tail(o[-1], tail, num_classes, "relu6"),
+        *_separable_stem(input_shape[0], stem, scaled[0], stem_stride, "relu6"),
+        *_blocks(scaled, [expansion * into for into in scaled[:-1]], strided, activation="relu6"),
+        *_tail(scaled[-1], tail, num_classes, "relu6"),
+    ]
+    return Cnn(architecture, options, input_shape, layers)
+
+
+def _published(
+    architecture: str,
+    num_classes: int,
+    input_shape: Shape,
+    channels: Sequence[int],
+    middle: Sequence[int],
+    strided: Sequence[int],
+    kernels: Sequence[int] = (),
+) -> Cnn:
+    """A network of the artifact that begins with 32 channels and ends with 1280."""
+    options: dict[str, object] = {"num_classes": num_classes, "input_shape": input_shape}
+    layers = [
+        *_separable_stem(input_shape[0], 32, channels[0], 1, "relu"),
+        *_blocks(channels, middle, strided, kernels),
+        *_tail(channels[-1], 1280, num_classes, "relu"),
     ]
     return Cnn(architecture, options, input_shape, layers)
 
@@ -101,15 +119,8 @@ def mobilenetv2_fused(
     architecture: str = "mobilenetv2-fused", num_classes: int = 10, input_shape: Shape = (3, 32, 32)
 ) -> Cnn:
     """MobileNetV2 modified for fusion: 14 blocks, all with 864 middle channels, tail 80 -> 1280."""
-    options: dict[str, object] = {"num_classes": num_classes, "input_shape": input_shape}
-    c = [16, *[24] * 3, *[32] * 4, *[40] * 6]
-    o = [*[24] * 3, *[32] * 4, *[40] * 6, 80]
-    layers = [
-        *_separable_stem(input_shape[0], 32, 16, 1, "relu"),
-        *_blocks(c, [864] * 14, o, strided=(4, 8)),
-        *_tail(80, 1280, num_classes, "relu"),
-    ]
-    return Cnn(architecture, options, input_shape, layers)
+    channels = [16, *[24] * 3, *[32] * 4, *[40] * 6, 80]
+    return _published(architecture, num_classes, input_shape, channels, [864] * 14, (4, 8))
 
 
 MNASNET_KERNELS = (3, 3, 5, 5, 5, 3, 3, 3, 3, 3, 3, 5, 5, 5, 3)
@@ -117,30 +128,16 @@ MNASNET_KERNELS = (3, 3, 5, 5, 5, 3, 3, 3, 3, 3, 3, 5, 5, 5, 3)
 
 def mnasnet(architecture: str = "mnasnet", num_classes: int = 10, input_shape: Shape = (3, 32, 32)) -> Cnn:
     """MnasNet: 15 blocks, kernels 3 and 5, expansion 6,6,3,3,3,6x10."""
-    options: dict[str, object] = {"num_classes": num_classes, "input_shape": input_shape}
-    c = [16, *[24] * 2, *[40] * 3, *[80] * 4, *[112] * 2, *[160] * 3]
-    o = [*[24] * 2, *[40] * 3, *[80] * 4, *[112] * 2, *[160] * 3, 320]
+    channels = [16, *[24] * 2, *[40] * 3, *[80] * 4, *[112] * 2, *[160] * 3, 320]
     expansions = [6, 6, 3, 3, 3, *[6] * 10]
-    middle = [into * expansion for into, expansion in zip(c, expansions, strict=True)]
-    layers = [
-        *_separable_stem(input_shape[0], 32, 16, 1, "relu"),
-        *_blocks(c, middle, o, strided=(3, 12), kernels=MNASNET_KERNELS),
-        *_tail(320, 1280, num_classes, "relu"),
-    ]
-    return Cnn(architecture, options, input_shape, layers)
+    middle = [into * expansion for into, expansion in zip(channels[:-1], expansions, strict=True)]
+    return _published(architecture, num_classes, input_shape, channels, middle, (3, 12), MNASNET_KERNELS)
 
 
 def mnasnet_fused(architecture: str = "mnasnet-fused", num_classes: int = 10, input_shape: Shape = (3, 32, 32)) -> Cnn:
     """MnasNet modified for fusion: 15 blocks, all with 960 middle channels, tail 80 -> 1280."""
-    options: dict[str, object] = {"num_classes": num_classes, "input_shape": input_shape}
-    c = [16, *[24] * 3, *[32] * 5, *[40] * 6]
-    o = [*[24] * 3, *[32] * 5, *[40] * 6, 80]
-    layers = [
-        *_separable_stem(input_shape[0], 32, 16, 1, "relu"),
-        *_blocks(c, [960] * 15, o, strided=(3, 9), kernels=MNASNET_KERNELS),
-        *_tail(80, 1280, num_classes, "relu"),
-    ]
-    return Cnn(architecture, options, input_shape, layers)
+    channels = [16, *[24] * 3, *[32] * 5, *[40] * 6, 80]
+    return _published(architecture, num_classes, input_shape, channels, [960] * 15, (3, 9), MNASNET_KERNELS)
 
 
 SHUFFLENET_GROUPS = 3
@@ -149,14 +146,13 @@ SHUFFLENET_GROUPS = 3
 def shufflenet(architecture: str = "shufflenet", num_classes: int = 10, input_shape: Shape = (3, 32, 32)) -> Cnn:
     """ShuffleNet, 3 groups, 15 blocks: shuffle inside the block, no activation after the depthwise convolution."""
     options: dict[str, object] = {"num_classes": num_classes, "input_shape": input_shape}
-    c = [24, *[60] * 4, *[120] * 8, *[240] * 2]
-    m = [*[240] * 4, *[480] * 8, *[960] * 3]
-    o = [*[60] * 4, *[120] * 8, *[240] * 3]
+    channels = [24, *[60] * 4, *[120] * 8, *[240] * 3]
+    middle = [*[240] * 4, *[480] * 8, *[960] * 3]
     layers: list[tuple[str, nn.Module]] = [("conv1", ConvUnit(input_shape[0], 24, 3))]
-    for index, (into, middle, out) in enumerate(zip(c, m, o, strict=True)):
-        stride = 2 if index + 1 in (4, 12) else 1
-        unit = ShuffleUnit(into, middle, out, stride, SHUFFLENET_GROUPS, residual=stride == 1 and into == out)
-        layers.append((f"b{index + 1}", unit))
+    for number, (into, inside, out) in enumerate(zip(channels[:-1], middle, channels[1:], strict=True), start=1):
+        stride = 2 if number in (4, 12) else 1
+        unit = ShuffleUnit(into, inside, out, stride, SHUFFLENET_GROUPS, residual=stride == 1 and into == out)
+        layers.append((f"b{number}", unit))
     layers += [("pool", GlobalPool()), ("FC1", nn.Linear(240, num_classes))]
     return Cnn(architecture, options, input_shape, layers)
 
@@ -166,12 +162,10 @@ def shufflenet_fused(
 ) -> Cnn:
     """ShuffleNet modified for fusion: 15 blocks, 2574 or 2604 middle channels, shuffle on the block's output."""
     options: dict[str, object] = {"num_classes": num_classes, "input_shape": input_shape}
-    c = [24, *[18] * 2, *[24] * 4, *[42] * 8]
-    m = [*[2574] * 7, *[2604] * 8]
-    o = [*[18] * 2, *[24] * 4, *[42] * 8, 84]
+    channels = [24, *[18] * 2, *[24] * 4, *[42] * 8, 84]
     layers: list[tuple[str, nn.Module]] = [
         ("conv1", ConvUnit(input_shape[0], 24, 3)),
-        *_blocks(c, m, o, strided=(3, 7), groups=SHUFFLENET_GROUPS),
+        *_blocks(channels, [*[2574] * 7, *[2604] * 8], (3, 7), groups=SHUFFLENET_GROUPS),
         ("pool", GlobalPool()),
         ("FC1", nn.Linear(84, num_classes)),
     ]

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Activation, Node, Padding, Shape
+from predfuse.models.norms import BATCH_NORM_EPS, Norm, ScaleNorm
 
 if TYPE_CHECKING:  # a predictor is put into a block from outside
     from predfuse.predictor.trainable import TrainablePredictor
 
-BATCH_NORM_EPS = 1e-5
 MAX_BLOCKS = 1000
 """Most blocks of a network."""
 
@@ -68,79 +68,6 @@ class ConvUnit(nn.Module):
         return shuffle_channels(activate(self.norm(y), self.activation), self.shuffle_groups)
 
 
-class ScaleNorm(nn.Module):
-    """Batch normalisation without shift: ``x * weight / sqrt(mean(x**2) + eps)`` per channel of ``[N, C, H, W]``.
-
-    Trains on the mean square of the batch, evaluates with the running one. It folds like a batch norm whose mean and
-    bias are 0 (``running_mean`` and ``bias`` say so), into a layer without bias.
-    """
-
-    running_mean: Tensor
-    running_var: Tensor
-    bias: Tensor
-
-    def __init__(self, channels: int, eps: float = BATCH_NORM_EPS, momentum: float = 0.1) -> None:
-        super().__init__()
-        self.eps, self.momentum = eps, momentum
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.register_buffer("bias", torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        square = x.square().mean((0, 2, 3)) if self.training else self.running_var
-        if self.training:
-            self.running_var.lerp_(square.detach(), self.momentum)
-        return x * (self.weight * (square + self.eps).rsqrt()).view(1, -1, 1, 1)
-
-
-class PartialNorm(nn.Module):
-    """Batch normalisation of ``[N, C, H, W]`` that shifts some channels and only scales the others.
-
-    With a channel's mask 1 it is a batch norm, with 0 a :class:`ScaleNorm`: its mean and bias stay 0.
-
-    Attributes:
-        shift_mask: ``[C]``, 1 where the channel has a shift.
-    """
-
-    running_mean: Tensor
-    running_var: Tensor
-    shift_mask: Tensor
-
-    def __init__(self, channels: int, eps: float = BATCH_NORM_EPS, momentum: float = 0.1) -> None:
-        super().__init__()
-        self.eps, self.momentum = eps, momentum
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-        self.register_buffer("shift_mask", torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        mean, var = self.running_mean, self.running_var
-        if self.training:
-            mean = x.mean((0, 2, 3)) * self.shift_mask
-            var = (x - mean.view(1, -1, 1, 1)).square().mean((0, 2, 3))
-            self.running_mean.lerp_(mean.detach(), self.momentum)
-            self.running_var.lerp_(var.detach(), self.momentum)
-        scale = self.weight * (var + self.eps).rsqrt()
-        shift = self.bias * self.shift_mask - mean * scale
-        return x * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
-
-    @torch.no_grad()
-    def shifts(self) -> Tensor:
-        """What the folded layer adds, ``[C]``."""
-        return self.bias - self.running_mean * self.weight * (self.running_var + self.eps).rsqrt()
-
-    @torch.no_grad()
-    def keep_shifts(self, mask: Tensor) -> None:
-        """Only channels whose ``mask`` is 1 keep their shift; the others are normalised by their mean square."""
-        self.running_var.add_((1 - mask) * self.running_mean.square())
-        self.shift_mask.copy_(mask)
-        self.running_mean.mul_(mask)
-        self.bias.mul_(mask)
-
-
 class PaddedConv2d(nn.Conv2d):
     """A convolution without bias that pads its sides ``(top, bottom, left, right)`` unequally."""
 
@@ -162,10 +89,6 @@ def padding_of(conv: nn.Conv2d) -> Padding:
     assert not isinstance(conv.padding, str)
     rows, columns = conv.padding
     return (rows, rows, columns, columns)
-
-
-Norm = nn.BatchNorm2d | ScaleNorm | PartialNorm
-"""What may follow a convolution inside a block."""
 
 
 class BlockKernel(Protocol):
@@ -303,8 +226,12 @@ class BottleneckUnit(nn.Module):
                 found, projected = self.kernel.layerwise(self, x)
                 return found, self._finished(x, projected)
             a, d = self.pre_activations(x)
-            y = self._finished(x, self.project(activate(d, self.depthwise_activation, inplace=False)))
+            y = self.under_true_masks(x, d)
         return loss(self.predictor, x, a, d), y
+
+    def under_true_masks(self, x: Tensor, d: Tensor) -> Tensor:
+        """The block's output ``[N, O, P, Q]`` as without its predictor, from ``d`` of :meth:`pre_activations`."""
+        return self._finished(x, self.project(activate(d, self.depthwise_activation, inplace=False)))
 
 
 class ShuffleUnit(nn.Module):

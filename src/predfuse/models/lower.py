@@ -12,7 +12,8 @@ from predfuse.arrays import Float64Array, FloatArray
 from predfuse.errors import InputError
 from predfuse.fusion.folding import fold_batch_norm
 from predfuse.graph.nodes import INPUT, Add, Bottleneck, Conv, Linear, Network, Node, Pool, Shuffle
-from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, Norm, ShuffleUnit, padding_of
+from predfuse.models.layers import BottleneckUnit, Cnn, ConvUnit, GlobalPool, ShuffleUnit, padding_of
+from predfuse.models.norms import Norm
 
 
 def array_of(tensor: torch.Tensor) -> Float64Array:

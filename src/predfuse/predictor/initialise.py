@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from predfuse.models.layers import BottleneckUnit, Cnn, Norm, padding_of
+from predfuse.models.layers import BottleneckUnit, Cnn, padding_of
+from predfuse.models.norms import Norm
 from predfuse.predictor.format import PUBLISHED_FORMAT, PredictorFormat
 from predfuse.predictor.trainable import (
     TrainablePredictor,

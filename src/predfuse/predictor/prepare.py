@@ -15,7 +15,7 @@ from predfuse import models
 from predfuse.errors import InputError
 from predfuse.fusion.weights import too_large
 from predfuse.graph.from_torch import TraceResult, trace
-from predfuse.graph.nodes import Bottleneck, Network, Node
+from predfuse.graph.nodes import Bottleneck, Network
 from predfuse.input_checks import require_dense, require_finite
 from predfuse.models.layers import BottleneckUnit, Cnn
 from predfuse.predictor.block_modules import Site, attach, find_border, find_site, folded_weights, inside_padding
@@ -235,10 +235,8 @@ def to_network(
         return models.to_network(model, name, mean, std, labels, metadata)
     with torch.no_grad(), gate_mode(model, "true"):
         traced = trace(model, example, name=name)
-    nodes = tuple(_with_predictor(model, traced, node) for node in traced.network.nodes)
-    return dataclasses.replace(
-        traced.network, nodes=nodes, mean=mean, std=std, labels=labels, metadata=dict(metadata or {})
-    )
+    network = traced.network.with_blocks(lambda block: _with_predictor(model, traced, block))
+    return dataclasses.replace(network, mean=mean, std=std, labels=labels, metadata=dict(metadata or {}))
 
 
 def _prepare_registered(model: Cnn, config: PrepareConfig, calibration: Tensor) -> Preparation:
@@ -261,14 +259,9 @@ def _tune_registered(model: Cnn, images: Tensor, chosen: int | None) -> None:
         if not isinstance(layer, BottleneckUnit) or layer.predictor is None:
             result: Tensor = layer(*inputs)
             return result
-        kept = (inputs[0], *layer.pre_activations(inputs[0]))
-        _tune(layer.predictor, kept, steps, generator)
-        predictor, layer.predictor = layer.predictor, None  # the next blocks see the true masks
-        try:
-            result = layer(*inputs)
-        finally:
-            layer.predictor = predictor
-        return result
+        (x,), (a, d) = inputs, layer.pre_activations(*inputs)
+        _tune(layer.predictor, (x, a, d), steps, generator)
+        return layer.under_true_masks(x, d)  # the next blocks see the true masks
 
     with evaluation(model):
         model.through(images, call)
@@ -337,10 +330,8 @@ def _tune(
     )
 
 
-def _with_predictor(model: nn.Module, traced: TraceResult, node: Node) -> Node:
+def _with_predictor(model: nn.Module, traced: TraceResult, block: Bottleneck) -> Bottleneck:
     """A block with the integer predictor of its gate, if it has one."""
-    if not isinstance(node, Bottleneck):
-        return node
-    expand = traced.ledger[node.name].by_role("expand")
+    expand = traced.ledger[block.name].by_role("expand")
     gate = getattr(model.get_submodule(expand.module), CHILD, None) if expand is not None else None
-    return dataclasses.replace(node, predictor=gate.predictor.to_integers()) if isinstance(gate, Gate) else node
+    return dataclasses.replace(block, predictor=gate.predictor.to_integers()) if isinstance(gate, Gate) else block

@@ -8,6 +8,7 @@ from predfuse.hardware.area import area_items
 from predfuse.report import equal_terms
 from predfuse.report.charts import grouped_bars, ratio_bars, stacked_bars
 from predfuse.report.page import Chart, Page, Section, Tile, Tiles, render
+from predfuse.report.stages import stage_table
 from predfuse.report.table import Table
 
 STAGES = {
@@ -124,32 +125,6 @@ def breakdown_table(result: CompareResult) -> Table:
     return Table(headings, rows, "What the cycles are spent on", _best(result), frozenset((1,)))
 
 
-def layer_table(machine: Machine) -> Table:
-    """Cycles and energy by layer and stage of one machine."""
-    rows = [
-        [
-            row.layer,
-            row.stage,
-            f"{row.compute_cycles:,}",
-            f"{row.stall_cycles:,}",
-            f"{row.utilisation:.0%}",
-            f"{row.total_energy_uj:,.2f}",
-        ]
-        for row in machine.result.rows
-    ]
-    result = machine.result
-    rows.append(
-        ["total", "", f"{result.compute_cycles:,}", f"{result.stall_cycles:,}", "", f"{result.total_energy_uj:,.1f}"]
-    )
-    return Table(
-        ["layer", "stage", "compute cycles", "stall cycles", "multipliers busy", "uJ"],
-        rows,
-        f"{_label(machine)}, first image",
-        frozenset((len(rows) - 1,)),
-        frozenset((0, 1)),
-    )
-
-
 def area_table(result: CompareResult) -> Table:
     """Area by component of the best machine and the published Archon."""
     specs = {machine.spec.name: machine.spec for machine in result.machines if machine.role == "fused"}
@@ -196,7 +171,7 @@ def render_report(result: CompareResult) -> str:
         ),
         Section("Energy", [Chart(stacked_bars(labels, energies, "uJ"), "Energy of one image by component.")]),
         Section("Area", [area_table(result)]),
-        Section("Layers", [layer_table(best)]),
+        Section("Layers", [stage_table(best.result, f"{_label(best)}, first image")]),
     ]
     if any(machine.contender.accuracy is not None for machine in machines):
         shown = {machine.contender.label: machine.contender.accuracy for machine in machines[:3]}

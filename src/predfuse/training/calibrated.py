@@ -7,7 +7,6 @@ about a machine depends on the masks alone: survivors are reported with every fi
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ import numpy as np
 import torch
 
 from predfuse import data, models
-from predfuse.arrays import Float32Array, Float64Array, FloatArray
+from predfuse.arrays import Float32Array, Float64Array
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Bottleneck, Network
+from predfuse.graph.nodes import Network
+from predfuse.hardware.pruning import with_shifts
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.training.pruning import Pruner
 
@@ -112,27 +112,9 @@ def with_all_shifts(network: Network) -> Network:
     of the network as it was still serve.
     """
 
-    def shifted(shifts: FloatArray) -> FloatArray:
-        return np.where(shifts == 0, SMALL_SHIFT, shifts)
-
-    def changed(block: Bottleneck) -> Bottleneck:
-        return dataclasses.replace(
-            block, expand_bias=shifted(block.expand_bias), depthwise_bias=shifted(block.depthwise_bias)
-        )
-
-    nodes = tuple(changed(node) if isinstance(node, Bottleneck) else node for node in network.nodes)
-    return dataclasses.replace(network, nodes=nodes)
+    return with_shifts(network, lambda shifts: np.where(shifts == 0, SMALL_SHIFT, shifts))
 
 
 def without_shifts(network: Network) -> Network:
     """The network with the shifts of its blocks' batch norms (``expand_bias``, ``depthwise_bias``) pruned away."""
-
-    def pruned(block: Bottleneck) -> Bottleneck:
-        return dataclasses.replace(
-            block,
-            expand_bias=np.zeros_like(block.expand_bias),
-            depthwise_bias=np.zeros_like(block.depthwise_bias),
-        )
-
-    nodes = tuple(pruned(node) if isinstance(node, Bottleneck) else node for node in network.nodes)
-    return dataclasses.replace(network, nodes=nodes)
+    return with_shifts(network, np.zeros_like)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.errors import InputError
-from predfuse.models.layers import Cnn, ConvUnit, PartialNorm
+from predfuse.models.layers import Cnn, ConvUnit
+from predfuse.models.norms import PartialNorm
 from predfuse.pruning.choose import keep_largest
 
 INNER_NORMS = ("expand_norm", "depthwise_norm")

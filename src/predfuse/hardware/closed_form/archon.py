@@ -26,6 +26,7 @@ sends one value per access to all PEs that need it. DRAM and buffers hold words 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def _inputs_fetched(operation: Operation, spec: ArchonSpec, visits: int) -> int:
 
 
 def _stage(
-    layer: str, stage: str, work: int, per_cycle: int, actions: Actions, spec: ArchonSpec, mapping: str
+    spec: ArchonSpec, layer: str, stage: str, work: int, per_cycle: int, actions: Actions, mapping: str
 ) -> StageResult:
     cycles = work // per_cycle
     return StageResult(
@@ -121,56 +122,23 @@ def plain_stage(operation: Operation, spec: ArchonSpec, stage: str = MAIN) -> St
         dram_written_bits=outputs * spec.bits,
     )
     mapping = f"one output pixel a PE, {min(operation.group_outputs, spec.pe.psum_regfile_words)} sums a PE"
-    return _stage(operation.layer, stage, macs, spec.array.pes, actions, spec, mapping)
+    return _stage(spec, operation.layer, stage, macs, spec.array.pes, actions, mapping)
 
 
 def fused_stages(item: WorkItem, spec: ArchonSpec) -> tuple[StageResult, ...]:
     """The four stages of a fused block; ``fusion_overhead`` takes no cycles of its own in the published model."""
     expand, depthwise, project = item.operations
-    main = _fused_operation(expand, depthwise, project)
-    per_cycle = spec.array.pes * spec.pe.predictor_lanes
-    lanes = spec.pe.predictor_lanes
-    fused = fused_weights(item)
+    main, fused = _fused_operation(expand, depthwise, project), fused_weights(item)
+    pes, lanes, stage = spec.array.pes, spec.pe.predictor_lanes, partial(_stage, spec, item.layer)
+    first = f"one pixel a PE, {lanes} middle channels at once"
+    second = f"one pixel a PE, {_channels_at_once(depthwise, spec)} middle channels at once"
+    overhead = _fusion_overhead(main, expand, fused, spec)
+    charged = stage(FUSION_OVERHEAD, 0, pes, overhead, f"{fused} fused weights for every tile")
     return (
-        _stage(
-            item.layer,
-            PREDICT_EXPAND,
-            expand.macs,
-            per_cycle,
-            _predict_expand(expand, spec),
-            spec,
-            f"one pixel a PE, {lanes} middle channels at once",
-        ),
-        _stage(
-            item.layer,
-            PREDICT_DEPTHWISE,
-            depthwise.macs,
-            per_cycle,
-            _predict_depthwise(depthwise, spec),
-            spec,
-            f"one pixel a PE, {_channels_at_once(depthwise, spec)} middle channels at once",
-        ),
-        _stage(
-            item.layer,
-            MAIN,
-            main.macs,
-            spec.array.pes,
-            _main(main, spec),
-            spec,
-            "one output pixel a PE, lists in the order o, c, k",
-        ),
-        replace(
-            _stage(
-                item.layer,
-                FUSION_OVERHEAD,
-                0,
-                spec.array.pes,
-                _fusion_overhead(main, expand, fused, spec),
-                spec,
-                f"{fused} fused weights for every tile",
-            ),
-            macs=fused * main.out_pixels,
-        ),
+        stage(PREDICT_EXPAND, expand.macs, pes * lanes, _predict_expand(expand, spec), first),
+        stage(PREDICT_DEPTHWISE, depthwise.macs, pes * lanes, _predict_depthwise(depthwise, spec), second),
+        stage(MAIN, main.macs, pes, _main(main, spec), "one output pixel a PE, lists in the order o, c, k"),
+        replace(charged, macs=fused * main.out_pixels),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from predfuse.models.layers import Norm, PartialNorm, ScaleNorm
+from predfuse.models.norms import Norm, PartialNorm, ScaleNorm
 
 
 @dataclass

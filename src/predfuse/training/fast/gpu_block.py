@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from predfuse.graph.nodes import Activation
-from predfuse.models.layers import BottleneckUnit, Norm
+from predfuse.models.layers import BottleneckUnit
+from predfuse.models.norms import Norm
 from predfuse.predictor.layerwise import sign_loss
 from predfuse.predictor.trainable import TrainablePredictor
 from predfuse.training.fast.block_norms import norm_statistics, update_running
