@@ -23,7 +23,7 @@ banks. The only one with windows of 5."""
 MID = Machine(
     tile_rows=4, tile_columns=4, lanes=4, lane_rows=7, words=4, outputs=32, banks=5, slots=64, side=6, unit_rows=6,
     inputs=4, held=16, columns=16, writes=4, queue=4, channels=320, passes=256, codes=2048, gate_words=320,
-    tap_words=160, column_words=160, project_rows=96,
+    tap_words=192, column_words=160, project_rows=96,
 )  # fmt: skip
 """Holds every fused block of the shipped networks."""
 
