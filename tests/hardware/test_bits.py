@@ -93,7 +93,8 @@ def test_a_fused_block_stores_words_of_its_machine() -> None:
     ):
         assert before[same] == after[same], same
     assert before["dram_written_bits"] == 2 * after["dram_written_bits"]
-    assert 1.5 < before["dram_read_bits"] / after["dram_read_bits"] < 2
+    # Offsets of the predictor, load codes and places have widths of their own.
+    assert 1.3 < before["dram_read_bits"] / after["dram_read_bits"] < 2
 
 
 @pytest.mark.parametrize("prices", ["published", "synthesised"])

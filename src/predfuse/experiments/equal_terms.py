@@ -27,8 +27,8 @@ from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, loa
 from predfuse.integer.calibrate import normalise
 
 KINDS = ("dense", "sparse", "sparse-depth-first", "archon")
-"""Of the machines that ship for several areas, as ``KIND-AREA``, or ``KIND-AREA-m`` where they were searched for
-FusioNet-M; every network runs on the one of its kind and area that suits it best."""
+"""Of the machines that ship for several areas, as ``KIND-AREA``, or ``KIND-AREA-n`` and others where they were searched
+for another network; every network runs on the one of its kind and area that suits it best."""
 AREA_MM2 = 1.7
 """Area of the machines that are taken where none are named and no curves are asked for."""
 EQUAL_AREA = 1.1
@@ -250,7 +250,7 @@ def equal_terms(lineup: Lineup, specs: Sequence[AcceleratorSpec], curves: bool, 
 
 def searched_for_mm2(name: str) -> float | None:
     """The area that a shipped machine was searched for, from its name; None for any other."""
-    found = re.fullmatch(rf"(?:{'|'.join(KINDS)})-([0-9]+\.[0-9]+)(?:-[a-z]+)?", name)
+    found = re.fullmatch(rf"(?:{'|'.join(KINDS)})-([0-9]+\.[0-9]+)(?:-[a-z-]+)?", name)
     return float(found[1]) if found and name in names() else None
 
 

@@ -10,17 +10,24 @@ import numpy as np
 from predfuse.arrays import Array
 from predfuse.graph.nodes import Bottleneck, Network, Predictor
 from predfuse.hardware.spec import ArchonSpec, EyerissSpec, load_spec
+from predfuse.hardware.vary import with_fields
 
 Spec = TypeVar("Spec", ArchonSpec, EyerissSpec)
 
 ENDLESS = 1 << 30
 
 
-def archon(name: str = "archon") -> ArchonSpec:
+def shipped_archon(name: str = "archon") -> ArchonSpec:
     """A shipped Archon."""
     spec = load_spec(name)
     assert isinstance(spec, ArchonSpec)
     return spec
+
+
+def archon(name: str = "archon") -> ArchonSpec:
+    """A shipped Archon that is told nothing: fills have tests of their own (``tests/rtl/test_fill_unit.py``)."""
+    spec = shipped_archon(name)
+    return spec if spec.design.streams == "estimated" else with_fields(spec, {"design.streams": "estimated"})
 
 
 def eyeriss(name: str) -> EyerissSpec:
@@ -32,7 +39,7 @@ def eyeriss(name: str) -> EyerissSpec:
 
 def ideal_archon() -> ArchonSpec:
     """The published Archon with everything granted that the published model takes for granted."""
-    spec = archon("archon-ics21")
+    spec = shipped_archon("archon-ics21")
     design = spec.design.model_copy(
         update={"lanes": ENDLESS, "bias_sums": "free", "predictor_packing": "full", "plain_layers": "even"}
     )
