@@ -165,27 +165,31 @@ def bank(slots: int = 4, taps: int = 3, lanes: int = 3, codes: int = 32) -> Mode
     def rank(slot: int, map_: int) -> int:
         return (map_ & (1 << slot) - 1).bit_count()
 
-    def halves(told: Told) -> int:
-        return (0, 3, 12, 15)[told["halves"]]
+    def halves(told: Told, name: str = "halves") -> int:
+        return (0, 3, 12, 15)[told[name]]
+
+    def bases(told: Told, name: str, tap: int) -> int:
+        return words[7, 8 * told[name] + tap]
 
     def word(told: Told) -> Outputs:
         """What goes with the next member."""
         slot, tap, row = left[0]
-        bases, own = words[7, tap], rank(slot, words[4, tap] & halves(told))
+        base, own = bases(told, "half", tap), rank(slot, words[4, tap] & halves(told))
         places, biases = words[5, column], words[6, slot] >> 4
         expand = words.get((10, (places >> slots) + rank(slot, field(places, 0, slots))), 0)
         factor = (field(expand, 0, 16, True), field(biases, 0, 24), field(biases, 1, 24))[told["kind"]]
-        out: Outputs = {"member_tap": tap, "factor": factor & 0xFFFFFF, "gate_at": field(bases, 0, 4) + own & 15}
+        out: Outputs = {"member_tap": tap, "factor": factor & 0xFFFFFF, "gate_at": field(base, 0, 4) + own & 15}
         if tap < taps:
-            out["depthwise"] = words[9, (bases >> 4) + own]
+            out["depthwise"] = words[9, (base >> 4) + own]
         return out | {"project": words[12, field(words[6, slot], 0, 4) + row]}
 
     def step(told: Told) -> Outputs:
         nonlocal left, at, over, column
         out: Outputs = {"issue": 0}
-        if all((4, index) in words and (7, index) in words for index in range(taps + 1)):
-            out["maps_out"] = pack([words[4, index] & halves(told) for index in range(taps + 1)], slots)
-            out["gate_bases_out"] = pack([words[7, index] for index in range(taps + 1)], 4)
+        if all((4, tap) in words and (7, 8 + tap) in words for tap in range(taps + 1)):
+            own = halves(told, "predict_halves")
+            out["maps_out"] = pack([words[4, tap] & own for tap in range(taps + 1)], slots)
+            out["gate_bases_out"] = pack([bases(told, "predict_half", tap) for tap in range(taps + 1)], 4)
         if told["loading"]:
             code, following = (words[3, one] for one in (at, (at + 1) % codes))
             over = over and not told["first"]

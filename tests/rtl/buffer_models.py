@@ -95,22 +95,21 @@ def turned(line: int, by: int) -> list[int]:
 
 
 def fill() -> Model:
-    todo: deque[tuple[int, int, int]] = deque()  # word, piece, record
-    coming: tuple[int, int, int] | None = None
-    done: tuple[int, int] | None = None  # index and data
-    told_fields: list[int] = []
+    todo: deque[tuple[int, int, int, list[int]]] = deque()  # word, piece, record, what was told of the fill
+    coming: tuple[int, int, int, list[int]] | None = None
+    done: tuple[int, int, int] | None = None  # region, index and data
     pixels: dict[int, int] = {}  # of the record at hand
 
     def step(told: Told) -> Outputs:
-        nonlocal coming, done, told_fields
+        nonlocal coming, done
         out: Outputs = {"request": bool(todo), "busy": bool(todo) or coming is not None or done is not None}
         out["write"] = done is not None
         if done is not None:
-            out |= {"write_at": done[0], "write_data": done[1], "write_region": told_fields[0]}
+            out |= {"write_region": done[0], "write_at": done[1], "write_data": done[2]}
         done = None
         if coming is not None:
-            word, piece, record = coming
-            region, index, _, _, _, _, _, _, _, pixel, _, first, end, begin, stop = told_fields
+            word, piece, record, own = coming
+            region, index, _, _, _, _, _, _, _, pixel, _, first, end, begin, stop = own
             if piece == first or region == 17:
                 pixels.clear()
             pitch = {14: 5, 15: 4, 17: 0}.get(region, LINE)
@@ -118,27 +117,29 @@ def fill() -> Model:
             room = pitch if region in (14, 15) else LINE
             pixels.update({pitch * piece + p: line[p] for p in range(room) if begin <= p < stop})
             if region == 17:
-                done = (index + record) * 2 + piece & 0xFFFF, sum(one << 16 * p for p, one in pixels.items())
+                at = (index + record) * 2 + piece & 0xFFFF
+                done = region, at, sum(one << 16 * p for p, one in pixels.items())
             elif piece + 1 == end:
                 data = sum(one << 16 * p for p, one in pixels.items()) & (1 << 400) - 1
-                done = index + record & 0xFFFF, data
+                done = region, index + record & 0xFFFF, data
         coming = None
         if todo:
-            word, piece, record = todo[0]
-            out |= {"row": word // BANKS % 8, "bank": word % BANKS, "span": told_fields[10]}
+            word, _, _, own = todo[0]
+            out |= {"row": word // BANKS % 8, "bank": word % BANKS, "span": own[10]}
             if told["grant"]:
                 coming = todo.popleft()
+        ready = not todo  # behind the access of this cycle
         if told["start"]:
-            told_fields = fields(told["fields"], 5, 16, 16, 3, 2, 3, 2, 3, 2, 2, 2, 3, 3, 4, 4)
-            _, _, count, row, bank, rows, banks, record_rows, record_banks, _, _, first, end, _, _ = told_fields
+            own = fields(told["fields"], 5, 16, 16, 3, 2, 3, 2, 3, 2, 2, 2, 3, 3, 4, 4)
+            _, _, count, row, bank, rows, banks, record_rows, record_banks, _, _, first, end, _, _ = own
             for record in range(count):
                 at = row * BANKS + bank + record * (record_rows * BANKS + record_banks)
                 pieces = range(first, end)
-                todo.extend((at + n * (rows * BANKS + banks), piece, record) for n, piece in enumerate(pieces))
+                todo.extend((at + n * (rows * BANKS + banks), piece, record, own) for n, piece in enumerate(pieces))
         if told["rst"]:
             todo.clear()
             coming = done = None
-        return out
+        return out | {"ready": ready}
 
     return step
 
@@ -188,7 +189,8 @@ def command() -> Model:
         out["start_fill"] = 0
         if running and waiting:
             kind, after, body = fields(waiting[0], 2, 1, 40)
-            free = (core_free or (kind == 1 and not after)) and (not told["fill_busy"] or (kind == 2 and not after))
+            fill_free = told["fill_ready"] if kind == 1 else not told["fill_busy"]
+            free = (core_free or (kind == 1 and not after)) and (fill_free or (kind == 2 and not after))
             if free:
                 waiting.popleft()
                 running = kind in (1, 2)

@@ -159,7 +159,8 @@ class Decoder:
         self._memory = {(word.region, word.bank, word.index): word.bits for word in written}
         self._left: list[list[tuple[int, int, int]]] = [[] for _ in range(sizes["BANKS"])]
         # Of the two group records one.
-        group = _Bits(next(word.bits for word in written if word.region == 0))
+        record = next(word for word in written if word.region == 0)
+        self._half, group = record.index, _Bits(record.bits)
         for width in (1, 1, 1, 4, 4, 4, 6, 1, 6, _clog2(sizes["HELD"] // sizes["INPUTS"] + 1)):
             group.take(width)
         group.take(_clog2(sizes["HELD"]) + 1)
@@ -282,7 +283,7 @@ class Decoder:
 
     def _bases(self, bank: int, tap: int) -> tuple[int, int]:
         """Of gate words and of depthwise weights."""
-        bits = _Bits(self._memory[7, bank, tap])
+        bits = _Bits(self._memory[7, bank, self._half << _clog2(self._taps + 2) | tap])
         return bits.take(_clog2(self._sizes["GATE_WORDS"])), bits.bits
 
 

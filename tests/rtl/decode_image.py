@@ -6,7 +6,7 @@ Written from the tables of docs/explanation/rtl.md, and shares no code with what
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rtl.decode import _Bits, _clog2
@@ -16,12 +16,14 @@ from predfuse.arrays import Int16Array
 
 @dataclass(frozen=True)
 class Write:
-    """One write, of some records of all banks of a region at once; ``after`` the core is done, or while it works."""
+    """One write, of some records of all banks of a region at once, by which fill; ``after`` the core is done, or while
+    it works."""
 
     region: int
     index: int
     bits: int
     after: bool
+    fill: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,21 +31,27 @@ class Start:
     """One start of the core.
 
     Attributes:
+        after: Whether fills are done.
         flags: Lists, predictions, these behind the lists, finishing, from the lowest bit on.
         rows: Of the tile.
         parts: First and end of those predicted.
         planes: Which of two sets of input planes.
         half: Which of two groups.
+        predict_half: Likewise, of the prediction.
+        second: Whether sums of the lists are in the second set.
         offsets: Of gate words read and written.
         store: Line, bank and pixel of the first output; lines and banks from row to row, lines from channel to channel;
             pixels of a row.
     """
 
+    after: bool
     flags: int
     rows: int
     parts: tuple[int, int]
     planes: int
     half: int
+    predict_half: int
+    second: int
     offsets: tuple[int, int]
     store: tuple[int, int, int, int, int, int, int]
 
@@ -54,7 +62,7 @@ def read_image(lines: Int16Array, start_row: int, sizes: Mapping[str, int]) -> I
     size = max(sizes["FILL"], 4 + sizes["ITEM"] + sizes["STORE"]) + 3
     flat = np.zeros(sizes["BUFFER_LINES"] * banks * width + 2 * banks * width, np.uint16)
     flat[banks * width :][: lines.size] = lines.ravel()
-    row = start_row
+    row, fills = start_row, 0
     while True:
         text = flat[row * banks * width : (row + 1) * banks * width].tobytes()
         line = _Bits(int.from_bytes(text, "little"))
@@ -65,20 +73,24 @@ def read_image(lines: Int16Array, start_row: int, sizes: Mapping[str, int]) -> I
             if kind == 0:
                 return
             if kind == 2:
-                yield _start(command, sizes)
+                yield _start(command, sizes, after)
             else:
-                yield from _fill(command, flat, sizes, after)
+                fills += 1
+                yield from (replace(write, fill=fills) for write in _fill(command, flat, sizes, after))
 
 
-def _start(command: _Bits, sizes: Mapping[str, int]) -> Start:
+def _start(command: _Bits, sizes: Mapping[str, int], after: bool) -> Start:
     gate, part = _clog2(sizes["GATE_WORDS"]), _clog2(sizes["PARTS"])
     line, bank = _clog2(sizes["BUFFER_LINES"]), _clog2(sizes["BUFFER_BANKS"])
     flags, offsets = command.take(4), (command.take(gate), command.take(gate))
     rows, parts = command.take(_clog2(sizes["TILE_ROWS"] + 1)), (command.take(part), command.take(part + 1))
-    planes, half, first = command.take(1), command.take(1), (command.take(line), command.take(bank))
+    planes, half, predict_half, second = (command.take(1) for _ in range(4))
+    first = command.take(line), command.take(bank)
     steps = command.take(line), command.take(bank), command.take(line)
     pixel, columns = command.take(_clog2(sizes["BUFFER_PIXELS"])), command.take(_clog2(sizes["TILE_COLUMNS"] + 1))
-    return Start(flags, rows, parts, planes, half, offsets, (*first, pixel, *steps, columns))
+    return Start(
+        after, flags, rows, parts, planes, half, predict_half, second, offsets, (*first, pixel, *steps, columns)
+    )
 
 
 def _fill(command: _Bits, flat: np.ndarray, sizes: Mapping[str, int], after: bool) -> Iterator[Write]:

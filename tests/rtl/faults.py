@@ -38,8 +38,8 @@ FAULTS = {
     "a bank granted to two": ("arbiter.sv", "if (grant[c]) taken", "if (grant[c] & ~ON) taken"),
     "a record of a fill a bank too far": (
         "fill.sv",
-        "record_rows, record_banks, record_next_row",
-        "record_rows, record_banks + BANK'(ON), record_next_row",
+        "told.record_banks, record_next_row",
+        "told.record_banks + BANK'(ON), record_next_row",
     ),
     "outputs one line too far": (
         "output_store.sv",
@@ -47,7 +47,17 @@ FAULTS = {
         "row == 0 ? ROW'(ON) + first_row",
     ),
     "a map written over another group's half": ("bank.sv", "if (write_at[MAP_AT])", "if (write_at[MAP_AT] | ON)"),
-    "the record of the other group": ("archon.sv", "half ? group_1", "half ^ ON ? group_1"),
+    "the record of the other group": ("archon.sv", "own = half ? group_1", "own = half ^ ON ? group_1"),
+    "a prediction by the record of the lists": (
+        "archon.sv",
+        "ahead = predict_half ?",
+        "ahead = (ON ? half : predict_half) ?",
+    ),
+    "a prediction by the bases of the lists": (
+        "bank.sv",
+        "predict_half ? gate_bases",
+        "(ON ? half : predict_half) ? gate_bases",
+    ),
     "a fill that does not wait for the core": ("command.sv", "(fills & ~after)", "(fills & (~after | ON))"),
     "a channel alive at a score of 0": ("expand_unit.sv", "(score > 0) | ~", "(score > 0) | (ON & score == 0) | ~"),
 }

@@ -245,17 +245,21 @@ def lane(rows: int = 2, lists: int = 2, words: int = 2, pixels: int = 3) -> Mode
 def list_array(pixels: int = 2, lanes: int = 2, lists: int = 2) -> Model:
     """Told what the stages see in a cycle: the entries a cycle after the output, the activation four after it."""
     seen: deque[Told] = deque(maxlen=5)
-    sums: dict[int, list[int]] = {}
+    words = 2
+    sums: dict[int, list[int]] = {}  # of two sets of words, those of outputs that leave among them
+    leaving = begun = frozenset[int]()
+    second = 0
     totals = [0] * pixels
 
     def step(told: Told) -> Outputs:
+        nonlocal leaving, begun, second
         seen.append(told)
         out: Outputs = {}
+        added = begun
         if len(seen) == 5:
-            words = sums.get(told["read_word"])
-            out["read_begun"] = words is not None
-            if words:
-                out["sums"] = pack(words, 48)
+            out["read_begun"] = told["read_word"] in leaving
+            if told["read_word"] in sums:
+                out["sums"] = pack(sums[told["read_word"]], 48)
             start, sent, gated, kind = seen[0], seen[1], seen[1], seen[3]["kind3"]
             output = start["wanted"]
             rule = field(told["shifts"], output, 26)
@@ -278,37 +282,49 @@ def list_array(pixels: int = 2, lanes: int = 2, lists: int = 2) -> Model:
             if start["last"] and not any(one["rst"] for one in list(seen)[1:4]):
                 exponent = field(rule >> 18, kind - 1, 4) if kind else 0
                 x = [1 << exponent if kind else field(told["x"], p, 16, True) for p in range(pixels)]
-                before = sums.get(output // lists, [0] * pixels)
-                sums[output // lists] = [before[p] + signed(totals[p] & 0xFFFFFF, 24) * x[p] for p in range(pixels)]
+                word = (output // lists + second * (words // 2)) % words
+                before = sums[word] if word in begun else [0] * pixels
+                sums[word] = [before[p] + signed(totals[p] & 0xFFFFFF, 24) * x[p] for p in range(pixels)]
+                added = begun | {word}
+        if told["leave"]:
+            leaving = begun
         if told["clear"]:
-            sums.clear()
+            begun, second = frozenset(), told["set"]
+        else:
+            begun = added
         return out
 
     return step
 
 
-def output_rows(lists: int = 2, rows: int = 2, columns: int = 2) -> Model:
+def output_rows(lists: int = 2, rows: int = 2, columns: int = 2, outputs: int = 4) -> Model:
     residuals: dict[int, int] = {}
     to_do: deque[tuple[int, int]] = deque()
     stages: deque[Outputs | None] = deque([None] * 3)  # rows on their way
+    coming: Told = {}  # what was told of the item whose lists run
+    leaving: Told = {}
 
     def step(told: Told) -> Outputs:
-        nonlocal to_do
+        nonlocal to_do, coming, leaving
         come, busy = stages.popleft(), bool(to_do) or any(list(stages)[:2])
         out: Outputs = {"busy": busy, "valid": come is not None} | (come or {})
         stages.append(None)
         if to_do:
             output, row = to_do.popleft()
-            out |= {"at": output, "read_word": output // lists}
+            place = (output + leaving["set"] * (outputs // lists // 2 * lists)) % outputs
+            out |= {"at": output, "read_word": place // lists}
             begun = told["begun"] >> output % lists & 1
             sums = begun * field(told["sums"], rows * (output % lists) + row, 40 * columns)
-            x = residuals.get(output * rows + row, 0)
-            data = finished(sums, told["rule"], told["rule"] >> 40, told, x)
+            x = residuals.get(place * rows + row, 0)
+            data = finished(sums, told["rule"], told["rule"] >> 40, leaving, x)
             stages[-1] = {"channel": told["rule"] >> 46, "row": row, "data": data}
         if told["write_residual"]:
             residuals[told["write_at"]] = told["write_data"]
         if told["start"]:
-            to_do = deque((o, r) for o in range(told["output_first"], told["output_end"]) for r in range(told["rows"]))
+            leaving, own = coming, range(coming["output_first"], coming["output_end"])
+            to_do = deque((o, r) for o in own for r in range(coming["rows"]))
+        if told["begins"]:
+            coming = told
         if told["rst"]:
             to_do.clear()
             return {}

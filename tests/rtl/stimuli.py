@@ -151,14 +151,11 @@ def lists(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
 
 def rows(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
     busy = cycle > 0 and ask("busy", {})
-    names = "output_first", "output_end", "rows", "residual", "residual_shift"
-    told = {name: before[name] for name in names} if busy else {"output_first": int(rng.integers(4))}
-    if not busy:
-        told |= {"output_end": int(rng.integers(told["output_first"] + 1, 5)), "rows": int(rng.integers(1, 3))}
-        told |= {"residual_shift": int(rng.integers(-20, 21)) & 63}
+    told = {"output_first": int(rng.integers(4)), "residual_shift": int(rng.integers(-20, 21)) & 63}
+    told |= {"output_end": int(rng.integers(told["output_first"] + 1, 5)), "rows": int(rng.integers(1, 3))}
     told["rule"] = int(rng.integers(1 << 39)) | int(rng.integers(42)) << 40 | int(rng.integers(1 << 16)) << 46
     if cycle < 8:
-        return {**told, "rst": int(cycle == 0), "start": 0, "write_residual": 1, "write_at": cycle}
+        return {**told, "rst": int(cycle == 0), "begins": 1, "start": 0, "write_residual": 1, "write_at": cycle}
     return {**told, "rst": 0, "start": int(not busy), "write_residual": 0}
 
 
@@ -174,7 +171,7 @@ def bank(rng: np.random.Generator, ask: Ask) -> Script:
             3: codes,
             5: rng.choice((7, 11, 13, 14, 15), 4) | rng.integers(5, size=4) << 4,
             6: rng.integers(13, size=4) | rng.integers(1 << 48, size=4) << 4 | rng.integers(1, 4, size=4) << 52,
-            7: rng.integers(16, size=4) | rng.integers(13, size=4) << 4,
+            7: rng.integers(16, size=16) | rng.integers(13, size=16) << 4,
             9: rng.integers(1 << 16, size=16),
             10: rng.integers(1 << 16, size=8),
             12: rng.integers(1 << 38, size=16),
@@ -288,7 +285,7 @@ def some_fills(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> 
     told = {"rst": int(cycle == 0), "start": 0, "grant": 0}
     if cycle and ask("request", told):
         told["grant"] = int(rng.integers(4) > 0)
-    if cycle and not ask("busy", told) and rng.integers(2):
+    if cycle and ask("ready", told) and rng.integers(2):
         region = int(rng.choice([2, 5, 14, 15, 17]))
         first = int(rng.integers({14: 5, 15: 4, 17: 2}.get(region, 3)))
         end = int(rng.integers(first, {14: 5, 15: 4, 17: 2}.get(region, 3))) + 1
@@ -315,6 +312,7 @@ def commands(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> To
     line = sum((int(rng.integers(1 << 41)) << 2 | kind) << 43 * n for n, kind in enumerate(kinds))
     told = {"rst": int(cycle == 0), "read_data": line, "core_busy": int(rng.integers(40) == 0), "grant": 0}
     told["fill_busy"] = int(rng.integers(3) == 0)
+    told["fill_ready"] = int(not told["fill_busy"] or rng.integers(2))
     told["start"] = int(cycle > 0 and not ask("busy", told))
     if cycle and ask("request", {**told, "start": 0}):
         told["grant"] = int(rng.integers(2))

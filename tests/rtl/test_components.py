@@ -199,7 +199,8 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
             "list_array",
             {"PIXELS": 2, "LANES": 2, "OUTPUTS": 4, "LISTS": 2, "ACCUMULATOR": 48, "SUM": 24},
             {
-                "rst": 1, "clear": 1, "wanted": 2, "first": 1, "last": 1, "gates": 4, "factors": 48, "depthwise": 32,
+                "rst": 1, "clear": 1, "set": 1, "leave": 1, "wanted": 2, "first": 1, "last": 1, "gates": 4,
+                "factors": 48, "depthwise": 32,
                 "project": 32, "kind1": 2, "kind3": 2, "x": 32, "shifts": 104, "read_word": 1,
             },
             {"sums": 96, "read_begun": 1},
@@ -211,8 +212,9 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
         Component(
             "output_rows", {"TILE_ROWS": 2, "TILE_COLUMNS": 2, "OUTPUTS": 4, "LISTS": 2, "ACCUMULATOR": 40},
             {
-                "rst": 1, "write_residual": 1, "write_at": 3, "write_data": 32, "start": 1, "output_first": 2,
-                "output_end": 3, "rows": 2, "residual": 1, "residual_shift": 6, "rule": 62, "begun": 2, "sums": 320,
+                "rst": 1, "write_residual": 1, "write_at": 3, "write_data": 32, "begins": 1, "set": 1,
+                "output_first": 2, "output_end": 3, "rows": 2, "residual": 1, "residual_shift": 6, "start": 1,
+                "rule": 62, "begun": 2, "sums": 320,
             },
             {"at": 2, "read_word": 1, "busy": 1, "valid": 1, "channel": 16, "row": 8, "data": 32},
         ),
@@ -229,8 +231,8 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
                 "EXPAND_TOGETHER": 2, "PROJECT_TOGETHER": 2, "GATE_ADDRESS": 4, "DATA": 112,
             },
             {
-                "rst": 1, "write": 1, "write_region": 5, "write_at": 16, "write_data": 112, "halves": 2,
-                "code_first": 5, "rewind": 1, "loading": 1,
+                "rst": 1, "write": 1, "write_region": 5, "write_at": 16, "write_data": 112, "half": 1, "halves": 2,
+                "predict_half": 1, "predict_halves": 2, "code_first": 5, "rewind": 1, "loading": 1,
                 "first": 1, "kind": 2, "advance": 1, "goes_on": 1, "next_kind": 2, "tap": 2, "column": 2,
             },
             {
@@ -304,7 +306,7 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
             {"rst": 1, "start": 1, "fields": 70, "grant": 1, "read_data": 192},
             {
                 "request": 1, "row": 3, "bank": 2, "span": 2, "write": 1, "write_region": 5, "write_at": 16,
-                "write_data": 400, "busy": 1,
+                "write_data": 400, "ready": 1, "busy": 1,
             },
         ),
         buffer_models.fill,
@@ -323,7 +325,8 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
         Component(
             "command", {"BANKS": 3, "PIXELS": 4, "LINES": 8, "FIELDS": 40},
             {
-                "rst": 1, "start": 1, "start_row": 3, "grant": 1, "read_data": 192, "core_busy": 1, "fill_busy": 1,
+                "rst": 1, "start": 1, "start_row": 3, "grant": 1, "read_data": 192, "core_busy": 1, "fill_ready": 1,
+                "fill_busy": 1,
             },
             {
                 "request": 1, "row": 3, "start_fill": 1, "fill_fields": 40, "start_core": 1, "core_fields": 40,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -22,10 +22,15 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.options import CompileOptions
 from predfuse.rtl.items import predicted_parts
-from predfuse.rtl.starts import FINISH, LISTS, PREDICT
+from predfuse.rtl.starts import BEHIND, FINISH, LISTS, PREDICT
 from predfuse.rtl.steps import BlockPlan
-from predfuse.rtl.streams import emit_group
+from predfuse.rtl.streams import GroupStream, emit_group
 from predfuse.rtl.words import Word
+
+LIST_REGIONS = frozenset(range(13))
+"""What lists look at."""
+PREDICTOR_REGIONS = frozenset((0, 4, 7, 13))
+"""What a prediction looks at."""
 
 
 def _window(x: Int16Array, top: int, left: int, rows: int, columns: int) -> int:
@@ -52,44 +57,73 @@ def _check(case: BlockCase, machine: Machine) -> int:
     told = BlockPlan(node, shape, machine).images(x[None], np.zeros((1, *work.out_shape), np.int16))
     memory: dict[tuple[int, int], int] = {}
     streams = [emit_group(node, shape, group, machine) for group in range(node.groups)]
-    port = together(sizes)
-    used = [{(word.region, word.index // port[word.region][0]) for word in stream.words} for stream in streams]
     begun = finished = 0  # lists, outputs
-    running = None
+    places: list[range] = []  # of the outputs of every item
+    last: list[Write] = []  # of the fill before, which may go on beside a start that does not wait for it
     for image in told:
+        used: list[_Used] = []
         for one in read_image(image.lines, image.start_row, sizes):
             if isinstance(one, Write):
-                running = None if one.after else running
-                if running is not None:
-                    at_work = streams[(begun - (running.flags & LISTS > 0 or running.flags == FINISH)) // len(tiles)]
-                    assert not _used(running, one, machine, used[at_work.group], at_work.places.halves)
+                used = [] if one.after else used
+                assert not any(own.looks_at(one) for own in used)
                 _write(memory, one, machine)
+                last = [*(last if last and last[0].fill == one.fill else []), one]
                 continue
-            running = one
-            group, tile = divmod(begun - (one.flags == FINISH), len(tiles))
-            stream = streams[group]
-            channels = range(group * work.group_channels, (group + 1) * work.group_channels)
-            assert one.half == stream.places.half
-            _check_words(memory, stream.words, machine, lists=one.flags != PREDICT)
+            used = []
+            if one.flags & PREDICT:
+                number = begun + (one.flags & LISTS)
+                ahead = streams[number // len(tiles)]
+                used.append(_Used(one, machine, PREDICT, ahead, range(0)))
+                assert one.predict_half == ahead.places.half
+                _check_words(memory, ahead.words, machine, PREDICTOR_REGIONS)
+                if one.flags & LISTS:
+                    _check_gate_words(one, streams[begun // len(tiles)], ahead, machine)
+                _check_parts(memory, one, number % len(tiles), machine, case, x, _channels(ahead))
+            if one.flags & FINISH:
+                stream, of_group = streams[finished // len(tiles)], finished % len(tiles)
+                used.append(_Used(one, machine, FINISH, stream, places[finished]))
+                assert one.store[-1] == tiles[of_group].columns.size
+                _check_words(memory, stream.words, machine, {1})
+                if node.residual:
+                    _check_residuals(memory, of_group, machine, case, x, stream.group, places[finished].start)
+                finished += 1
             if one.flags & LISTS:
-                top = tiles[tile].rows.start * node.stride - node.padding[0]
-                left = tiles[tile].columns.start * node.stride - node.padding[2]
-                for index, c in enumerate(channels, stream.places.first["columns"]):
+                stream, tile = streams[begun // len(tiles)], tiles[begun % len(tiles)]
+                used.append(_Used(one, machine, LISTS, stream, range(0)))
+                assert (one.half, one.rows) == (stream.places.half, tile.rows.size)
+                _check_words(memory, stream.words, machine, LIST_REGIONS)
+                top, left = (
+                    span.start * node.stride - node.padding[side] for span, side in ((tile.rows, 0), (tile.columns, 2))
+                )
+                for index, c in enumerate(_channels(stream), stream.places.first["columns"]):
                     at = one.planes << (machine.columns - 1).bit_length() | index
                     size = machine.plane_rows, machine.plane_columns
-                    needed = _needed(node, tiles[tile].rows.size, tiles[tile].columns.size, *size)
+                    needed = _needed(node, tile.rows.size, tile.columns.size, *size)
                     assert memory[14, at] & needed == _window(x[c], top, left, *size) & needed
+                assert finished == begun  # all outputs before have left or leave now
+                places.append(_places(one, stream, machine))
+                if one.flags & FINISH:
+                    read, added = ({place // machine.lists for place in own} for own in places[-2:])
+                    assert not read & added
                 begun += 1
-            if one.flags & PREDICT:
-                predicted = tile + (one.flags & LISTS)
-                _check_parts(memory, one, predicted, machine, case, x, channels)
-            if one.flags & FINISH:
-                finished += 1
-                assert one.rows == tiles[tile].rows.size and one.store[-1] == tiles[tile].columns.size
-                if node.residual:
-                    _check_residuals(memory, one, tile, machine, case, x, group, stream.places.first["outputs"])
+            last = [] if one.after else last
+            assert not any(own.looks_at(write) for own in used for write in last)
     assert finished == len(tiles) * node.groups
     return len(told)
+
+
+def _channels(stream: GroupStream) -> range:
+    """Of the input, that a group has."""
+    return range(stream.group * stream.work.group_channels, (stream.group + 1) * stream.work.group_channels)
+
+
+def _places(one: Start, stream: GroupStream, machine: Machine) -> range:
+    """Where the sums of every output are, and its residuals: in one of two sets, half of the words apart."""
+    words = machine.outputs // machine.lists
+    first = stream.places.first["outputs"] + one.second * (words // 2) * machine.lists
+    first -= machine.outputs * (first >= machine.outputs)
+    assert first + stream.work.group_outputs <= machine.outputs
+    return range(first, first + stream.work.group_outputs)
 
 
 def _write(memory: dict[tuple[int, int], int], one: Write, machine: Machine) -> None:
@@ -106,30 +140,44 @@ def _write(memory: dict[tuple[int, int], int], one: Write, machine: Machine) -> 
     memory[4, index] = memory.get((4, index), 0) & ~mine | one.bits & mine
 
 
-def _used(running: Start, one: Write, machine: Machine, used: set[tuple[int, int]], halves: int) -> bool:
-    """Whether the core may look at what is written while it works on a group that uses these words and slots."""
-    parts = range(*running.parts)
-    if one.region == 14:
-        return one.index >> (machine.columns - 1).bit_length() == running.planes and bool(running.flags & LISTS)
-    if one.region == 15:
-        return one.index // machine.held in parts and bool(running.flags & PREDICT)
-    if one.region == 16:
-        return one.index in parts and bool(running.flags & PREDICT)
-    if one.region == 17:
-        return bool(running.flags & FINISH)
-    if running.flags == PREDICT and one.region not in (0, 4, 7, 13):
-        return False
-    if one.region == 4:
-        some = together(machine.parameters())[4][0]
-        return bool(some * one.index >> (machine.taps + 1).bit_length() & halves)
-    return (one.region, one.index) in used
+@dataclass(frozen=True)
+class _Used:
+    """What the core may look at while it works for a group: its lists and outputs, or a prediction of it."""
+
+    start: Start
+    machine: Machine
+    flags: int
+    stream: GroupStream
+    places: range
+
+    def looks_at(self, one: Write) -> bool:
+        machine, lists, predicts = self.machine, bool(self.flags & LISTS), bool(self.flags & PREDICT)
+        parts = range(*self.start.parts)
+        if one.region == 14:
+            return one.index >> (machine.columns - 1).bit_length() == self.start.planes and lists
+        if one.region == 15:
+            return one.index // machine.held in parts and predicts
+        if one.region == 16:
+            return one.index in parts and predicts
+        if one.region == 17:
+            return one.index // machine.tile_rows in self.places
+        # What outputs leave by is known when they begin.
+        if one.region not in (PREDICTOR_REGIONS if predicts else LIST_REGIONS if lists else {1}):
+            return False
+        if one.region == 4:
+            some = together(machine.parameters())[4][0]
+            return bool(some * one.index >> (machine.taps + 1).bit_length() & self.stream.places.halves)
+        some = together(machine.parameters())[one.region][0]
+        return any(word.region == one.region and word.index // some == one.index for word in self.stream.words)
 
 
-def _check_words(memory: dict[tuple[int, int], int], words: Sequence[Word], machine: Machine, lists: bool) -> None:
-    """Those of a group are there; for a prediction alone, what it looks at."""
+def _check_words(
+    memory: dict[tuple[int, int], int], words: Sequence[Word], machine: Machine, regions: Set[int]
+) -> None:
+    """Those of a group are there that are looked at."""
     port = together(machine.parameters())
     for word in words:
-        if not lists and word.region not in (0, 4, 7, 13):
+        if word.region not in regions:
             continue
         index, own, (some, bits) = word.index, word.bits, port[word.region]
         mine = (1 << bits) - 1 if bits else -1
@@ -139,6 +187,18 @@ def _check_words(memory: dict[tuple[int, int], int], words: Sequence[Word], mach
             mine = (0, low, mine & ~low, mine)[halves]
         index, place = divmod(index, some)
         assert memory[word.region, index] >> (word.bank * some + place) * bits & mine == own
+
+
+def _check_gate_words(one: Start, stream: GroupStream, ahead: GroupStream, machine: Machine) -> None:
+    """The words that are written take no places of those that are read, but where they follow them one by one."""
+    read, written = (
+        range(offset, offset + own.gate_words) for offset, own in zip(one.offsets, (stream, ahead), strict=True)
+    )
+    assert written.stop <= machine.gate_words
+    if one.flags & BEHIND:
+        assert read == written
+    else:
+        assert read.stop <= written.start or written.stop <= read.start
 
 
 def _check_parts(
@@ -162,8 +222,8 @@ def _check_parts(
 
 
 def _check_residuals(
-    memory: dict[tuple[int, int], int], one: Start, index: int, machine: Machine, case: BlockCase, x: Int16Array,
-    group: int, output_first: int,
+    memory: dict[tuple[int, int], int], index: int, machine: Machine, case: BlockCase, x: Int16Array, group: int,
+    first: int,
 ) -> None:  # fmt: skip
     node = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48))
     work = block_work(node.as_bottleneck(), (x.shape[0], x.shape[1], x.shape[2]))
@@ -171,9 +231,9 @@ def _check_residuals(
     shuffled = np.arange(node.out_channels).reshape(node.shuffle_groups, -1).T.ravel()
     for output in range(work.group_outputs):
         place = int(np.flatnonzero(shuffled == group * work.group_outputs + output)[0])
-        for row in range(one.rows):
+        for row in range(tile.rows.size):
             wanted = _window(x[place], tile.rows.start + row, tile.columns.start, 1, tile.columns.size)
-            assert memory[17, (output_first + output) * machine.tile_rows + row] == wanted
+            assert memory[17, (first + output) * machine.tile_rows + row] == wanted
 
 
 @settings(max_examples=100)

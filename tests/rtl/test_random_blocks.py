@@ -52,6 +52,8 @@ def test_three_lists_and_a_plane_in_turns() -> None:
         "prediction beside lists",
         "prediction behind lists",
         "several images",
+        "outputs beside the next lists",
+        "outputs alone",
     )
     assert min(ran[name] for name in wanted), ran
 
@@ -83,7 +85,8 @@ FEATURES = (
     *("kernel 1", "kernel 3", "kernel 5", "stride 1", "stride 2", "groups", "residual", "shuffle", "uneven padding"),
     *("expand bias", "depthwise bias", "output bias", "several tiles", "several parts", "two turns", "two rounds"),
     *("prediction beside lists", "fills beside the core", "a fill that waits for a bank"),
-    *("two groups in all memories", "memories with room for one group"),
+    *("two groups in all memories", "memories with room for one group", "prediction of the next group"),
+    *("outputs beside the next lists", "outputs beside a prediction"),
 )
 """All of which the random blocks are to have; predictions behind lists are rare with so many gate words."""
 
@@ -107,16 +110,20 @@ def _features(plan: BlockPlan, shape: Shape, block: Bottleneck, told: list[Image
         "expand bias": block.expand_bias.any(),
         "depthwise bias": block.depthwise_bias.any(),
         "output bias": block.project_bias.any(),
-        "several tiles": flags.count(FINISH) > block.groups,
+        "several tiles": sum(one & FINISH > 0 for one in flags) > block.groups,
         "several parts": len(parts) > len(tiles),
         "two turns": any(machine.turns(part.hidden_rows(work)) == 2 for part in parts),
         "two rounds": block.expand_weight.shape[1] > machine.inputs,
-        "prediction beside lists": LISTS | PREDICT in flags,
-        "prediction behind lists": LISTS | PREDICT | BEHIND in flags,
+        "prediction beside lists": any(one & ~FINISH == LISTS | PREDICT for one in flags),
+        "prediction behind lists": any(one & ~FINISH == LISTS | PREDICT | BEHIND for one in flags),
+        "outputs beside the next lists": any(one & (FINISH | LISTS) == FINISH | LISTS for one in flags),
+        "outputs beside a prediction": FINISH | PREDICT in flags,
+        "outputs alone": FINISH in flags[:-1],
+        "prediction of the next group": any("of the next group" in step.what for image in told for step in image.steps),
         "several images": len(told) > 1,
         "fills beside the core": clock.both > 0,
-        "two groups in all memories": any(one == {*MEMORIES, "slots"} for one in apart),
-        "memories with room for one group": any(one != {*MEMORIES, "slots"} for one in apart),
+        "two groups in all memories": any(one >= {*MEMORIES, "slots"} for one in apart),
+        "memories with room for one group": any(not one >= {*MEMORIES, "slots"} for one in apart),
         "a fill that waits for a bank": clock.fill_waits > 0,
     }
     return {name for name, there in has.items() if there}

@@ -15,10 +15,12 @@ from predfuse.rtl.items import predicted_parts
 from predfuse.rtl.streams import GroupStream
 from predfuse.rtl.words import Packer, Word
 
-MEMORY_OF = {**MEMORIES, "bases": "bases"}
-"""Memory a record lies in; bases are of one group, group records of both."""
+MEMORY_OF = {**MEMORIES, "group": "records", "bases": "records"}
+"""Memory a record lies in."""
 PREDICTOR_REGIONS = 0, 4, 7, 13
 """What a prediction needs; the rest is for the lists."""
+ALONE, BESIDE_LISTS, BEHIND_LISTS = "alone", "beside", "behind"
+"""How a tile is predicted: before its lists, while those of the tile before run, or into the places these give free."""
 RECORDS_AT_ONCE = 128
 """Of a fill, so that what waits for it does not wait long."""
 
@@ -31,13 +33,13 @@ class WordFill:
         words: With ascending indices without a gap.
         bits: Of each.
         predicts: Whether a prediction needs them.
-        memory: Where they go; nothing where groups have places of their own.
+        memory: Where they go.
     """
 
     words: tuple[Word, ...]
     bits: int
     predicts: bool
-    memory: str | None
+    memory: str
 
 
 def written_together(words: Sequence[Word], machine: Machine) -> dict[int, list[Word]]:
@@ -61,7 +63,6 @@ class Group:
     def __init__(self, stream: GroupStream) -> None:
         self.stream, self.node, self.work, self.machine = stream, stream.node, stream.work, stream.machine
         self.tiles = self.work.tiles(self.machine.tile_rows, self.machine.tile_columns)
-        self.room = 2 * stream.gate_words <= self.machine.gate_words  # for the gate words of two tiles
         most = max(len(predicted_parts(self.work, tile, self.machine)) for tile in self.tiles)
         self.parts_at = self.machine.parts // 2 if 2 * most <= self.machine.parts else 0  # of every second tile
         self.packer = Packer(self.machine)
@@ -72,7 +73,7 @@ class Group:
         span = stream.group * self.work.group_channels
         self.channels = np.arange(span, span + self.work.group_channels)
         self.whole = self._whole()
-        self._written: dict[tuple[int, str], int] = {}
+        self._written: dict[tuple[int, str, int], int] = {}
 
     def _whole(self) -> bool:
         """Whether the feature maps of an input take at most half of the global buffer; else they come tile by tile."""
@@ -91,7 +92,7 @@ class Group:
         """Its words: what a prediction needs first."""
         machine = self.machine
         known = {
-            record.region: (record.bits * machine.copies(name), MEMORY_OF.get(name))
+            record.region: (record.bits * machine.copies(name), MEMORY_OF.get(name, ""))
             for name, record in records(machine).items()
         }
         most = machine.buffer_lines * machine.line // 4  # pixels at once
@@ -111,12 +112,13 @@ class Group:
         parts = predicted_parts(self.work, tile, self.machine)
         return [(reading, rounds * self.machine.turns(part.hidden_rows(self.work))) for part, reading in parts]
 
-    def written_cycles(self, index: int, how: str) -> int:
-        """When the gate words of a tile are written, by the cycle model: alone, or beside or behind lists."""
-        if (index, how) not in self._written:
+    def written_cycles(self, index: int, how: str, last: Group) -> int:
+        """When the gate words of a tile are written, by the cycle model: alone, beside or behind lists of a group."""
+        key = index, how, last.stream.group
+        if key not in self._written:
             traffic, machine = self.stream.traffic, self.machine
             rate = PredictorRate(tuple(self.parts(self.tiles[index])), 1, machine.writes, machine.queue)
-            reads = traffic.reads[:0] if how == "alone" else traffic.reads
-            release = traffic.release if how == "behind" else None
-            self._written[index, how] = written_cycles(traffic, rate, reads, release)
-        return self._written[index, how]
+            reads = traffic.reads[:0] if how == ALONE else last.stream.traffic.reads
+            release = traffic.release if how == BEHIND_LISTS else None
+            self._written[key] = written_cycles(traffic, rate, reads, release)
+        return self._written[key]

@@ -16,9 +16,6 @@ from predfuse.rtl.schedule import Command, Fill, Start
 from predfuse.rtl.starts import Step
 from predfuse.rtl.words import Packer, Word
 
-FILL_ENDS = 3
-"""Cycles from the last access of a fill to the next fill's first."""
-
 
 @dataclass(frozen=True, eq=False)
 class Image:
@@ -242,7 +239,7 @@ class ImageBuilder:
         columns: tuple[int, int],
     ) -> None:
         self.fills += 1
-        self.fill_cycles += count * (pieces[1] - pieces[0]) + FILL_ENDS
+        self.fill_cycles += count * (pieces[1] - pieces[0])
         row, bank, pixel = self._split(at)
         piece_rows, piece_banks, _ = self._split(piece_pixels)
         record_rows, record_banks, _ = self._split(record_pixels)

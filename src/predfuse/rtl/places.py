@@ -31,11 +31,12 @@ class Places:
     halves: int
 
     def apart(self, other: Places) -> set[str]:
-        """Memories, slots among them, that hold both groups at once."""
+        """Memories, slots and records among them, that hold both groups at once."""
         found = {
             name for name in MEMORIES if self.end[name] <= other.first[name] or other.end[name] <= self.first[name]
         }
-        return found | ({"slots"} if not self.halves & other.halves else set())
+        found |= {"slots"} if not self.halves & other.halves else set()
+        return found | ({"records"} if self.half != other.half else set())
 
 
 def places(needs: Mapping[str, int], slots: int, half: int, machine: Machine) -> Places:

@@ -19,6 +19,8 @@ SETTLED = 2
 """Idle cycles of the core before the next start."""
 FILLED = 2
 """From the last access of a fill to its last cycle."""
+FILL_AHEAD = 1 + FILLED
+"""From the turn of the next fill, in the cycle of that access, to the first in which the unit is free."""
 FINISHED = 2
 """For which the core works on after the last row of sums is read."""
 STORED = 4
@@ -89,9 +91,9 @@ class Start:
     Attributes:
         after: Whether it waits for fills.
         bits: Of the command, without its kind.
-        cycles: Of lists and predictions, the longer; 0 of finishing.
+        cycles: Of lists and predictions, the longer; 0 where outputs leave beside nothing.
         rows: Of outputs in a tile.
-        outputs: That are finished; 0 of lists and predictions.
+        outputs: That leave.
         word: Of the buffer, at which the first row of outputs begins.
         row_words: From row to row.
         span: Words of a row.
@@ -121,7 +123,9 @@ def schedule(commands: Sequence[Command], machine: Machine) -> Clock:
     at = turn = 0
     for index, one in enumerate([*commands, None]):
         turn = unit.fetch(at) if index % machine.commands_of_a_line == 0 else at
-        if not isinstance(one, Start) or one.after:
+        if isinstance(one, Fill):
+            turn = max(turn, unit.filled() - FILL_AHEAD)
+        elif one is None or one.after:
             turn = max(turn, unit.filled())
         if not isinstance(one, Fill) or one.after:
             turn = max(turn, unit.core_free)
@@ -177,13 +181,16 @@ class _Units:
                         self._fill_waits += 1
                         cycle += 1
                     cycle, left = cycle + 1, left - 1
+            if self._fills:
+                first, end = self._fills[-1]
+                self._fills[-1] = first, min(end, turn + 1)
             self._fills.append((turn + 1, cycle + left + FILLED))
         return self._fills[-1][1] if self._fills else 0
 
     def start(self, one: Start, turn: int) -> None:
         """Begin a start of the core."""
         first = turn + STARTED
-        cycles = one.outputs * one.rows + FINISHED if one.outputs else one.cycles
+        cycles = max(one.cycles, one.outputs * one.rows + FINISHED if one.outputs else 0)
         self._cores.append((first, first + cycles))
         self.core_free = first + cycles + SETTLED
         for row in range(one.outputs * one.rows):

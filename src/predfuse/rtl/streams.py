@@ -252,7 +252,8 @@ class _Emitter:
             values = [self.depthwise[m, k] for m, flag in zip(own, flags, strict=False) if flag and tap < machine.taps]
             # An empty region may begin behind the last word.
             base = filled if values else 0
-            words.append(self.pack.word("bases", tap, b, gate=gate if flags.any() else 0, tap=base))
+            at = self.places.half << bits_for(machine.taps + 2) | tap
+            words.append(self.pack.word("bases", at, b, gate=gate if flags.any() else 0, tap=base))
             for value in values:
                 words.append(self.pack.word("depthwise", filled, b, value=int(value)))
                 filled += 1

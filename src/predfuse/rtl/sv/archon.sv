@@ -31,7 +31,7 @@ module archon #(
     parameter SUM = 24,
     parameter SCORE = 16,
     parameter DATA = 4624,
-    parameter ITEM = 34
+    parameter ITEM = 36
 ) (
     input clk,
     input rst,
@@ -79,39 +79,45 @@ module archon #(
       together = together / 2;
   endfunction
 
-  // Records of the group and of the item.
+  // Records of two groups and of the item.
   localparam CODE = $clog2(CODES);
-  localparam PLACES = 2 * OUTPUT + 1 + 2 * PASS + 1 + 2 * CHANNEL + 1 + CODE + 2;
-  localparam GROUP = 28 + ROUND + UNIT + 1 + PLACES + (TAPS + 1) * BANK;
-  reg [GROUP-1:0] group_0, group_1;
+  typedef struct packed {
+    logic [(TAPS+1)*BANK-1:0] turns;
+    logic [1:0] halves;  // of the slots
+    logic [CODE-1:0] code_first;
+    logic [CHANNEL:0] channel_end;
+    logic [CHANNEL-1:0] channel_first;
+    logic [PASS:0] pass_end;
+    logic [PASS-1:0] pass_first;
+    logic [OUTPUT:0] output_end;
+    logic [OUTPUT-1:0] output_first;
+    logic [UNIT:0] channels;
+    logic [ROUND-1:0] rounds;
+    logic [5:0] residual_shift;
+    logic residual;
+    logic [5:0] input_shift;
+    logic [3:0] input_max, input_min, hidden_max;
+    logic depthwise_gated, expand_gated, stride_2;
+  } group_record;
+  group_record group_0, group_1;
   always @(posedge clk)
     if (write && write_region == 5'd0) begin
-      if (write_at[0]) group_1 <= write_data[GROUP-1:0];
-      else group_0 <= write_data[GROUP-1:0];
+      if (write_at[0]) group_1 <= write_data[$bits(group_0)-1:0];
+      else group_0 <= write_data[$bits(group_0)-1:0];
     end
-  wire stride_2, expand_gated, depthwise_gated, residual;
-  wire [3:0] hidden_max, input_min, input_max;
-  wire [5:0] input_shift, residual_shift;
-  wire [ROUND-1:0] rounds;
-  wire [UNIT:0] channels;
-  wire [OUTPUT-1:0] output_first;
-  wire [OUTPUT:0] output_end;
-  wire [PASS-1:0] pass_first;
-  wire [PASS:0] pass_end;
-  wire [CHANNEL-1:0] channel_first;
-  wire [CHANNEL:0] channel_end;
-  wire [CODE-1:0] code_first;
-  wire [1:0] halves;  // of the slots
-  wire [(TAPS+1)*BANK-1:0] turns;
-  assign {turns, halves, code_first, channel_end, channel_first, pass_end, pass_first, output_end, output_first, channels, rounds, residual_shift, residual, input_shift, input_max, input_min,
-          hidden_max, depthwise_gated, expand_gated, stride_2} = half ? group_1 : group_0;
   wire [GATE-1:0] read_offset, write_offset;
   wire [ROWS-1:0] rows;
   wire [PART-1:0] part_first;
   wire [PART:0] part_end;
   wire planes;  // which of the two sets of input planes
-  wire half;  // which of the two groups
-  assign {half, planes, part_end, part_first, rows, write_offset, read_offset} = item;
+  wire half, predict_half;  // which of the two groups, of the lists and of the prediction
+  wire set;  // which of the two sets of sums
+  assign {set, predict_half, half, planes, part_end, part_first, rows, write_offset, read_offset} = item;
+  /* verilator lint_off UNUSED */
+  group_record own, ahead;  // each is used in part
+  /* verilator lint_on UNUSED */
+  assign own = half ? group_1 : group_0;
+  assign ahead = predict_half ? group_1 : group_0;
 
   // Passes are loaded.
   localparam PASS_RECORD = 3 + TAP + COLUMN;
@@ -132,8 +138,8 @@ module archon #(
       .write_at(write_at[$clog2(PASSES/PASS_TOGETHER)-1:0]),
       .write_data(write_data[PASS_TOGETHER*PASS_RECORD-1:0]),
       .start(start_main),
-      .pass_first(pass_first),
-      .pass_end(pass_end),
+      .pass_first(own.pass_first),
+      .pass_end(own.pass_end),
       .banks_done(&bank_done),
       .swap(swap),
       .loading(loading),
@@ -185,7 +191,7 @@ module archon #(
           default: word = BANK_WORD'(write_data[DEPTHWISE_WORD*b+:DEPTHWISE_WORD]);
         endcase
       wire [TAP-1:0] member_tap;
-      wire [BANK-1:0] turn = turns[BANK*member_tap+:BANK];
+      wire [BANK-1:0] turn = own.turns[BANK*member_tap+:BANK];
       wire [BANK:0] turned = (BANK + 1)'(b) + (BANK + 1)'(turn);
       /* verilator lint_off UNUSED */
       wire [BANK:0] wrapped = turned - (BANK + 1)'(BANKS);
@@ -204,8 +210,11 @@ module archon #(
           .write_region(write_region),
           .write_at(write_at),
           .write_data(word),
-          .halves(halves),
-          .code_first(code_first),
+          .half(half),
+          .halves(own.halves),
+          .predict_half(predict_half),
+          .predict_halves(ahead.halves),
+          .code_first(own.code_first),
           .rewind(start_main),
           .loading(loading),
           .first(first),
@@ -260,18 +269,18 @@ module archon #(
       .write_region(write_region),
       .write_at(write_at),
       .write_data(write_data),
-      .stride_2(stride_2),
-      .expand_gated(expand_gated),
-      .depthwise_gated(depthwise_gated),
-      .hidden_max(hidden_max),
-      .input_min(input_min),
-      .input_max(input_max),
-      .input_shift(input_shift),
-      .rounds(rounds),
-      .channels(channels),
-      .channel_first(channel_first),
-      .channel_end(channel_end),
-      .turns(turns),
+      .stride_2(ahead.stride_2),
+      .expand_gated(ahead.expand_gated),
+      .depthwise_gated(ahead.depthwise_gated),
+      .hidden_max(ahead.hidden_max),
+      .input_min(ahead.input_min),
+      .input_max(ahead.input_max),
+      .input_shift(ahead.input_shift),
+      .rounds(ahead.rounds),
+      .channels(ahead.channels),
+      .channel_first(ahead.channel_first),
+      .channel_end(ahead.channel_end),
+      .turns(ahead.turns),
       .maps(maps),
       .gate_bases(gate_bases),
       .start(start_predict),
@@ -390,7 +399,7 @@ module archon #(
       .write_data(write_data[PLANE-1:0]),
       .column({planes, column2}),
       .tap(tap3),
-      .stride_2(stride_2),
+      .stride_2(own.stride_2),
       .x(x)
   );
   localparam SHIFTS = 26, FINISHING = ACCUMULATOR + 6 + 16;
@@ -426,6 +435,8 @@ module archon #(
           .clk(clk),
           .rst(rst),
           .clear(start_main),
+          .set(set),
+          .leave(start_finish),
           .wanted(wanted[OUTPUT*t+:OUTPUT]),
           .first(list_first[t]),
           .last(list_last[t]),
@@ -453,12 +464,14 @@ module archon #(
       .write_residual(write && write_region == 5'd17),
       .write_at(write_at[RESIDUAL-1:0]),
       .write_data(write_data[16*TILE_COLUMNS-1:0]),
+      .begins(start_main),
+      .set(set),
       .start(start_finish),
-      .output_first(output_first),
-      .output_end(output_end),
+      .output_first(own.output_first),
+      .output_end(own.output_end),
       .rows(rows),
-      .residual(residual),
-      .residual_shift(residual_shift),
+      .residual(own.residual),
+      .residual_shift(own.residual_shift),
       .at(finish_output),
       .rule(finish_rules[FINISHING*(32'(finish_output)%RULE_TOGETHER)+:FINISHING]),
       .read_word(read_word),

@@ -1,6 +1,6 @@
 // One bank beside the lanes: maps of its channels, their factors and project rows, and the codes that say when each
-// member of a pass goes to which lane. Two groups have their places in it, one at work and one that is
-// filled; bases are of the first alone.
+// member of a pass goes to which lane. Two groups have their places in it, one at work and one that is filled or
+// predicted.
 module bank #(
     parameter LANES = 11,
     parameter WORDS = 4,
@@ -38,7 +38,10 @@ module bank #(
     /* verilator lint_off UNUSED */
     input [DATA-1:0] write_data,
     /* verilator lint_on UNUSED */
-    input [1:0] halves,  // of the slots: those the group at work has
+    input half,  // of the two groups, the one at work
+    input [1:0] halves,  // of the slots: those it has
+    input predict_half,  // likewise of the group that is predicted
+    input [1:0] predict_halves,
     input [$clog2(CODES)-1:0] code_first,
     input rewind,  // the first pass begins with the next cycle
     input loading,
@@ -66,14 +69,17 @@ module bank #(
   localparam TAP_AT = $clog2(TAP_WORDS), COLUMN_AT = $clog2(COLUMN_WORDS), PROJECT_AT = $clog2(PROJECT_ROWS);
   localparam LANE_END = LANES + 1;  // LANES stands for a cycle of waiting
   localparam MAP = $clog2(TAPS + 2), MAP_AT = MAP - $clog2(MAP_TOGETHER), LOW = SLOTS / 2;
-  localparam BASES = GATE_ADDRESS + TAP_AT, SLOT_DATA = PROJECT_AT + 48, SLOT_RECORD = SLOT_DATA + ROW;
+  localparam BASES = GATE_ADDRESS + TAP_AT, BASES_AT = MAP - $clog2(BASES_TOGETHER);
+  localparam SET = TAPS + 1, BASE = $clog2(2 * SET);  // bases of a group
+  localparam SLOT_DATA = PROJECT_AT + 48, SLOT_RECORD = SLOT_DATA + ROW;
   localparam CODE_WORD = $clog2(CODES / CODE_TOGETHER);
   wire [SLOTS-1:0] mine = {{SLOTS - LOW{halves[1]}}, {LOW{halves[0]}}};
+  wire [SLOTS-1:0] predicted = {{SLOTS - LOW{predict_halves[1]}}, {LOW{predict_halves[0]}}};
   (* ram_style = "registers" *)  // all are looked at in every cycle
   reg [SLOTS-1:0] maps[0:TAPS+1];  // taps; depthwise biases; expand biases
   (* ram_style = "registers" *)
-  reg [GATE_ADDRESS-1:0] gate_bases[0:TAPS];
-  reg [TAP_AT-1:0] tap_bases[0:TAPS-1];
+  reg [GATE_ADDRESS-1:0] gate_bases[0:2*SET-1];
+  reg [TAP_AT-1:0] tap_bases[0:2*SET-2];
   reg [SLOTS*ROW-1:0] slot_rows;
   integer n;
   always @(posedge clk)
@@ -90,10 +96,10 @@ module bank #(
           if (write_at[SLOT-1:0] == SLOT'(n / SLOT_TOGETHER))
             slot_rows[ROW*n+:ROW] <= write_data[SLOT_RECORD*(n%SLOT_TOGETHER)+SLOT_DATA+:ROW];
         5'd7:
-        for (n = 0; n < TAPS + 1; n = n + 1)
-          if (write_at[TAP-1:0] == TAP'(n / BASES_TOGETHER)) begin
-            gate_bases[n] <= write_data[BASES*(n%BASES_TOGETHER)+:GATE_ADDRESS];
-            if (n < TAPS) tap_bases[n] <= write_data[BASES*(n%BASES_TOGETHER)+GATE_ADDRESS+:TAP_AT];
+        for (n = 0; n < 2 * SET; n = n + 1)
+          if (write_at[BASES_AT:0] == (BASES_AT + 1)'((n / SET << BASES_AT) + n % SET / BASES_TOGETHER)) begin
+            gate_bases[n] <= write_data[BASES*(n%SET%BASES_TOGETHER)+:GATE_ADDRESS];
+            if (n % SET < TAPS) tap_bases[n] <= write_data[BASES*(n%SET%BASES_TOGETHER)+GATE_ADDRESS+:TAP_AT];
           end
         default: ;
       endcase
@@ -104,8 +110,8 @@ module bank #(
       assign tap_maps[k*SLOTS+:SLOTS] = maps[k];
     end
     for (k = 0; k <= TAPS; k = k + 1) begin : g_out
-      assign maps_out[k*SLOTS+:SLOTS] = maps[k] & mine;
-      assign gate_bases_out[k*GATE_ADDRESS+:GATE_ADDRESS] = gate_bases[k];
+      assign maps_out[k*SLOTS+:SLOTS] = maps[k] & predicted;
+      assign gate_bases_out[k*GATE_ADDRESS+:GATE_ADDRESS] = predict_half ? gate_bases[SET+k] : gate_bases[k];
     end
   endgenerate
 
@@ -180,14 +186,15 @@ module bank #(
   wire [SLOT-1:0] column_rank = SLOT'($countones(column_below));
   wire [15:0] expand;
   wire [23:0] expand_bias, depthwise_bias;
-  assign gate_at = gate_bases[member_tap] + GATE_ADDRESS'(tap_rank);
+  wire [BASE-1:0] base = half ? BASE'(SET) + BASE'(member_tap) : BASE'(member_tap);
+  assign gate_at = gate_bases[base] + GATE_ADDRESS'(tap_rank);
   assign factor = kind == WEIGHT ? 24'($signed(expand)) : kind == EXPAND_BIAS ? expand_bias : depthwise_bias;
   wide_memory #(16, TAP_WORDS, DEPTHWISE_TOGETHER) u_taps (
       .clk(clk),
       .write(write && write_region == 5'd9),
       .write_at(write_at[$clog2(TAP_WORDS/DEPTHWISE_TOGETHER)-1:0]),
       .write_data(write_data[16*DEPTHWISE_TOGETHER-1:0]),
-      .read_at(tap_bases[member_tap==TAP'(TAPS)?0 : member_tap] + TAP_AT'(tap_rank)),
+      .read_at(tap_bases[member_tap==TAP'(TAPS)?0 : base] + TAP_AT'(tap_rank)),
       .read_data(depthwise)
   );
   wide_memory #(16, COLUMN_WORDS, EXPAND_TOGETHER) u_expand (

@@ -22,6 +22,7 @@ module command #(
     input [16*LINE-1:0] read_data,  // a line may hold a little more than commands
     /* verilator lint_on UNUSED */
     input core_busy,
+    input fill_ready,  // for the next fill
     input fill_busy,
     output start_fill,
     output [FIELDS-1:0] fill_fields,
@@ -40,7 +41,8 @@ module command #(
   wire [1:0] kind = line[1:0];
   wire after = line[2];
   wire fills = kind == 1, starts = kind == 2;
-  wire free = (core_free | (fills & ~after)) & (~fill_busy | (starts & ~after));
+  wire fill_free = fills ? fill_ready : ~fill_busy;
+  wire free = (core_free | (fills & ~after)) & (fill_free | (starts & ~after));
   wire step = running & (left != 0) & free;
   assign request = running & (left == 0) & ~coming;
   assign start_fill = step & fills;

@@ -13,7 +13,9 @@ module list_array #(
 ) (
     input clk,
     input rst,
-    input clear,
+    input clear,  // sums of an item are to come, in the set of words named here
+    input set,
+    input leave,  // those before leave
     // stage 0: which output is sent
     input [OUTPUT-1:0] wanted,
     input first,
@@ -54,13 +56,19 @@ module list_array #(
     bias4 <= kind3 != WEIGHT;
     power4 <= 16'd1 << (kind3 == EXPAND_BIAS ? exponents[3:0] : exponents[7:4]);
   end
-  // Sums are not cleared: the first product of an item overwrites.
-  wire [WORD-1:0] word4 = WORD'(out4 / OUTPUT'(LISTS));
-  reg [OUTPUTS/LISTS-1:0] begun;
-  always @(posedge clk)
+  // Sums are not cleared: the first product of an item overwrites. The second set begins half of the words further.
+  localparam WORDS = OUTPUTS / LISTS;
+  reg second;
+  wire [WORD:0] place4 = (WORD + 1)'(out4 / OUTPUT'(LISTS)) + ({WORD + 1{second}} & (WORD + 1)'(WORDS / 2));
+  wire [WORD-1:0] word4 = WORD'(place4 >= (WORD + 1)'(WORDS) ? place4 - (WORD + 1)'(WORDS) : place4);
+  reg [WORDS-1:0] begun, leaving;
+  always @(posedge clk) begin
+    if (clear) second <= set;
     if (clear) begun <= 0;
     else if (last4) begun[word4] <= 1;
-  assign read_begun = begun[read_word];
+    if (leave) leaving <= begun;
+  end
+  assign read_begun = leaving[read_word];
   wire [16*LANES-1:0] entries;
   reg [LANES*PIXELS-1:0] gates2, gates3;
   always @(posedge clk) begin

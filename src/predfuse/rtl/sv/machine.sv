@@ -30,7 +30,7 @@ module machine #(
     parameter SUM = 24,
     parameter SCORE = 16,
     parameter DATA = 4624,
-    parameter ITEM = 34,
+    parameter ITEM = 36,
     parameter BUFFER_BANKS = 8,
     parameter BUFFER_PIXELS = 4,
     parameter BUFFER_LINES = 480,
@@ -88,7 +88,7 @@ module machine #(
       .read_data(host_read_data)
   );
 
-  wire start_core, start_fill;
+  wire start_core, start_fill, fill_ready;
   /* verilator lint_off UNUSED */
   wire [FIELDS-1:0] core_fields, fill_fields;  // as wide as the wider
   /* verilator lint_on UNUSED */
@@ -102,6 +102,7 @@ module machine #(
       .grant(grant[1]),
       .read_data(host_read_data),
       .core_busy(main_busy | predict_busy | finish_busy),
+      .fill_ready(fill_ready),
       .fill_busy(fill_busy),
       .start_fill(start_fill),
       .fill_fields(fill_fields),
@@ -131,6 +132,7 @@ module machine #(
       .write_region(write_region),
       .write_at(write_at),
       .write_data(write_data),
+      .ready(fill_ready),
       .busy(fill_busy)
   );
 

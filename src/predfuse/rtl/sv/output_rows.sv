@@ -1,5 +1,6 @@
 // Results leave row by row, output by output: partial sums are read, then pass the two stages of the finishing units,
-// residuals beside them.
+// residuals beside them. What is said of an item when its lists begin holds when its results leave, beside the lists of
+// the next.
 module output_rows #(
     parameter TILE_ROWS = 8,
     parameter TILE_COLUMNS = 8,
@@ -18,12 +19,14 @@ module output_rows #(
     input write_residual,
     input [RESIDUAL-1:0] write_at,
     input [16*TILE_COLUMNS-1:0] write_data,
-    input start,
+    input begins,  // lists of an item, described here
+    input set,  // of words for its sums, and of rows of residuals
     input [OUTPUT-1:0] output_first,
     input [OUTPUT:0] output_end,
     input [ROWS-1:0] rows,
     input residual,
     input [5:0] residual_shift,
+    input start,  // those before leave
     output reg [OUTPUT-1:0] at,
     input [RULE-1:0] rule,  // of output `at`: bias, shift, place
     output [WORD-1:0] read_word,
@@ -35,8 +38,17 @@ module output_rows #(
     output reg [7:0] row,
     output reg [16*TILE_COLUMNS-1:0] data
 );
-  reg [ROWS-1:0] now;
-  assign read_word = WORD'(at / OUTPUT'(LISTS));
+  localparam ITEM = OUTPUT + OUTPUT + 1 + ROWS + 8;
+  reg [ITEM-1:0] coming;
+  wire [OUTPUT-1:0] coming_first = coming[OUTPUT-1:0];
+  reg second, adds;
+  reg [5:0] adds_shift;
+  reg [OUTPUT:0] end_at;
+  reg [ROWS-1:0] rows_now, now;
+  localparam HALF = OUTPUTS / LISTS / 2 * LISTS;
+  wire [OUTPUT:0] place_at = (OUTPUT + 1)'(at) + ({OUTPUT + 1{second}} & (OUTPUT + 1)'(HALF));
+  wire [OUTPUT-1:0] place = OUTPUT'(place_at >= (OUTPUT + 1)'(OUTPUTS) ? place_at - (OUTPUT + 1)'(OUTPUTS) : place_at);
+  assign read_word = WORD'(place / OUTPUT'(LISTS));
   localparam WIDE = TILE_COLUMNS * ACCUMULATOR;
   reg [WIDE-1:0] row_sums;
   integer t, r;
@@ -52,7 +64,7 @@ module output_rows #(
       .write(write_residual),
       .write_at(write_at),
       .write_data(write_data),
-      .read_at(RESIDUAL'(32'(at) * TILE_ROWS + 32'(now))),
+      .read_at(RESIDUAL'(32'(place) * TILE_ROWS + 32'(now))),
       .read_data(residual_x)
   );
   // Stage 1: what was read. The others are in the finishing units, and `data`.
@@ -67,12 +79,12 @@ module output_rows #(
       .sums(sums1),
       .bias(rule1[0+:ACCUMULATOR]),
       .shift(rule1[ACCUMULATOR+:6]),
-      .residual(residual),
-      .residual_shift(residual_shift),
+      .residual(adds),
+      .residual_shift(adds_shift),
       .residual_x(residual1),
       .y(y)
   );
-  wire last_row = now + 1 == rows;
+  wire last_row = now + 1 == rows_now;
   assign busy = reading | valid1 | valid2;
   always @(posedge clk) begin
     sums1 <= row_sums;
@@ -87,15 +99,17 @@ module output_rows #(
     channel <= channel2;
     row <= row2;
     data <= y;
+    if (begins) coming <= {set, residual_shift, residual, rows, output_end, output_first};
+    if (start) {second, adds_shift, adds, rows_now, end_at} <= coming[ITEM-1:OUTPUT];
     if (rst) reading <= 0;
     else if (start) begin
       reading <= 1;
-      at <= output_first;
+      at <= coming_first;
       now <= 0;
     end else if (reading) begin
       now <= last_row ? 0 : now + 1;
       if (last_row) at <= at + 1;
-      reading <= ~(last_row & ((OUTPUT + 1)'(at) + 1 == output_end));
+      reading <= ~(last_row & ((OUTPUT + 1)'(at) + 1 == end_at));
     end
   end
 endmodule

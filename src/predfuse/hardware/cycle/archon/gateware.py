@@ -26,7 +26,7 @@ MEMORIES = {
     "rule": "outputs", "column": "columns", "pass": "passes", "code": "codes", "channel": "channels",
     "depthwise": "tap_words", "expand": "column_words", "project": "project_rows", "map": "slots", "slot": "slots",
 }  # fmt: skip
-"""The memory a record lies in, by its size: it may hold two groups. Bases are of one, group records of both."""
+"""The memory a record lies in, by its size: it may hold two groups. Group records and bases have two places."""
 MOST_TOGETHER = 16
 """Records of a word of the write port."""
 
@@ -380,6 +380,7 @@ def commands(machine: Machine) -> dict[str, Record]:
             (
                 ("read_offset", gate, one), ("write_offset", gate, one), ("rows", bits_for(machine.tile_rows + 1), one),
                 ("part_first", part, one), ("part_end", part + 1, one), ("planes", 1, one), ("half", 1, one),
+                ("predict_half", 1, one), ("set", 1, one),
             ),
         ),
         "store": Record(

@@ -1,0 +1,141 @@
+"""The order in which a fused block is worked on: how each tile is predicted, where its gate words and sums are, and in
+which start of the core its outputs leave."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from predfuse.integer.tiling import Tile
+from predfuse.rtl.group import ALONE, BEHIND_LISTS, BESIDE_LISTS, Group
+from predfuse.rtl.places import MEMORIES
+
+PREDICTION, LISTS_START, OWN = "prediction", "lists", "own"
+"""Outputs of a tile leave while the next is predicted alone, beside its lists, or in a start of their own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """A tile of an input, worked on by a group. Starts of the core are numbered in order, three to an item.
+
+    Attributes:
+        number: In the sequence of the block.
+        group: Its group.
+        image: Which input.
+        index: Which tile.
+        how: It is predicted: alone, or beside or behind the lists of the item before.
+        high: At which end of the gate memory its words are.
+        second: In which of two sets of words its sums are, and its residuals.
+        leaves: With what its outputs leave.
+    """
+
+    number: int
+    group: Group
+    image: int
+    index: int
+    how: str
+    high: bool
+    second: bool
+    leaves: str = OWN
+
+    @property
+    def tile(self) -> Tile:
+        return self.group.tiles[self.index]
+
+    @property
+    def gate_offset(self) -> int:
+        """Of its gate words."""
+        words = self.group.stream.gate_words
+        return self.group.machine.gate_words - words if self.high and words else 0
+
+    @property
+    def part_first(self) -> int:
+        """Of the parts it is predicted in."""
+        return self.number % 2 * self.group.parts_at
+
+    @property
+    def output_first(self) -> int:
+        """Where the places of its outputs begin: sums and residuals."""
+        machine = self.group.machine
+        half = machine.outputs // machine.lists // 2 * machine.lists
+        return (self.group.stream.places.first["outputs"] + self.second * half) % machine.outputs
+
+    @property
+    def alone(self) -> int:
+        """Number of the start that predicts it and runs no lists, if there is one."""
+        return 3 * self.number
+
+    @property
+    def lists(self) -> int:
+        """Number of the start of its lists."""
+        return self.alone + 1
+
+    @property
+    def predicted(self) -> int:
+        """Number of the start in which it is predicted."""
+        return self.alone if self.how == ALONE else self.lists - 3
+
+    @property
+    def left(self) -> int:
+        """Number of the start in which its outputs leave."""
+        return self.alone + {OWN: 2, PREDICTION: 3, LISTS_START: 4}[self.leaves]
+
+    def __str__(self) -> str:
+        return f"image {self.image}, group {self.group.stream.group}, tile {self.index}"
+
+
+def order(groups: Sequence[Group], images: int, ahead_from: int) -> list[Item]:
+    """All items of a block.
+
+    Args:
+        groups: Of the block.
+        images: How many inputs.
+        ahead_from: Groups behind this one are predicted beside the group before them, if that can be.
+    """
+    items: list[Item] = []
+    tiles = range(len(groups[0].tiles))
+    for number, (group, image, tile) in enumerate(itertools.product(groups, range(images), tiles)):
+        before = items[-1] if items else None
+        how = _how(before, group, tile, ahead_from)
+        high = before is not None and before.high == (how == BEHIND_LISTS)
+        item = Item(number, group, image, tile, how, high, False)
+        other = replace(item, second=True)
+        items.append(other if before is not None and not _apart(before, item) and _apart(before, other) else item)
+    for number, (one, two) in enumerate(itertools.pairwise(items)):
+        alone = two.group.predicted and two.how == ALONE
+        items[number] = replace(one, leaves=PREDICTION if alone else LISTS_START if _apart(one, two) else OWN)
+    return items
+
+
+def _how(before: Item | None, group: Group, index: int, ahead_from: int) -> str:
+    """How a tile is predicted, as the cycle model has it, but alone where a memory has no room for two groups."""
+    if before is None or not (before.group.predicted and group.predicted):
+        return ALONE
+    last = before.group.stream
+    room = last.gate_words + group.stream.gate_words <= group.machine.gate_words
+    if before.group is group:
+        return BESIDE_LISTS if room else ALONE if len(group.parts(group.tiles[index])) > 1 else BEHIND_LISTS
+    ahead = group.stream.group > ahead_from and last.places.apart(group.stream.places) >= {"channels", "slots"}
+    return BESIDE_LISTS if room and ahead else ALONE
+
+
+def _apart(one: Item, two: Item) -> bool:
+    """Whether the sums of two items have places of their own."""
+    machine = one.group.machine
+    if (one.second or two.second) and 2 * _words(one) > machine.outputs // machine.lists:
+        return False
+    first, second = (item.output_first // machine.lists for item in (one, two))
+    return first + _words(one) <= second or second + _words(two) <= first
+
+
+def _words(item: Item) -> int:
+    """Of sums, in every list."""
+    return -(-item.group.work.group_outputs // item.group.machine.lists)
+
+
+def last_uses(items: Sequence[Item], groups: int) -> list[dict[str, int]]:
+    """Of every group: the last start that needs what it has in a memory, by the name of the memory."""
+    ends = items[len(items) // groups - 1 :: len(items) // groups]
+    others = [name for name in (*MEMORIES, "slots", "records") if name not in ("channels", "outputs")]
+    return [{"channels": end.predicted, "outputs": end.left} | dict.fromkeys(others, end.lists) for end in ends]

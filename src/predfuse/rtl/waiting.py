@@ -1,0 +1,73 @@
+"""Words of groups that wait to be filled: in which order they go, and which of them may go while the core works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from predfuse.rtl.group import Group, WordFill
+
+BEGIN = -1
+"""Before the first start of the core."""
+
+
+class Waiting:
+    """All words of a block, group by group, what a prediction needs first.
+
+    Starts of the core are numbered; words may be filled beside one as soon as their places have been used for the last
+    time in a start before it, and after it is done if that was the last.
+
+    Args:
+        groups: Of the block.
+        last_uses: Of each: the last start that needs its words, by memory.
+
+    Attributes:
+        left: What is not filled yet, and of which group.
+    """
+
+    def __init__(self, groups: Sequence[Group], last_uses: Sequence[Mapping[str, int]]) -> None:
+        self._free: list[Mapping[str, int]] = []
+        for number, group in enumerate(groups):
+            apart = [group.stream.places.apart(before.stream.places) for before in groups[:number]]
+            uses = zip(apart, last_uses, strict=False)
+            own = [{memory: use for memory, use in last.items() if memory not in both} for both, last in uses]
+            self._free.append(
+                {memory: max(use.get(memory, BEGIN - 1) for use in [{}, *own]) for memory in last_uses[0]}
+            )
+        self._line = 16 * groups[0].machine.line
+        self.left = tuple((number, fill) for number, group in enumerate(groups) for fill in group.fills())
+
+    def beside(self, group: int, start: int, cycles: int) -> list[WordFill]:
+        """Take what may be filled beside a start and fits its cycles.
+
+        Args:
+            group: At work; the two behind it come into question.
+            start: Which is the last.
+            cycles: Of it that are left for fills.
+        """
+        chosen: list[tuple[int, WordFill]] = []
+        for one in self.left:
+            if self._free[one[0]][one[1].memory] >= start:
+                continue
+            cycles -= len(one[1].words) * -(-one[1].bits // self._line)
+            if one[0] > group + 2 or cycles < 0:
+                break
+            chosen.append(one)
+        return self._take(chosen)
+
+    def rest(self, group: int, predicts: bool, start: int) -> list[tuple[WordFill, bool]]:
+        """Take what is left of a group, and whether it has to wait until the core is done with the last start.
+
+        Args:
+            group: Which.
+            predicts: Only what a prediction needs.
+            start: The last.
+        """
+        chosen = [one for one in self.left if one[0] <= group and (one[1].predicts or not predicts)]
+        waits = {id(fill): self._free[number][fill.memory] >= start for number, fill in chosen}
+        assert all(self._free[number][fill.memory] <= start for number, fill in chosen)
+        return sorted(((fill, waits[id(fill)]) for fill in self._take(chosen)), key=lambda one: one[1])
+
+    def _take(self, chosen: Sequence[tuple[int, WordFill]]) -> list[WordFill]:
+        taken = {id(fill) for _, fill in chosen}
+        self.left = tuple(one for one in self.left if id(one[1]) not in taken)
+        return [fill for _, fill in chosen]
