@@ -138,7 +138,7 @@ def test_steps_go_on_above_a_range_and_stay_within_the_values_of_a_list(tmp_path
     space = parse_space(narrow, "space.yaml")
     assert space.refined_values["machine.array.rows"] == (2, 3, 4, 5, 6, 7, 8, 9, 10)
     found = explore(space, tmp_path / "out", workers=1, evaluation=explore_evaluations.cheap)
-    rows = [row.point["machine.array.rows"] for row in found.rows]
+    rows = [int(str(row.point["machine.array.rows"])) for row in found.rows]
     assert max(rows[: space.evaluations]) <= 5 < max(rows) <= 10
     assert {row.point["machine.pe.weight_sram_words"] for row in found.rows} <= {16, 24}
     again = list(History(space, tmp_path / "out" / "journal.log").finished())
