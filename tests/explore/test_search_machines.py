@@ -32,7 +32,7 @@ def test_every_searched_machine_lies_in_the_space_its_source_names(tool: ModuleT
         words, space = tool.search_of(name)
         assert " ".join(words) == machine.source
         point = {}
-        for field, values in space.values.items():
+        for field, values in space.refined_values.items():
             value: Any = machine.model_dump(mode="json")
             for part in field.split(".")[1:]:
                 value = value[part]

@@ -27,8 +27,7 @@ MEMORIES = {
     "depthwise": "tap_words", "expand": "column_words", "project": "project_rows", "map": "slots", "slot": "slots",
 }  # fmt: skip
 """The memory a record lies in, by its size: it may hold two groups. Group records and bases have two places."""
-MOST_TOGETHER = 16
-"""Records of a word of the write port."""
+MOST_TOGETHER = 16  # records of a word of the write port
 
 
 @dataclass(frozen=True)
@@ -364,6 +363,7 @@ def commands(machine: Machine) -> dict[str, Record]:
     row, bank, span = bits_for(machine.buffer_lines), bits_for(machine.buffer_banks), bits_for(machine.buffer_banks + 1)
     gate, part, pixel = bits_for(machine.gate_words), bits_for(machine.parts), bits_for(machine.buffer_pixels)
     piece, column, one = bits_for(machine.pieces + 1), bits_for(machine.line + 1), 1
+    flags = ("planes", "half", "predict_half", "set")
     return {
         "fill": Record(
             1,
@@ -379,8 +379,7 @@ def commands(machine: Machine) -> dict[str, Record]:
             2,
             (
                 ("read_offset", gate, one), ("write_offset", gate, one), ("rows", bits_for(machine.tile_rows + 1), one),
-                ("part_first", part, one), ("part_end", part + 1, one), ("planes", 1, one), ("half", 1, one),
-                ("predict_half", 1, one), ("set", 1, one),
+                ("part_first", part, one), ("part_end", part + 1, one), *((name, 1, one) for name in flags),
             ),
         ),
         "store": Record(
