@@ -59,11 +59,11 @@ def test_the_schema_is_that_of_the_configuration() -> None:
     ("override", "what"),
     [
         ("seed=yes", "seed is yes, not a number"),
-        ("data.limit=no", "data.limit "),
+        ("data.limit=no", "data.limit: is False"),
         ("vanilla.epochs=.inf", "vanilla.epochs"),
         ("vanilla.epochs='3'", "vanilla.epochs is the text '3', not a number"),
         ("predict.tuning=[1]", "tuning"),
-        ("predict.tuning=[joint,joint]", "predict.tuning .*names a way twice"),
+        ("predict.tuning=[joint,joint]", "predict.tuning: .*names a way twice"),
         ("data.flip=1", "data.flip is 1, not true or false"),
         ("data.flip='yes'", "data.flip is the text 'yes', not true or false"),
         ("seed=99999999999999999999999", "seed"),

@@ -533,7 +533,7 @@ def test_checkpoints_of_earlier_versions_may_name_settings_that_are_gone_if_they
     raw["vanilla"]["image_bits"] = 8
     raw["prune"]["further_cycles"] = []
     assert stored_config(raw, "old.safetensors") == config
-    with pytest.raises(InputError, match="not a known key"):
+    with pytest.raises(InputError, match="is an unknown key"):
         parse_config(raw, "new.yaml")
     raw["prune"]["ternary_decay"] = 0.25
     with pytest.raises(InputError, match="trained with ternary_decay, which is gone"):

@@ -44,9 +44,9 @@ def compile_command(
     require_fused: Annotated[
         bool, typer.Option("--require-fused", help="Refuse networks with a block that has no predictor.")
     ] = False,
-    tile: Annotated[str | None, typer.Option(hidden=True)] = None,
-    lanes: Annotated[str | None, typer.Option(hidden=True)] = None,
-    banks: Annotated[str | None, typer.Option(hidden=True)] = None,
+    tile: Annotated[str | None, typer.Option(help="Does nothing.", hidden=True)] = None,
+    lanes: Annotated[str | None, typer.Option(help="Does nothing.", hidden=True)] = None,
+    banks: Annotated[str | None, typer.Option(help="Does nothing.", hidden=True)] = None,
     *,
     module: ModuleOptions,
     outputs: Outputs,
