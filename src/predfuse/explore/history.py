@@ -144,19 +144,21 @@ class History:
 
     def ask_for(self, point: dict[str, Value]) -> Asked:
         """Ask for a point of the refinement."""
+        return Asked(self._enqueued(point, self._refined), point, refining=True)
+
+    def _enqueued(self, point: dict[str, Value], distributions: Mapping[str, BaseDistribution]) -> int:
+        """The number of a trial that is told which point it has."""
         self.memory.enqueue_trial({field: self._coded(field, value) for field, value in point.items()})
         self._seen.add(key(point))
-        return Asked(self.memory.ask(self._refined).number, point, refining=True)
+        return self.memory.ask(dict(distributions)).number
 
     def _first(self, point: dict[str, Value]) -> Asked:
         """A point to begin with; where it lies beyond what the sampler chooses from, that field tells it less."""
-        self.memory.enqueue_trial({field: self._coded(field, value) for field, value in point.items()})
-        self._seen.add(key(point))
         known = {
             field: (self._distributions if value in self._space.values[field] else self._refined)[field]
             for field, value in point.items()
         }
-        return Asked(self.memory.ask(known).number, point)
+        return Asked(self._enqueued(point, known), point)
 
     def ask(self) -> Asked | None:
         """The next point of the sampler; None where a grid is at its end."""

@@ -181,11 +181,8 @@ class Space:
         if part == "network":
             self.network.with_fields({rest: self.values[field][0]})
             return
-        place: Any = self.machine.model_dump(mode="json", exclude=set(PRICES)) if part == "machine" else {}
-        known = place
-        for name in rest.split("."):
-            known = place
-            place = place.get(name, _MISSING) if isinstance(place, dict) else _MISSING
+        document = self.machine.model_dump(mode="json", exclude=set(PRICES)) if part == "machine" else {}
+        place, known = _at(document, rest), _at(document, rest.rpartition(".")[0])
         if place is _MISSING or isinstance(place, dict):
             mend = "begin with machine. or network."
             if part == "machine" and isinstance(known, dict):
@@ -216,9 +213,7 @@ class Space:
         for name in machines:
             document, point = load_spec(name).model_dump(mode="json"), {}
             for field, known in self.refined_values.items():
-                value: Any = document
-                for part in field.split(".")[1:]:
-                    value = value.get(part, _MISSING) if isinstance(value, dict) else _MISSING
+                value = _at(document, field.partition(".")[2])
                 if value not in known:
                     what = "is not there" if value is _MISSING else f"is {json.dumps(value)}"
                     raise InputError(f"--begin {name}: {field}", what, "begin with a machine this file can find")
@@ -238,6 +233,14 @@ class Space:
             "sampler": self.sampler,
             "seed": self.seed,
         }
+
+
+def _at(document: dict[str, Any], path: str) -> Any:
+    """What a document has at a dotted path: itself at an empty one, ``_MISSING`` where there is nothing."""
+    place: Any = document
+    for name in path.split(".") if path else ():
+        place = place.get(name, _MISSING) if isinstance(place, dict) else _MISSING
+    return place
 
 
 def load_space(
