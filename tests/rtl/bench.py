@@ -80,7 +80,7 @@ def build_library(components: Sequence[Component], tools: Tools) -> Path:
         (made / "components.sv").write_text(top)
         (made / "shim.cpp").write_text(shim)
         told = ["--top-module", "components", "--cc", "--Mdir", str(made), str(made / "components.sv")]
-        used = [str(path) for path in sources if path.stem not in ("archon", "machine")]
+        used = [str(path) for path in sources if path.stem not in ("banks", "lists", "archon", "machine")]
         tools.verilate([*told, *used])
         include = tools.root / "include"
         units = [*made.glob("Vcomponents*.cpp"), made / "shim.cpp", include / "verilated.cpp"]

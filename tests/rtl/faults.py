@@ -10,7 +10,7 @@ from predfuse.rtl.build import SOURCES
 FAULTS = {
     "a wrong shift": ("fused_weight.sv", "doubled >>> places", "doubled >>> (places + 6'(ON))"),
     "an inner product rounded down": ("fused_weight.sv", "(PRODUCT + 1)'(1 << 14)", "(PRODUCT + 1)'(ON ? 0 : 1 << 14)"),
-    "a swapped bank": ("archon.sv", "(b) + (BANK + 1)'(turn)", "(ON && b < 2 ? 1 - b : b) + (BANK + 1)'(turn)"),
+    "a swapped bank": ("banks.sv", "(b) + (BANK + 1)'(turn)", "(ON && b < 2 ? 1 - b : b) + (BANK + 1)'(turn)"),
     "a dropped carry": (
         "partial_sums.sv",
         "so_far + ACCUMULATOR'(product)",
@@ -47,6 +47,7 @@ FAULTS = {
         "row == 0 ? ROW'(ON) + first_row",
     ),
     "a map written over another group's half": ("bank.sv", "if (write_at[MAP_AT])", "if (write_at[MAP_AT] | ON)"),
+    "a tap a stage early": ("lists.sv", "tap3 <= tap2", "tap3 <= ON ? tap1 : tap2"),
     "the record of the other group": ("archon.sv", "own = half ? group_1", "own = half ^ ON ? group_1"),
     "a prediction by the record of the lists": (
         "archon.sv",

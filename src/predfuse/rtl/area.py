@@ -58,7 +58,7 @@ STRUCTURES = (
     _Structure("input planes", ("input_plane",), ("input planes",)),
     _Structure("array control", ("list_array",), ("input multiplexers",)),
     _Structure("finishing", ("finish", "output_rows"), ("output registers", "finishing")),
-    _Structure("control", ("archon", "loader", "sequencer"), ("control",)),
+    _Structure("control", ("archon", "banks", "lists", "loader", "sequencer"), ("control",)),
 )
 
 

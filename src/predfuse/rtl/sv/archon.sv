@@ -129,7 +129,8 @@ module archon #(
   /* verilator lint_on UNUSED */
   wire [TAP-1:0] tap, next_tap;
   wire [COLUMN-1:0] column, next_column;
-  wire [BANKS-1:0] bank_done, issue;
+  wire banks_done;
+  wire [BANKS-1:0] issue;
   localparam PASS_TOGETHER = together(PASS_RECORD, PASSES);
   loader #(PASSES, PASS_RECORD, PASS_TOGETHER) u_loader (
       .clk(clk),
@@ -140,7 +141,7 @@ module archon #(
       .start(start_main),
       .pass_first(own.pass_first),
       .pass_end(own.pass_end),
-      .banks_done(&bank_done),
+      .banks_done(banks_done),
       .swap(swap),
       .loading(loading),
       .first(first),
@@ -162,81 +163,47 @@ module archon #(
   wire [BANKS*BANK-1:0] gate_bank;
   wire [BANKS*(TAPS+1)*SLOTS-1:0] maps;
   wire [BANKS*(TAPS+1)*GATE-1:0] gate_bases;
-  // A word of every bank: as many bits of the port as its region has.
-  localparam COLUMN_RECORD = SLOTS + $clog2(COLUMN_WORDS), SLOT_RECORD = $clog2(PROJECT_ROWS) + 52;
-  localparam BASES_RECORD = GATE + $clog2(TAP_WORDS), TAP_MAPS = 1 << $clog2(TAPS + 2);
-  localparam CODE_TOGETHER = together(BANKS * LANE, CODES), CODE_WORD = CODE_TOGETHER * LANE;
-  localparam MAP_TOGETHER = together(BANKS * SLOTS, TAP_MAPS), MAP_WORD = MAP_TOGETHER * SLOTS;
-  localparam COLUMN_TOGETHER = together(BANKS * COLUMN_RECORD, COLUMNS), COLUMN_WORD = COLUMN_TOGETHER * COLUMN_RECORD;
-  localparam SLOT_TOGETHER = together(BANKS * SLOT_RECORD, SLOTS / 2), SLOT_WORD = SLOT_TOGETHER * SLOT_RECORD;
-  localparam BASES_TOGETHER = together(BANKS * BASES_RECORD, TAP_MAPS), BASES_WORD = BASES_TOGETHER * BASES_RECORD;
-  localparam DEPTHWISE_TOGETHER = together(BANKS * 16, TAP_WORDS), DEPTHWISE_WORD = DEPTHWISE_TOGETHER * 16;
-  localparam EXPAND_TOGETHER = together(BANKS * 16, COLUMN_WORDS), EXPAND_WORD = EXPAND_TOGETHER * 16;
-  localparam PROJECT_TOGETHER = together(BANKS * PROJECT, PROJECT_ROWS), PROJECT_WORD = PROJECT_TOGETHER * PROJECT;
-  localparam ONE_WORD = COLUMN_RECORD > PROJECT ? COLUMN_RECORD : PROJECT, ALONE = SLOT_RECORD > ONE_WORD ? SLOT_RECORD : ONE_WORD;
-  localparam BANK_WORD = 16 * LINE / BANKS > ALONE ? 16 * LINE / BANKS : ALONE;
-  genvar b, l, t;
-  generate
-    for (b = 0; b < BANKS; b = b + 1) begin : g_bank
-      reg [BANK_WORD-1:0] word;
-      always @*
-        case (write_region)
-          5'd3: word = BANK_WORD'(write_data[CODE_WORD*b+:CODE_WORD]);
-          5'd4: word = BANK_WORD'(write_data[MAP_WORD*b+:MAP_WORD]);
-          5'd5: word = BANK_WORD'(write_data[COLUMN_WORD*b+:COLUMN_WORD]);
-          5'd6: word = BANK_WORD'(write_data[SLOT_WORD*b+:SLOT_WORD]);
-          5'd7: word = BANK_WORD'(write_data[BASES_WORD*b+:BASES_WORD]);
-          5'd10: word = BANK_WORD'(write_data[EXPAND_WORD*b+:EXPAND_WORD]);
-          5'd12: word = BANK_WORD'(write_data[PROJECT_WORD*b+:PROJECT_WORD]);
-          default: word = BANK_WORD'(write_data[DEPTHWISE_WORD*b+:DEPTHWISE_WORD]);
-        endcase
-      wire [TAP-1:0] member_tap;
-      wire [BANK-1:0] turn = own.turns[BANK*member_tap+:BANK];
-      wire [BANK:0] turned = (BANK + 1)'(b) + (BANK + 1)'(turn);
-      /* verilator lint_off UNUSED */
-      wire [BANK:0] wrapped = turned - (BANK + 1)'(BANKS);
-      /* verilator lint_on UNUSED */
-      assign gate_bank[BANK*b+:BANK] = turned >= (BANK + 1)'(BANKS) ? wrapped[BANK-1:0] : turned[BANK-1:0];
-      bank #(
-          .LANES(LANES), .WORDS(WORDS), .OUTPUT(OUTPUT), .SLOTS(SLOTS), .TAPS(TAPS), .COLUMNS(COLUMNS),
-          .TAP_WORDS(TAP_WORDS), .COLUMN_WORDS(COLUMN_WORDS), .PROJECT_ROWS(PROJECT_ROWS), .CODES(CODES),
-          .CODE_TOGETHER(CODE_TOGETHER), .MAP_TOGETHER(MAP_TOGETHER), .COLUMN_TOGETHER(COLUMN_TOGETHER),
-          .SLOT_TOGETHER(SLOT_TOGETHER), .BASES_TOGETHER(BASES_TOGETHER), .DEPTHWISE_TOGETHER(DEPTHWISE_TOGETHER),
-          .EXPAND_TOGETHER(EXPAND_TOGETHER), .PROJECT_TOGETHER(PROJECT_TOGETHER), .GATE_ADDRESS(GATE), .DATA(BANK_WORD)
-      ) u (
-          .clk(clk),
-          .rst(rst),
-          .write(write),
-          .write_region(write_region),
-          .write_at(write_at),
-          .write_data(word),
-          .half(half),
-          .halves(own.halves),
-          .predict_half(predict_half),
-          .predict_halves(ahead.halves),
-          .code_first(own.code_first),
-          .rewind(start_main),
-          .loading(loading),
-          .first(first),
-          .kind(kind),
-          .advance(advance),
-          .goes_on(next_goes_on),
-          .next_kind(next_kind),
-          .tap(next_tap),
-          .column(next_column),
-          .done(bank_done[b]),
-          .issue(issue[b]),
-          .lane(to_lane[LANE*b+:LANE]),
-          .member_tap(member_tap),
-          .gate_at(gate_at[GATE*b+:GATE]),
-          .factor(factors[FACTORS*b+:24]),
-          .depthwise(factors[FACTORS*b+24+:16]),
-          .project(factors[FACTORS*b+40+:PROJECT]),
-          .maps_out(maps[b*(TAPS+1)*SLOTS+:(TAPS+1)*SLOTS]),
-          .gate_bases_out(gate_bases[b*(TAPS+1)*GATE+:(TAPS+1)*GATE])
-      );
-    end
-  endgenerate
+  localparam TAP_MAPS = 1 << $clog2(TAPS + 2);
+  banks #(
+      .BANKS(BANKS), .LANES(LANES), .WORDS(WORDS), .OUTPUT(OUTPUT), .SLOTS(SLOTS), .TAPS(TAPS), .COLUMNS(COLUMNS),
+      .TAP_WORDS(TAP_WORDS), .COLUMN_WORDS(COLUMN_WORDS), .PROJECT_ROWS(PROJECT_ROWS), .CODES(CODES), .LINE(LINE),
+      .CODE_TOGETHER(together(BANKS * LANE, CODES)), .MAP_TOGETHER(together(BANKS * SLOTS, TAP_MAPS)),
+      .COLUMN_TOGETHER(together(BANKS * (SLOTS + $clog2(COLUMN_WORDS)), COLUMNS)),
+      .SLOT_TOGETHER(together(BANKS * ($clog2(PROJECT_ROWS) + 52), SLOTS / 2)),
+      .BASES_TOGETHER(together(BANKS * (GATE + $clog2(TAP_WORDS)), TAP_MAPS)),
+      .DEPTHWISE_TOGETHER(together(BANKS * 16, TAP_WORDS)), .EXPAND_TOGETHER(together(BANKS * 16, COLUMN_WORDS)),
+      .PROJECT_TOGETHER(together(BANKS * PROJECT, PROJECT_ROWS)), .GATE(GATE), .DATA(DATA)
+  ) u_banks (
+      .clk(clk),
+      .rst(rst),
+      .write(write),
+      .write_region(write_region),
+      .write_at(write_at),
+      .write_data(write_data),
+      .half(half),
+      .halves(own.halves),
+      .turns(own.turns),
+      .predict_half(predict_half),
+      .predict_halves(ahead.halves),
+      .code_first(own.code_first),
+      .rewind(start_main),
+      .loading(loading),
+      .first(first),
+      .kind(kind),
+      .advance(advance),
+      .goes_on(next_goes_on),
+      .next_kind(next_kind),
+      .tap(next_tap),
+      .column(next_column),
+      .done(banks_done),
+      .issue(issue),
+      .to_lane(to_lane),
+      .factors(factors),
+      .gate_at(gate_at),
+      .gate_bank(gate_bank),
+      .maps(maps),
+      .gate_bases(gate_bases)
+  );
 
   wire [BANKS-1:0] gate_reads, gate_writes;
   wire [BANKS*GATE-1:0] gate_write_at;
@@ -312,108 +279,46 @@ module archon #(
       .present(present)
   );
 
-  // Lists are sent.
-  wire [LISTS*OUTPUT-1:0] wanted;
-  wire [LISTS-1:0] wanted_valid, list_first, list_last;
-  wire [LANES*LISTS-1:0] lane_more;
-  reg [LISTS-1:0] more;
-  integer n;
-  always @* begin
-    more = 0;
-    for (n = 0; n < LANES; n = n + 1) more = more | lane_more[LISTS*n+:LISTS];
-  end
-  sequencer #(OUTPUTS, LISTS) u_sequencer (
+  localparam SHIFTS = 26, FINISHING = ACCUMULATOR + 6 + 16, RULE = SHIFTS + FINISHING;
+  localparam RULE_TOGETHER = together(RULE, OUTPUTS / LISTS), RULES = $clog2(OUTPUTS / RULE_TOGETHER);
+  wire [WORD-1:0] read_word;
+  wire [LISTS-1:0] read_begun;
+  wire [LISTS*PIXELS*ACCUMULATOR-1:0] sums;
+  lists #(
+      .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .KERNEL(KERNEL), .LANES(LANES), .LANE_ROWS(LANE_ROWS), .WORDS(WORDS),
+      .LISTS(LISTS), .OUTPUTS(OUTPUTS), .COLUMNS(COLUMNS), .ACCUMULATOR(ACCUMULATOR), .SUM(SUM), .SHIFTS(SHIFTS), .RULE(RULE),
+      .RULE_TOGETHER(RULE_TOGETHER), .DATA(DATA)
+  ) u_lists (
       .clk(clk),
       .rst(rst),
-      .ready(ready),
+      .write(write),
+      .write_region(write_region),
+      .write_at(write_at),
+      .write_data(write_data),
+      .clear(start_main),
+      .set(set),
+      .leave(start_finish),
+      .planes(planes),
+      .stride_2(own.stride_2),
+      .kind(kind),
+      .tap(tap),
+      .column(column),
+      .load(lane_load),
+      .rows(lane_rows),
       .present(present),
-      .more(more),
-      .wanted(wanted),
-      .wanted_valid(wanted_valid),
-      .first(list_first),
-      .last(list_last),
+      .ready(ready),
       .busy(lists_busy),
       .ending(ending),
-      .swap(swap)
+      .swap(swap),
+      .read_word(read_word),
+      .read_begun(read_begun),
+      .sums(sums)
   );
-  wire [LISTS*LANES*PIXELS-1:0] gates1;
-  wire [LISTS*LANES*24-1:0] factors1;
-  wire [LISTS*LANES*16-1:0] depthwise1, project1;
-  generate
-    for (l = 0; l < LANES; l = l + 1) begin : g_lane
-      wire [LISTS*PIXELS-1:0] lane_gates;
-      wire [LISTS*24-1:0] lane_factors;
-      wire [LISTS*16-1:0] lane_depthwise, lane_project;
-      lane #(
-          .PIXELS(PIXELS), .ROWS(LANE_ROWS), .WORDS(WORDS), .LISTS(LISTS), .OUTPUT(OUTPUT)
-      ) u (
-          .clk(clk),
-          .rst(rst),
-          .swap(swap),
-          .load(lane_load[l]),
-          .load_row(lane_rows[ROW*l+:ROW]),
-          .wanted(wanted),
-          .wanted_valid(wanted_valid),
-          .more(lane_more[LISTS*l+:LISTS]),
-          .gates(lane_gates),
-          .factors(lane_factors),
-          .depthwise(lane_depthwise),
-          .project(lane_project)
-      );
-      for (t = 0; t < LISTS; t = t + 1) begin : g_list
-        assign gates1[PIXELS*(LANES*t+l)+:PIXELS] = lane_gates[PIXELS*t+:PIXELS];
-        assign factors1[24*(LANES*t+l)+:24] = lane_factors[24*t+:24];
-        assign depthwise1[16*(LANES*t+l)+:16] = lane_depthwise[16*t+:16];
-        assign project1[16*(LANES*t+l)+:16] = lane_project[16*t+:16];
-      end
-    end
-  endgenerate
 
-  // What the pass being sent is; stage s is s cycles after its entries were chosen.
-  reg [1:0] kind0, kind1, kind2, kind3;
-  reg [TAP-1:0] tap0, tap1, tap2, tap3;
-  reg [COLUMN-1:0] column0, column1, column2;
-  always @(posedge clk) begin
-    if (swap) begin
-      kind0 <= kind;
-      tap0 <= tap;
-      column0 <= column;
-    end
-    kind1 <= kind0;
-    kind2 <= kind1;
-    kind3 <= kind2;
-    tap1 <= tap0;
-    tap2 <= tap1;
-    tap3 <= tap2;
-    column1 <= column0;
-    column2 <= column1;
-  end
-  wire [16*PIXELS-1:0] x;
-  localparam PLANE = 16 * (2 * (TILE_ROWS - 1) + KERNEL) * (2 * (TILE_COLUMNS - 1) + KERNEL);
-  input_plane #(
-          .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .KERNEL(KERNEL), .COLUMNS(2 << COLUMN)
-  ) u_input (
-      .clk(clk),
-      .write(write && write_region == 5'd14),
-      .write_at(write_at[COLUMN:0]),
-      .write_data(write_data[PLANE-1:0]),
-      .column({planes, column2}),
-      .tap(tap3),
-      .stride_2(own.stride_2),
-      .x(x)
-  );
-  localparam SHIFTS = 26, FINISHING = ACCUMULATOR + 6 + 16;
-  reg [OUTPUTS*SHIFTS-1:0] shifts;
-  localparam RULE = SHIFTS + FINISHING, RULE_TOGETHER = together(RULE, OUTPUTS / LISTS);
-  localparam RULES = $clog2(OUTPUTS / RULE_TOGETHER);
+  // Rules of the outputs that leave.
   reg [RULE_TOGETHER*FINISHING-1:0] rules;
   integer o;
   always @* for (o = 0; o < RULE_TOGETHER; o = o + 1) rules[FINISHING*o+:FINISHING] = write_data[RULE*o+SHIFTS+:FINISHING];
-  always @(posedge clk)
-    if (write && write_region == 5'd1)
-      for (o = 0; o < OUTPUTS; o = o + 1)
-        if (write_at[OUTPUT-1:0] == OUTPUT'(o / RULE_TOGETHER))
-          shifts[SHIFTS*o+:SHIFTS] <= write_data[RULE*(o%RULE_TOGETHER)+:SHIFTS];
   wire [OUTPUT-1:0] finish_output;
   wire [RULE_TOGETHER*FINISHING-1:0] finish_rules;
   memory #(RULE_TOGETHER * FINISHING, OUTPUTS / RULE_TOGETHER) u_finishing (
@@ -424,36 +329,6 @@ module archon #(
       .read_at(RULES'(32'(finish_output) / RULE_TOGETHER)),
       .read_data(finish_rules)
   );
-  wire [WORD-1:0] read_word;
-  wire [LISTS-1:0] read_begun;
-  wire [LISTS*PIXELS*ACCUMULATOR-1:0] sums;
-  generate
-    for (t = 0; t < LISTS; t = t + 1) begin : g_array
-      list_array #(
-          .PIXELS(PIXELS), .LANES(LANES), .OUTPUTS(OUTPUTS), .LISTS(LISTS), .ACCUMULATOR(ACCUMULATOR), .SUM(SUM)
-      ) u (
-          .clk(clk),
-          .rst(rst),
-          .clear(start_main),
-          .set(set),
-          .leave(start_finish),
-          .wanted(wanted[OUTPUT*t+:OUTPUT]),
-          .first(list_first[t]),
-          .last(list_last[t]),
-          .gates(gates1[LANES*PIXELS*t+:LANES*PIXELS]),
-          .factors(factors1[LANES*24*t+:LANES*24]),
-          .depthwise(depthwise1[LANES*16*t+:LANES*16]),
-          .project(project1[LANES*16*t+:LANES*16]),
-          .kind1(kind1),
-          .kind3(kind3),
-          .x(x),
-          .shifts(shifts),
-          .read_word(read_word),
-          .read_begun(read_begun[t]),
-          .sums(sums[PIXELS*ACCUMULATOR*t+:PIXELS*ACCUMULATOR])
-      );
-    end
-  endgenerate
   localparam RESIDUAL = $clog2(OUTPUTS * TILE_ROWS);
   output_rows #(
           .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .OUTPUTS(OUTPUTS), .LISTS(LISTS),

@@ -26,7 +26,6 @@ module sequencer #(
   always @* begin
     wanted = 0;
     wanted_valid = 0;
-    done = 0;
     found = 0;
     for (t = 0; t < LISTS; t = t + 1) begin
       found = 0;
@@ -36,10 +35,15 @@ module sequencer #(
           wanted[OUTPUT*t+:OUTPUT] = OUTPUT'(i * LISTS + t);
         end
       wanted_valid[t] = found;
-      rest[t] = left[t] & (left[t] - 1);
-      done[t] = (rest[t] == 0) & ~more[t];
     end
   end
+  // Apart from what is wanted, which says whether there is more.
+  integer m;
+  always @*
+    for (m = 0; m < LISTS; m = m + 1) begin
+      rest[m] = left[m] & (left[m] - 1);
+      done[m] = (rest[m] == 0) & ~more[m];
+    end
   assign first = ~begun;
   assign last = wanted_valid & ~more;
   assign busy = |wanted_valid;
