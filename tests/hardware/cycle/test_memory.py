@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from predfuse.errors import InputError
+from predfuse.hardware.cycle.memory.run_ahead import run_ahead
 from predfuse.hardware.cycle.memory.schedule import layer_times, schedule
 from predfuse.hardware.cycle.memory.steps import Step, Steps
 
@@ -146,6 +147,24 @@ STEPS = st.lists(
 )
 
 
+ROOMY = st.lists(
+    st.builds(
+        Step,
+        layer=st.just("b1"),
+        load_bits=st.integers(0, 9),
+        late_bits=st.sampled_from((0, 0, 5)),
+        store_bits=st.sampled_from((0, 0, 4)),
+        main_cycles=st.integers(0, 6),
+        load_lag=st.integers(1, 2),
+        reads_stores=st.sampled_from((False, False, True)),
+        room_bits=st.integers(0, 40),
+        held_steps=st.integers(1, 4),
+    ),
+    min_size=1,
+    max_size=10,
+)
+
+
 @given(STEPS, st.sampled_from((None, 1, 3, 100)))
 def test_equals_the_slow_machine(steps: list[Step], bits: int | None) -> None:
     done, end = SlowMachine(steps, bits).run()
@@ -181,3 +200,41 @@ def test_double_buffers_hide_the_shorter_of_load_and_work() -> None:
 def test_refuses_no_bandwidth() -> None:
     with pytest.raises(InputError, match="dram_bits_per_cycle: is 0"):
         schedule(Steps.of([Step("a")]), 0)
+
+
+@given(ROOMY, st.sampled_from((None, 1, 3)))
+def test_what_runs_ahead_fits_the_room(steps: list[Step], bits: int | None) -> None:
+    longer = run_ahead(Steps.of(steps))
+    timeline = schedule(longer, bits)
+    lags = longer.rules[:, 0].tolist()
+    for index, (step, lag) in enumerate(zip(steps, lags, strict=True)):
+        assert lag >= step.load_lag and (lag == step.load_lag or not step.reads_stores)
+        if lag == step.load_lag or not step.load_bits:
+            continue
+        # Walk through the cycles of the load: everything that may be in the buffer then, and every layer at work.
+        begun = timeline.load[index, 0]
+        held = step.load_bits + step.late_bits
+        for other, before in enumerate(steps[:index]):
+            done = timeline.main[min(other + before.held_steps, len(steps)) - 1, 1]
+            held += (before.load_bits + before.late_bits) * bool(done > begun)
+            held += before.store_bits * bool(timeline.main[other, 1] > begun)
+        at_work = [one for one, end in zip(steps[: index + 1], timeline.main[:, 1], strict=False) if end > begun]
+        assert held <= min(one.room_bits for one in at_work)
+
+
+@given(ROOMY)
+def test_loads_run_as_far_ahead_as_there_is_room(steps: list[Step]) -> None:
+    for index, lag in enumerate(run_ahead(Steps.of(steps)).rules[:, 0].tolist()):
+        step = steps[index]
+        if step.reads_stores or not step.load_bits or lag > index:
+            continue
+        first = index - lag  # with this one not done, too much would be there
+        held = sum(one.load_bits + one.late_bits for at, one in enumerate(steps[:index]) if at + one.held_steps > first)
+        held += sum(one.store_bits for one in steps[first:index]) + step.load_bits + step.late_bits
+        assert held > min(one.room_bits for one in steps[first : index + 1]) or lag < step.load_lag
+
+
+def test_a_block_is_loaded_while_the_one_before_works() -> None:
+    steps = [Step("a", main_cycles=100, room_bits=60), *(Step("b", 10, main_cycles=1, room_bits=60) for _ in range(6))]
+    assert schedule(Steps.of(steps), 1).end > 130
+    assert schedule(run_ahead(Steps.of(steps)), 1).end == 100 + 6

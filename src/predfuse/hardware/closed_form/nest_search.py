@@ -178,6 +178,21 @@ def least_energy(
     return found, counts, fewest
 
 
+def buffer_words(nest: Int64Array, depthwise: bool, windows: tuple[WindowSizes, WindowSizes], spec: EyerissSpec) -> int:
+    """Global buffer that one group of a layer needs for a nest (words): a load of inputs and its partial sums.
+
+    Args:
+        nest: ``[len(NEST)]``.
+        depthwise: Whether the layer is.
+        windows: Along its height and width.
+        spec: The machine.
+    """
+    rows, columns = windows
+    width, height = nest[9], nest[11]
+    area = min(_largest_tile(rows, height), rows[0]) * min(_largest_tile(columns, width), columns[0])
+    return int(_buffer_words(nest[:9], depthwise, area, width * height, spec.bits, spec.pe.psum_bits))
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def spread(m: int, c: int, q: int, s: int, rows: int, columns: int) -> tuple[int, int, Int64Array]:
     """The perfect factorisations with the most PEs of the array, then the most output columns.

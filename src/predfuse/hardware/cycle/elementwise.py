@@ -38,6 +38,7 @@ def plan_elementwise(item: WorkItem, stage: str, spec: AcceleratorSpec, places: 
         load_lag=2,
         waits=True,
         reads_stores=not place.input_on_chip,
+        room_bits=place.free_words * spec.bits,
         stage=stage,
     )
     row = StagePlan(stage, 0, spec.array.pes, actions, "one value a PE", spec.array.pes, cycles)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from predfuse.hardware.cycle.memory.run_ahead import run_ahead
 from predfuse.hardware.cycle.memory.schedule import Timeline, layer_times, schedule
 from predfuse.hardware.cycle.memory.steps import Steps
 from predfuse.hardware.cycle.plan import LayerPlan, stage_results
@@ -35,9 +36,11 @@ class CycleRun:
 def run_plans(
     network: str, spec: AcceleratorSpec, plans: Sequence[LayerPlan], ledger: tuple[LedgerEntry, ...]
 ) -> CycleRun:
-    """Schedule the layers one after the other and split the time among their stages."""
+    """Schedule the layers one after the other, loads ahead if that pays, and split the time among their stages."""
     steps = Steps.joined([plan.steps for plan in plans])
-    timeline = schedule(steps, spec.dram_bits_per_cycle)
+    # Loads that run ahead may keep the channel from a store that a later layer waits for.
+    choices = [(schedule(one, spec.dram_bits_per_cycle), one) for one in (run_ahead(steps), steps)]
+    timeline, steps = min(choices, key=lambda choice: choice[0].end)
     times = iter(layer_times(steps, timeline))
     rows: list[StageResult] = []
     for plan in plans:

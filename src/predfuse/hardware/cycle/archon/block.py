@@ -77,11 +77,12 @@ def plan_block(
             predict_behind=predict.behind,
             waits=not steps,
             reads_stores=not steps and not place.input_on_chip,
+            room_bits=place.free_words * spec.bits,
         )
         last = plan
         delay = alone + spec.design.fill_cycles + beside - sent
         if kept[group]:
-            parts = [step]
+            parts = [replace(step, held_steps=len(tiles) - index)]
         elif fill.beside and 2 * item.load_bits <= place.free_words * spec.bits:
             parts = [replace(step, load_lag=before + 1)]  # the buffer takes all of it while the item before works
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from predfuse.hardware.closed_form.archon import plain_stage
 from predfuse.hardware.cycle.elementwise import stream_bits
 from predfuse.hardware.cycle.memory.buffer import PARTS, Place, buffer_cycles, on_chip
@@ -70,6 +72,7 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
     works = divide(cycles, tiles)
     most = stream_bits(place.free_words * spec.bits)
     steps: list[Step] = []
+    kept_by = 0
     for index in range(tiles):
         step = Step(
             layer=operation.layer,
@@ -79,8 +82,11 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
             load_lag=2,
             waits=index == 0,
             reads_stores=index == 0 and not place.input_on_chip,
+            room_bits=place.free_words * spec.bits,
             stage=stage,
         )
         steps += split_step(step, most)
+        kept_by = len(steps) if index == 0 and kept else kept_by  # steps that load what all tiles need
+    steps[:kept_by] = [replace(step, held_steps=len(steps) - at) for at, step in enumerate(steps[:kept_by])]
     row = StagePlan(stage, operation.macs, spec.array.pes, actions, mapping, spec.array.pes, cycles)
     return LayerPlan(operation.layer, Steps.of(steps), (row,))

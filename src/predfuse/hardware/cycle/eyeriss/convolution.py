@@ -17,7 +17,14 @@ import numpy as np
 from predfuse.arrays import Array, Float64Array, Int32Array, Int64Array
 from predfuse.errors import InputError
 from predfuse.hardware.closed_form.mapping import Mapping, best_mapping, divisors, largest_divisor, mapping_of, sides
-from predfuse.hardware.closed_form.nest_search import ACTIONS, MachineSizes, least_energy, machine_sizes, window_sizes
+from predfuse.hardware.closed_form.nest_search import (
+    ACTIONS,
+    MachineSizes,
+    buffer_words,
+    least_energy,
+    machine_sizes,
+    window_sizes,
+)
 from predfuse.hardware.cycle.eyeriss.padding import rounded_up
 from predfuse.hardware.cycle.eyeriss.ways import Layer, Moves, cost_ways, nonzeros_before, sparse_cycles
 from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles
@@ -55,6 +62,7 @@ class Way:
         weight_bits: Weights fetched.
         doubled: Which memories hold two sets.
         place: Where its maps are.
+        room_bits: Of the buffer beside these and the tiles it works on.
         cycles: Of the array and the buffer.
     """
 
@@ -65,6 +73,7 @@ class Way:
     weight_bits: float
     doubled: Doubled
     place: Place
+    room_bits: int
     cycles: int
 
     @property
@@ -83,7 +92,8 @@ class Way:
         """Equal steps with these loads."""
         operation, stored = self.operation, round(self.actions.dram_written_bits)
         count, reads_stores = min(self.mapping.passes, MOST_STEPS), not self.place.input_on_chip
-        return Steps.even(operation.layer, operation.stage, count, loads, stored, self.cycles, reads_stores)
+        work = (stored, self.cycles, reads_stores, self.room_bits)
+        return Steps.even(operation.layer, operation.stage, count, loads, *work)
 
     def end(self, dram_bits_per_cycle: int | None) -> int:
         """Cycles it takes by itself, loads and stores beside its work; what is loaded ahead divided as one."""
@@ -276,8 +286,12 @@ class Convolutions:
                 least = 0 if self.spec.edges == "perfect" else 1  # a pass without any weight has to begin, too
                 self._counted[key] = sparse_cycles(before, groups, (m, c), nest, at_once, least)
             cycles = max(cycles, self._counted[key] * mapping.pixel_passes)
+        windows = window_sizes(operation.rows), window_sizes(columns)
+        tile_words = at_once * buffer_words(nest, operation.is_depthwise, windows, self.spec)
+        room_words = place.free_words - tile_words * (2 if candidate.doubled.buffer else 1)
+        room_bits = max(0, room_words) * self.spec.bits
         costs = (candidate.energy_pj, candidate.weight_bits, candidate.doubled)
-        return Way(operation, mapping, at_once, *costs, place, cycles)
+        return Way(operation, mapping, at_once, *costs, place, room_bits, cycles)
 
     def _weights(self, operation: Operation) -> tuple[Array, Int32Array, int]:
         """Weights, :func:`nonzeros_before` of them, and how many are not zero."""

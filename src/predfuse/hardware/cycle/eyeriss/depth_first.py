@@ -210,5 +210,6 @@ def _plan(
         round(rows[2].actions.dram_written_bits),
         sum(row.own_cycles for row in rows),
         not place.input_on_chip,
+        (place.free_words - bands.held_words) * spec.bits,
     )
     return LayerPlan(expand.layer, planned, tuple(rows))

@@ -31,6 +31,9 @@ class Step:
             (it takes up places that work frees one by one); 0 is no limit.
         waits: It needs the results of the step before (a new layer): nothing but loads may run ahead.
         reads_stores: Its loads read what earlier steps stored.
+        room_bits: Of the buffer beside the maps that stay in it and what the layer needs there besides its loads; 0
+            where loads run no further ahead than ``load_lag`` says.
+        held_steps: What it loads stays in the buffer until so many steps are done, this one the first.
         stage: Of the layer.
     """
 
@@ -47,6 +50,8 @@ class Step:
     predict_behind: int = 0
     waits: bool = False
     reads_stores: bool = False
+    room_bits: int = 0
+    held_steps: int = 1
     stage: str = "main"
 
 
@@ -59,11 +64,13 @@ class Steps:
         amounts: ``[steps, 7]`` load, late and store bits, cycles of prediction and main work, cycles that a prediction
             ends behind, cycles to fill.
         rules: ``[steps, 5]`` lags of loads and predictions, whether it waits and reads stores, lag of the fill.
+        buffer: ``[steps, 2]`` room for loads (bits), and how many steps what it loads is held.
     """
 
     names: tuple[tuple[str, str, int], ...]
     amounts: Int64Array
     rules: Int64Array
+    buffer: Int64Array
 
     def __len__(self) -> int:
         return len(self.amounts)
@@ -76,8 +83,10 @@ class Steps:
             for s in steps
         ]
         rules = [(s.load_lag, s.predict_lag, s.waits, s.reads_stores, s.fill_lag) for s in steps]
+        buffer = [(s.room_bits, s.held_steps) for s in steps]
         names = ((*key, len(list(same))) for key, same in groupby((step.layer, step.stage) for step in steps))
-        arrays = (np.array(rows, np.int64).reshape(-1, width) for rows, width in ((amounts, 7), (rules, 5)))
+        columns = ((amounts, 7), (rules, 5), (buffer, 2))
+        arrays = (np.array(rows, np.int64).reshape(-1, width) for rows, width in columns)
         return cls(tuple(names), *arrays)
 
     @classmethod
@@ -90,6 +99,7 @@ class Steps:
         store_bits: int,
         main_cycles: int,
         reads_stores: bool,
+        room_bits: int,
     ) -> Steps:
         """A layer in so many equal steps, two of which the buffers hold.
 
@@ -102,19 +112,20 @@ class Steps:
             store_bits: Stored.
             main_cycles: Of the array.
             reads_stores: Whether it reads what was stored before.
+            room_bits: Of the buffer, for its loads.
         """
         totals = [*((bits, 0 if ahead else 1) for bits, ahead in loads), (store_bits, 2), (main_cycles, 4)]
         amounts = _shares(np.array(totals), count)
         rules = np.full((count, 5), (2, 1, 0, 0, 1))
         rules[0, 2:4] = 1, reads_stores
-        return cls(((layer, stage, count),), amounts, rules)
+        return cls(((layer, stage, count),), amounts, rules, np.full((count, 2), (room_bits, 1)))
 
     @classmethod
     def joined(cls, parts: Sequence[Steps]) -> Steps:
         """One after the other."""
         names = tuple(name for part in parts for name in part.names)
-        amounts = np.concatenate([np.empty((0, 7), np.int64), *(part.amounts for part in parts)])
-        return cls(names, amounts, np.concatenate([np.empty((0, 5), np.int64), *(part.rules for part in parts)]))
+        arrays = ((part.amounts, part.rules, part.buffer) for part in (cls.of(()), *parts))
+        return cls(names, *(np.concatenate(some) for some in zip(*arrays, strict=True)))
 
     def ends(self) -> Iterator[tuple[str, str, int]]:
         """Every stage of every layer in order, and the number of steps up to its last."""
