@@ -18,6 +18,7 @@ from predfuse.explore.refine import COMBINATIONS, LEAST_GAIN, MOST_STEPS, Costs,
 from predfuse.explore.report import render_report
 from predfuse.explore.search import explore
 from predfuse.explore.space import Space, Value, parse_space
+from predfuse.hardware.area import total_area_mm2
 
 Key = tuple[Value, ...]
 VALUES: dict[str, tuple[Value, ...]] = {"a": (1, 2, 3, 4), "b": (1, 3, 5), "c": (2, 4, 6), "d": ("x", "y")}
@@ -162,6 +163,17 @@ def test_a_search_begins_with_a_machine_and_finds_nothing_worse(tmp_path: Path) 
     other = parse_space(text, "space.yaml")
     with pytest.raises(InputError, match="holds another search"):
         explore(other, tmp_path / "out", workers=1, evaluation=explore_evaluations.cheap)
+
+
+def test_a_beginning_that_breaks_the_limits_is_moved_until_it_meets_them(tmp_path: Path) -> None:
+    space = parse_space(SPACE, "space.yaml")
+    machine = tmp_path / "large.yaml"
+    sizes = "array: {rows: 16, columns: 72}\nglobal_buffer: {banks: 24, depth: 8192, width_bits: 64}\n"
+    machine.write_text(f"name: large\nextends: eyeriss-sparse\n{sizes}pe: {{weight_sram_words: 128}}\n")
+    space.begin_with([str(machine)])
+    points = [History(space, tmp_path / f"{number}.log").ask() for number in range(2)]
+    assert points[0] is not None and points[0] == points[1]
+    assert total_area_mm2(space.split(space.begin[0])[0]) > 1.7 >= total_area_mm2(space.split(points[0].point)[0]) > 1.5
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ class History:
                 return None
             self.memory.enqueue_trial(point)
         if number < len(self._space.begin):
-            return self._first(self._space.begin[number])
+            return self._first(self._within(self._space.begin[number], number, self._space.refined_values))
         self.memory.sampler = _sampler(self._space, number)
         trial = self.memory.ask(self._distributions)
         values = self._space.values
@@ -181,15 +181,23 @@ class History:
         self._seen.add(key(point))
         return Asked(trial.number, point)
 
-    def _moved(self, point: dict[str, Value], trial: optuna.Trial) -> dict[str, Value]:
-        """Where limits on the area are met, if there are any and the sampler is free to choose."""
+    def _within(
+        self, point: dict[str, Value], number: int, values: Mapping[str, tuple[Value, ...]]
+    ) -> dict[str, Value]:
+        """A point of these values moved to where limits on the area are met, if there are any and a way leads there."""
         least, most = self._areas
-        if self._space.sampler == "grid" or (least, most) == (-math.inf, math.inf):
+        if (least, most) == (-math.inf, math.inf):
             return point
-        random = Random(f"{self._space.seed} {trial.number}")
+        random = Random(f"{self._space.seed} {number}")
         excess = lru_cache(maxsize=None)(partial(self._excess, least, most))
-        found = moved(point, self._space.values, lambda one: excess(key(one)), self._seen, random)
-        if found is None:
+        return moved(point, values, lambda one: excess(key(one)), self._seen, random) or point
+
+    def _moved(self, point: dict[str, Value], trial: optuna.Trial) -> dict[str, Value]:
+        """Where limits on the area are met, if the sampler is free to choose; the sampler is told."""
+        if self._space.sampler == "grid":
+            return point
+        found = self._within(point, trial.number, self._space.values)
+        if found is point:
             return point
         for field, distribution in self._distributions.items():
             inner = distribution.to_internal_repr(self._coded(field, found[field]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from predfuse.arrays import Array
 from predfuse.graph.nodes import (
@@ -194,6 +194,7 @@ def stage_of(node: str) -> str:
     return _STAGE_OF_SUFFIX[node.rpartition(".")[2]] if layer_of(node) != node else EXPAND_OR_LAYER
 
 
+@lru_cache(maxsize=2)
 def workload(what: Network | Program) -> Workload:
     """The work of every node of a network, or of a program with its integer weights, for one image."""
     shapes = what.shapes()

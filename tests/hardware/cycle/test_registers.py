@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,10 +81,19 @@ def random_passes(rng: np.random.Generator, passes: int, channels: int, outputs:
     )
 
 
-@given(SEEDS, st.integers(1, 6), st.integers(1, 8), st.integers(1, 3), st.integers(1, 4), st.integers(1, 6))
-def test_pass_times(seed: int, passes: int, lanes: int, parallel: int, loads: int, banks: int) -> None:
+@given(
+    SEEDS,
+    st.integers(1, 6),
+    st.integers(1, 8),
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.integers(1, 6),
+    st.sampled_from((0, 30, 57)),
+)
+def test_pass_times(seed: int, passes: int, lanes: int, parallel: int, loads: int, banks: int, first: int) -> None:
     rng = np.random.default_rng(seed)
     case = random_passes(rng, passes, channels=10, outputs=7)
+    case = replace(case, outputs=case.outputs << np.uint64(first))  # the last of 64 outputs among them
     sizes = LaneRegisters(lanes, -(-10 // lanes), parallel, loads, banks)
     times = pass_times(case, sizes)
     bank = assign_banks(case.indptr, case.channel, 10, banks)
@@ -91,7 +101,7 @@ def test_pass_times(seed: int, passes: int, lanes: int, parallel: int, loads: in
     expected_lists, expected_loads = [], []
     for index in range(passes):
         span = slice(case.indptr[index], case.indptr[index + 1])
-        members = [{o for o in range(7) if int(word) >> o & 1} for word in case.outputs[span]]
+        members = [{o for o in range(64) if int(word) >> o & 1} for word in case.outputs[span]]
         lane = place(case.outputs[span], sizes.lanes, sizes.registers)
         assert np.bincount(lane).max() <= sizes.registers
         expected_lists.append(slow_lists(members, lane.tolist(), parallel))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -183,6 +184,29 @@ def test_no_two_members_of_a_cycle_read_one_bank_of_the_project_memory(small: Ne
             assert len(set(zip(cycle.tolist(), bank.tolist(), strict=True))) == len(bank)
             reads = np.bincount(bank, minlength=spec.mask_buffer.banks)
             assert (plan.held.project_reads == reads).all() and reads.max() <= plan.times.cycles
+
+
+@pytest.mark.parametrize("words", [8, 24, 48, 4096])
+def test_outputs_are_cut_into_the_fewest_slices_that_the_project_memory_holds(small: Network, words: int) -> None:
+    spec = with_fields(archon(), {"design.structures.project_memory_words": words})
+    own, banks = spec.design.structures, spec.mask_buffer.banks
+    assert own is not None
+    for block in prepare(small, spec).blocks.values():
+        outputs = block.work.group_outputs
+        for group, plan in enumerate(block.groups):
+            project = block.work.project[group * outputs : (group + 1) * outputs]
+            for size in range(min(outputs, spec.pe.psum_regfile_words * spec.design.parallel_lists), 0, -1):
+                passes = group_passes(block.work, group, size, own.project_row_words, spec.lanes * own.lane_registers)
+                fullest = 0
+                for first in range(0, outputs, size):
+                    rows = Counter[int]()
+                    for channel, bank in enumerate(channel_banks(passes, banks).tolist()):
+                        rows[bank] += -(-int(project[first : first + size, channel].sum()) // own.project_row_words)
+                    fullest = max(fullest, *rows.values())
+                # Sizes that make no fewer slices are not taken.
+                if size == -(-outputs // -(-outputs // size)) and fullest * own.project_row_words * banks <= words:
+                    break
+            assert plan.slices == -(-outputs // size)
 
 
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(1, 20))

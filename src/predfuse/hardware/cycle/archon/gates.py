@@ -55,12 +55,13 @@ def _count(first: Mask, second: Mask, kernel: int, stride: int, top: int, left: 
         for tap_row in range(kernel):
             for tap_column in range(kernel):
                 count: Any = 0
+                # Columns ``j`` whose ``j * stride + tap_column - left`` lies within the image.
+                begin = max(0, -((tap_column - left) // stride))
+                end = min(columns, (width - 1 + left - tap_column) // stride + 1)
                 for i in range(rows):
                     row = i * stride + tap_row - top
                     if row < 0 or row >= height:
                         continue
-                    for j in range(columns):
-                        column = j * stride + tap_column - left
-                        if 0 <= column < width:
-                            count += second[channel, i, j] & first[channel, row, column]
+                    for j in range(begin, end):
+                        count += second[channel, i, j] & first[channel, row, j * stride + tap_column - left]
                 both[channel, tap_row * kernel + tap_column] = count

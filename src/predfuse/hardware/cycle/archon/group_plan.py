@@ -178,10 +178,16 @@ def _with_registers(
     plan: GroupPlan, live: Mask, work: BlockWork, group: int, spec: ArchonSpec, own: Structures
 ) -> GroupPlan:
     outputs = work.project[group * work.group_outputs : (group + 1) * work.group_outputs]
+    span = slice(group * work.group_middle, (group + 1) * work.group_middle)
+    connected = work.expand[span].any(axis=1) & work.depthwise[span].any(axis=1)  # in a pass if an output reads them
     sums = spec.pe.psum_regfile_words * spec.design.parallel_lists
     slices, banks = -(-work.group_outputs // min(sums, SLICE_LIMIT)), spec.mask_buffer.banks
     while True:
         size = -(-work.group_outputs // slices)
+        evenly = project_rows(outputs[:, connected], size, own.project_row_words).sum(axis=1).max(initial=0)
+        if size > 1 and -(-evenly // banks) * banks * own.project_row_words > own.project_memory_words:
+            slices += 1  # however channels are given to banks
+            continue
         passes = group_passes(work, group, size, own.project_row_words, spec.lanes * own.lane_registers)
         bank = channel_banks(passes, banks)
         rows = project_rows(outputs[:, : len(bank)], size, own.project_row_words)
@@ -196,7 +202,6 @@ def _with_registers(
         loads=own.channel_loads,
         banks=banks,
     )
-    span = slice(group * work.group_middle, (group + 1) * work.group_middle)
     place = np.zeros(work.group_middle, np.int64)
     place[: len(bank)] = bank
     taps, column = int(work.depthwise[span].sum()), int(work.expand[span].sum(axis=0).max())

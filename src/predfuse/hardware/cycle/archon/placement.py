@@ -31,9 +31,15 @@ def place(outputs: UInt64Array, lanes: int, registers: int) -> Int64Array:
     """
     members = outputs.size
     degree = np.zeros(members, np.int64)
-    lists = np.zeros((members, 64), np.int64)
+    every = np.uint64(0)
+    for word in outputs:
+        every |= word
+    width: Any = 0  # outputs up to the last that has a list
+    while width < 64 and every >> np.uint64(width):
+        width += 1
+    lists = np.zeros((members, width), np.int64)
     for member in range(members):
-        for output in range(64):
+        for output in range(width):
             if (outputs[member] >> np.uint64(output)) & np.uint64(1):
                 lists[member, degree[member]] = output
                 degree[member] += 1
@@ -44,11 +50,11 @@ def place(outputs: UInt64Array, lanes: int, registers: int) -> Int64Array:
 
 @njit(cache=True, nogil=True)
 def _greedy(lists: Int64Array, degree: Int64Array, lanes: int, registers: int) -> tuple[Int64Array, Int64Array]:
-    """Channels of most outputs first, each where it makes the lists least longer; lanes, and ``load [64, lanes]``."""
+    """Channels of most outputs first, each where it lengthens the lists least; lanes, and ``load [outputs, lanes]``."""
     lane = np.zeros(degree.size, np.int64)
-    load = np.zeros((64, lanes), np.int64)
+    load = np.zeros((lists.shape[1], lanes), np.int64)
     held = np.zeros(lanes, np.int64)
-    longest = np.zeros(64, np.int64)
+    longest = np.zeros(lists.shape[1], np.int64)
     for member in np.argsort(-degree, kind="mergesort"):
         best, best_growth, best_meets = -1, 1 << 60, 1 << 60
         for candidate in range(lanes):
@@ -84,9 +90,9 @@ def _search(
     It moves into a free register or changes places; what counts is the sum of squares of ``load``, which falls as
     lists spread out. The best placement met is kept.
     """
-    lanes = load.shape[1]
-    fewest = np.zeros(64, np.int64)  # cycles a list takes at least
-    for output in range(64):
+    width, lanes = load.shape
+    fewest = np.zeros(width, np.int64)  # cycles a list takes at least
+    for output in range(width):
         fewest[output] = (load[output].sum() + lanes - 1) // lanes
     slot = np.full((lanes, registers), -1, np.int64)
     held = np.zeros(lanes, np.int64)
@@ -95,11 +101,11 @@ def _search(
         held[lane[member]] += 1
     best, best_cycles = lane.copy(), _cycles(load)
     free_at = np.zeros((lane.size, lanes), np.int64)  # move from which a channel may enter a lane again
-    crowded = np.zeros(64 * lanes, np.int64)
+    crowded = np.zeros(width * lanes, np.int64)
     random = np.uint64(0x9E3779B97F4A7C15)
     for move in range(1, TABU_MOVES + 1):
         count = 0
-        for output in range(64):
+        for output in range(width):
             for candidate in range(lanes):
                 if load[output, candidate] > fewest[output]:
                     crowded[count] = output * lanes + candidate
@@ -190,7 +196,7 @@ def _exchange(
 @njit(cache=True, nogil=True)
 def _cycles(load: Int64Array) -> Any:
     total = 0
-    for output in range(64):
+    for output in range(load.shape[0]):
         total += load[output].max()
     return total
 

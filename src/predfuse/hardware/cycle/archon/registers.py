@@ -13,6 +13,8 @@ the expand biases and (channel) for the depthwise ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -25,6 +27,8 @@ from predfuse.hardware.cycle.archon.placement import assign_banks, place
 
 NO_COLUMN = -1
 """Stands for an input channel where there is none."""
+HELD_GROUPS = 256
+"""Groups whose passes and lanes are kept for the next machine of a search, which may differ in other sizes."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ class PassTimes:
         return int(self.ends[-1]) if len(self.list_cycles) else 0
 
 
+@lru_cache(maxsize=HELD_GROUPS)
 def group_passes(work: BlockWork, group: int, slice_outputs: int, row_words: int, capacity: int) -> Passes:
     """All passes of a group: for every slice of outputs the bias sums, then for every input channel for every tap.
 
@@ -177,26 +182,34 @@ def pass_times(passes: Passes, lanes: LaneRegisters) -> PassTimes:
     Raises:
         InputError: A pass has more members than the lanes have registers (see :func:`split_passes`).
     """
-    count = len(passes.indptr) - 1
     members = np.diff(passes.indptr)
     if members.max(initial=0) > lanes.lanes * lanes.registers:
         what = f"a pass has {members.max()} members, the lanes hold {lanes.lanes * lanes.registers}"
         raise InputError("lane registers", what, "split the pass")
-    result = PassTimes(*(np.zeros(size, np.int64) for size in (count, count, len(passes.channel), len(passes.channel))))
-    _time_passes(
-        passes.indptr,
-        channel_banks(passes, lanes.banks)[passes.channel],
-        passes.tap,
-        passes.outputs,
-        (lanes.lanes, lanes.registers, lanes.parallel_lists, lanes.loads, lanes.banks),
-        result.list_cycles,
-        result.load_cycles,
-        result.read_cycles,
-        result.lanes,
-    )
-    return result
+    lane = _lanes(passes, lanes.lanes, lanes.registers)
+    load, read = np.zeros(len(members), np.int64), np.zeros(len(passes.channel), np.int64)
+    bank, sizes = channel_banks(passes, lanes.banks)[passes.channel], (lanes.lanes, lanes.loads, lanes.banks)
+    _time_loads(passes.indptr, bank, passes.tap, lane, sizes, load, read)
+    return PassTimes(_list_cycles(passes, lanes.lanes, lanes.registers, lanes.parallel_lists), load, read, lane)
 
 
+@lru_cache(maxsize=HELD_GROUPS)
+def _lanes(passes: Passes, lanes: int, registers: int) -> Int64Array:
+    """``[members]`` the lane of each."""
+    lane = np.zeros(len(passes.channel), np.int64)
+    _place_all(passes.indptr, passes.outputs, lanes, registers, lane)
+    return lane
+
+
+@lru_cache(maxsize=HELD_GROUPS)
+def _list_cycles(passes: Passes, lanes: int, registers: int, parallel: int) -> Int64Array:
+    """``[passes]`` cycles of the lists of each."""
+    cycles = np.zeros(len(passes.column), np.int64)
+    _time_lists(passes.indptr, passes.outputs, _lanes(passes, lanes, registers), (lanes, parallel), cycles)
+    return cycles
+
+
+@lru_cache(maxsize=HELD_GROUPS)
 def channel_banks(passes: Passes, banks: int) -> Int64Array:
     """``[channels]`` the bank of the project memory of every channel up to the last that is in a pass."""
     bank: Int64Array = assign_banks(passes.indptr, passes.channel, int(passes.channel.max(initial=-1)) + 1, banks)
@@ -269,24 +282,25 @@ def split_passes(passes: Passes, capacity: int) -> Passes:
 
 
 @njit(cache=True, nogil=True)
-def _time_passes(
+def _place_all(indptr: Int64Array, outputs: UInt64Array, lanes: int, registers: int, lane: Int64Array) -> None:
+    for index in range(indptr.size - 1):
+        span = slice(indptr[index], indptr[index + 1])
+        lane[span] = place(outputs[span], lanes, registers)
+
+
+@njit(cache=True, nogil=True)
+def _time_loads(
     indptr: Int64Array,
     bank: Int64Array,
     tap: Int64Array,
-    outputs: UInt64Array,
-    sizes: tuple[int, int, int, int, int],
-    list_cycles: Int64Array,
-    load_cycles: Int64Array,
-    read_cycles: Int64Array,
-    lane_of: Int64Array,
+    lane: Int64Array,
+    sizes: tuple[int, int, int],
+    cycles: Int64Array,
+    read: Int64Array,
 ) -> None:
-    lanes, registers, parallel, loads, banks = sizes
     for index in range(indptr.size - 1):
         span = slice(indptr[index], indptr[index + 1])
-        lane = place(outputs[span], lanes, registers)
-        lane_of[span] = lane
-        load_cycles[index] = _load_cycles(bank[span], tap[span], lane, (lanes, loads, banks), read_cycles[span])
-        list_cycles[index] = _list_cycles(outputs[span], lane, lanes, parallel)
+        cycles[index] = _load_cycles(bank[span], tap[span], lane[span], sizes, read[span])
 
 
 @njit(cache=True, nogil=True)
@@ -326,17 +340,24 @@ def _load_cycles(
 
 
 @njit(cache=True, nogil=True)
-def _list_cycles(outputs: UInt64Array, lane: Int64Array, lanes: int, parallel: int) -> int:
-    """Cycles of all lists of a pass: per multiplier the sum over its outputs of the fullest lane."""
+def _time_lists(
+    indptr: Int64Array, outputs: UInt64Array, lane: Int64Array, sizes: tuple[int, int], cycles: Int64Array
+) -> None:
+    """Cycles of all lists of every pass: per multiplier the sum over its outputs of the fullest lane."""
+    lanes, parallel = sizes
     load = np.zeros((64, lanes), np.int64)
-    for member in range(outputs.size):
-        for output in range(64):
-            if (outputs[member] >> np.uint64(output)) & np.uint64(1):
-                load[output, lane[member]] += 1
-    busiest = 0
-    for multiplier in range(parallel):
-        cycles = 0
-        for output in range(multiplier, 64, parallel):
-            cycles += load[output].max()
-        busiest = max(busiest, cycles)
-    return busiest
+    busy = np.zeros(parallel, np.int64)
+    for index in range(indptr.size - 1):
+        load[:] = 0
+        width: Any = 0  # outputs up to the last that is there
+        for member in range(indptr[index], indptr[index + 1]):
+            word, output = outputs[member], 0
+            while word:
+                load[output, lane[member]] += np.int64(word & np.uint64(1))
+                word >>= np.uint64(1)
+                output += 1
+            width = max(width, output)
+        busy[:] = 0
+        for output in range(width):
+            busy[output % parallel] += load[output].max()
+        cycles[index] = busy.max()
