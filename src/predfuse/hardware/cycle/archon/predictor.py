@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -174,7 +173,7 @@ def unit_rows(own: Structures) -> int:
     return max(1, min(side, own.predictor_units // side))
 
 
-def predicted_parts(work: BlockWork, tile: Tile, own: Structures, square: bool = False) -> tuple[Part, ...]:
+def predicted_parts(work: BlockWork, tile: Tile, own: Structures, square: bool = False) -> list[Part]:
     """The parts a dedicated predictor takes a tile in: one if it holds the tile, else equal rectangles.
 
     Args:
@@ -189,7 +188,7 @@ def predicted_parts(work: BlockWork, tile: Tile, own: Structures, square: bool =
     return tile_parts(work, tile, hidden, held_pixels(work.group_channels, own))
 
 
-def square_parts(work: BlockWork, tile: Tile, side: int, rows: int, inputs: int, rounds: int) -> tuple[Part, ...]:
+def square_parts(work: BlockWork, tile: Tile, side: int, rows: int, inputs: int, rounds: int) -> list[Part]:
     """The parts of a tile for a square hidden plane of which some rows are expanded at once.
 
     Args:
@@ -204,8 +203,7 @@ def square_parts(work: BlockWork, tile: Tile, side: int, rows: int, inputs: int,
     return tile_parts(work, tile, (min(side, turns * rows), side), rows * side * inputs // work.group_channels)
 
 
-@lru_cache(maxsize=1024)
-def tile_parts(work: BlockWork, tile: Tile, hidden: tuple[int, int], held: int) -> tuple[Part, ...]:
+def tile_parts(work: BlockWork, tile: Tile, hidden: tuple[int, int], held: int) -> list[Part]:
     """The fewest equal rectangles of output pixels that fit (larger strides and kernels have larger halos).
 
     Args:
@@ -226,16 +224,16 @@ def tile_parts(work: BlockWork, tile: Tile, hidden: tuple[int, int], held: int) 
         return reach(down) <= hidden[0] and reach(across) <= hidden[1]
 
     if fits(rows, columns) and tile.input_pixels <= held:
-        return (Part(0, 0, rows, columns, tile.input_rows.size, tile.input_columns.size),)
-    fitting: list[tuple[Part, ...]] = []
+        return [Part(0, 0, rows, columns, tile.input_rows.size, tile.input_columns.size)]
+    fitting: list[list[Part]] = []
     for down in range(1, rows + 1):
         for across in range(1, columns + 1):
             if fits(_ceil(rows, down), _ceil(columns, across)):
-                parts = tuple(
+                parts = [
                     Part(row, column, end - row, last - column, reach(end - row), reach(last - column))
                     for row, end in _shares(rows, down)
                     for column, last in _shares(columns, across)
-                )
+                ]
                 if max(part.input_rows * part.input_columns for part in parts) <= held:
                     fitting.append(parts)
     if not fitting:
