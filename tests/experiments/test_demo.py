@@ -22,6 +22,7 @@ from predfuse.experiments import demo, demo_gateware
 from predfuse.experiments.compare import NOT_EQUAL_TERMS
 from predfuse.experiments.confidence import wilson_interval
 from predfuse.fusion.execute import run_network
+from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 from predfuse.integer.calibrate import normalise
 from predfuse.predictor.initialise import insert_predictors
 from predfuse.report.compare import headline
@@ -30,7 +31,6 @@ from predfuse.report.demo_tables import pruned_comparison, terminal
 from predfuse.report.page import render
 from predfuse.report.terminal import show
 from predfuse.rtl.run import BlockResult
-from predfuse.rtl.schedule import Clock
 from predfuse.rtl.starts import Compared
 from predfuse.training.checkpoint import read_tensors, save_checkpoint, write_tensors
 from predfuse.training.pruning import Pruner

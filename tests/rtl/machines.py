@@ -9,6 +9,8 @@ import pytest
 
 from predfuse.errors import InputError
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.spec import ArchonSpec, load_spec
+from predfuse.hardware.vary import with_fields
 from predfuse.rtl.build import SOURCES, Tools, find_tools
 from predfuse.rtl.simulator import Simulator
 
@@ -41,6 +43,45 @@ THREE = replace(
 )  # fmt: skip
 """Three lists in progress, a hidden plane walked in two turns and a buffer whose banks are no power of two, as
 ``archon-1.7`` has; so small a buffer that many blocks come in several images."""
+
+
+def spec_of(machine: Machine) -> ArchonSpec:
+    """A specification with the sizes of a machine of the tests, but for inputs a unit of the predictor holds."""
+    banks = machine.banks
+    structures = {
+        "lane_registers": machine.lane_rows,
+        "channel_loads": min(machine.loads, banks),
+        "project_row_words": machine.words,
+        "project_memory_words": machine.project_rows * machine.words * banks,
+        "tap_memory_words": machine.tap_words * banks,
+        "gate_queue_words": machine.queue,
+        "predictor_units": machine.unit_rows * machine.side,
+        "predictor_inputs": machine.inputs,
+        "predictor_taps": machine.taps,
+        "hidden_plane_pixels": machine.side**2,
+        "gate_writes": machine.writes,
+    }
+    fields = {
+        "array.rows": machine.tile_rows,
+        "array.columns": machine.tile_columns * machine.lists,
+        "pe.adders": machine.lanes,
+        "pe.psum_regfile_words": machine.outputs // machine.lists,
+        "global_buffer.banks": machine.buffer_banks,
+        "global_buffer.depth": machine.buffer_lines * machine.buffer_banks,
+        "global_buffer.width_bits": 16 * machine.buffer_pixels,
+        "mask_buffer.banks": banks,
+        "mask_buffer.depth": machine.gate_words * banks,
+        "array_words_per_access": machine.buffer_words,
+        "design.tile_rows": machine.tile_rows,
+        "design.tile_columns": machine.tile_columns,
+        "design.parallel_lists": machine.lists,
+        "design.fill_cycles": machine.fill_cycles,
+        "design.largest_predictor_weight": 4,
+        **{f"design.structures.{name}": size for name, size in structures.items()},
+    }
+    spec = with_fields(load_spec("archon-tiny"), fields)
+    assert isinstance(spec, ArchonSpec)
+    return spec
 
 
 def require_tools() -> Tools:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from integer.block_cases import INPUT_BITS, compiled, example_block
 from rtl.blocks import dense_block
-from rtl.machines import SMALL, THREE, TINY, require_tools, simulator_of
+from rtl.machines import SMALL, THREE, TINY, require_tools, simulator_of, spec_of
 from typer.testing import CliRunner
 
 from predfuse.arrays import Int64Array
@@ -33,6 +33,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """A program and two images; every specification stands for the small machine."""
     simulator_of(SMALL)
     monkeypatch.setattr(Machine, "of", staticmethod(lambda spec: SMALL))
+    monkeypatch.setattr("predfuse.cli.rtl.load_spec", lambda name: spec_of(SMALL))
     case = example_block()
     # Every second weight, as in a pruned network.
     half = np.indices(case.block.expand_weight.shape).sum(axis=0) % 2
@@ -55,7 +56,13 @@ def test_a_run_is_exact(files: tuple[str, str], tmp_path: Path) -> None:
     assert block["predict_cycles"] == block["planned_predict_cycles"] > 0
     assert block["wrong_passes"] == block["wrong_pixels"] == 0
     assert not json.loads(path.read_text())["differences"]
-    assert block["cycles"] == block["planned_cycles"] > block["core_cycles"] >= block["list_cycles"]
+    assert (
+        block["cycles"]
+        == block["planned_cycles"]
+        == block["model_cycles"]
+        > block["core_cycles"]
+        >= block["list_cycles"]
+    )
     assert block["fill_cycles"] > block["fill_cycles_beside"] > 0
 
 

@@ -13,11 +13,11 @@ from rtl.machines import TINY, simulator_of
 from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError, PredfuseError
+from predfuse.hardware.cycle.archon.sequence.commands import BEHIND
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
 from predfuse.rtl.image import Image
 from predfuse.rtl.run import run_block
-from predfuse.rtl.starts import BEHIND
 from predfuse.rtl.steps import BlockPlan
 
 Blocks = list[list[Image]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
 from hypothesis import assume, given, settings
 from integer.block_cases import compiled, integer_input
 from strategies import BlockCase, bottlenecks
@@ -16,10 +15,10 @@ from predfuse.hardware.cycle.archon.fill_unit import item_accesses
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.group_plan import plan_groups
 from predfuse.hardware.cycle.archon.predictor import predicted_parts
+from predfuse.hardware.cycle.archon.sequence.commands import Fill
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.hardware.vary import with_fields
 from predfuse.integer.options import CompileOptions
-from predfuse.rtl.schedule import Fill
 from predfuse.rtl.steps import BlockPlan
 
 
@@ -42,10 +41,9 @@ def test_every_access_is_charged(case: BlockCase) -> None:
         plan = BlockPlan(node, shape, machine)
     except InputError:
         assume(False)  # more passes than there is room for
-    images = plan.images(x[None], np.zeros((1, *work.out_shape), np.int16))
-    done = sum(one.records * one.pieces for image in images for one in image.commands if isinstance(one, Fill))
+    done = sum(one.accesses for filling in plan.fillings for one in filling.commands if isinstance(one, Fill))
     total, last = 0, None
-    for group, charged in zip(plan.groups, plan_groups(work, spec), strict=True):
+    for group, charged in zip(plan.streams, plan_groups(work, spec), strict=True):
         assert charged.group_fill is not None
         fill = replace(charged.group_fill, machine=machine)
         total += fill.accesses()
@@ -53,10 +51,10 @@ def test_every_access_is_charged(case: BlockCase) -> None:
             parts = predicted_parts(work, tile, own, True) if charged.channels else ()
             total += item_accesses(work, tile, parts, machine)
         if last is not None:  # both say which memories hold two groups
-            apart = group.stream.places.apart(last[0].stream.places)
+            apart = group.places.apart(last[0].places)
             # The model has bases wait as well, which have two places.
-            waiting = [one for one in group.fills() if one.memory not in apart or one.words[0].region == 7]
-            words = [(len(one.words), math.ceil(one.bits / 16 / machine.buffer_pixels)) for one in waiting]
+            waiting = [one for one in group.sizes.fills if one.memory not in apart or one.name == "bases"]
+            words = [(one.count, math.ceil(one.bits / 16 / machine.buffer_pixels)) for one in waiting]
             lines = sum(count * math.ceil(line / machine.buffer_banks) for count, line in words)
             assert fill.accesses() - fill.beside(last[1]) == lines
         last = group, fill

@@ -19,10 +19,10 @@ from predfuse.arrays import Int16Array
 from predfuse.errors import InputError
 from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.sequence.commands import BEHIND, FINISH, LISTS, PREDICT
+from predfuse.hardware.cycle.archon.sequence.parts import predicted_parts
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.options import CompileOptions
-from predfuse.rtl.items import predicted_parts
-from predfuse.rtl.starts import BEHIND, FINISH, LISTS, PREDICT
 from predfuse.rtl.steps import BlockPlan
 from predfuse.rtl.streams import GroupStream, emit_group
 from predfuse.rtl.words import Word

@@ -8,23 +8,25 @@ from collections import Counter
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 from integer.block_cases import compiled, integer_input
-from rtl.machines import SMALL, THREE, simulator_of
+from rtl.machines import SMALL, THREE, simulator_of, spec_of
 from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Bottleneck, Shape
 from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.group_plan import plan_groups
+from predfuse.hardware.cycle.archon.sequence.commands import BEHIND, FINISH, LISTS, PREDICT
+from predfuse.hardware.cycle.archon.sequence.parts import predicted_parts
+from predfuse.hardware.cycle.archon.sequence.places import MEMORIES
+from predfuse.hardware.cycle.archon.sequence.schedule import Clock
+from predfuse.hardware.cycle.archon.sequence.timing import block_time
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
 from predfuse.rtl.image import Image
-from predfuse.rtl.items import predicted_parts
-from predfuse.rtl.places import MEMORIES
 from predfuse.rtl.run import run_block
-from predfuse.rtl.schedule import Clock
 from predfuse.rtl.simulator import Simulator
-from predfuse.rtl.starts import BEHIND, FINISH, LISTS, PREDICT
 from predfuse.rtl.steps import BlockPlan
 
 
@@ -61,6 +63,7 @@ def test_three_lists_and_a_plane_in_turns() -> None:
 def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) -> Counter[str]:
     """Random blocks on a machine, each exact; how many had what."""
     ran: Counter[str] = Counter()
+    spec = spec_of(simulator.machine)
 
     @settings(max_examples=count)
     @given(cases)
@@ -75,6 +78,8 @@ def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) 
         told = plan.images(x[None], exact[None])
         result = run_block(node.name, told, simulator)
         assert result.exact, (result.differences, result.clock, result.planned)
+        work = block_work(node.as_bottleneck(), x.shape)
+        assert block_time(work, plan_groups(work, spec), machine).cycles == result.clock.total
         ran.update(_features(plan, x.shape, block, told, result.clock))
 
     check()
@@ -94,7 +99,7 @@ FEATURES = (
 def _features(plan: BlockPlan, shape: Shape, block: Bottleneck, told: list[Image], clock: Clock) -> set[str]:
     """What a block and its run have of them."""
     flags, machine = [step.flags for image in told for step in image.steps], plan.machine
-    apart = [one.stream.places.apart(two.stream.places) for one, two in itertools.pairwise(plan.groups)]
+    apart = [one.places.apart(two.places) for one, two in itertools.pairwise(plan.streams)]
     work = block_work(plan.node.as_bottleneck(), shape)
     tiles = work.tiles(machine.tile_rows, machine.tile_columns)
     parts = [part for tile in tiles for part, _ in predicted_parts(work, tile, machine)]

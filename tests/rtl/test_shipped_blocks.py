@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rtl.machines import MID, simulator_of
+from rtl.machines import MID, simulator_of, spec_of
 
 from predfuse import data
 from predfuse.arrays import Array
@@ -40,8 +40,9 @@ def test_every_block_is_exact(name: str) -> None:
     network = load_source(str(ZOO / name / "predicted-joint.safetensors"))
     images = _images(name, 8)
     program = compile_network(network, images)
-    results = run_on_gateware(program, images[:1], simulator)
+    results = run_on_gateware(program, images[:1], simulator, spec_of(MID))
     assert [one.layer for one in results] == [block.name for block in program.fused_blocks()]
     assert len(results) == BLOCKS[name]
     assert all(one.list_cycles and one.predict_cycles for one in results)
+    assert all(one.modelled == one.clock.total for one in results), [(one.modelled, one.clock) for one in results]
     assert all(one.exact for one in results), [(one.differences, one.clock, one.planned) for one in results]

@@ -66,7 +66,7 @@ def run(
     if trace is not None and trace.suffix not in (".fst", ".vcd"):
         raise InputError("--trace", f"is {trace}", "name a .fst or a .vcd file")
     outputs = replace(outputs, file=trace)
-    program, machine, pixels, found = _load(program_path, images, accelerator, sizes, count)
+    program, spec, machine, pixels, found = _load(program_path, images, accelerator, sizes, count)
     with _progress() as progress:
         task = progress.add_task("build (minutes the first time)", total=None)
         simulator = Simulator(machine, waves="" if trace is None else trace.suffix[1:])
@@ -75,6 +75,7 @@ def run(
             program,
             pixels,
             simulator,
+            spec,
             lambda done, total: progress.update(task, completed=done, total=total),
             trace,
         )
@@ -87,6 +88,7 @@ def run(
             "planned_predict_cycles": sum(step.planned_predict_cycles for step in one.steps),
             "cycles": one.clock.total,
             "planned_cycles": one.planned.total,
+            "model_cycles": one.modelled,
             "core_cycles": one.clock.core,
             "fill_cycles": one.clock.fill,
             "fill_cycles_beside": one.clock.both,
@@ -121,7 +123,7 @@ def generate(
 ) -> None:
     """Write SystemVerilog, the words of a program, and a test bench: make there needs Verilator only."""
     require_new_folder(output)
-    program, machine, pixels, _ = _load(program_path, images, accelerator, sizes, count)
+    program, _, machine, pixels, _ = _load(program_path, images, accelerator, sizes, count)
     blocks = write_folder(program, pixels, machine, output)
     typer.echo(f"wrote {output}: {len(blocks)} fused blocks; run make there", err=True)
 
@@ -258,12 +260,13 @@ def _spec(accelerator: str) -> ArchonSpec:
 
 def _load(
     path: Path, images: str, accelerator: str, sizes: list[str] | None, count: int
-) -> tuple[Program, Machine, ImageArray, str]:
-    """Program, machine, ``[N, C, H, W]`` images and what they are called."""
-    machine = Machine.of(_spec(accelerator)).with_sizes(sizes or ())
+) -> tuple[Program, ArchonSpec, Machine, ImageArray, str]:
+    """Program, machine, its gateware, ``[N, C, H, W]`` images and what they are called."""
+    spec = _spec(accelerator)
+    machine = Machine.of(spec).with_sizes(sizes or ())
     program = load_program(path)
     found = images_for(program, images, count)
-    return program, machine, found.images, found.name
+    return program, spec, machine, found.images, found.name
 
 
 def _parts(results: list[BlockResult]) -> Iterator[str | Table]:
@@ -273,14 +276,24 @@ def _parts(results: list[BlockResult]) -> Iterator[str | Table]:
         for one in results
     ]
     yield Table(("block", "cycles of lists", "of predictions", "steps", "differ"), rows, "Fused blocks")
-    names = ("total", "core", "fill", "both", "commands_wait", "fill_waits")
+    names = ("core", "fill", "both", "commands_wait", "fill_waits")
     clocks = [
-        [one.layer, f"{one.planned.total:,}", *(f"{getattr(one.clock, name):,}" for name in names)] for one in results
+        [
+            one.layer,
+            optional(one.modelled, ",", "estimated"),
+            *(f"{total:,}" for total in (one.planned.total, one.clock.total)),
+            *(f"{getattr(one.clock, name):,}" for name in names),
+        ]
+        for one in results
     ]
-    head = ("block", "planned", "cycles", "core at work", "filling", "both at once", "commands wait", "fills wait")
-    yield Table(head, clocks, "From the start of the command lists to their end")
+    head = ("block", "model", "planned", "cycles", "core at work", "filling", "both at once", "commands wait")
+    yield Table((*head, "fills wait"), clocks, "From the start of the command lists to their end")
     wrong = [f"{one.layer}, {step}" for one in results for step in one.differences]
     wrong += [f"{one.layer}: {one.clock}, planned {one.planned}" for one in results if one.clock != one.planned]
+    for one in results:
+        if one.modelled not in (None, one.clock.total):
+            wrong.append(f"{one.layer}: {one.clock.total:,} cycles, simulated are {one.modelled:,}")
     yield from wrong[:10]
     if not wrong:
-        yield "every output bit is that of the integer machine, every cycle that of the model and the schedule"
+        whose = "the schedule" if results[0].modelled is None else "the schedule and of predfuse simulate"
+        yield f"every output bit is that of the integer machine, every cycle that of {whose}"

@@ -11,7 +11,7 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program
-from predfuse.rtl.run import BlockResult, run_block
+from predfuse.rtl.run import BlockResult, modelled_cycles, run_block
 from predfuse.rtl.simulator import Simulator
 from predfuse.rtl.steps import BlockPlan
 
@@ -59,7 +59,8 @@ def first_block(program: Program, images: ImageArray) -> GatewareRun | str:
         plan = BlockPlan(node, program.shapes()[node.inputs[0]], simulator.machine)
         values = run_program(program, images[:1], keep={node.name, node.inputs[0]}).values
         told = plan.images(values[node.inputs[0]], values[node.name])
+        modelled = modelled_cycles(program, images[:1], spec, simulator.machine)
     except PredfuseError as error:
         return f"The gateware was not run ({error})."
-    block = run_block(node.name, told, simulator)
+    block = run_block(node.name, told, simulator, modelled=modelled[node.name])
     return GatewareRun(MACHINE, block, time.perf_counter() - started)

@@ -32,6 +32,7 @@ class BlockWork:
         depthwise_bias: ``[M]`` bool.
         largest_predictor_weight: Magnitude of the weights of its predictor; 1 if they are ternary or there is none.
         predictor_bits: Of the activations of its predictor; 0 if there is none.
+        shuffle_groups: Of the channel shuffle of its output; 1 is none.
     """
 
     name: str
@@ -49,6 +50,7 @@ class BlockWork:
     depthwise_bias: Mask
     largest_predictor_weight: int = 1
     predictor_bits: int = 0
+    shuffle_groups: int = 1
 
     @property
     def middle(self) -> int:
@@ -112,6 +114,7 @@ def block_work(block: Bottleneck, in_shape: Shape) -> BlockWork:
         depthwise_bias=block.depthwise_bias != 0,
         largest_predictor_weight=1 if block.predictor is None else block.predictor.largest_weight,
         predictor_bits=0 if block.predictor is None else block.predictor.activation_bits,
+        shuffle_groups=block.shuffle_groups,
     )
 
 

@@ -93,11 +93,11 @@ class ArchonDesign(Part):
     weight_fill: Literal["alone", "beside"] = "alone"
     """When the factors of the next group move from the global buffer into the memories beside the lanes: between the
     work of two groups, or beside the lists of the first where the memories hold both, in cycles of a bank in which the
-    lists read nothing."""
+    lists read nothing. Gateware fills as its plan says, whatever stands here."""
     streams: Literal["estimated", "gateware"] = "estimated"
     """What a group is told: ``load_bits`` a load and ``channel_bits`` a channel, on a hidden plane of any shape; or
     every word of the gateware, with biases read for every tile, on a square hidden plane, and every access of its fill
-    unit, one a cycle."""
+    unit, one a cycle; a fused block then takes the cycles of its gateware, if that holds it."""
     fill_cycles: Share
     """Cycles to fill the pipelines at the start of every prediction and of every tile (cycles)."""
     structures: Structures | None = None

@@ -16,7 +16,6 @@ from predfuse.integer.program import Program
 from predfuse.rtl.build import SOURCES, VERILATOR_OPTIONS
 from predfuse.rtl.image import Image
 from predfuse.rtl.run import block_images
-from predfuse.rtl.schedule import schedule
 from predfuse.rtl.simulator import encode
 
 ANY = np.iinfo(np.int64).min
@@ -91,6 +90,4 @@ def _expected(image: Image, machine: Machine) -> Int64Array:
     for step in image.steps:
         head += step.expected.words()
         pixels[step.at] = step.pixels
-    return np.concatenate(
-        (np.array([*head, *astuple(schedule(image.commands, machine)), len(pixels)], np.int64), pixels)
-    )
+    return np.concatenate((np.array([*head, *astuple(image.planned), len(pixels)], np.int64), pixels))

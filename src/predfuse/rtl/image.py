@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from predfuse.arrays import Int16Array, Int64Array
-from predfuse.errors import InputError
-from predfuse.hardware.cycle.archon.gateware import COMMAND_BITS, Machine, commands
-from predfuse.integer.tiling import Span
-from predfuse.rtl.schedule import Command, Fill, Start
+from predfuse.arrays import Int16Array
+from predfuse.hardware.cycle.archon.gateware import COMMAND_BITS, Machine, commands, records, together
+from predfuse.hardware.cycle.archon.sequence.buffer import Filling
+from predfuse.hardware.cycle.archon.sequence.commands import Command, Data, Fill, Parts, Pixels, Start, Store
+from predfuse.hardware.cycle.archon.sequence.order import Item
+from predfuse.hardware.cycle.archon.sequence.parts import part_corner, predicted_parts
+from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 from predfuse.rtl.starts import Step
+from predfuse.rtl.streams import GroupStream
 from predfuse.rtl.words import Packer, Word
 
 
@@ -27,7 +30,7 @@ class Image:
         read_row: First line of the outputs, which take all lines from there on.
         read_rows: How many these are.
         steps: Starts of the core in the command list.
-        commands: The list itself, without its end.
+        planned: Where the cycles go.
     """
 
     lines: Int16Array
@@ -35,277 +38,151 @@ class Image:
     read_row: int
     read_rows: int
     steps: tuple[Step, ...]
-    commands: tuple[Command, ...]
+    planned: Clock
 
 
-@dataclass(frozen=True)
-class Map:
-    """A rectangle of some channels in the global buffer.
-
-    Attributes:
-        at: Its first pixel, counted from the begin of the buffer.
-        top: Row of the feature map it begins at.
-        left: Column of it.
-        rows: How many it has.
-        columns: Of them.
-        row_pixels: From a row to the next, whole words.
-        plane_pixels: From a channel to the next, whole lines.
-    """
-
-    at: int
-    top: int
-    left: int
-    rows: int
-    columns: int
-    row_pixels: int
-    plane_pixels: int
-
-
-class _FullError(Exception):
-    """What is added does not fit beside what is there."""
-
-
-class ImageBuilder:
-    """Images one after the other: what is added goes into the image at hand, or begins the next.
-
-    Data grow from line 1 on, so that no window begins before the buffer; outputs from the last line back; the command
-    list follows the data.
+class Encoder:
+    """Writes down fillings of a block.
 
     Args:
-        machine: The gateware.
-        where: What is told, for messages.
+        streams: Its groups in words.
     """
 
-    def __init__(self, machine: Machine, where: str) -> None:
-        self.machine, self.where = machine, where
-        self.images: list[Image] = []
-        self.filled: set[object] = set()  # what is in the memories of the core
-        self.fills = self.fill_cycles = 0  # of all images, without those in which they wait
-        self._known = commands(machine)
-        self.packer = Packer(machine, self._known)  # of commands
-        self._held = machine.commands_of_a_line
-        self._whole = False  # what is added comes together with more
-        self._begin()
+    def __init__(self, streams: Sequence[GroupStream]) -> None:
+        self._machine = streams[0].machine
+        self._words = [_written_together(stream.words, self._machine) for stream in streams]
+        self._records, self._known = Packer(self._machine), commands(self._machine)
+        self._packer = Packer(self._machine, self._known)
 
-    def _begin(self) -> None:
-        self._low, self._high = 1, self.machine.buffer_lines
-        self._data: list[Int16Array] = []
-        self._commands: list[Command] = []
-        self._maps: dict[object, Map] = {}
-        self._steps: list[Step] = []
+    def lines(self, filling: Filling, x: Int16Array) -> Int16Array:
+        """``[lines, pixels of a line]`` int16 of a filling, for the input ``x [C, H, W]`` of the block."""
+        machine, told = self._machine, [*map(self._command, filling.commands), 0b100]
+        held, width = machine.commands_of_a_line, machine.command_bits
+        rows = [told[first : first + held] for first in range(0, len(told), held)]
+        bits = [sum(one << width * place for place, one in enumerate(row)) for row in rows]
+        data = [self._data(one, x) for one in filling.data]
+        return np.concatenate([_lines(one, machine) for one in (*data, *(_pixels(row, machine.line) for row in bits))])
 
-    def add(self, emit: Callable[[], None]) -> None:
-        """Add what belongs together, whole.
-
-        Raises:
-            InputError: It is more than the global buffer holds.
-        """
-        if self._whole:
-            emit()
-        elif not self._fits(emit):
-            if not self._commands:
-                what = f"needs more than the {self.machine.buffer_lines} lines of the global buffer at once"
-                raise InputError(self.where, what, "enlarge global_buffer.depth") from None
-            self.close()
-            self.add(emit)
-
-    def together(self, emit: Callable[[], None]) -> None:
-        """Add some things into one image, if an image holds them: what is done beside something else is."""
-        self._whole = True
-        done = self._fits(emit)
-        if not done and self._commands:
-            self.close()
-            done = self._fits(emit)
-        self._whole = False
-        if not done:
-            emit()
-
-    def _fits(self, emit: Callable[[], None]) -> bool:
-        """Add to the image at hand; if it does not fit, nothing."""
-        names = ("_low", "_high", "_data", "_commands", "_maps", "_steps", "filled", "fills", "fill_cycles")
-        before = {name: copy.copy(getattr(self, name)) for name in names}
-        try:
-            emit()
-            self._require_room()
-        except _FullError:
-            for name, value in before.items():
-                setattr(self, name, value)
-            return False
-        return True
-
-    def _require_room(self) -> None:
-        lists = -(-(len(self._commands) + 1) // self._held)
-        if self._low + lists > self._high:
-            raise _FullError
-
-    def close(self) -> None:
-        """End the image at hand, if there is anything in it."""
-        if not self._commands:
-            return
-        machine, width, told = self.machine, self.machine.command_bits, [*map(_encoded, self._commands), 0b100]
-        lists = [told[first : first + self._held] for first in range(0, len(told), self._held)]
-        lines = [sum(one << width * place for place, one in enumerate(row)) for row in lists]
-        data = [*self._data, *(_pixels(bits, machine.line)[None] for bits in lines)]
-        read = machine.buffer_lines - self._high
-        outputs = self._high * machine.line
-        steps = tuple(replace(one, at=one.at - outputs * (one.at.size > 0)) for one in self._steps)
-        self.images.append(Image(np.concatenate(data), self._low, self._high, read, steps, tuple(self._commands)))
-        self._begin()
-
-    def _place(self, pixels: Int16Array) -> int:
-        """Put pixels into lines of their own; where they begin."""
-        line, at = self.machine.line, self._low
-        lines = -(-len(pixels) // line)
-        self._low += lines
-        self._require_room()
-        padded = np.zeros(lines * line, np.int16)
-        padded[: len(pixels)] = pixels
-        self._data.append(padded.reshape(lines, line))
-        return at * line
-
-    def words(self, words: Sequence[Word], bits: int, after: bool) -> None:
-        """Records of one region with ascending indices without a gap, and their fill, ``after`` the core is done."""
-        machine, first = self.machine, words[0]
-        count = -(-bits // (16 * machine.buffer_pixels))
-        pitch = count * machine.buffer_pixels
-        at = self._place(np.concatenate([_pixels(word.bits, pitch) for word in words]))
-        self._fill(
-            after, first.region, first.index, len(words), at,
-            (0, -(-count // machine.buffer_banks)), machine.line, pitch, min(count, machine.buffer_banks),
-            (0, machine.line),
-        )  # fmt: skip
-
-    def map(self, key: object, pixels: Int16Array, top: int = 0, left: int = 0) -> Map:
-        """A rectangle ``[channels, rows, columns]`` of a feature map from ``(top, left)`` on, once in every image."""
-        if key not in self._maps:
-            channels, rows, columns = pixels.shape
-            found = self._new_map(top, left, rows, columns)
-            padded = np.zeros((channels, found.plane_pixels), np.int16)
-            lines = padded[:, : rows * found.row_pixels].reshape(channels, rows, found.row_pixels)
-            lines[:, :, :columns] = pixels
-            self._maps[key] = replace(found, at=self._place(padded.ravel()))
-        return self._maps[key]
-
-    def _new_map(self, top: int, left: int, rows: int, columns: int) -> Map:
-        """A map that has no place yet."""
-        row = -(-columns // self.machine.buffer_pixels) * self.machine.buffer_pixels
-        return Map(0, top, left, rows, columns, row, -(-rows * row // self.machine.line) * self.machine.line)
-
-    def output_map(self, key: object, channels: int, rows: int, columns: int, top: int = 0, left: int = 0) -> Map:
-        """Room for outputs, once in every image."""
-        if key not in self._maps:
-            found = self._new_map(top, left, rows, columns)
-            self._high -= channels * found.plane_pixels // self.machine.line
-            self._require_room()
-            self._maps[key] = replace(found, at=self._high * self.machine.line)
-        return self._maps[key]
-
-    def planes(
-        self, own: Map, region: int, index: int, count: int, corner: tuple[int, int], rows: Span, columns: Span,
-        after: bool = False,
-    ) -> None:  # fmt: skip
-        """Fill with a window of the first ``count`` channels of a map.
-
-        Args:
-            own: The map.
-            region: Of the core.
-            index: There.
-            count: Channels.
-            corner: Row and column of the feature map at which the window begins.
-            rows: Of the feature map that are in the window, and in the map; the others are 0.
-            columns: Likewise.
-            after: Whether the core has to be done.
-        """
-        top, left = corner
-        first, end, begin, stop = rows.start - top, rows.stop - top, columns.start - left, columns.stop - left
-        if first >= end or begin >= stop:
-            first, end, begin, stop, at = 0, 1, 0, 0, own.at
+    def _data(self, data: Data, x: Int16Array) -> Int16Array:
+        """Pixels of one kind of data."""
+        if isinstance(data, Pixels):
+            own, group = data.own, data.item.group
+            channels = x[group.outputs] if data.residual else x[group.channels]
+            rows, columns = slice(own.top, own.top + own.rows), slice(own.left, own.left + own.columns)
+            planes = np.zeros((len(channels), own.plane_pixels), np.int16)
+            shown = planes[:, : own.rows * own.row_pixels].reshape(len(channels), own.rows, own.row_pixels)
+            shown[:, :, : own.columns] = channels[:, rows, columns]
+            return planes.ravel()
+        if isinstance(data, Parts):
+            bits, words = records(self._machine)["part"].bits, self._part_words(data.item)
         else:
-            at = own.at + (top + first - own.top) * own.row_pixels + left - own.left
-        span = -(-(at % self.machine.buffer_pixels + max(stop, 1)) // self.machine.buffer_pixels)
-        self._fill(after, region, index, count, at, (first, end), own.row_pixels, own.plane_pixels, span, (begin, stop))
+            own_words = self._words[data.group][data.region]
+            bits, words = data.bits, [own_words[index] for index in range(data.first, data.first + data.count)]
+        pixels = self._machine.buffer_pixels
+        return np.concatenate([_pixels(word, -(-bits // (16 * pixels)) * pixels) for word in words])
 
-    def _fill(
-        self,
-        after: bool,
-        region: int,
-        index: int,
-        count: int,
-        at: int,
-        pieces: tuple[int, int],
-        piece_pixels: int,
-        record_pixels: int,
-        span: int,
-        columns: tuple[int, int],
-    ) -> None:
-        self.fills += 1
-        self.fill_cycles += count * (pieces[1] - pieces[0])
-        row, bank, pixel = self._split(at)
-        piece_rows, piece_banks, _ = self._split(piece_pixels)
-        record_rows, record_banks, _ = self._split(record_pixels)
-        told = self.packer.word(
-            "fill", 0, region=region, index=index, count=count, row=row, bank=bank, piece_rows=piece_rows,
-            piece_banks=piece_banks, record_rows=record_rows, record_banks=record_banks, pixel=pixel, span=span,
-            piece_first=pieces[0], piece_end=pieces[1], column_first=columns[0], column_end=columns[1],
+    def _part_words(self, item: Item) -> list[int]:
+        """The parts a tile is predicted in."""
+        machine, work, tile = self._machine, item.group.work, item.tile
+        words = []
+        for part, reading_cycles in predicted_parts(work, tile, machine):
+            top, left = part_corner(work, tile, part)
+            row_first, row_end = _inside(top, work.in_shape[1], machine.side)
+            column_first, column_end = _inside(left, work.in_shape[2], machine.side)
+            word = self._records.word(
+                "part",
+                0,
+                reading_cycles=reading_cycles,
+                row_first=row_first,
+                row_end=row_end,
+                column_first=column_first,
+                column_end=column_end,
+                out_rows=part.rows,
+                out_columns=part.columns,
+                place=part.row * machine.tile_columns + part.column,
+                turns=machine.turns(part.hidden_rows(work)),
+            )
+            words.append(word.bits)
+        return words
+
+    def _command(self, one: Command) -> int:
+        """A command as it stands in the buffer."""
+        if isinstance(one, Fill):
+            return 1 | int(one.after) << 2 | self._fill(one) << COMMAND_BITS
+        known, item = self._known, self._item(one)
+        store = 0 if one.store is None else self._store(one.store)
+        bits = one.flags | (item | store << known["item"].bits) << known["flags"].bits
+        return 2 | int(one.after) << 2 | bits << COMMAND_BITS
+
+    def _fill(self, one: Fill) -> int:
+        row, bank, pixel = self._split(one.at)
+        piece_rows, piece_banks, _ = self._split(one.piece_pixels)
+        record_rows, record_banks, _ = self._split(one.record_pixels)
+        return self._packer.word(
+            "fill", 0, region=one.region, index=one.index, count=one.count, row=row, bank=bank, piece_rows=piece_rows,
+            piece_banks=piece_banks, record_rows=record_rows, record_banks=record_banks, pixel=pixel, span=one.span,
+            piece_first=one.pieces[0], piece_end=one.pieces[1], column_first=one.columns[0], column_end=one.columns[1],
         ).bits  # fmt: skip
-        word, record_words, piece_words = (
-            one // self.machine.buffer_pixels for one in (at, record_pixels, piece_pixels)
-        )
-        self._commands.append(Fill(after, told, word, count, record_words, pieces[1] - pieces[0], piece_words, span))
+
+    def _item(self, one: Start) -> int:
+        """The item whose lists run and the parts of the one that is predicted meanwhile."""
+        item, predicted = one.item, one.predicted or one.item
+        first = 0 if one.predicted is None else predicted.part_first
+        parts = 1 if one.predicted is None else len(predicted.group.parts(predicted.tile))
+        return self._packer.word(
+            "item",
+            0,
+            read_offset=item.gate_offset,
+            write_offset=predicted.gate_offset,
+            rows=item.tile.rows.size,
+            part_first=first,
+            part_end=first + parts,
+            planes=item.number % 2,
+            half=item.group.places.half,
+            predict_half=predicted.group.places.half,
+            set=int(item.second),
+        ).bits
+
+    def _store(self, one: Store) -> int:
+        row, bank, pixel = self._split(one.at)
+        next_rows, next_banks, _ = self._split(one.own.row_pixels)
+        plane = one.own.plane_pixels // self._machine.line
+        # The map begins with the first channel of the outputs; addresses are those channel 0 would have.
+        row = (row - one.item.group.output_span[0] * plane) % (1 << self._known["store"].fields[0][1])
+        return self._packer.word(
+            "store", 0, row=row, bank=bank, next_rows=next_rows, next_banks=next_banks, plane_rows=plane, pixel=pixel,
+            columns=one.columns.size,
+        ).bits  # fmt: skip
 
     def _split(self, pixels: int) -> tuple[int, int, int]:
         """Line, bank and pixel of a place."""
-        row, rest = divmod(pixels, self.machine.line)
-        return row, *divmod(rest, self.machine.buffer_pixels)
-
-    def start(
-        self, step: Step, item: Word, store: tuple[Map, int, int, int, int, int] | None = None, after: bool = True
-    ) -> None:
-        """Start the core.
-
-        Args:
-            step: What for; its outputs lie where they do in the whole buffer.
-            item: Of the core.
-            store: Map for outputs, the channel it begins with, row and column of the tile and how many it has.
-            after: Whether fills have to be done.
-        """
-        self._steps.append(step)
-        known, bits, outputs = self._known, 0, {}
-        if store is not None:
-            own, channel, top, left, rows, columns = store
-            at = own.at + (top - own.top) * own.row_pixels + left - own.left
-            row, bank, pixel = self._split(at)
-            next_rows, next_banks, _ = self._split(own.row_pixels)
-            plane = own.plane_pixels // self.machine.line
-            row = (row - channel * plane) % (1 << known["store"].fields[0][1])
-            bits = self.packer.word(
-                "store", 0, row=row, bank=bank, next_rows=next_rows, next_banks=next_banks, plane_rows=plane,
-                pixel=pixel, columns=columns,
-            ).bits  # fmt: skip
-            words = self.machine.buffer_pixels
-            outputs = {
-                "word": at // words,
-                "row_words": own.row_pixels // words,
-                "span": -(-(pixel + columns) // words),
-            }
-            outputs |= {"rows": rows, "outputs": step.at.size // (rows * columns)}
-        told = step.flags | (item.bits | bits << known["item"].bits) << known["flags"].bits
-        cycles = max(step.expected.list_cycles, step.expected.predict_cycles)
-        self._commands.append(Start(after, told, cycles, **outputs))
+        row, rest = divmod(pixels, self._machine.line)
+        return row, *divmod(rest, self._machine.buffer_pixels)
 
 
-def _encoded(one: Command) -> int:
-    """A command as it stands in the buffer."""
-    return (1 if isinstance(one, Fill) else 2) | int(one.after) << 2 | one.bits << COMMAND_BITS
+def _written_together(words: Sequence[Word], machine: Machine) -> Mapping[int, Mapping[int, int]]:
+    """Words of the write port for the records of a group, by region and index: some records of every bank."""
+    found: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    known = {record.region: (record.bits, together(machine)[name]) for name, record in records(machine).items()}
+    for word in words:
+        bits, some = known[word.region]
+        index, place = divmod(word.index, some)
+        found[word.region][index] |= word.bits << bits * (word.bank * some + place)
+    return {region: dict(own) for region, own in found.items()}
 
 
-def positions(own: Map, channels: Int64Array, top: int, left: int, rows: int, columns: int) -> Int64Array:
-    """``[channels, rows, columns]`` int64 where pixels of a map lie in the buffer."""
-    row, column = np.arange(top - own.top, top - own.top + rows), np.arange(left - own.left, left - own.left + columns)
-    at: Int64Array = own.at + channels[:, None, None] * own.plane_pixels + row[:, None] * own.row_pixels + column
-    return at
+def _inside(first: int, size: int, side: int) -> tuple[int, int]:
+    """Which of ``side`` pixels from ``first`` on lie in an image of ``size``."""
+    return min(max(-first, 0), side), min(max(size - first, 0), side)
 
 
 def _pixels(bits: int, count: int) -> Int16Array:
     """A record as pixels of 16 bits, the lowest bits first."""
     return np.frombuffer(bits.to_bytes(2 * count, "little"), "<i2")
+
+
+def _lines(pixels: Int16Array, machine: Machine) -> Int16Array:
+    """``[lines, pixels of a line]`` whole lines, the rest 0."""
+    padded = np.zeros(-(-len(pixels) // machine.line) * machine.line, np.int16)
+    padded[: len(pixels)] = pixels
+    return padded.reshape(-1, machine.line)

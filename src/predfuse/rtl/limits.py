@@ -9,6 +9,7 @@ from predfuse.errors import InputError
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.registers import NO_COLUMN, Passes
+from predfuse.hardware.cycle.archon.sequence.limits import require_limits, require_sizes
 from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.widths import product_shift
@@ -23,20 +24,14 @@ def require_fit(node: FusedBlock, work: BlockWork, machine: Machine) -> None:
     if node.bits != machine.bits:
         what = f"has words of {node.bits} bits, those of the gateware have {machine.bits}"
         raise InputError(f"layer {node.name}", what, f"compile it with bits {machine.bits}")
+    require_sizes(work, machine)
     predictor = node.predictor
     limits = {
-        "a kernel": (node.kernel, machine.kernel),
-        "a stride": (node.stride, 2),
-        "outputs a group": (work.group_outputs, machine.outputs),
-        "input channels a group": (work.group_channels, min(machine.columns, machine.held)),
-        "middle channels a group": (work.group_middle, machine.channels),
         "accumulator bits": (node.accumulator_bits, machine.accumulator),
         "hidden activations up to": (predictor.hidden_max, 15),
         "predictor inputs up to": (max(predictor.input_max, -predictor.input_min - 1), 7),
     }
-    for what, (wanted, most) in limits.items():
-        if wanted > most:
-            raise InputError(f"layer {node.name}", f"has {what} of {wanted}, the gateware holds {most}", "enlarge it")
+    require_limits(node.name, limits)
     reach = (1 << (machine.score - 1)) - 1 - 64 * work.group_channels
     if np.abs(predictor.expand_offset.astype(np.int64)).max(initial=0) > reach:
         raise InputError(f"layer {node.name}", f"has predictor offsets above {reach}", "enlarge score")

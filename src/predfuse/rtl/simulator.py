@@ -14,9 +14,9 @@ import numpy as np
 from predfuse.arrays import Int64Array
 from predfuse.errors import PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 from predfuse.rtl.build import SOURCES, build
 from predfuse.rtl.image import Image
-from predfuse.rtl.schedule import Clock
 from predfuse.rtl.starts import Measured
 
 

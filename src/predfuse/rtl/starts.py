@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predfuse.arrays import Int64Array
-
-LISTS, PREDICT, BEHIND, FINISH = 1, 2, 4, 8
-"""What a start starts: lists, predictions, these behind the lists, finishing."""
+from predfuse.arrays import Int16Array, Int64Array
+from predfuse.hardware.cycle.archon.sequence.commands import Store
 
 
 @dataclass(frozen=True)
@@ -88,3 +86,14 @@ def compare(step: Step, measured: Measured, pixels: Int64Array) -> Compared:
     wrong = int(np.count_nonzero(pixels[step.at] != step.pixels))
     lists, predictions = expected.list_cycles, expected.predict_cycles
     return Compared(step.what, lists, measured.list_cycles, predictions, measured.predict_cycles, passes, wrong)
+
+
+def outputs_at(store: Store | None, y: Int16Array) -> tuple[Int64Array, Int64Array]:
+    """Where the outputs of a start lie in the global buffer, and which they are; ``y [O, P, Q]`` of the whole block."""
+    if store is None:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    own, outputs = store.own, store.item.group.outputs
+    rows, columns = (np.arange(span.start, span.stop) for span in (store.rows, store.columns))
+    planes = own.at + (outputs - store.item.group.output_span[0]) * own.plane_pixels
+    at = planes[:, None, None] + (rows[:, None] - own.top) * own.row_pixels + columns - own.left
+    return at.ravel(), y[np.ix_(outputs, rows, columns)].astype(np.int64).ravel()

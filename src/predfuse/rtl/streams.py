@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from predfuse.arrays import Int64Array, Mask
-from predfuse.errors import InputError
 from predfuse.graph.nodes import Shape
 from predfuse.hardware.block_work import BlockWork, block_work
-from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
+from predfuse.hardware.cycle.archon.gate_memory import gate_traffic
 from predfuse.hardware.cycle.archon.gateware import Machine, bits_for
 from predfuse.hardware.cycle.archon.load_codes import WEIGHT, goes_on, load_codes, pass_kinds
 from predfuse.hardware.cycle.archon.registers import (
@@ -22,9 +20,11 @@ from predfuse.hardware.cycle.archon.registers import (
     pass_times,
     release_cycles,
 )
+from predfuse.hardware.cycle.archon.sequence.group import Group
+from predfuse.hardware.cycle.archon.sequence.limits import require_memories
+from predfuse.hardware.cycle.archon.sequence.places import Places, places
 from predfuse.integer.nodes import FusedBlock
 from predfuse.rtl.limits import require_fit, require_sums
-from predfuse.rtl.places import Places, places
 from predfuse.rtl.words import Packer, Word
 
 
@@ -43,8 +43,7 @@ class GroupStream:
         release: ``[channels of the group]`` when the lists need the gate words of a channel no longer (cycles).
         order: Channels in the order of prediction.
         bank: ``[channels of the group]``.
-        gate_words: Of the fullest bank of the gate memory.
-        places: Where its words are.
+        sizes: Of its words.
     """
 
     node: FusedBlock
@@ -57,16 +56,17 @@ class GroupStream:
     release: Int64Array
     order: Int64Array
     bank: Int64Array
-    gate_words: int
-    places: Places
+    sizes: Group
 
-    @cached_property
-    def traffic(self) -> GateTraffic:
-        """What a tile does to the gate memory, by the cycle model."""
-        gated = _gated(self.work, self.group)
-        words = [np.array([(m, k) for k in np.flatnonzero(gated[m])], np.int64).reshape(-1, 2).T for m in self.order]
-        lanes = self.machine.lane_registers
-        return gate_traffic(self.passes, self.times, lanes, self.bank, words, self.release)
+    @property
+    def gate_words(self) -> int:
+        """Of the fullest bank of the gate memory."""
+        return self.sizes.gate_words
+
+    @property
+    def places(self) -> Places:
+        """Where its words are."""
+        return self.sizes.places
 
 
 def _gated(work: BlockWork, group: int) -> Mask:
@@ -104,8 +104,9 @@ def emit_group(node: FusedBlock, in_shape: Shape, group: int, machine: Machine) 
     emitter = _Emitter(node, work, group, machine, passes, times, bank, live)
     words = [*emitter.rules(), *emitter.memories(), *emitter.pass_words(), *emitter.channels(order)]
     words.append(emitter.group_word())
-    fullest, own = emitter.fullest_gate_bank, emitter.places
-    return GroupStream(node, work, group, machine, tuple(words), passes, times, release, order, bank, fullest, own)
+    return GroupStream(
+        node, work, group, machine, tuple(words), passes, times, release, order, bank, emitter.sizes(release, order)
+    )
 
 
 class _Emitter:
@@ -132,38 +133,36 @@ class _Emitter:
         self.expand, self.project = node.expand[self.middle], node.project[self.outputs]
         self.kinds = pass_kinds(passes, work.taps)
         self.codes = load_codes(passes, times, bank, machine.lane_registers, work.taps)
-        self.places = self._places(group % 2, len(live))
+        self.needs = self._needs(len(live))
+        self.gate_bases, self.fullest_gate_bank = self._gate_bases()
+        require_memories(node.name, self.needs, self.fullest_gate_bank, machine)
+        self.group = group
+        self.places = places(self.needs, self.needs["slots"], group % 2, machine)
         self.first = self.places.first
         self.slot = {m: slot for own in self.slots for slot, m in enumerate(own, self.places.slot_first)}
-        self.gate_bases, self.fullest_gate_bank = self._gate_bases()
-        if self.fullest_gate_bank > machine.gate_words:
-            what = f"has {self.fullest_gate_bank} gate words in a bank, the gate memory holds {machine.gate_words}"
-            raise InputError(f"layer {node.name}", what, "enlarge the mask buffer: words in the DRAM are no gateware")
 
-    def _places(self, half: int, channels: int) -> Places:
-        """Where its words go.
+    def sizes(self, release: Int64Array, order: Int64Array) -> Group:
+        """The group without its words."""
+        machine, bank = self.machine, self.bank
+        taps = [(m, np.flatnonzero(self.gated[m])) for m in order]
+        words = [np.stack((np.full(len(own), m), own)) for m, own in taps]
+        traffic = gate_traffic(self.passes, self.times, machine.lane_registers, bank, words, release) if words else None
+        return Group(self.work, self.group, machine, self.needs, self.times.cycles, self.fullest_gate_bank, traffic)
 
-        Raises:
-            InputError: A memory is too small for them.
-        """
-        machine, project = self.machine, self._project_rows()
-        needs = {
+    def _needs(self, channels: int) -> dict[str, int]:
+        """Records of each memory in the fullest bank."""
+        project = self._project_rows()
+        return {
             "outputs": self.work.group_outputs,
             "columns": self.work.group_channels,
             "passes": len(self.kinds),
             "codes": max(map(len, self.codes)) + 1,  # behind the last stands one that ends no part
             "channels": channels,
+            "slots": max(map(len, self.slots)),
             "tap_words": max(int(self.gated[own, :-1].sum()) for own in self.slots),
             "column_words": max(int(np.count_nonzero(self.expand[own])) for own in self.slots),
             "project_rows": max(int(project[own].sum()) for own in self.slots),
         }
-        mend = dict.fromkeys(("tap", "project"), "design.structures.{}_memory_words")
-        for name, wanted in {**needs, "slots": max(map(len, self.slots))}.items():
-            if wanted > (most := getattr(machine, name)):
-                what = f"needs {wanted} {name.replace('_', ' ')} a bank, the gateware has {most}"
-                kind = name.partition("_")[0]
-                raise InputError(f"layer {self.node.name}", what, f"enlarge {mend.get(kind, name).format(kind)}")
-        return places(needs, max(map(len, self.slots)), half, machine)
 
     def _project_rows(self) -> Int64Array:
         """``[middle]`` rows of project weights of every channel."""

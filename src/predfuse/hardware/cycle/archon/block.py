@@ -17,7 +17,9 @@ from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, written_cy
 from predfuse.hardware.cycle.archon.gates import Gates
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan
 from predfuse.hardware.cycle.archon.predictor import channels_at_once
+from predfuse.hardware.cycle.archon.sequence.timing import BlockTime
 from predfuse.hardware.cycle.archon.tile_work import Item, keeps_weights, plan_item
+from predfuse.hardware.cycle.archon.timed_steps import timed_steps
 from predfuse.hardware.cycle.elementwise import STREAM_BITS, stream_bits
 from predfuse.hardware.cycle.memory.buffer import Place
 from predfuse.hardware.cycle.memory.steps import Step, Steps, split_step
@@ -28,7 +30,13 @@ from predfuse.integer.tiling import Tile
 
 
 def plan_block(
-    work: BlockWork, groups: Sequence[GroupPlan], gates: Gates, tiles: Sequence[Tile], spec: ArchonSpec, place: Place
+    work: BlockWork,
+    groups: Sequence[GroupPlan],
+    gates: Gates,
+    tiles: Sequence[Tile],
+    spec: ArchonSpec,
+    place: Place,
+    time: BlockTime | None = None,
 ) -> LayerPlan:
     """Steps and actions of a block for the masks of one image.
 
@@ -39,19 +47,37 @@ def plan_block(
         tiles: That cover the output.
         spec: The machine.
         place: Where its feature maps are.
+        time: On its gateware, if that holds the block; else it is estimated.
     """
     items = [
         [plan_item(work, plan, tile, index == 0, len(tiles), spec, place) for index, tile in enumerate(tiles)]
         for plan in groups
     ]
-    kept = [keeps_weights(plan, len(tiles), spec, place) for plan in groups]
-    fills = [_fills(groups, kept, len(tiles), number, spec) for number in range(len(groups) * len(tiles))]
+    if time is None:
+        steps, main_cycles = _estimated_steps(work, groups, items, spec, place)
+    else:
+        steps = timed_steps(work.name, groups, [item for row in items for item in row], time, spec, place)
+        main_cycles = time.cycles - time.predict_cycles
+    return LayerPlan(work.name, Steps.of(steps), _stages(work, groups, items, gates, spec, main_cycles))
+
+
+def _estimated_steps(
+    work: BlockWork,
+    groups: Sequence[GroupPlan],
+    items: Sequence[Sequence[Item]],
+    spec: ArchonSpec,
+    place: Place,
+) -> tuple[list[Step], int]:
+    """Steps of a block without gateware, and the cycles of lists and fills in them."""
+    tiles = len(items[0])
+    kept = [keeps_weights(plan, tiles, spec, place) for plan in groups]
+    fills = [_fills(groups, kept, tiles, number, spec) for number in range(len(groups) * tiles)]
     steps: list[Step] = []
     main_cycles = before = delay = 0  # sub-steps of the item before, and how late its lists may be
     last: GroupPlan | None = None
     double = _double_buffered(work, groups, items, spec, place)
     for number, fill in enumerate(fills):
-        group, index = divmod(number, len(tiles))
+        group, index = divmod(number, tiles)
         plan, item = groups[group], items[group][index]
         assert plan.times is not None  # gates are in registers
         sent, accesses, filled = plan.times.cycles, item.accesses, item.fill_accesses
@@ -89,7 +115,7 @@ def plan_block(
             parts = _streamed(step, plan, alone, before, spec, place)
         before = len(parts)
         steps += parts
-    return LayerPlan(work.name, Steps.of(steps), _stages(work, groups, items, gates, spec, main_cycles))
+    return steps, main_cycles
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from predfuse.errors import InputError
 from predfuse.hardware.cycle.archon.predictor import unit_rows
@@ -68,6 +68,7 @@ class Machine:
         buffer_lines: Words of one of its banks.
         buffer_words: Pixels of one access as the model reads inputs for the predictor.
         fill_cycles: Added to the first reading of inputs.
+        loads: Members that load codes send to lanes in a cycle at most, never more than there are banks.
         bits: Of a word; the gateware is made for 16.
     """
 
@@ -104,6 +105,7 @@ class Machine:
     buffer_lines: int = 480
     buffer_words: int = 4
     fill_cycles: int = 8
+    loads: int = 12
     bits: int = 16
 
     @staticmethod
@@ -158,6 +160,7 @@ class Machine:
             buffer_lines=spec.global_buffer.depth // spec.global_buffer.banks,
             buffer_words=min(spec.array_words_per_access, spec.access_words),
             fill_cycles=design.fill_cycles,
+            loads=own.channel_loads,
             bits=spec.bits,
             accumulator=2 * spec.bits + SUM_SURPLUS,
             sum=spec.bits + SUM_SURPLUS,
@@ -222,11 +225,10 @@ class Machine:
     def high(self, memory: str, count: int) -> int:
         """Where so many records begin at the high end of a memory (not slots): a whole word, an output in its list."""
         name = next(name for name, own in MEMORIES.items() if own == memory)
-        size: int = getattr(self, memory)
         step = together(self)[name] * (self.lists if name == "rule" else 1)
-        return (size - count) // step * step
+        return int(getattr(self, memory) - count) // step * step
 
-    @property
+    @cached_property
     def line(self) -> int:
         """Pixels of a line of the global buffer: a word of every bank."""
         return self.buffer_banks * self.buffer_pixels
@@ -235,10 +237,9 @@ class Machine:
     def command_bits(self) -> int:
         """Bits of a command, whatever it is."""
         known = commands(self)
-        fill, flags, item, store = (known[name].bits for name in ("fill", "flags", "item", "store"))
-        return COMMAND_BITS + max(fill, flags + item + store)
+        return COMMAND_BITS + max(known["fill"].bits, sum(known[name].bits for name in ("flags", "item", "store")))
 
-    @property
+    @cached_property
     def commands_of_a_line(self) -> int:
         """Commands that stand in a line of the global buffer."""
         return 16 * self.line // self.command_bits
@@ -251,14 +252,13 @@ class Machine:
     @property
     def lane_registers(self) -> LaneRegisters:
         """The lanes in the terms of the cycle model."""
-        return LaneRegisters(self.lanes, self.lane_rows, self.lists, self.banks, self.banks)
+        return LaneRegisters(self.lanes, self.lane_rows, self.lists, min(self.loads, self.banks), self.banks)
 
     def parameters(self) -> dict[str, int]:
         """Parameters of ``machine.sv``."""
-        modelled = ("buffer_words", "fill_cycles", "bits")
+        modelled = ("buffer_words", "fill_cycles", "loads", "bits")
         sizes = {name.upper(): value for name, value in asdict(self).items() if name not in modelled}
-        told = commands(self)
-        widths = {name.upper(): told[name].bits for name in ("fill", "item", "store")}
+        widths = {name.upper(): commands(self)[name].bits for name in ("fill", "item", "store")}
         return {**sizes, "DATA": self.data, "LINE": self.line, **widths}
 
 

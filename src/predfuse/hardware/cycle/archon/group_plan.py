@@ -228,7 +228,7 @@ def _with_registers(
             "slots": fullest,
             "tap_words": _fullest(owner, work.depthwise[span][live].sum(axis=1)),
             "column_words": _fullest(owner, work.expand[span][live].sum(axis=1)),
-            "project_rows": int(filled.max()),
+            "project_rows": max(_fullest(owner, part[live[: len(bank)]]) for part in rows),
         }
         group_fill = GroupFill(machine, needs)
         biases = int(work.expand_bias[span][live].sum() + work.depthwise_bias[span][live].sum())

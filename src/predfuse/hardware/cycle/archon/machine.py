@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from predfuse.arrays import Int8Array
 from predfuse.errors import InputError
@@ -11,9 +11,11 @@ from predfuse.graph.nodes import Network
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.block import plan_block, working_words
 from predfuse.hardware.cycle.archon.gates import gates
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan, charged_work, plan_groups
 from predfuse.hardware.cycle.archon.layerwise import plan_layerwise
 from predfuse.hardware.cycle.archon.plain import made_in_parts, plan_plain
+from predfuse.hardware.cycle.archon.sequence.timing import BlockTime, block_time, network_machine
 from predfuse.hardware.cycle.elementwise import STREAM_BITS, plan_elementwise
 from predfuse.hardware.cycle.memory.buffer import Place, Places, part
 from predfuse.hardware.cycle.plan import LayerPlan
@@ -31,11 +33,21 @@ Masks = Mapping[str, tuple[Int8Array, Int8Array]]
 
 @dataclass(frozen=True, eq=False)
 class PreparedBlock:
-    """A fused block, ready for any image."""
+    """A fused block, ready for any image.
+
+    Attributes:
+        work: What it asks of the machine.
+        groups: Planned.
+        tiles: That cover its output.
+        time: On the gateware of the machine; None if there is none or it does not hold the block.
+        untimed: Why, on a machine that is charged for gateware.
+    """
 
     work: BlockWork
     groups: tuple[GroupPlan, ...]
     tiles: tuple[Tile, ...]
+    time: BlockTime | None = None
+    untimed: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +69,14 @@ class PreparedNetwork:
     reasons: Mapping[str, str]
 
 
-def prepare(what: Network | Program, spec: ArchonSpec) -> PreparedNetwork:
+def prepare(what: Network | Program, spec: ArchonSpec, gateware: Machine | None = None) -> PreparedNetwork:
     """Make a network ready: the slow part, as a compiler would do it once.
 
     Args:
         what: A network, or a program, whose integer factors then say which weights are not zero. Blocks with a
             predictor are fused, the others run as plain layers.
         spec: The machine.
+        gateware: Its memories may have other sizes; default: as large as the network needs those it does not state.
 
     Raises:
         InputError: A block has too many fused weights.
@@ -86,8 +99,24 @@ def prepare(what: Network | Program, spec: ArchonSpec) -> PreparedNetwork:
         blocks[item.node] = prepared
         if spec.design.gates == "registers":
             reserved[item.node] = working_words(block, prepared.groups, tiles, spec)
+    if spec.design.streams == "gateware":
+        blocks = _on_gateware(blocks, spec, gateware)
     places = Places.plan(work, spec, reasons, reserved, lambda operation: made_in_parts(operation, spec))
     return PreparedNetwork(spec, work, blocks, places, reasons)
+
+
+def _on_gateware(
+    blocks: Mapping[str, PreparedBlock], spec: ArchonSpec, machine: Machine | None
+) -> dict[str, PreparedBlock]:
+    """Blocks with their times on the gateware, or with why they have none."""
+    timed = {}
+    for name, block in blocks.items():
+        try:
+            machine = machine or network_machine(spec, [(one.work, one.groups) for one in blocks.values()])
+            timed[name] = replace(block, time=block_time(block.work, block.groups, machine))
+        except InputError as error:
+            timed[name] = replace(block, untimed=f"{error.where} {error.what}")
+    return timed
 
 
 def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
@@ -108,7 +137,9 @@ def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
             if item.node not in masks:
                 raise InputError(f"layer {item.node}", "has no masks", "run the network with its predicted masks")
             plans.append(_plan_fused(prepared.blocks[item.node], item, masks[item.node], prepared.spec, place))
-            ledger.append(LedgerEntry(item.node, "fused"))
+            untimed = prepared.blocks[item.node].untimed
+            reason = f"its time is estimated, the gateware does not hold it: {untimed}" if untimed else ""
+            ledger.append(LedgerEntry(item.node, "fused", reason))
             continue
         ledger.append(LedgerEntry(item.node, "plain", prepared.reasons.get(item.node, "")))
         if item.operations:
@@ -118,7 +149,12 @@ def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
             plans.append(
                 plan_elementwise(item, MAIN if stage == EXPAND_OR_LAYER else stage, prepared.spec, prepared.places)
             )
-    return run_plans(prepared.workload.network, prepared.spec, plans, tuple(ledger))
+    run = run_plans(prepared.workload.network, prepared.spec, plans, tuple(ledger))
+    estimated = [name for name, block in prepared.blocks.items() if block.untimed]
+    if not estimated:
+        return run
+    note = f"the time of {', '.join(estimated)} is estimated: the gateware does not hold them, see the ledger"
+    return replace(run, result=replace(run.result, notes=(*run.result.notes, note)))
 
 
 def _plan_fused(
@@ -127,7 +163,7 @@ def _plan_fused(
     found = gates(block.work, masks[0], masks[1])
     if spec.design.gates == "private":
         return plan_layerwise(item, block.work, block.groups, found, block.tiles, spec, place)
-    return plan_block(block.work, block.groups, found, block.tiles, spec, place)
+    return plan_block(block.work, block.groups, found, block.tiles, spec, place, block.time)
 
 
 def _plan_operations(item: WorkItem, prepared: PreparedNetwork) -> list[LayerPlan]:

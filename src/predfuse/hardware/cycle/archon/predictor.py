@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -215,32 +216,38 @@ def tile_parts(work: BlockWork, tile: Tile, hidden: tuple[int, int], held: int) 
     Raises:
         InputError: Not even one output pixel fits.
     """
-    rows, columns = tile.rows.size, tile.columns.size
+    size = tile.rows.size, tile.columns.size
+    reach = [(own - 1) * work.stride + work.kernel for own in size]
+    if reach[0] <= hidden[0] and reach[1] <= hidden[1] and tile.input_pixels <= held:
+        return [Part(0, 0, *size, tile.input_rows.size, tile.input_columns.size)]
+    parts = _divided(*size, work.stride, work.kernel, hidden, held)
+    if not parts:
+        what = f"hold {held} pixels of layer {work.name}, one output pixel needs {work.taps}"
+        raise InputError("design.structures: predictor and hidden plane", what, "enlarge them")
+    return list(parts)
+
+
+@lru_cache
+def _divided(rows: int, columns: int, stride: int, kernel: int, hidden: tuple[int, int], held: int) -> tuple[Part, ...]:
+    """The fewest equal rectangles that fit; none if not even one output pixel does."""
 
     def reach(size: int) -> int:
-        return (size - 1) * work.stride + work.kernel
+        return (size - 1) * stride + kernel
 
-    def fits(down: int, across: int) -> bool:
-        return reach(down) <= hidden[0] and reach(across) <= hidden[1]
-
-    if fits(rows, columns) and tile.input_pixels <= held:
-        return [Part(0, 0, rows, columns, tile.input_rows.size, tile.input_columns.size)]
-    fitting: list[list[Part]] = []
+    fitting: list[tuple[Part, ...]] = []
     for down in range(1, rows + 1):
         for across in range(1, columns + 1):
-            if fits(_ceil(rows, down), _ceil(columns, across)):
-                parts = [
+            if reach(_ceil(rows, down)) <= hidden[0] and reach(_ceil(columns, across)) <= hidden[1]:
+                parts = tuple(
                     Part(row, column, end - row, last - column, reach(end - row), reach(last - column))
                     for row, end in _shares(rows, down)
                     for column, last in _shares(columns, across)
-                ]
+                )
                 if max(part.input_rows * part.input_columns for part in parts) <= held:
                     fitting.append(parts)
-    if not fitting:
-        what = f"hold {held} pixels of layer {work.name}, one output pixel needs {work.taps}"
-        raise InputError("design.structures: predictor and hidden plane", what, "enlarge them")
     # Of as many, those of the fewest rows: a row begins anywhere in a word of the buffer.
-    return min(fitting, key=lambda parts: (len(parts), [(part.input_rows, part.input_columns) for part in parts]))
+    cost = {parts: (len(parts), [(part.input_rows, part.input_columns) for part in parts]) for parts in fitting}
+    return min(fitting, key=cost.__getitem__, default=())
 
 
 def _shares(total: int, parts: int) -> list[tuple[int, int]]:

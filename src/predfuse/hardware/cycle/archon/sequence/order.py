@@ -7,9 +7,9 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from predfuse.hardware.cycle.archon.sequence.group import ALONE, BEHIND_LISTS, BESIDE_LISTS, Group
+from predfuse.hardware.cycle.archon.sequence.places import MEMORIES
 from predfuse.integer.tiling import Tile
-from predfuse.rtl.group import ALONE, BEHIND_LISTS, BESIDE_LISTS, Group
-from predfuse.rtl.places import MEMORIES
 
 PREDICTION, LISTS_START, OWN = "prediction", "lists", "own"
 """Outputs of a tile leave while the next is predicted alone, beside its lists, or in a start of their own."""
@@ -17,12 +17,11 @@ PREDICTION, LISTS_START, OWN = "prediction", "lists", "own"
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """A tile of an input, worked on by a group. Starts of the core are numbered in order, three to an item.
+    """A tile, worked on by a group. Starts of the core are numbered in order, three to an item.
 
     Attributes:
         number: In the sequence of the block.
         group: Its group.
-        image: Which input.
         index: Which tile.
         how: It is predicted: alone, or beside or behind the lists of the item before.
         high: At which end of the gate memory its words are.
@@ -32,7 +31,6 @@ class Item:
 
     number: int
     group: Group
-    image: int
     index: int
     how: str
     high: bool
@@ -46,7 +44,7 @@ class Item:
     @property
     def gate_offset(self) -> int:
         """Of its gate words."""
-        words = self.group.stream.gate_words
+        words = self.group.gate_words
         return self.group.machine.gate_words - words if self.high and words else 0
 
     @property
@@ -59,7 +57,7 @@ class Item:
         """Where the places of its outputs begin: sums and residuals."""
         machine = self.group.machine
         half = machine.outputs // machine.lists // 2 * machine.lists
-        return (self.group.stream.places.first["outputs"] + self.second * half) % machine.outputs
+        return (self.group.places.first["outputs"] + self.second * half) % machine.outputs
 
     @property
     def alone(self) -> int:
@@ -82,24 +80,23 @@ class Item:
         return self.alone + {OWN: 2, PREDICTION: 3, LISTS_START: 4}[self.leaves]
 
     def __str__(self) -> str:
-        return f"image {self.image}, group {self.group.stream.group}, tile {self.index}"
+        return f"group {self.group.number}, tile {self.index}"
 
 
-def order(groups: Sequence[Group], images: int, ahead_from: int) -> list[Item]:
+def order(groups: Sequence[Group], ahead_from: int) -> list[Item]:
     """All items of a block.
 
     Args:
         groups: Of the block.
-        images: How many inputs.
         ahead_from: Groups behind this one are predicted beside the group before them, if that can be.
     """
     items: list[Item] = []
     tiles = range(len(groups[0].tiles))
-    for number, (group, image, tile) in enumerate(itertools.product(groups, range(images), tiles)):
+    for number, (group, tile) in enumerate(itertools.product(groups, tiles)):
         before = items[-1] if items else None
         how = _how(before, group, tile, ahead_from)
         high = before is not None and before.high == (how == BEHIND_LISTS)
-        item = Item(number, group, image, tile, how, high, False)
+        item = Item(number, group, tile, how, high, False)
         other = replace(item, second=True)
         items.append(other if before is not None and not _apart(before, item) and _apart(before, other) else item)
     for number, (one, two) in enumerate(itertools.pairwise(items)):
@@ -112,11 +109,11 @@ def _how(before: Item | None, group: Group, index: int, ahead_from: int) -> str:
     """How a tile is predicted, as the cycle model has it, but alone where a memory has no room for two groups."""
     if before is None or not (before.group.predicted and group.predicted):
         return ALONE
-    last = before.group.stream
-    room = last.gate_words + group.stream.gate_words <= group.machine.gate_words
+    last = before.group
+    room = last.gate_words + group.gate_words <= group.machine.gate_words
     if before.group is group:
         return BESIDE_LISTS if room else ALONE if len(group.parts(group.tiles[index])) > 1 else BEHIND_LISTS
-    ahead = group.stream.group > ahead_from and last.places.apart(group.stream.places) >= {"channels", "slots"}
+    ahead = group.number > ahead_from and last.places.apart(group.places) >= {"channels", "slots"}
     return BESIDE_LISTS if room and ahead else ALONE
 
 

@@ -6,10 +6,11 @@ The core takes what the cycle model says; the rest follows from how the command 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.sequence.commands import Command, Fill, Start
 
 FETCHED = 2
 """Cycles from the grant of a line of commands to the first of them."""
@@ -54,65 +55,19 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Fill:
-    """A command to the fill unit.
+class Scheduled:
+    """A command list in time.
 
     Attributes:
-        after: Whether it waits for the core.
-        bits: Of the command, without its kind.
-        word: Of the buffer, at which the first access begins.
-        records: How many.
-        record_words: From one to the next.
-        pieces: Accesses of each.
-        piece_words: From one to the next.
-        span: Words of an access.
+        turns: When every command has its turn, that which ends the list last.
+        clock: Where the cycles go.
     """
 
-    after: bool
-    bits: int
-    word: int
-    records: int
-    record_words: int
-    pieces: int
-    piece_words: int
-    span: int
-
-    def banks(self, banks: int) -> Iterator[int]:
-        """Of every access, as bits of a mask."""
-        for record in range(self.records):
-            for piece in range(self.pieces):
-                yield _mask(self.word + record * self.record_words + piece * self.piece_words, self.span, banks)
+    turns: tuple[int, ...]
+    clock: Clock
 
 
-@dataclass(frozen=True)
-class Start:
-    """A start of the core.
-
-    Attributes:
-        after: Whether it waits for fills.
-        bits: Of the command, without its kind.
-        cycles: Of lists and predictions, the longer; 0 where outputs leave beside nothing.
-        rows: Of outputs in a tile.
-        outputs: That leave.
-        word: Of the buffer, at which the first row of outputs begins.
-        row_words: From row to row.
-        span: Words of a row.
-    """
-
-    after: bool
-    bits: int
-    cycles: int
-    rows: int = 0
-    outputs: int = 0
-    word: int = 0
-    row_words: int = 0
-    span: int = 0
-
-
-Command = Fill | Start
-
-
-def schedule(commands: Sequence[Command], machine: Machine) -> Clock:
+def schedule(commands: Sequence[Command], machine: Machine) -> Scheduled:
     """The cycles of a command list.
 
     Args:
@@ -120,7 +75,7 @@ def schedule(commands: Sequence[Command], machine: Machine) -> Clock:
         machine: The gateware.
     """
     unit = _Units(machine)
-    at = turn = 0
+    at, turns = 0, []
     for index, one in enumerate([*commands, None]):
         turn = unit.fetch(at) if index % machine.commands_of_a_line == 0 else at
         if isinstance(one, Fill):
@@ -133,15 +88,16 @@ def schedule(commands: Sequence[Command], machine: Machine) -> Clock:
             unit.fill(one, turn)
         elif isinstance(one, Start):
             unit.start(one, turn)
+        turns.append(turn)
         at = turn + 1
-    return unit.clock(at)
+    return Scheduled(tuple(turns), unit.clock(at))
 
 
 class _Units:
     """What works beside the command unit, as far as it is known when a command has its turn."""
 
     def __init__(self, machine: Machine) -> None:
-        self._banks = machine.buffer_banks
+        self._machine = machine
         self._taken: dict[int, int] = {}  # banks by cycle: of outputs and commands
         self._last_taken = -1
         self._commands_wait = self._fill_waits = 0
@@ -156,7 +112,7 @@ class _Units:
         while granted in self._taken:
             granted += 1
         self._commands_wait += granted - at
-        self._take(granted, (1 << self._banks) - 1)
+        self._take(granted, (1 << self._machine.buffer_banks) - 1)
         return granted + FETCHED
 
     def _take(self, cycle: int, mask: int) -> None:
@@ -172,9 +128,9 @@ class _Units:
         if self._filling is not None:
             one, turn = self._filling
             self._filling = None
-            cycle, left = turn + 1, one.records * one.pieces
+            cycle, left = turn + 1, one.accesses
             if cycle <= self._last_taken:
-                for mask in one.banks(self._banks):
+                for mask in one.masks(self._machine):
                     if cycle > self._last_taken:
                         break
                     while self._taken.get(cycle, 0) & mask:
@@ -190,11 +146,12 @@ class _Units:
     def start(self, one: Start, turn: int) -> None:
         """Begin a start of the core."""
         first = turn + STARTED
-        cycles = max(one.cycles, one.outputs * one.rows + FINISHED if one.outputs else 0)
+        rows = [] if one.store is None else list(one.store.masks(self._machine))
+        cycles = max(one.cycles, len(rows) + FINISHED if rows else 0)
         self._cores.append((first, first + cycles))
         self.core_free = first + cycles + SETTLED
-        for row in range(one.outputs * one.rows):
-            self._take(first + row + STORED, _mask(one.word + row % one.rows * one.row_words, one.span, self._banks))
+        for row, mask in enumerate(rows, first + STORED):
+            self._take(row, mask)
 
     def clock(self, total: int) -> Clock:
         both, at = 0, 0
@@ -207,10 +164,3 @@ class _Units:
                 both += max(0, min(end, done) - max(first, begun))
         core, fill = (sum(end - first for first, end in some) for some in (self._cores, self._fills))
         return Clock(total, core, fill, both, 0, self._commands_wait, self._fill_waits)
-
-
-def _mask(word: int, span: int, banks: int) -> int:
-    """Banks of words in a row."""
-    first = word % banks
-    bits = (1 << span) - 1 << first
-    return (bits | bits >> banks) & ((1 << banks) - 1)

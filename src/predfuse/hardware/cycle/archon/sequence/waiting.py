@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from predfuse.rtl.group import Group, WordFill
+from predfuse.hardware.cycle.archon.sequence.group import Group, Records
 
 BEGIN = -1
 """Before the first start of the core."""
@@ -27,16 +27,16 @@ class Waiting:
     def __init__(self, groups: Sequence[Group], last_uses: Sequence[Mapping[str, int]]) -> None:
         self._free: list[Mapping[str, int]] = []
         for number, group in enumerate(groups):
-            apart = [group.stream.places.apart(before.stream.places) for before in groups[:number]]
+            apart = [group.places.apart(before.places) for before in groups[:number]]
             uses = zip(apart, last_uses, strict=False)
             own = [{memory: use for memory, use in last.items() if memory not in both} for both, last in uses]
             self._free.append(
                 {memory: max(use.get(memory, BEGIN - 1) for use in [{}, *own]) for memory in last_uses[0]}
             )
         self._line = 16 * groups[0].machine.line
-        self.left = tuple((number, fill) for number, group in enumerate(groups) for fill in group.fills())
+        self.left = tuple((number, fill) for number, group in enumerate(groups) for fill in group.fills)
 
-    def beside(self, group: int, start: int, cycles: int) -> list[WordFill]:
+    def beside(self, group: int, start: int, cycles: int) -> list[Records]:
         """Take what may be filled beside a start and fits its cycles.
 
         Args:
@@ -44,17 +44,17 @@ class Waiting:
             start: Which is the last.
             cycles: Of it that are left for fills.
         """
-        chosen: list[tuple[int, WordFill]] = []
+        chosen: list[tuple[int, Records]] = []
         for one in self.left:
             if self._free[one[0]][one[1].memory] >= start:
                 continue
-            cycles -= len(one[1].words) * -(-one[1].bits // self._line)
+            cycles -= one[1].count * -(-one[1].bits // self._line)
             if one[0] > group + 2 or cycles < 0:
                 break
             chosen.append(one)
         return self._take(chosen)
 
-    def rest(self, group: int, predicts: bool, start: int) -> list[tuple[WordFill, bool]]:
+    def rest(self, group: int, predicts: bool, start: int) -> list[tuple[Records, bool]]:
         """Take what is left of a group, and whether it has to wait until the core is done with the last start.
 
         Args:
@@ -67,7 +67,7 @@ class Waiting:
         assert all(self._free[number][fill.memory] <= start for number, fill in chosen)
         return sorted(((fill, waits[id(fill)]) for fill in self._take(chosen)), key=lambda one: one[1])
 
-    def _take(self, chosen: Sequence[tuple[int, WordFill]]) -> list[WordFill]:
+    def _take(self, chosen: Sequence[tuple[int, Records]]) -> list[Records]:
         taken = {id(fill) for _, fill in chosen}
         self.left = tuple(one for one in self.left if id(one[1]) not in taken)
         return [fill for _, fill in chosen]

@@ -1,0 +1,184 @@
+"""Commands of a list, with what each is for: fills of memories from the global buffer, and starts of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.sequence.group import Records
+from predfuse.hardware.cycle.archon.sequence.order import Item
+from predfuse.integer.tiling import Span
+
+LISTS, PREDICT, BEHIND, FINISH = 1, 2, 4, 8
+"""What a start starts: lists, predictions, these behind the lists, finishing."""
+
+
+@dataclass(frozen=True)
+class Map:
+    """A rectangle of some channels in the global buffer.
+
+    Attributes:
+        at: Its first pixel, counted from the begin of the buffer.
+        top: Row of the feature map it begins at.
+        left: Column of it.
+        rows: How many it has.
+        columns: Of them.
+        row_pixels: From a row to the next, whole words.
+        plane_pixels: From a channel to the next, whole lines.
+    """
+
+    at: int
+    top: int
+    left: int
+    rows: int
+    columns: int
+    row_pixels: int
+    plane_pixels: int
+
+    def pixel(self, row: int, column: int) -> int:
+        """Where a pixel of the first channel is."""
+        return self.at + (row - self.top) * self.row_pixels + column - self.left
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How an item is predicted: a word of the write port a part.
+
+    Attributes:
+        item: Which.
+        count: Of its parts.
+    """
+
+    item: Item
+    count: int
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What a map in the global buffer shows.
+
+    Attributes:
+        item: The first that reads it.
+        residual: Whether it is what is added to the outputs, not what the group reads.
+        own: The map.
+    """
+
+    item: Item
+    residual: bool
+    own: Map
+
+
+Data = Records | Parts | Pixels
+
+
+@dataclass(frozen=True)
+class Fill:
+    """A command to the fill unit.
+
+    Attributes:
+        source: Words of a group, or whose pixels and parts they are.
+        after: Whether it waits for the core.
+        region: Of the core.
+        index: There.
+        count: Records.
+        at: Pixel of the buffer with which the first begins.
+        record_pixels: From one to the next.
+        pieces: First and end of the accesses of each.
+        piece_pixels: From one to the next.
+        span: Words of an access.
+        columns: First and end of its pixels that are not 0.
+    """
+
+    source: Records | Item
+    after: bool
+    region: int
+    index: int
+    count: int
+    at: int
+    record_pixels: int
+    pieces: tuple[int, int]
+    piece_pixels: int
+    span: int
+    columns: tuple[int, int]
+
+    @property
+    def accesses(self) -> int:
+        """Of the global buffer, one a cycle."""
+        return self.count * (self.pieces[1] - self.pieces[0])
+
+    def masks(self, machine: Machine) -> Iterator[int]:
+        """Banks of every access, as bits."""
+        word, record, piece = (one // machine.buffer_pixels for one in (self.at, self.record_pixels, self.piece_pixels))
+        for index in range(self.count):
+            for place in range(self.pieces[1] - self.pieces[0]):
+                yield bank_mask(word + index * record + place * piece, self.span, machine.buffer_banks)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where outputs of an item go.
+
+    Attributes:
+        item: Which.
+        own: The map.
+        rows: Of the feature map.
+        columns: Of it.
+    """
+
+    item: Item
+    own: Map
+    rows: Span
+    columns: Span
+
+    @property
+    def at(self) -> int:
+        """The first pixel."""
+        return self.own.pixel(self.rows.start, self.columns.start)
+
+    def masks(self, machine: Machine) -> Iterator[int]:
+        """Banks of every row of every output, as bits."""
+        pixels = machine.buffer_pixels
+        span = -(-(self.at % pixels + self.columns.size) // pixels)
+        words = (self.at // pixels + row * (self.own.row_pixels // pixels) for row in range(self.rows.size))
+        rows = [bank_mask(word, span, machine.buffer_banks) for word in words]
+        for _ in range(self.item.group.work.group_outputs):
+            yield from rows
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start of the core.
+
+    Attributes:
+        flags: What is started.
+        item: Whose lists run, or whose outputs leave alone.
+        predicted: Which item is predicted.
+        store: Of outputs that leave.
+        after: Whether it waits for fills.
+        list_cycles: Of all passes.
+        predict_cycles: From the first input read to the last gate word written.
+    """
+
+    flags: int
+    item: Item
+    predicted: Item | None
+    store: Store | None
+    after: bool
+    list_cycles: int = 0
+    predict_cycles: int = 0
+
+    @property
+    def cycles(self) -> int:
+        """Of lists and predictions, the longer; 0 where outputs leave beside nothing."""
+        return max(self.list_cycles, self.predict_cycles)
+
+
+Command = Fill | Start
+
+
+def bank_mask(word: int, span: int, banks: int) -> int:
+    """Banks of words in a row, as bits."""
+    first = word % banks
+    bits = (1 << span) - 1 << first
+    return (bits | bits >> banks) & ((1 << banks) - 1)

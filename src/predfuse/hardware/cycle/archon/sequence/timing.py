@@ -1,0 +1,134 @@
+"""When a fused block has what done on the gateware of a machine, for the schedule of the DRAM beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from predfuse.errors import InputError
+from predfuse.hardware.block_work import BlockWork
+from predfuse.hardware.cycle.archon.gateware import GROUP_SIZES, MOST_TOGETHER, Machine
+from predfuse.hardware.cycle.archon.group_plan import GroupPlan
+from predfuse.hardware.cycle.archon.sequence.block import block_fillings
+from predfuse.hardware.cycle.archon.sequence.buffer import Filling
+from predfuse.hardware.cycle.archon.sequence.commands import LISTS, Fill, Start
+from predfuse.hardware.cycle.archon.sequence.group import Group, Records
+from predfuse.hardware.cycle.archon.sequence.limits import require_memories, require_sizes
+from predfuse.hardware.cycle.archon.sequence.parts import machine_parts
+from predfuse.hardware.spec import ArchonSpec
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The time from one start of lists to the next, or to the end.
+
+    Attributes:
+        cycles: It takes.
+        filled: Accesses that fill words of a group meanwhile, by its number.
+        used: Numbers of items whose pixels are filled for the first time.
+        left: Numbers of items whose outputs leave.
+    """
+
+    cycles: int
+    filled: Mapping[int, int]
+    used: tuple[int, ...]
+    left: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BlockTime:
+    """A block on its gateware.
+
+    Attributes:
+        stretches: In order; the first ends with the first start of lists.
+        predict_cycles: In which only a prediction runs.
+    """
+
+    stretches: tuple[Stretch, ...]
+    predict_cycles: int
+
+    @property
+    def cycles(self) -> int:
+        """Of the whole block."""
+        return sum(one.cycles for one in self.stretches)
+
+
+def block_time(work: BlockWork, plans: Sequence[GroupPlan], machine: Machine) -> BlockTime:
+    """The time of a block.
+
+    Args:
+        work: The block.
+        plans: Its groups.
+        machine: The gateware.
+
+    Raises:
+        InputError: The gateware does not hold the block; the message says why.
+    """
+    fillings = block_fillings([_group(work, number, plan, machine) for number, plan in enumerate(plans)])
+    starts = [one for filling in fillings for one in filling.commands if isinstance(one, Start)]
+    alone = sum(max(0, one.predict_cycles - one.list_cycles) for one in starts)
+    return BlockTime(tuple(_stretches(fillings)), alone)
+
+
+def _group(work: BlockWork, number: int, plan: GroupPlan, machine: Machine) -> Group:
+    """A group as the gateware has it.
+
+    Raises:
+        InputError: It has it not.
+    """
+    require_sizes(work, machine)
+    if plan.slices > 1 or plan.group_fill is None or plan.times is None:
+        raise InputError(f"layer {work.name}", f"has {plan.slices} slices of outputs", "enlarge pe.psum_regfile_words")
+    gate_words = plan.memory_words // machine.banks
+    require_memories(work.name, plan.group_fill.needs, gate_words, machine)
+    return Group(work, number, machine, plan.group_fill.needs, plan.times.cycles, gate_words, plan.traffic)
+
+
+def _stretches(fillings: Sequence[Filling]) -> Iterator[Stretch]:
+    """The commands of a block between starts of lists; one filling of the buffer follows the other at once."""
+    filled: Counter[int] = Counter()
+    used: dict[int, None] = {}
+    seen: set[int] = set()
+    left: list[int] = []
+    begun = before = 0
+    for filling in fillings:
+        for one, turn in zip(filling.commands, filling.scheduled.turns, strict=False):
+            if isinstance(one, Fill):
+                if isinstance(one.source, Records):
+                    filled[one.source.group] += one.accesses
+                elif one.source.number not in seen:
+                    seen.add(one.source.number)
+                    used[one.source.number] = None
+                continue
+            if one.flags & LISTS:
+                yield Stretch(before + turn - begun, dict(filled), tuple(used), tuple(left))
+                begun, left = before + turn, []
+                filled.clear()
+                used.clear()
+            if one.store is not None:
+                left.append(one.store.item.number)
+        before += filling.scheduled.clock.total
+    yield Stretch(before - begun, dict(filled), tuple(used), tuple(left))
+
+
+def network_machine(spec: ArchonSpec, blocks: Sequence[tuple[BlockWork, Sequence[GroupPlan]]]) -> Machine:
+    """The gateware of a specification, with memories it does not size as large as the blocks of a network need them.
+
+    Raises:
+        InputError: There is no gateware of it.
+    """
+    machine = Machine.of(spec)
+    wanted = dict.fromkeys(GROUP_SIZES, 0)
+    for work, plans in blocks:
+        parts = max(
+            len(machine_parts(work, tile, machine)) for tile in work.tiles(machine.tile_rows, machine.tile_columns)
+        )
+        wanted |= {"parts": max(wanted["parts"], parts), "channels": max(wanted["channels"], work.group_middle)}
+        for plan in plans:
+            for name, count in plan.group_fill.needs.items() if plan.group_fill is not None else ():
+                if name in wanted:
+                    wanted[name] = max(wanted[name], count)
+    step = 2 * MOST_TOGETHER  # whole words in each half
+    sizes = {name: -(-count // step) * step for name, count in wanted.items() if count > getattr(machine, name)}
+    return replace(machine, **sizes)

@@ -1,0 +1,79 @@
+"""Steps of a block whose gateware is known to the cycle: what the DRAM moves is laid beside its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+
+from predfuse.hardware.cycle.archon.group_plan import GroupPlan
+from predfuse.hardware.cycle.archon.sequence.timing import BlockTime
+from predfuse.hardware.cycle.archon.tile_work import Item
+from predfuse.hardware.cycle.elementwise import stream_bits
+from predfuse.hardware.cycle.memory.buffer import Place
+from predfuse.hardware.cycle.memory.steps import Step, split_step
+from predfuse.hardware.spec import ArchonSpec
+
+
+def timed_steps(
+    layer: str, groups: Sequence[GroupPlan], items: Sequence[Item], time: BlockTime, spec: ArchonSpec, place: Place
+) -> list[Step]:
+    """A step for every stretch of the schedule, in parts where it loads much.
+
+    Words and pixels arrive before the stretch in which they are filled, and leave their place in the buffer with it.
+
+    Args:
+        layer: Name of the block.
+        groups: Of the block.
+        items: Group by group, tile by tile.
+        time: Of the block on its gateware.
+        spec: The machine.
+        place: Where its feature maps are.
+    """
+    free, tiles = place.free_words * spec.bits, len(items) // len(groups)
+    words = [_shares(plan, [one.filled.get(number, 0) for one in time.stretches]) for number, plan in enumerate(groups)]
+    # What comes with the first tile of a group is its words, filled bit by bit.
+    own = [
+        item.load_bits - (number % tiles == 0) * _word_bits(groups[number // tiles])
+        for number, item in enumerate(items)
+    ]
+    steps: list[Step] = []
+    for index, stretch in enumerate(time.stretches):
+        step = Step(
+            layer=layer,
+            load_bits=sum(shares[index] for shares in words) + sum(own[number] for number in stretch.used),
+            store_bits=sum(items[number].store_bits for number in stretch.left),
+            main_cycles=stretch.cycles,
+            waits=index == 0,
+            reads_stores=index == 0 and not place.input_on_chip,
+        )
+        steps += split_step(step, stream_bits(free))
+    return _ahead(steps, free)
+
+
+def _word_bits(plan: GroupPlan) -> int:
+    """Of a group, fetched once (bits)."""
+    return plan.weight_bits + plan.predictor_bits
+
+
+def _shares(plan: GroupPlan, accesses: Sequence[int]) -> list[int]:
+    """The words of a group (bits) by the accesses that fill them."""
+    total, bits = sum(accesses), _word_bits(plan)
+    ends = [bits * done // total for done in accumulate(accesses)]
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def _ahead(steps: Sequence[Step], free_bits: int) -> list[Step]:
+    """Let every step load as far ahead as the buffer has room for what it and those before it move."""
+    first = held = 0
+    found = []
+    for index, step in enumerate(steps):
+        held += step.load_bits + step.store_bits
+        while held > free_bits and first < index:
+            held -= steps[first].load_bits + steps[first].store_bits
+            first += 1
+        lag = index - first + 1
+        if index == 0 and 2 * held <= free_bits:
+            lag = 2  # beside the last step of the layer before
+        found.append(replace(step, load_lag=lag))
+    return found
