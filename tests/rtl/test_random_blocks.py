@@ -45,7 +45,7 @@ def test_three_lists_and_a_plane_in_turns() -> None:
     """Groups of up to six outputs, so that every list in progress sends several."""
     shapes = st.tuples(st.just(6), st.integers(3, 6), st.integers(3, 6))
     wide = shapes.flatmap(lambda shape: bottlenecks(in_shape=shape, with_predictor=True))
-    ran = _run(simulator_of(THREE), wide, 60)
+    ran = _run(simulator_of(THREE), wide, 120)
     wanted = (
         "two turns",
         "two outputs a list",

@@ -108,7 +108,7 @@ def _estimated_steps(
         last = plan
         delay = alone + spec.design.fill_cycles + beside - sent
         if kept[group]:
-            parts = [replace(step, held_steps=len(tiles) - index)]
+            parts = [replace(step, held_steps=tiles - index)]
         elif fill.beside and 2 * item.load_bits <= place.free_words * spec.bits:
             parts = [replace(step, load_lag=before + 1)]  # the buffer takes all of it while the item before works
         else:

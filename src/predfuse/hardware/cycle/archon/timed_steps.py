@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate
 
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan
@@ -44,11 +43,13 @@ def timed_steps(
             load_bits=sum(shares[index] for shares in words) + sum(own[number] for number in stretch.used),
             store_bits=sum(items[number].store_bits for number in stretch.left),
             main_cycles=stretch.cycles,
+            load_lag=2,
+            room_bits=free,
             waits=index == 0,
             reads_stores=index == 0 and not place.input_on_chip,
         )
         steps += split_step(step, stream_bits(free))
-    return _ahead(steps, free)
+    return steps
 
 
 def _word_bits(plan: GroupPlan) -> int:
@@ -61,19 +62,3 @@ def _shares(plan: GroupPlan, accesses: Sequence[int]) -> list[int]:
     total, bits = sum(accesses), _word_bits(plan)
     ends = [bits * done // total for done in accumulate(accesses)]
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
-
-
-def _ahead(steps: Sequence[Step], free_bits: int) -> list[Step]:
-    """Let every step load as far ahead as the buffer has room for what it and those before it move."""
-    first = held = 0
-    found = []
-    for index, step in enumerate(steps):
-        held += step.load_bits + step.store_bits
-        while held > free_bits and first < index:
-            held -= steps[first].load_bits + steps[first].store_bits
-            first += 1
-        lag = index - first + 1
-        if index == 0 and 2 * held <= free_bits:
-            lag = 2  # beside the last step of the layer before
-        found.append(replace(step, load_lag=lag))
-    return found
