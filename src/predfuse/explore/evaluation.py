@@ -90,6 +90,7 @@ def evaluate(spec: AcceleratorSpec, subject: Subject) -> Outcome:
         "energy_uj": costs.energy_uj,
         "energy_delay_uj_ms": costs.energy_uj * spec.milliseconds(costs.cycles),
         "area_mm2": costs.area_mm2,
+        "estimated_blocks": float(costs.estimated_blocks),
     }
     if subject.accuracy_percent is not None:
         metrics["accuracy_percent"] = subject.accuracy_percent

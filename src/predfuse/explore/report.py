@@ -19,6 +19,7 @@ FORMATS = {
     "energy_uj": ("uJ", "{:,.1f}"),
     "energy_delay_uj_ms": ("uJ ms", "{:,.3g}"),
     "area_mm2": ("mm2", "{:.3f}"),
+    "estimated_blocks": ("blocks estimated", "{:.0f}"),
     "accuracy_percent": ("accuracy %", "{:.2f}"),
 }
 """How a metric is headed and written."""

@@ -21,7 +21,13 @@ from predfuse.readers.extends import extended
 Value: TypeAlias = bool | int | float | str | tuple[int, ...]
 """Of one field; several numbers are one value of a field that holds a list, such as the channels of every stage."""
 Metric: TypeAlias = Literal[
-    "total_cycles", "stall_cycles", "energy_uj", "energy_delay_uj_ms", "area_mm2", "accuracy_percent"
+    "total_cycles",
+    "stall_cycles",
+    "energy_uj",
+    "energy_delay_uj_ms",
+    "area_mm2",
+    "estimated_blocks",
+    "accuracy_percent",
 ]
 METRICS: tuple[str, ...] = get_args(Metric)
 """What is measured of every point; accuracy only of trained networks, and the only one of which more is better."""

@@ -24,12 +24,15 @@ class Evaluation:
         stall_cycles: Of them, waiting for the DRAM.
         energy_uj: Energy (uJ).
         area_mm2: Area of the machine, its mask buffer included (mm2).
+        estimated_blocks: Fused blocks whose time is estimated, for the gateware the machine is charged for does not hold
+            them (count).
     """
 
     cycles: int
     stall_cycles: int
     energy_uj: float
     area_mm2: float
+    estimated_blocks: int = 0
 
 
 def evaluate(spec: AcceleratorSpec, network: Network | Program, masks: Sequence[Masks] = ()) -> Evaluation:
@@ -55,4 +58,5 @@ def evaluate(spec: AcceleratorSpec, network: Network | Program, masks: Sequence[
         stall_cycles=costs.stall_cycles,
         energy_uj=costs.total_energy_uj,
         area_mm2=total_area_mm2(spec),
+        estimated_blocks=sum(entry.status == "fused" and bool(entry.reason) for entry in costs.ledger),
     )
