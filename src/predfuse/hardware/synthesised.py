@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from predfuse.hardware.cycle.archon.gateware import Machine, bits_for, records
+from predfuse.hardware.cycle.archon.gateware import BANK_REGIONS, Machine, bits_for, records, together
 from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
 from predfuse.hardware.prices import (
     SCANNED_CHANNELS,
@@ -32,10 +32,12 @@ PIPELINE_BIT_UM2 = 4.52
 """A flip-flop written in every cycle (um2)."""
 SHIFTS_BITS = 26
 """Shifts and exponents of an output, all outputs at hand (bits)."""
-RECORD_BITS = 200
-"""Of a group, an item and the states of the sequencer (bits)."""
-SLOT_BITS = 11
-"""Of a channel in a bank: where its project weights begin, and how many rows they are (bits)."""
+STATE_BITS = 120
+"""Of the passes that are loaded and sent, beside the records of two groups (bits)."""
+CHOSEN_BIT_UM2 = 0.96
+"""A bit of a record of the write port among which a bank chooses by the region (um2)."""
+SLOT_BITS = 4
+"""Of a channel at hand in a bank: how many rows its project weights are (bits)."""
 RANKS = 4
 """Ones below a slot are counted so often for a member: in the maps of its tap and its column, and for its words."""
 TERM_BITS = 8
@@ -82,7 +84,8 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     )
     unit += machine.score * (area.flip_flop + area.adder_bit + 2 * SHIFT_STAGES * area.mux_bit)
     region = bits_for(machine.gate_words) + bits_for(machine.tap_words)
-    channel = SLOT_BITS * machine.slots + (machine.taps + 1) * region
+    at_hand = SLOT_BITS * machine.slots + 2 * (machine.taps + 1) * region  # bases of two groups
+    chosen = sum(machine.copies(name) * one.bits for name, one in word.items() if one.region in BANK_REGIONS)
     rank = RANKS * SCANNED_CHANNELS * area.adder_bit
     search = SCANNED_CHANNELS * (4 * area.adder_bit + 5 * area.mux_bit) + (SCANNED_CHANNELS + 14) * area.flip_flop
 
@@ -98,14 +101,19 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         "project memory": memory(machine.project_rows, word["project"].bits),
         "tap memory": memory(machine.tap_words, bits),
         "column buffers": columns,
-        "bias memories": memory(machine.slots, 2 * factor),
-        "weight maps": (own.map_bits + banks * channel) * stored + banks * rank,
+        "bias memories": memory(machine.slots, 2 * factor + bits_for(machine.project_rows)),
+        "weight maps": (own.map_bits + banks * at_hand) * stored + banks * rank,
         "member search": banks * search,
         "gate write queues": banks * machine.queue * (pixels + bits_for(machine.gate_words)) * stored,
         "predictor, first stage": own.predictor_units * unit,
         "predictor, second stage": pixels * own.predictor_channels * (machine.taps * term + offset),
+        "channel records": word["channel"].bits
+        * ((together(machine)["channel"] - 1) * area.mux_bit + PIPELINE_BIT_UM2),
+        "gate placers": banks * pixels * bits_for(pixels) * area.mux_bit,
         "input multiplexers": lists * pixels * (2 * lanes * PIPELINE_BIT_UM2 + bits * area.mux_bit),
         "output registers": 0.0,  # sums wait in their second port
         "finishing": machine.tile_columns * finishing_um2(spec) + outputs,
-        "control": machine.outputs * SHIFTS_BITS * stored + RECORD_BITS * area.flip_flop,
+        "control": (machine.outputs * SHIFTS_BITS + 2 * word["group"].bits) * stored
+        + STATE_BITS * area.flip_flop
+        + chosen * CHOSEN_BIT_UM2,
     }

@@ -52,7 +52,7 @@ STRUCTURES = (
     _Structure(
         "predictor, planes and gate words",
         ("predictor", "hidden_planes", "gate_words"),
-        ("hidden planes", "tap selectors", "gate formers", "gate write network"),
+        ("hidden planes", "tap selectors", "gate formers", "gate write network", "gate placers", "channel records"),
     ),
     _Structure("gate write queues", ("write_queue",), ("gate write queues",)),
     _Structure("input planes", ("input_plane",), ("input planes",)),
