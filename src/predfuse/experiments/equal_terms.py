@@ -207,15 +207,20 @@ def equal_terms(lineup: Lineup, specs: Sequence[AcceleratorSpec], curves: bool, 
 
     def run(contender: Contender, on: Iterable[AcceleratorSpec], images: int = IMAGES) -> list[Cost]:
         found = []
+        refused: dict[str, InputError] = {}
         for spec in on:
             say(f"{contender.label} on {spec.name}")
             try:
                 costs = Simulation(tuple(run.result for run in contender.runs_on(spec, images)))
             except InputError as error:
-                notes[f"{contender.label} does not run on {spec.name}: {error}"] = None
+                refused[spec.name] = error
                 continue
             area = total_area_mm2(spec)
             found.append(Cost(contender, spec, area, searched_for_mm2(spec.name) or area, costs))
+        areas = {searched_for_mm2(cost.spec.name) for cost in found}
+        for name, why in refused.items():
+            if (area_mm2 := searched_for_mm2(name)) is None or area_mm2 not in areas:  # others were searched for it
+                notes[f"{contender.label} does not run on {name}: {why}"] = None
         return best_searched(found)
 
     fused = [run(contender, archons) for contender in lineup.fused]
@@ -250,7 +255,7 @@ def equal_terms(lineup: Lineup, specs: Sequence[AcceleratorSpec], curves: bool, 
 
 def searched_for_mm2(name: str) -> float | None:
     """The area that a shipped machine was searched for, from its name; None for any other."""
-    found = re.fullmatch(rf"(?:{'|'.join(KINDS)})-([0-9]+\.[0-9]+)(?:-[a-z-]+)?", name)
+    found = re.fullmatch(rf"(?:{'|'.join(KINDS)})-([0-9]+\.[0-9]+)(?:-[a-z0-9-]+)?", name)
     return float(found[1]) if found and name in names() else None
 
 
