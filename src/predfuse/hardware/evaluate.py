@@ -24,8 +24,8 @@ class Evaluation:
         stall_cycles: Of them, waiting for the DRAM.
         energy_uj: Energy (uJ).
         area_mm2: Area of the machine, its mask buffer included (mm2).
-        estimated_blocks: Fused blocks whose time is estimated, for the gateware that the machine is charged for does not
-            hold them (count).
+        estimated_blocks: Fused blocks whose time is estimated, for the gateware that the machine is charged for
+            does not hold them (count).
     """
 
     cycles: int
