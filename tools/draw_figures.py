@@ -12,11 +12,12 @@ from pathlib import Path
 from diagrams import fusion_diagram, machine_diagram
 
 from predfuse.hardware import ArchonSpec, load_spec
-from predfuse.report.figures import ratios
+from predfuse.report.figures import Point, ratios, scatter
 from predfuse.report.svg import Drawing
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures"
+COSTS = re.compile(r"<!-- costs.*?-->\n(.*?)<!-- costs: end -->", re.DOTALL)
 HEADLINE = re.compile(r"<!-- headline.*?-->\n(.*?)<!-- headline: end -->", re.DOTALL)
 
 
@@ -25,7 +26,30 @@ def drawings() -> dict[str, Drawing]:
     archon = load_spec("archon")
     assert isinstance(archon, ArchonSpec)
     speed = ratios("Speed of fused networks, at equal area", list(headline_rows()), "slower than the rival", "faster")
-    return {"fusion.svg": fusion_diagram(), "headline.svg": speed, "machine.svg": machine_diagram(archon)}
+    costs = {
+        f"accuracy_over_{quantity}.svg": scatter(
+            f"CIFAR-10: accuracy over {quantity}, machines of 1.7 mm2",
+            list(cost_points(column)),
+            axis,
+            "right, test images",
+        )
+        for quantity, column, axis in (("cycles", 5, "cycles of one image"), ("energy", 6, "uJ of one image"))
+    }
+    return {"fusion.svg": fusion_diagram(), "headline.svg": speed, "machine.svg": machine_diagram(archon), **costs}
+
+
+def cost_points(column: int) -> Iterator[Point]:
+    """The CIFAR-10 rows of the table of costs; a row's kind is the machine without what it was searched for."""
+    found = COSTS.search((ROOT / "docs" / "explanation" / "zoo.md").read_text(encoding="utf-8"))
+    assert found is not None, "zoo.md has no table of costs between its markers"
+    for line in found[1].split("\n"):
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if len(cells) != 7 or cells[0] != "cifar10":
+            continue
+        right, low, high = (float(share.rstrip("%")) for share in (cells[3], *cells[4].split(" to ")))
+        name = cells[1].partition("`, ")[0].strip("`")
+        kind = re.sub(r"-[0-9.]+(-[a-z-]+)?$", "", cells[2])
+        yield Point(name, float(cells[column].replace(",", "")), right, low, high, kind)
 
 
 def headline_rows() -> Iterator[tuple[str, float]]:

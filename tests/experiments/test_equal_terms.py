@@ -25,13 +25,13 @@ from predfuse.experiments.equal_terms import (
     INTERPOLATED,
     LESS_ACCURATE,
     MORE_ACCURATE,
-    Cost,
     at_accuracy,
     best_searched,
     different_networks,
     machines,
     same_network,
 )
+from predfuse.experiments.pairs import Cost
 from predfuse.fusion.counts import count_network
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.result import Simulation, SimulationResult, StageResult

@@ -15,8 +15,8 @@ from typing import Any
 
 from predfuse.arrays import ImageArray
 from predfuse.errors import InputError
-from predfuse.experiments.confidence import Accuracy
 from predfuse.experiments.contenders import Contender, Lineup, Say
+from predfuse.experiments.pairs import Cost, Pair
 from predfuse.fusion.counts import count_network
 from predfuse.fusion.execute import run_network
 from predfuse.graph.nodes import Network
@@ -31,8 +31,6 @@ KINDS = ("dense", "sparse", "sparse-depth-first", "archon")
 for another network; every network runs on the one of its kind and area that suits it best."""
 AREA_MM2 = 1.7
 """Area of the machines that are taken where none are named and no curves are asked for."""
-EQUAL_AREA = 1.1
-"""Machines whose areas differ by no more than this factor stand beside each other."""
 BANDWIDTHS = (64, 128, 256, 512, 1024)
 """DRAM bits a cycle of the curves."""
 IMAGES = 10
@@ -47,93 +45,6 @@ BOUND_USE = 0.8
 LESS_ACCURATE = "at least: others less accurate"
 MORE_ACCURATE = "at most: others more accurate"
 INTERPOLATED = "interpolated"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A fused network on an Archon beside a rival on another machine.
-
-    Attributes:
-        network: The fused one.
-        machine: What it runs on.
-        area_mm2: Area of that machine, its mask buffer included.
-        rival_network: What stands against it: the same unfused and pruned, or other networks.
-        rival_machine: What those run on.
-        rival_area_mm2: Area of that machine.
-        dram_bits_per_cycle: Bandwidth of both; None where it has no limit.
-        cycles: Of one image, the mean over several.
-        rival_cycles: The rival's; at equal accuracy, where the rivals are several networks.
-        energy_uj: Of one image.
-        rival_energy_uj: The rival's.
-        terms: ``same network``; else how the rival's costs were brought to the accuracy of the fused network.
-        accuracy: Of the fused network on the whole test set; None where it was not trained.
-        rival_accuracies: Of the rivals.
-    """
-
-    network: str
-    machine: str
-    area_mm2: float
-    rival_network: str
-    rival_machine: str
-    rival_area_mm2: float
-    dram_bits_per_cycle: int | None
-    cycles: float
-    rival_cycles: float
-    energy_uj: float
-    rival_energy_uj: float
-    terms: str
-    accuracy: Accuracy | None = None
-    rival_accuracies: tuple[Accuracy, ...] = ()
-
-    @property
-    def speedup(self) -> float:
-        """Cycles of the rival per cycle of the fused network."""
-        return self.rival_cycles / self.cycles
-
-    @property
-    def energy_ratio(self) -> float:
-        """Energy of the fused network over the rival's."""
-        return self.energy_uj / self.rival_energy_uj
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        accuracies = [accuracy.as_json() for accuracy in self.rival_accuracies]
-        return {
-            **self.__dict__,
-            "accuracy": self.accuracy and self.accuracy.as_json(),
-            "rival_accuracies": accuracies,
-            "speedup": self.speedup,
-            "energy_ratio": self.energy_ratio,
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class Cost:
-    """One network on one machine.
-
-    Attributes:
-        contender: The network.
-        spec: The machine.
-        area_mm2: Of the machine.
-        budget_mm2: The area it was searched for; its own where it was not.
-        costs: Of one image.
-    """
-
-    contender: Contender
-    spec: AcceleratorSpec
-    area_mm2: float
-    budget_mm2: float
-    costs: Simulation
-
-    @property
-    def product(self) -> float:
-        """Energy times cycles."""
-        return self.costs.total_energy_uj * self.costs.total_cycles
-
-    def stands_beside(self, other: Cost) -> bool:
-        """Whether both machines are of about the same area and have the same bandwidth."""
-        near = abs(math.log(self.budget_mm2 / other.budget_mm2)) <= math.log(EQUAL_AREA)
-        return near and self.spec.dram_bits_per_cycle == other.spec.dram_bits_per_cycle
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +79,7 @@ class EqualTerms:
             "different_networks": [pair.as_json() for pair in self.different_networks],
             "bounds": [pair.as_json() for pair in self.bounds],
             "bandwidths": [pair.as_json() for pair in self.bandwidths],
+            "costs": [cost.as_json() for cost in self.costs],
         }
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from predfuse.experiments.confidence import Accuracy
-from predfuse.experiments.equal_terms import INTERPOLATED, Cost, EqualTerms, Pair
+from predfuse.experiments.equal_terms import INTERPOLATED, EqualTerms
+from predfuse.experiments.pairs import Cost, Pair
 from predfuse.report.charts import lines, points
 from predfuse.report.page import Chart, Part, Section
 from predfuse.report.table import Table

@@ -10,11 +10,13 @@ import numpy as np
 
 from predfuse.arrays import Array, UInt8Array
 from predfuse.errors import InputError
-from predfuse.report.svg import BLUE, GREEN, GREY, INK, ORANGE, PALE, RED, Drawing
+from predfuse.report.svg import BLUE, GREEN, GREY, INK, ORANGE, PALE, RED, Anchor, Drawing
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#7b5ea7", "#4aa3a2", "#a0743c", GREY)
 CHARACTER = 6.4
 """Width of a character of 12 pixels, about (pixels)."""
+Box = tuple[float, float, float, float]
+"""Left, upper, right and lower end (pixels)."""
 
 
 def ratios(title: str, rows: Sequence[tuple[str, float]], worse: str, better: str) -> Drawing:
@@ -143,7 +145,7 @@ def scatter(title: str, points: Sequence[Point], x_title: str, y_title: str) -> 
     low, high = min(p.low for p in points), max(p.high for p in points)
     margin = max((high - low) * 0.12, 1e-3)
     low, high = low - margin, high + margin
-    drawing = Drawing(right + 110, bottom + 54, title)
+    drawing = Drawing(right + 40 + CHARACTER * max(11, *(len(point.kind) for point in points)), bottom + 54, title)
     drawing.text(14, 24, title, 14, bold=True)
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -167,14 +169,37 @@ def scatter(title: str, points: Sequence[Point], x_title: str, y_title: str) -> 
     drawing.line([(left, top), (left, bottom), (right, bottom)], GREY)
     drawing.text((left + right) / 2, bottom + 40, x_title, 12, anchor="middle")
     drawing.text(left, top - 6, y_title, 11, GREY)
-    kinds = list(dict.fromkeys(point.kind for point in points))
-    for point in points:
+    kinds, taken = list(dict.fromkeys(point.kind for point in points)), []
+    for number, kind in enumerate(kinds if len(kinds) > 1 else ()):
+        drawing.circle(right + 20, top + 18 * number, 5, COLOURS[number % len(COLOURS)])
+        drawing.text(right + 30, top + 18 * number + 4, kind, 11)
+        taken.append((right + 12, top + 18 * number - 9, right + 300, top + 18 * number + 9))
+    places = [place(point.x, point.y) for point in points]
+    taken += [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    for point, (x, y) in zip(points, places, strict=True):
         colour = COLOURS[kinds.index(point.kind) % len(COLOURS)]
-        x, y = place(point.x, point.y)
         drawing.line([(x, place(point.x, point.low)[1]), (x, place(point.x, point.high)[1])], colour, 2)
         drawing.circle(x, y, 5, colour)
-        drawing.text(x + 9, y + 4, point.name, 11)
+        words_x, words_y, anchor = _free_place(x, y, CHARACTER * len(point.name), taken)
+        drawing.text(words_x, words_y, point.name, 11, anchor=anchor)
     return drawing
+
+
+def _free_place(x: float, y: float, wide: float, taken: list[Box]) -> tuple[float, float, Anchor]:
+    """Where the name of a point stands: beside it, the first place that is free; it is taken then."""
+    choices: tuple[tuple[float, float, Anchor], ...] = (
+        *((x + 9, y + 4 + down, "start") for down in (0, -13, 13)),
+        *((x - 9, y + 4 + down, "end") for down in (0, -13, 13)),
+    )
+    boxes = [(at - (wide if anchor == "end" else 0), line - 11, line + 2) for at, line, anchor in choices]
+    found = [(left, above, left + wide, below) for left, above, below in boxes]
+    free = [
+        all(box[2] <= one[0] or one[2] <= box[0] or box[3] <= one[1] or one[3] <= box[1] for one in taken)
+        for box in found
+    ]
+    chosen = free.index(True) if any(free) else 0
+    taken.append(found[chosen])
+    return choices[chosen]
 
 
 def maps(title: str, rows: Mapping[str, Array], side: float = 64, columns: int = 8) -> Drawing:

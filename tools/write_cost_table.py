@@ -1,0 +1,47 @@
+"""Write the table of docs/explanation/zoo.md that says what every network gets right and what an image costs.
+
+predfuse compare --run ... --against ... --json costs.json       # one file for each data set
+python tools/write_cost_table.py costs.json ...                  # then: python tools/draw_figures.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from predfuse.report.zoo import with_table
+
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "zoo.md"
+MARK = "<!-- costs: made by tools/write_cost_table.py -->", "<!-- costs: end -->"
+HEADINGS = ("data", "network", "machine", "right", "95 % interval", "cycles", "uJ")
+
+
+def rows(path: Path) -> list[list[str]]:
+    """The networks of one comparison on all machines, the fastest first."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    data = found["image_source"].removesuffix(" test images")
+    costs = sorted(found["costs"], key=lambda cost: cost["cycles"])
+    return [[data, *_cells(cost)] for cost in costs if cost["accuracy"] is not None]
+
+
+def _cells(cost: dict[str, Any]) -> list[str]:
+    tested = cost["accuracy"]
+    network, machine = f"`{cost['network'].partition(', ')[0]}`, {cost['network'].partition(', ')[2]}", cost["machine"]
+    right, interval = f"{tested['share']:.2%}", f"{tested['low']:.2%} to {tested['high']:.2%}"
+    return [network, machine, right, interval, f"{cost['cycles']:,.0f}", f"{cost['energy_uj']:.1f}"]
+
+
+def main(paths: list[str]) -> int:
+    if not paths:
+        print(__doc__, file=sys.stderr)
+        return 2
+    lines = [f"| {' | '.join(HEADINGS)} |", "| --- | --- | --- | ---: | --- | ---: | ---: |"]
+    lines += [f"| {' | '.join(row)} |" for path in paths for row in rows(Path(path))]
+    PAGE.write_text(with_table(PAGE, "\n".join(lines), MARK), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
