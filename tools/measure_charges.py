@@ -13,7 +13,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from predfuse.errors import PredfuseError
+from predfuse.errors import InputError, PredfuseError
 from predfuse.explore.evaluation import Subject
 from predfuse.explore.networks import NetworkChoice, make_subject
 from predfuse.explore.space import Value
@@ -50,8 +50,11 @@ def charges(spec: ArchonSpec) -> dict[str, dict[str, Value]]:
             for name in ("project_memory_words", "tap_memory_words", "column_buffer_words", "map_bits")
         },
         "partial sums of too few outputs": {"pe.psum_regfile_words": MANY * spec.pe.psum_regfile_words},
-        "what the gateware is told and fills": {"design.streams": "estimated"},
-        "buffer banks": {"global_buffer.banks": 4 * buffer.banks, "global_buffer.depth": 4 * buffer.depth},
+        "what the gateware is told, its plan of fills": {"design.streams": "estimated"},
+        "buffer banks (four times as many)": {
+            "global_buffer.banks": 4 * buffer.banks,
+            "global_buffer.depth": 4 * buffer.depth,
+        },
         "buffer too small for maps and weights": {"global_buffer.depth": MANY * buffer.depth},
         "DRAM": {"dram_bits_per_cycle": 1 << 24},
         "plain layers on real edges": {"design.plain_layers": "even"},
@@ -72,13 +75,15 @@ def column(case: str) -> dict[str, int]:
     if not choice.trained:
         choice = choice.with_fields({"shift_share": SHIFT_SHARE})
     spec, subject = load_spec(machine), make_subject(choice)
-    if not isinstance(spec, ArchonSpec):
-        raise SystemExit(f"error: {machine}: is no fused machine; name an archon")
+    if not isinstance(spec, ArchonSpec) or spec.design.structures is None:
+        raise InputError(machine, "is no fused machine with lane registers", "name an archon such as archon-1.7-n")
     lifted = charges(spec)
     whole = cycles_of(subject, spec, {})
-    found = {"cycles": whole} | {what: whole - cycles_of(subject, spec, fields) for what, fields in lifted.items()}
+    found = {"nothing: cycles": whole} | {
+        what: whole - cycles_of(subject, spec, fields) for what, fields in lifted.items()
+    }
     every = {field: value for fields in lifted.values() for field, value in fields.items()}
-    return found | {"cycles with all of them free": cycles_of(subject, spec, every)}
+    return found | {"all of them: cycles left": cycles_of(subject, spec, every)}
 
 
 def main() -> None:

@@ -6,24 +6,36 @@ python tools/write_cost_table.py costs.json ...                  # then: python 
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from predfuse.errors import InputError
+from predfuse.readers.documents import read_json
 from predfuse.report.zoo import with_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "zoo.md"
 MARK = "<!-- costs: made by tools/write_cost_table.py -->", "<!-- costs: end -->"
+MEND = "name a file that predfuse compare --run ... --json wrote"
 HEADINGS = ("data", "network", "machine", "right", "95 % interval", "cycles", "uJ")
 
 
 def rows(path: Path) -> list[list[str]]:
-    """The networks of one comparison on all machines, the fastest first."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    data = found["image_source"].removesuffix(" test images")
-    costs = sorted(found["costs"], key=lambda cost: cost["cycles"])
-    return [[data, *_cells(cost)] for cost in costs if cost["accuracy"] is not None]
+    """The networks of one comparison on all machines, the fastest first.
+
+    Raises:
+        InputError: The file cannot be read, or no comparison of trained networks wrote it.
+    """
+    found = read_json(path)
+    try:
+        data = found["image_source"].removesuffix(" test images")
+        costs = sorted(found["costs"], key=lambda cost: cost["cycles"])
+        made = [[data, *_cells(cost)] for cost in costs if cost["accuracy"] is not None]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(str(path), "has no costs of trained networks", MEND) from error
+    if not made:
+        raise InputError(str(path), "has no trained network", MEND)
+    return made
 
 
 def _cells(cost: dict[str, Any]) -> list[str]:
@@ -44,4 +56,8 @@ def main(paths: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
