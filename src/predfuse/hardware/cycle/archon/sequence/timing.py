@@ -121,9 +121,11 @@ def network_machine(spec: ArchonSpec, blocks: Sequence[tuple[BlockWork, Sequence
     machine = Machine.of(spec)
     wanted = dict.fromkeys(GROUP_SIZES, 0)
     for work, plans in blocks:
-        parts = max(
-            len(machine_parts(work, tile, machine)) for tile in work.tiles(machine.tile_rows, machine.tile_columns)
-        )
+        tiles = work.tiles(machine.tile_rows, machine.tile_columns)
+        try:
+            parts = max(len(machine_parts(work, tile, machine)) for tile in tiles)
+        except InputError:
+            continue  # the time of this block says why
         wanted |= {"parts": max(wanted["parts"], parts), "channels": max(wanted["channels"], work.group_middle)}
         for plan in plans:
             for name, count in plan.group_fill.needs.items() if plan.group_fill is not None else ():
