@@ -23,14 +23,13 @@ module gate_words #(
     output reg [BANKS-1:0] push,
     output reg [BANKS*DATA-1:0] data  // address and word
 );
-  localparam COUNT = $clog2(WRITES + 1);
   wire [SLOTS-1:0] below = (SLOTS'(1) << slot) - 1;
   reg [(TAPS+1)*SLOTS-1:0] map;
   reg [(TAPS+1)*GATE_ADDRESS-1:0] base;
   reg [GATE_ADDRESS-1:0] address;
-  reg [COUNT-1:0] moved;
   reg [BANK:0] to;
-  reg [BANKS-1:0] wanted;
+  reg [BANKS-1:0] wanted, taken;
+  reg [TAPS:0] able;
   integer t, b;
   always @* begin
     map = 0;
@@ -42,17 +41,21 @@ module gate_words #(
       end
     sent = 0;
     push = 0;
-    moved = 0;
+    able = 0;
     to = 0;
     wanted = 0;
+    taken = fulls;
     address = 0;
     data = 0;
     for (t = 0; t <= TAPS; t = t + 1) begin
       to = (BANK + 1)'(bank) + (BANK + 1)'(turns[BANK*t+:BANK]);
       if (to >= (BANK + 1)'(BANKS)) to = to - (BANK + 1)'(BANKS);
       for (b = 0; b < BANKS; b = b + 1) wanted[b] = to == (BANK + 1)'(b);
-      sent[t] = waiting[t] & ~|(wanted & (fulls | push)) & (moved < COUNT'(WRITES));
-      moved = moved + COUNT'(sent[t]);
+      // The first that waits for a bank goes, if it is not full, or none to that bank: no word looks whether those
+      // before it went, only where they want to go and how many can.
+      able[t] = waiting[t] & ~|(wanted & taken);
+      taken = taken | (wanted & {BANKS{waiting[t]}});
+      sent[t] = able[t] & (t < WRITES || $countones(able & ((TAPS + 1)'(1) << t) - 1) < WRITES);
       push = push | (wanted & {BANKS{sent[t]}});
       address = base[GATE_ADDRESS*t+:GATE_ADDRESS] + GATE_ADDRESS'($countones(map[SLOTS*t+:SLOTS] & below));
       // What comes beside no push is of no account; a bank takes the first word for it only.
