@@ -135,17 +135,6 @@ def test_what_is_no_library_is_one_line(text: str | None, tmp_path: Path) -> Non
     assert isinstance(ran.exception, InputError) and path.name in str(ran.exception)
 
 
-def test_a_whole_machine_is_timed_through_its_components(halves: None, tmp_path: Path) -> None:
-    """The longest path goes through the memory, which is read at once: from an address to a register of it."""
-    if sta.opensta() is None:
-        pytest.skip("OpenSTA is not installed")
-    path = tmp_path / "timing.json"
-    ran = CliRunner().invoke(app, ["rtl", "timing", "--json", str(path)])
-    assert ran.exit_code == 0, ran.output
-    found = json.loads(path.read_text())
-    assert found["begin"].startswith("at[") and found["end"].startswith("m.words[") and 0.15 < found["ns"] < 0.5
-
-
 _CHAIN = """\
 module component(clk, d, q, m_clk);
   input clk, d; output q, m_clk;

@@ -82,10 +82,10 @@ class _Part:
 
     @property
     def name(self) -> str:
-        return _plain(self.module)
+        return plain(self.module)
 
 
-def _plain(module: str) -> str:
+def plain(module: str) -> str:
     """The name of a module in its source: Yosys puts what it knows of the parameters before or behind it."""
     return module.split("\\")[1]
 
@@ -107,46 +107,13 @@ def components(
     """
     told = progress or (lambda what, done, total: None)
     told("elaborate", 0, 0)
-    parts, netlist = _elaborate(machine)
+    parts, netlist = _parts(machine)
     found = []
     for index, part in enumerate(parts):
         told(part.name, index, len(parts))
         found.append(_synthesise(part, netlist, cells, clock_ns))
     told("done", len(parts), len(parts))
     return found
-
-
-def whole(machine: Machine, cells: Cells, clock_ns: float) -> sta.Timed:
-    """The longest path of a machine in one piece, from register to register through all components.
-
-    Memories read in the cycle in which they are addressed are registers and multiplexers, so that paths through them
-    count; the others are cut out.
-
-    Args:
-        machine: Its sizes; a large one takes hours.
-        cells: What it is made of.
-        clock_ns: Period cells are sized for (ns).
-
-    Raises:
-        InputError: Yosys is not installed.
-        PredfuseError: It refuses the gateware, or OpenSTA is not installed or refuses the netlist.
-    """
-    sources = parameterised(machine)
-    script = _MAP + _TIME.format(clock=round(clock_ns * 1000))
-    commands = (
-        f"read_verilog -sv -defer {' '.join(sources)}", "hierarchy -top archon", "proc", "opt_clean", "flatten",
-        *_PREPARE, "memory_map t:$mem_v2 r:RD_CLK_ENABLE<1 %i", *_mapped(()),
-    )  # fmt: skip
-    content = ("whole", yosys.version(), cells.text, script, *commands, *sources.values())
-    cached = kept("synthesis", *content).with_suffix(".v")
-    if not cached.exists():
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            for file, text in (sources | _library(cells, script)).items():
-                (folder / file).write_text(text)
-            yosys.run(list(commands), folder)
-            write_text_atomically(cached, (folder / "cells.v").read_text())
-    return sta.longest_path(cached.read_text(), cells.timed, clock_ns)
 
 
 def parameterised(machine: Machine) -> dict[str, str]:
@@ -158,8 +125,15 @@ def parameterised(machine: Machine) -> dict[str, str]:
     return sources
 
 
-def _elaborate(machine: Machine) -> tuple[list[_Part], yosys.Netlist]:
-    """The components of a machine and the modules they are."""
+def elaborate(machine: Machine) -> yosys.Netlist:
+    """The modules of a machine, the whole called ``\\machine``.
+
+    Raises:
+        InputError: Yosys is not installed.
+        PredfuseError: It refuses the gateware.
+
+    Source: docs/explanation/hardware.md.
+    """
     sources = parameterised(machine)
     content = (f"{name}\0{text}" for name, text in sources.items())
     cached = kept("synthesis", "elaborate", yosys.version(), *content).with_suffix(".il")
@@ -170,13 +144,18 @@ def _elaborate(machine: Machine) -> tuple[list[_Part], yosys.Netlist]:
             reading = f"read_verilog -sv -defer {' '.join(sources)}"
             yosys.run([reading, "hierarchy -top machine", "setattr -unset src", "write_rtlil all.il"], Path(folder))
             write_text_atomically(cached, (Path(folder) / "all.il").read_text())
-    netlist = yosys.Netlist(cached.read_text())
+    return yosys.Netlist(cached.read_text())
+
+
+def _parts(machine: Machine) -> tuple[list[_Part], yosys.Netlist]:
+    """The components of a machine and the modules they are."""
+    netlist = elaborate(machine)
     counts: dict[tuple[str, str], int] = {}
 
     def walk(module: str, parent: str, count: int) -> None:
         counts[module, parent] = counts.get((module, parent), 0) + count
         for inner, times in netlist.instances[module].items():
-            walk(inner, _plain(module), count * times)
+            walk(inner, plain(module), count * times)
 
     walk("\\machine", "machine", 1)
     return [_Part(module, parent, count) for (module, parent), count in counts.items()], netlist
@@ -187,39 +166,59 @@ def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: flo
     if part.name == "memory":  # nothing else
         found = re.findall(r"^  memory width (\d+) size (\d+) ", netlist.texts[part.module], re.M)
         return Component(part.name, part.parent, part.count, {}, tuple(Memory(int(n), int(b)) for b, n in found), 0.0)
-    script = _MAP + _TIME.format(clock=round(clock_ns * 1000))
-    module = netlist.alone(part.module)
-    # Names of generated cells carry counters that differ from machine to machine.
-    plain = re.sub(r"\$\d+", "$", module)
-    content = ("synthesise", yosys.version(), plain, cells.text, script, *_PREPARE, *_REGISTERS)
-    cached = kept("synthesis", *content).with_suffix(".json")
-    verilog = cached.with_suffix(".v")
-    if not cached.exists() or (sta.opensta() and not verilog.exists()):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            for file, text in ({"module.il": module} | _library(cells, script)).items():
-                (folder / file).write_text(text)
-            said = yosys.run(list(_commands(part.module, netlist.instances[part.module])), folder)
-            macros = [
-                {"words": _number(one, "SIZE"), "bits": _number(one, "WIDTH"), "reads": _number(one, "RD_PORTS")}
-                for one in (folder / "memories.txt").read_text().split("cell $mem_v2")[1:]
-            ]
-            found = read_json(folder / "stat.json")["modules"][part.module]["num_cells_by_type"]
-            delays = re.findall(r"Delay\s*=\s*([\d.]+) ps", said)
-            figures: dict[str, Any] = {
-                "cells": {cell: count for cell, count in found.items() if cell in cells.area},
-                "memories": macros,
-                "delay_ps": float(delays[-1]) if delays else 0.0,
-            }
-            left = [cell for cell in found if cell.startswith("$_")]
-            if left:
-                raise PredfuseError(f"{part.name}: no cell of {cells.name} for {', '.join(sorted(left))}")
-            write_text_atomically(verilog, (folder / "cells.v").read_text())
-        write_text_atomically(cached, json.dumps(figures))
-    figures = read_json(cached)
+    verilog = into_cells(part.module, netlist, cells, clock_ns)
+    figures = read_json(verilog.with_suffix(".json"))
     memories = tuple(Memory(**one) for one in figures["memories"])
     path_ns = sta.longest_path(verilog.read_text(), cells.timed, clock_ns).ns if sta.opensta() else None
     return Component(part.name, part.parent, part.count, figures["cells"], memories, figures["delay_ps"], path_ns)
+
+
+def into_cells(module: str, netlist: yosys.Netlist, cells: Cells, clock_ns: float) -> Path:
+    """One module as Verilog of cells, from the cache if it was synthesised before; beside it what was found of it.
+
+    Args:
+        module: Its name in the netlist.
+        netlist: All modules of its machine.
+        cells: What it is made of.
+        clock_ns: Period cells are sized for (ns).
+
+    Raises:
+        InputError: Yosys is not installed.
+        PredfuseError: It refuses the gateware.
+
+    Source: docs/explanation/hardware.md.
+    """
+    script = _MAP + _TIME.format(clock=round(clock_ns * 1000))
+    own = netlist.alone(module)
+    # Names of generated cells carry counters that differ from machine to machine.
+    same = re.sub(r"\$\d+", "$", own)
+    content = ("synthesise", yosys.version(), same, cells.text, script, *_PREPARE, *_REGISTERS)
+    cached = kept("synthesis", *content).with_suffix(".json")
+    verilog = cached.with_suffix(".v")
+    if cached.exists() and verilog.exists():
+        return verilog
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, text in ({"module.il": own} | _library(cells, script)).items():
+            (folder / file).write_text(text)
+        said = yosys.run(list(_commands(module, netlist.instances[module])), folder)
+        macros = [
+            {"words": _number(one, "SIZE"), "bits": _number(one, "WIDTH"), "reads": _number(one, "RD_PORTS")}
+            for one in (folder / "memories.txt").read_text().split("cell $mem_v2")[1:]
+        ]
+        found = read_json(folder / "stat.json")["modules"][module]["num_cells_by_type"]
+        delays = re.findall(r"Delay\s*=\s*([\d.]+) ps", said)
+        figures: dict[str, Any] = {
+            "cells": {cell: count for cell, count in found.items() if cell in cells.area},
+            "memories": macros,
+            "delay_ps": float(delays[-1]) if delays else 0.0,
+        }
+        left = [cell for cell in found if cell.startswith("$_")]
+        if left:
+            raise PredfuseError(f"{plain(module)}: no cell of {cells.name} for {', '.join(sorted(left))}")
+        write_text_atomically(verilog, (folder / "cells.v").read_text())
+    write_text_atomically(cached, json.dumps(figures))
+    return verilog
 
 
 def _commands(module: str, inner: Iterable[str]) -> Iterator[str]:

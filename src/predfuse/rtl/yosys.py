@@ -83,6 +83,11 @@ class Netlist:
                     found[cell] = found.get(cell, 0) + 1
             self.instances[name] = found
 
+    def inside(self, name: str) -> list[tuple[str, str]]:
+        """What a module calls each module in it, and which it is."""
+        cells = re.findall(r"^  cell (\S+) \\?(\S+)$", self.texts[name], re.M)
+        return [(own, module) for module, own in cells if module in self.texts]
+
     def alone(self, name: str) -> str:
         """A module with what is inside it as black boxes."""
         return self.texts[name] + "".join(self.box(inner) for inner in self.instances[name])
