@@ -182,13 +182,15 @@ def timing(
     machine, clock_ns = Machine.of(spec).with_sizes(sizes or ()), 1e3 / spec.clock_mhz
     with _progress() as progress:
         task = progress.add_task("elaborate", total=None)
-        found = time_machine(
-            machine,
-            cells,
-            clock_ns,
-            access_ns,
-            lambda what, done, total: progress.update(task, description=what, completed=done, total=total or None),
-        )
+
+        def told(what: str, done: int, total: int) -> None:
+            nonlocal task
+            if not total:  # it is not known how long: no time is left to be shown
+                progress.remove_task(task)
+                task = progress.add_task(what, total=None)
+            progress.update(task, description=what, completed=done, total=total or None)
+
+        found = time_machine(machine, cells, clock_ns, access_ns, told)
     rows = [asdict(path) for path in found.paths]
     figures = {"machine": spec.name, "sizes": asdict(machine), "library": cells.name, "access_ns": access_ns}
     figures |= {"clock_ns": clock_ns, "cells": found.cells, "added_cells": found.added, "paths": rows}
