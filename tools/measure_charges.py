@@ -21,7 +21,7 @@ from predfuse.hardware.evaluate import evaluate
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.hardware.vary import with_fields
 
-CASES = ("cifar10-fusionet-n:archon-1.7-n", "cifar10-fusionet-m:archon-1.7-m", "fusionet:archon-1.7-fusionet")
+CASES = ("cifar10-fusionet-n:archon-1.7-n", "cifar10-fusionet-m:archon-1.7-m", "fusionet:archon-3.2-fusionet")
 SHIFT_SHARE = 0.2
 """Of a registered network."""
 MANY = 64
@@ -48,7 +48,8 @@ def charges(spec: ArchonSpec) -> dict[str, dict[str, Value]]:
         "memories beside the lanes that do not hold two groups": {
             f"{OWN}{name}": MANY * getattr(own, name)
             for name in ("project_memory_words", "tap_memory_words", "column_buffer_words", "map_bits")
-        },
+        }
+        | {f"{OWN}{name}": 4 * getattr(own, name) for name in ("bank_channels", "bank_expand_words")},
         "partial sums of too few outputs": {"pe.psum_regfile_words": MANY * spec.pe.psum_regfile_words},
         "what the gateware is told, its plan of fills": {"design.streams": "estimated"},
         "buffer banks (four times as many)": {

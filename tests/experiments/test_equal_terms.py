@@ -43,7 +43,9 @@ from predfuse.training.runs import load_run
 
 SHARES = st.integers(500, 999).map(lambda value: value / 1000)
 COSTS = st.integers(1, 10**6).map(float)
-MINE = "name: mine\ndescription: more PEs\nextends: eyeriss-sparse\narray: {rows: 9, columns: 12}\n"
+MINE = (
+    "name: mine\ndescription: more PEs\nextends: eyeriss-sparse\nprices: synthesised\narray: {rows: 9, columns: 30}\n"
+)
 
 
 def cost(machine: str, label: str, cycles: int, accuracy: float | None = None, budget: float = 1.7) -> Cost:
@@ -74,7 +76,7 @@ def test_of_searched_machines_the_best_for_a_network_is_taken() -> None:
     first, second = cost("sparse-1.7", "n", 300), cost("sparse-1.7-m", "n", 200)
     others = [cost("sparse-depth-first-1.7", "n", 250), cost("eyeriss-sparse", "n", 400)]
     assert best_searched([first, second, *others]) == [second, *others]
-    assert best_searched([second, first, cost("sparse-1.0", "n", 900, budget=1.0)])[0] is second
+    assert best_searched([second, first, cost("sparse-2.5", "n", 900, budget=1.0)])[0] is second
 
 
 @given(SHARES, SHARES, st.lists(st.tuples(SHARES, COSTS), min_size=1, max_size=6))
@@ -114,7 +116,7 @@ def test_different_networks_are_interpolated_per_machine() -> None:
 def test_widths_on_two_shipped_machines_of_a_kind_are_interpolated() -> None:
     ours = cost("archon", "f", 100, 0.91, budget=1.7)
     rivals = [cost("sparse-1.7-m", "a", 100, 0.90, budget=1.7), cost("sparse-1.7", "b", 400, 0.92, budget=1.7)]
-    (pair,) = different_networks([ours], [*rivals, cost("sparse-1.0", "c", 1, 0.93, budget=1.0)])
+    (pair,) = different_networks([ours], [*rivals, cost("sparse-2.5", "c", 1, 0.93, budget=1.0)])
     assert (pair.terms, pair.rival_machine) == (INTERPOLATED, "sparse-1.7-m / sparse-1.7")
     assert pair.speedup == pytest.approx(2.0)
 
@@ -148,7 +150,7 @@ def test_a_machine_of_ones_own_stands_on_equal_terms(result: CompareResult) -> N
     (bound,) = equal.bounds
     counted = count_network(load_run(SHIPPED_RUN, predictor=True).pruned.network).total
     assert bound.terms == BOUND and bound.rival_cycles < pair.rival_cycles
-    assert 0 < bound.rival_cycles < counted.pruned.multiplications / (9 * 12 / 2 * 0.8)
+    assert 0 < bound.rival_cycles < counted.pruned.multiplications / (9 * 30 / 2 * 0.8)
     assert 0 < bound.rival_energy_uj < pair.rival_energy_uj
     bits = [each.dram_bits_per_cycle for each in equal.bandwidths]
     assert bits == [64, 128, 256, 512, 1024]
@@ -207,7 +209,6 @@ def test_without_names_the_searched_machines_are_taken() -> None:
     assert {spec.name for spec in machines()} <= {spec.name for spec in machines(all_areas=True)}
 
 
-def test_every_searched_archon_runs_the_widest_predictor_weights_or_was_searched_for_ternary_ones() -> None:
+def test_every_searched_archon_runs_the_widest_predictor_weights() -> None:
     archons = [spec for spec in machines(all_areas=True) if isinstance(spec, ArchonSpec)]
-    widest = {spec.design.largest_predictor_weight: spec.name for spec in archons}
-    assert len(archons) >= 7 and widest == {4: widest[4], 1: "archon-1.7-fusionet"}
+    assert len(archons) >= 5 and {spec.design.largest_predictor_weight for spec in archons} == {4}

@@ -394,7 +394,7 @@ def test_command_line(tmp_path: Path) -> None:
 def test_machines_on_the_front_are_those_the_search_evaluated(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "own.yaml").write_text("extends: archon\nname: own\ndesign: {plain_layers: mapped}\n")
-    (tmp_path / "shift.yaml").write_text("extends: sparse-0.6\nname: other\n")
+    (tmp_path / "shift.yaml").write_text("extends: sparse-1.7\nname: other\n")
     bases: tuple[tuple[str, str, tuple[int | str, ...]], ...] = (
         ("archon", "design.parallel_lists", (1, 2)),
         (str(tmp_path / "own.yaml"), "pe.adders", (5, 8)),
@@ -423,6 +423,6 @@ def test_only_machines_of_earlier_fronts_are_stale(tmp_path: Path) -> None:
     text = "machine: archon\nnetwork: {name: fusionet-s}\nfields:\n  machine.pe.adders: [5, 8]\n"
     space = parse_space(f"{text}objectives: [area_mm2]\nsampler: grid\n", "space.yaml")
     result = SearchResult.of(space, (Row(7, {"machine.pe.adders": 5}, Outcome({"area_mm2": 1.0})),), {}, "version", 1)
-    for name in ("archon-7.yaml", "archon-3.yaml", "archon-space.yaml", "archon-1.7.yaml", "archon-shift-3.yaml"):
+    for name in ("archon-7.yaml", "archon-3.yaml", "archon-space.yaml", "archon-1.7.yaml", "archon-tiny-3.yaml"):
         (tmp_path / name).touch()
     assert stale_machine_files(result, tmp_path) == [tmp_path / "archon-3.yaml"]

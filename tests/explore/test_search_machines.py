@@ -26,7 +26,7 @@ def tool() -> ModuleType:
 
 def test_every_searched_machine_lies_in_the_space_its_source_names(tool: ModuleType) -> None:
     machines = tool.searched()
-    assert {"archon-1.7", "dense-0.6", "sparse-1.7-m", "sparse-depth-first-cells-x0.5"} <= set(machines)
+    assert {"archon-1.7", "dense-2.5", "sparse-1.7-m", "sparse-depth-first-1.7-half"} <= set(machines)
     for name in machines:
         machine = load_spec(name)
         words, space = tool.search_of(name)
@@ -50,9 +50,9 @@ def test_what_it_writes_is_the_machine_that_was_found(tool: ModuleType, tmp_path
     metrics = {"total_cycles": 12345.0, "energy_uj": 6.789, "area_mm2": 0.5}
     best = {"number": 7, "metrics": metrics}
     result = {"front": [best], "rows": [best], "space": {"network": network, "sampler": "tpe", "seed": 0}}
-    written = tmp_path / "dense-0.6.yaml"
-    written.write_text(tool.specification("dense-0.6", result, found), encoding="utf-8")
+    written = tmp_path / "dense-2.5.yaml"
+    written.write_text(tool.specification("dense-2.5", result, found), encoding="utf-8")
     assert "12,345 cycles, 6.79 uJ, 0.500 mm2" in written.read_text(encoding="utf-8").replace("\n# ", " ")
     assert list(yaml.safe_load(written.read_text(encoding="utf-8")))[:3] == ["name", "description", "source"]
     assert load_spec(written).array == load_spec(found).array
-    assert load_spec(written).source == load_spec("dense-0.6").source
+    assert load_spec(written).source == load_spec("dense-2.5").source

@@ -54,7 +54,7 @@ def test_prices_follow_from_the_sizes(tmp_path: Path) -> None:
 )
 def test_what_hangs_together_cannot_be_changed_alone(field: str, value: Any) -> None:
     assert field in TOGETHER
-    document = load_spec("archon-shift").model_dump(mode="json", exclude=set(PRICES))
+    document = load_spec("archon").model_dump(mode="json", exclude=set(PRICES))
     *parents, last = field.split(".")
     place = document
     for parent in parents:

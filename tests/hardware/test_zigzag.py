@@ -10,7 +10,7 @@ pytest.importorskip("zigzag", reason="ZigZag is not installed (extra peer)")
 import compare_zigzag
 
 PAGE = (ROOT / "docs" / "explanation" / "zigzag.md").read_text(encoding="utf-8").split("`dense-1.7`:")
-ROWS = [*(("eyeriss-dense", layer) for layer in compare_zigzag.LAYERS), ("dense-1.7", "expand 1x1")]
+ROWS = [*(("eyeriss-dense", layer) for layer in compare_zigzag.LAYERS), ("dense-1.7", "depthwise 3x3")]
 
 
 @pytest.mark.parametrize(("machine", "layer"), ROWS)

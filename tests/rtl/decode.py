@@ -138,10 +138,8 @@ def together(sizes: Mapping[str, int]) -> dict[int, tuple[int, int]]:
     found = {0: (1, 0)}  # nobody asks for the bits
     for banks, regions in ((1, alone), (sizes["BANKS"], of_banks)):
         for region, (bits, size) in regions.items():
-            fit = [
-                n for n in (16, 8, 4, 2) if banks * bits * n <= 16 * sizes["LINE"] and size % n == 0 and size // n > 1
-            ]
-            found[region] = max(fit, default=1), bits
+            fit = [n for n in (16, 8, 4, 2) if banks * bits * n <= 16 * sizes["LINE"] and size % n == 0]
+            found[region] = max((n for n in fit if size // n > 1 and n <= sizes["TOGETHER"]), default=1), bits
     return found
 
 

@@ -39,10 +39,11 @@ slots and channels for two groups in some blocks only."""
 
 THREE = replace(
     TINY, lists=3, slots=16, outputs=9, columns=8, side=5, unit_rows=3, inputs=4, held=16, channels=48, passes=256,
-    buffer_banks=6, buffer_lines=64,
+    buffer_banks=6, buffer_lines=64, together=2,
 )  # fmt: skip
 """Three lists in progress, a hidden plane walked in two turns and a buffer whose banks are no power of two, as
-``archon-1.7`` has; so small a buffer that many blocks come in several images."""
+``archon-1.7`` has; so small a buffer that many blocks come in several images. Words of the write port bring two records
+of a kind at most."""
 
 
 def spec_of(machine: Machine) -> ArchonSpec:
@@ -54,6 +55,9 @@ def spec_of(machine: Machine) -> ArchonSpec:
         "project_row_words": machine.words,
         "project_memory_words": machine.project_rows * machine.words * banks,
         "tap_memory_words": machine.tap_words * banks,
+        "bank_channels": machine.slots + machine.slots % 2,
+        "bank_expand_words": -(-machine.column_words // 32) * 32,
+        "port_records": machine.together,
         "gate_queue_words": machine.queue,
         "predictor_units": machine.unit_rows * machine.side,
         "predictor_inputs": machine.inputs,

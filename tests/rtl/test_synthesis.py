@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
 from predfuse.hardware.price_rules import PriceRules
-from predfuse.hardware.prices import memory_um2
+from predfuse.hardware.prices import latches_um2
 from predfuse.rtl import sta, synthesis, yosys
 from predfuse.rtl.area import AROUND, STRUCTURES
 from predfuse.rtl.build import SOURCES
@@ -114,7 +114,7 @@ def test_small_memories_are_priced_as_latches_are_synthesised(
     found = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
     assert found["LATCH"] == words * bits
     um2 = sum(cells.area[cell] * count for cell, count in found.items())
-    assert memory_um2(words, bits, PriceRules(), reads) == pytest.approx(um2, rel=0.05)
+    assert latches_um2(words, bits, PriceRules(), reads) == pytest.approx(um2, rel=0.05)
 
 
 def test_cells_are_scaled_by_their_nand(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_table_has_every_structure(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert tree["path_ns"] == pytest.approx(0.9 + 0.15)  # by ABC, with a flip-flop
     assert rows["memories beside the lanes, search"]["macro_bits"] == 5 * 256 * 64
     around = {row["structure"]: row for row in figures["around"]}
-    assert around["fill"]["cells_um2"] == pytest.approx(2 * 5 * 0.798) and around["fill"]["priced_ratio"] is None
+    assert around["fill"]["cells_um2"] == pytest.approx(2 * 5 * 0.798) and around["fill"]["model_um2"] > 0
     assert around["global buffer, arbiter"]["model_um2"] > 0 and "global buffer" not in figures["not_gateware_um2"]
 
 

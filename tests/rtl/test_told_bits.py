@@ -10,7 +10,6 @@ from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gateware import Machine, records
 from predfuse.hardware.cycle.archon.group_plan import factor_bits, plan_groups
 from predfuse.hardware.spec import ArchonSpec, load_spec
-from predfuse.hardware.vary import with_fields
 from predfuse.integer.options import CompileOptions
 from predfuse.rtl.streams import emit_group
 from predfuse.rtl.words import Word
@@ -19,7 +18,7 @@ from predfuse.rtl.words import Word
 @settings(max_examples=30)
 @given(bottlenecks(with_predictor=True))
 def test_charged_bits_are_those_of_the_words(case: BlockCase) -> None:
-    spec = with_fields(load_spec("archon-shift"), {"design.streams": "gateware"})
+    spec = load_spec("archon")
     assert isinstance(spec, ArchonSpec)
     machine = Machine.of(spec)
     assume(case.block.depthwise_weight.shape[1] <= machine.kernel and case.block.stride <= 2)

@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from predfuse.cli.output import STDOUT, Outputs, write
 from predfuse.errors import InputError
-from predfuse.hardware.area import area_items, area_without_mask_buffer_um2, synthesised_area_mm2, total_area_um2
+from predfuse.hardware.area import area_items, area_without_mask_buffer_um2, total_area_um2
 from predfuse.hardware.spec import load_spec, names
 from predfuse.hardware.template import commented_yaml
-from predfuse.report.table import Table, optional
+from predfuse.report.table import Table
 
 commands = typer.Typer()
 
@@ -29,7 +29,6 @@ def list_accelerators(context: typer.Context, *, outputs: Outputs) -> None:
     for name in names():
         spec = load_spec(name)
         pes, area = spec.array.pes, total_area_um2(spec)
-        in_cells = synthesised_area_mm2(spec)
         figures.append(
             {
                 "name": name,
@@ -37,19 +36,19 @@ def list_accelerators(context: typer.Context, *, outputs: Outputs) -> None:
                 "pes": pes,
                 "clock_mhz": spec.clock_mhz,
                 "area_um2": area,
-                "synthesised_area_mm2": in_cells,
+                "prices": spec.prices,
                 "description": spec.description,
             }
         )
-        areas = [f"{area * 1e-6:.3f}", optional(in_cells, ".3f")]
-        rows.append([name, spec.kind, str(pes), f"{spec.clock_mhz:g}", *areas, spec.description])
-    headings = ["name", "kind", "PEs", "MHz", "mm2", "in cells", "description"]
+        rows.append(
+            [name, spec.kind, str(pes), f"{spec.clock_mhz:g}", f"{area * 1e-6:.3f}", spec.prices, spec.description]
+        )
+    headings = ["name", "kind", "PEs", "MHz", "mm2", "prices", "description"]
     hints = (
         "predfuse accelerators show NAME              # all fields; a YAML file works wherever NAME does",
-        "prices: synthesised in a YAML file           # areas as in cells; mm2 is by the published prices",
         "predfuse accelerators new --from NAME -o my.yaml  # a commented file to begin with",
     )
-    shown = Table(headings, rows, "Accelerators", text_columns=frozenset((0, 1, 6)))
+    shown = Table(headings, rows, "Accelerators", text_columns=frozenset((0, 1, 5, 6)))
     outputs.emit("Accelerators", figures, figures, [shown, hints])
 
 

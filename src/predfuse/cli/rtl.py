@@ -145,7 +145,7 @@ def area(
             cells,
             lambda what, done, total: progress.update(task, description=what, completed=done, total=total or None),
         )
-    shares = ("synthesised_um2", "ratio", "priced_ratio")
+    shares = ("synthesised_um2", "ratio")
     rows, around = (
         [{**asdict(one), **{name: getattr(one, name) for name in shares}} for one in some]
         for some in (found.structures, found.around)
@@ -254,8 +254,6 @@ def _areas(spec: ArchonSpec, cells: Cells, found: GatewareArea) -> Iterator[str 
                 f"{one.model_um2:,.0f}",
                 f"{one.synthesised_um2:,.0f}",
                 optional(one.ratio, ".2f", "new"),
-                f"{one.priced_um2:,.0f}",
-                optional(one.priced_ratio, ".2f", "new"),
                 f"{one.register_bits:,}",
                 f"{one.macro_bits:,}",
                 f"{one.path_ns:.2f}",
@@ -264,14 +262,12 @@ def _areas(spec: ArchonSpec, cells: Cells, found: GatewareArea) -> Iterator[str 
         ]
         for some in (found.structures, found.around)
     )
-    names = ("model_um2", "synthesised_um2", "priced_um2")
-    model, own, priced = (sum(getattr(one, name) for one in found.structures) for name in names)
-    rows.append(["the core", f"{model:,.0f}", f"{own:,.0f}", f"{own / model:.2f}"])
-    rows[-1] += [f"{priced:,.0f}", f"{own / priced:.2f}", "", "", ""]
-    headings = ("structure", "model um2", "synthesised", "ratio", "priced", "ratio", "registers", "macro bits", "ns")
+    model, own = (sum(getattr(one, name) for one in found.structures) for name in ("model_um2", "synthesised_um2"))
+    rows.append(["the core", f"{model:,.0f}", f"{own:,.0f}", f"{own / model:.2f}", "", "", ""])
+    headings = ("structure", "model um2", "synthesised", "ratio", "registers", "macro bits", "ns")
     yield Table(headings, rows, f"{spec.name} in {cells.name}", frozenset((len(rows) - 1,)))
     yield Table(headings, around, "Around the core")
-    yield f"areas in 45 nm: cells times {cells.um2:.4g} (by their NAND2); priced, and macros: by prices: synthesised"
+    yield f"areas in 45 nm: cells times {cells.um2:.4g} (by their NAND2); model: by prices: {spec.prices}"
     left = sum(one.buffer_bits for one in found.structures)
     yield f"{left:,} bits of memory stand for the global buffer, and are not counted"
     rest = ", ".join(f"{name} {area:,.0f}" for name, area in found.not_gateware.items())

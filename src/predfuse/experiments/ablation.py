@@ -27,7 +27,7 @@ from predfuse.experiments.ablation_runs import Progress, Variant, owners, train_
 from predfuse.files import as_csv, write_text_atomically
 from predfuse.fusion.counts import count_network
 from predfuse.hardware.cycle.simulate import simulate_cycles
-from predfuse.hardware.spec import archon_for
+from predfuse.hardware.spec import load_spec
 from predfuse.readers.documents import put, read_mapping
 from predfuse.training.checkpoint import read_tensors
 from predfuse.training.config import parse_config
@@ -190,5 +190,5 @@ def _hardware(path: Path, facts: Mapping[str, Any]) -> tuple[float, int, float]:
     network = network_of(path)
     source = facts["config"]["data"]
     found = data.load(facts["data"], "test", root=source["root"], limit=1, size=source["size"])
-    result = simulate_cycles(network, archon_for(network), found.images[:1])[0].result
+    result = simulate_cycles(network, load_spec("archon"), found.images[:1])[0].result
     return count_network(network).total.fused.multiplications, result.total_cycles, result.total_energy_uj

@@ -27,7 +27,7 @@ from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.simulate import predicted_masks
 from predfuse.hardware.evaluate import evaluate
-from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, archon_for, load_spec
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, load_spec
 from predfuse.hardware.vary import with_fields
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.compile import compile_network
@@ -180,7 +180,8 @@ def run_bench(folder: Path | str, images: int = 100, rounds: int = ROUNDS, full_
 def _simulation_seconds(network: Network, images: FloatArray, rounds: int) -> float:
     """Processor seconds for the scores of one image in integers and its cycles and energy, compiled before."""
     program = compile_network(network, images)
-    machine, spec = FastMachine(program), archon_for(network)
+    machine, spec = FastMachine(program), load_spec("archon")
+    assert isinstance(spec, ArchonSpec)
     prepared = prepare(program, spec)
     (integers, *_), _ = to_integers(program, images)
 
@@ -193,7 +194,7 @@ def _simulation_seconds(network: Network, images: FloatArray, rounds: int) -> fl
 def _evaluation_seconds(network: Network, images: FloatArray | None, rounds: int, closed_forms: bool = False) -> float:
     """Processor seconds of one evaluation: of a fused network on ``archon`` with one image's masks, else on dense."""
     masks = () if images is None else tuple(predicted_masks(network, images[:1]))
-    spec: AcceleratorSpec = load_spec("eyeriss-dense") if images is None else archon_for(network)
+    spec: AcceleratorSpec = load_spec("eyeriss-dense") if images is None else load_spec("archon")
     field, size = ("pe.adders", spec.pe.adders) if isinstance(spec, ArchonSpec) else ("array.rows", spec.array.rows)
     machines = iter([with_fields(spec, {field: size + more}) for more in range(rounds + 1)])  # each another one
 

@@ -29,8 +29,9 @@ from predfuse.integer.calibrate import normalise
 KINDS = ("dense", "sparse", "sparse-depth-first", "archon")
 """Of the machines that ship for several areas, as ``KIND-AREA``, or ``KIND-AREA-n`` and others where they were searched
 for another network; every network runs on the one of its kind and area that suits it best."""
-AREA_MM2 = 1.7
-"""Area of the machines that are taken where none are named and no curves are asked for."""
+AREA_MM2, PUBLISHED_AREA_MM2 = 1.7, 3.2
+"""Area of the machines that are taken where none are named and no curves are asked for; for the published networks,
+whose blocks no gateware of the smaller area holds."""
 BANDWIDTHS = (64, 128, 256, 512, 1024)
 """DRAM bits a cycle of the curves."""
 IMAGES = 10
@@ -83,19 +84,20 @@ class EqualTerms:
         }
 
 
-def machines(given: Sequence[str] = (), all_areas: bool = False) -> list[AcceleratorSpec]:
+def machines(given: Sequence[str] = (), all_areas: bool = False, area_mm2: float = AREA_MM2) -> list[AcceleratorSpec]:
     """The machines to be compared: those named, else the searched ones that ship.
 
     Args:
         given: Names or files.
-        all_areas: Whether the shipped ones come in all their areas, not only 1.7 mm2.
+        all_areas: Whether the shipped ones come in all their areas.
+        area_mm2: Area of the shipped ones otherwise (mm2).
 
     Raises:
         InputError: A name or file is no accelerator, or two have the same name.
     """
     if not given:
         areas = {name: searched_for_mm2(name) for name in names()}
-        return [load_spec(name) for name, area in areas.items() if area and (all_areas or area == AREA_MM2)]
+        return [load_spec(name) for name, area in areas.items() if area and (all_areas or area == area_mm2)]
     specs = [load_spec(name) for name in given]
     seen = [spec.name for spec in specs]
     for name in seen:

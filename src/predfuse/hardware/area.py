@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from predfuse.hardware.prices import access_registers_um2, structure_areas_um2
 from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
-from predfuse.hardware.synthesised import at_synthesis, finishing_um2, synthesised_areas_um2
+from predfuse.hardware.synthesised import finishing_um2, synthesised_areas_um2
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,3 @@ def area_without_mask_buffer_um2(spec: AcceleratorSpec) -> float:
     Source: docs/explanation/accelerators.md, Energy and area.
     """
     return sum(item.area_um2 for item in area_items(spec) if item.in_published_total)
-
-
-def synthesised_area_mm2(spec: AcceleratorSpec) -> float | None:
-    """The same at the prices of synthesis (mm2); None for machines whose structures are no gateware.
-
-    Args:
-        spec: The machine, at any prices.
-
-    Source: docs/explanation/hardware.md, Prices that follow.
-    """
-    priced = at_synthesis(spec)
-    return None if priced is None else total_area_mm2(priced)

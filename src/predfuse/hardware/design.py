@@ -35,6 +35,13 @@ class Structures(Part):
     map_bits: Count
     """Bits that say which taps, which outputs and which of two input columns the channels of a group have (bits), kept
     beside the memories of the weights themselves."""
+    bank_channels: Annotated[int, Field(ge=2, le=1024, multiple_of=2)] = 64
+    """Channels a bank beside the lanes holds, of one group or of two (count): as wide is the search for members."""
+    bank_expand_words: Annotated[int, Field(ge=32, le=1 << 16, multiple_of=32)] = 512
+    """Expand weights a bank beside the lanes holds, of one group or of two (words)."""
+    port_records: Literal[1, 2, 4, 8, 16] = 16
+    """Records of a kind that one word of the port into the memories beside the lanes brings to a bank at most (count):
+    more fill faster and make wider memories."""
     gate_queue_words: Count
     """Gate words that wait at every bank for a cycle in which it is not read (count)."""
     load_bits: Count

@@ -196,9 +196,9 @@ class CommonSpec(Part):
     """What the DRAM moves in a cycle, reads and writes together (bits); null is endless. Used at ``cycle`` fidelity."""
     elementwise: Literal["charged", "free"] = "charged"
     """Whether pooling and additions of feature maps take time and energy at ``cycle`` fidelity (free: as published)."""
-    prices: Literal["published", "synthesised"] = "published"
-    """Rules of areas and energies: fitted to the published tables, or those that the gateware in cells confirms (sums
-    of 40 bits, memories of fewer than 32 words as latches, finishing units, an Archon's structures bit by bit)."""
+    prices: Literal["synthesised", "published"] = "synthesised"
+    """Rules of areas and energies: those that the gateware in cells confirms (sums of 40 bits, memories of fewer than
+    32 words as latches, finishing units, an Archon's structures bit by bit), or fitted to the published tables."""
     price_rules: PriceRules = PriceRules()
     """What a bit, a bank, an adder costs: prices not stated follow from it and from the sizes."""
     _file: str = PrivateAttr(default="")
@@ -295,7 +295,7 @@ class ArchonSpec(CommonSpec):
         """The first size that would change nothing on this machine, or not all it should: field, what, mend."""
         design = self.design
         if self.prices == "synthesised" and (design.gates != "registers" or design.predictor != "dedicated"):
-            return "prices", "is 'synthesised' where no gateware is", "leave it out: it has not been synthesised"
+            return "prices", "is 'synthesised' where no gateware is", "write prices: published"
         if design.lanes is not None and design.lanes > self.pe.adders:
             return "design.lanes", f"is {design.lanes} with {self.pe.adders} adders a PE", "use at most one an adder"
         if (design.gates == "private") != (self.fused_index_bits > 0):

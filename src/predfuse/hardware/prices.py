@@ -60,7 +60,7 @@ SUM_SURPLUS = 8
 """Of a partial sum beyond a product of two words, if prices are those of synthesis (bits): programs of the shipped
 networks need 33 to 38 in all for words of 16 bits. Of what an Archon multiplies beyond one word, likewise."""
 LATCHED_WORDS = 32
-"""Memories of fewer words are latches, likewise: compilers make none so small."""
+"""Memories of fewer words may be latches, likewise: compilers make none so small."""
 SELECT_BIT_UM2 = 1.2
 """One bit of one word where one of many is read (um2)."""
 ROW_UM2 = 8.0
@@ -106,15 +106,27 @@ def product_share(first: float, second: float) -> float:
 def memory_um2(words: int, bits: int, rules: PriceRules, reads: int = 1) -> float:
     """A memory of any size at the prices of synthesis (um2): latches, register files side by side, or an SRAM.
 
-    Latches with their input register and ``reads`` ways out: 16 words of 40 bits with two were synthesised into
-    3,701 um2, 12 of 16 bits with one into 930, 4 of 40 bits into 879.
+    What compilers make has ``LATCHED_WORDS`` or more and is read in one place: of several ways out each takes a copy.
+    For fewer words the smaller of both counts.
+    """
+    area, made = rules.area_um2, max(words, LATCHED_WORDS)
+    if made <= REGFILE_WORDS:
+        compiled = area.regfile * -(-bits // WORD_BITS) + area.regfile_bit * made * bits
+    else:
+        compiled = area.sram_bank * bits / GATE_BITS + area.sram_bit * made * bits
+    if words >= LATCHED_WORDS:
+        return reads * compiled
+    return min(latches_um2(words, bits, rules, reads), reads * compiled)
+
+
+def latches_um2(words: int, bits: int, rules: PriceRules, reads: int = 1) -> float:
+    """A memory of latches with their input register and ``reads`` ways out (um2).
+
+    Synthesised were 16 words of 40 bits with two ways out into 3,701 um2, 12 of 16 bits with one into 930, 4 of 40 bits
+    into 879.
     """
     area = rules.area_um2
-    if words < LATCHED_WORDS:
-        return words * bits * (area.latch + reads * SELECT_BIT_UM2) + bits * area.flip_flop + words * ROW_UM2
-    if words <= REGFILE_WORDS:
-        return area.regfile * -(-bits // WORD_BITS) + area.regfile_bit * words * bits
-    return area.sram_bank * bits / GATE_BITS + area.sram_bit * words * bits
+    return words * bits * (area.latch + reads * SELECT_BIT_UM2) + bits * area.flip_flop + words * ROW_UM2
 
 
 def sram_access_pj(bank_bits: float, rules: PriceRules) -> float:

@@ -1,6 +1,6 @@
 """Accelerator specifications: YAML files checked field by field; their fields are in ``fields`` and ``design``.
 
-Shipped: ``archon``, ``archon-shift``, ``archon-ics21``, ``eyeriss-dense``, ``eyeriss-sparse``. A specification of
+Shipped: ``archon``, ``archon-ics21``, ``eyeriss-dense``, ``eyeriss-sparse``. A specification of
 one's own is a YAML file of the same form, or one that builds on another (``extends: archon``, then only what differs).
 Unknown keys, missing keys and impossible values are one-line errors that name file, field, value and mend. Prices that
 a file does not state (``area_um2``, ``energy_pj``) follow from its sizes by the rules of ``prices``; only the shipped
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from predfuse.errors import InputError
-from predfuse.graph.nodes import Network
 from predfuse.hardware.design import first_conflict
 from predfuse.hardware.field_types import Part
 from predfuse.hardware.fields import (
@@ -40,7 +39,6 @@ __all__ = [
     "ArchonSpec",
     "Buffer",
     "EyerissSpec",
-    "archon_for",
     "load_spec",
     "names",
     "parse_spec",
@@ -84,18 +82,6 @@ def load_spec(source: str | Path) -> AcceleratorSpec:
     if stated := set(PRICES) & read_mapping(path).keys():
         what = "is stated beside sizes it would not follow"
         raise InputError(f"{path}: {min(stated)}", what, "remove it; for another technology state price_rules")
-    return spec
-
-
-def archon_for(network: Network) -> ArchonSpec:
-    """The smaller of the two shipped Archons of this project that can run a network's predictors.
-
-    ``archon`` where they are ternary, ``archon-shift`` where they have larger weights.
-
-    Source: docs/explanation/archon.md, Predictor weights up to 4.
-    """
-    spec = load_spec("archon-shift" if network.largest_predictor_weight > 1 else "archon")
-    assert isinstance(spec, ArchonSpec)
     return spec
 
 

@@ -6,23 +6,17 @@ cells of 45 nm at 5 ns; docs/explanation/hardware.md has the table. Prices of bi
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from predfuse.hardware.cycle.archon.gateware import BANK_REGIONS, Machine, bits_for, records, together
-from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
+from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec
 from predfuse.hardware.prices import (
-    SCANNED_CHANNELS,
     SELECT_BIT_UM2,
     SHIFT_STAGES,
     SUM_SURPLUS,
     memory_um2,
     product_share,
-    sized,
     structure_areas_um2,
     sum_bits,
 )
-
-Priced = TypeVar("Priced", ArchonSpec, EyerissSpec, ArchonSpec | EyerissSpec)
 
 FINISHING_UM2, FINISHED_BITS = 2_253, 40
 """Bias, rounding shift, residual and saturation of one output in a cycle (um2), from sums of so many bits."""
@@ -36,6 +30,8 @@ STATE_BITS = 120
 """Of the passes that are loaded and sent, beside the records of two groups (bits)."""
 CHOSEN_BIT_UM2 = 0.96
 """A bit of a record of the write port among which a bank chooses by the region (um2)."""
+CHANNEL_BITS = 16
+"""Of the number of an output's channel, by which the store finds its plane (bits)."""
 SLOT_BITS = 4
 """Of a channel at hand in a bank: how many rows its project weights are (bits)."""
 RANKS = 4
@@ -51,12 +47,6 @@ MOVED_SURPLUS = 10
 def finishing_um2(spec: AcceleratorSpec) -> float:
     """What finishes one output in a cycle (um2): synthesised for sums of 40 bits, others by their width."""
     return FINISHING_UM2 * (2 * spec.bits + SUM_SURPLUS) / FINISHED_BITS
-
-
-def at_synthesis(spec: Priced) -> Priced | None:
-    """The same machine at the prices of synthesis, its stated ones replaced; None if they know no price for it."""
-    priced = spec.model_copy(update={"prices": "synthesised"})
-    return None if priced.conflict() else sized(priced)
 
 
 def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
@@ -86,23 +76,30 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     region = bits_for(machine.gate_words) + bits_for(machine.tap_words)
     at_hand = SLOT_BITS * machine.slots + 2 * (machine.taps + 1) * region  # bases of two groups
     chosen = sum(machine.copies(name) * one.bits for name, one in word.items() if one.region in BANK_REGIONS)
-    rank = RANKS * SCANNED_CHANNELS * area.adder_bit
-    search = SCANNED_CHANNELS * (4 * area.adder_bit + 5 * area.mux_bit) + (SCANNED_CHANNELS + 14) * area.flip_flop
+    rank = RANKS * machine.slots * area.adder_bit
+    search = machine.slots * (4 * area.adder_bit + 5 * area.mux_bit) + (machine.slots + 14) * area.flip_flop
 
-    def memory(words: int, bits: int) -> float:
-        return banks * memory_um2(words, bits, rules)
+    def memory(kind: str, records: int, record_bits: int) -> float:
+        """In all banks, as many records of a kind in a word as the write port brings at once."""
+        count = together(machine)[kind]
+        return banks * memory_um2(-(-records // count), count * record_bits, rules)
 
-    columns = memory(machine.column_words, bits) + memory(machine.columns, word["column"].bits)
+    columns = memory("expand", machine.column_words, bits) + memory("column", machine.columns, word["column"].bits)
+    maps = banks * machine.slots * (machine.taps + 2)
+    # A record is put together from accesses of the buffer, rows of a plane or pieces of a word, each turned.
+    port = bits * machine.line
+    whole = -(-machine.data // port)
+    pieces = machine.data + (machine.pieces - whole) * bits * machine.plane_columns
     outputs = lists * pixels * sum_bits(spec) * SELECT_BIT_UM2 + machine.tile_columns * bits * PIPELINE_BIT_UM2
     return structure_areas_um2(spec) | {
         "lane registers": lanes * (2 * machine.lane_rows * row + lists * sent) * area.flip_flop,
         "load network": min(banks * lanes, own.channel_loads * (banks + lanes)) * row * CROSSING_BIT_UM2,
         "fused-weight multipliers": lanes * lists * generator,
-        "project memory": memory(machine.project_rows, word["project"].bits),
-        "tap memory": memory(machine.tap_words, bits),
+        "project memory": memory("project", machine.project_rows, word["project"].bits),
+        "tap memory": memory("depthwise", machine.tap_words, bits),
         "column buffers": columns,
-        "bias memories": memory(machine.slots, 2 * factor + bits_for(machine.project_rows)),
-        "weight maps": (own.map_bits + banks * at_hand) * stored + banks * rank,
+        "bias memories": memory("slot", machine.slots, 2 * factor + bits_for(machine.project_rows)),
+        "weight maps": (maps + banks * at_hand) * stored + banks * rank,
         "member search": banks * search,
         "gate write queues": banks * machine.queue * (pixels + bits_for(machine.gate_words)) * stored,
         "predictor, first stage": own.predictor_units * unit,
@@ -111,6 +108,11 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         * ((together(machine)["channel"] - 1) * area.mux_bit + PIPELINE_BIT_UM2),
         "gate placers": banks * pixels * bits_for(pixels) * area.mux_bit,
         "input multiplexers": lists * pixels * (2 * lanes * PIPELINE_BIT_UM2 + bits * area.mux_bit),
+        "fill": pieces * stored + port * (bits_for(machine.line) + 1) * CROSSING_BIT_UM2,
+        "command unit": machine.command_bits * (port // machine.command_bits + 1) * (area.flip_flop + CROSSING_BIT_UM2),
+        "output store": machine.tile_columns * bits * area.flip_flop
+        + 2 * port * CROSSING_BIT_UM2
+        + area.multiplier * product_share(CHANNEL_BITS, bits_for(machine.buffer_lines)),
         "output registers": 0.0,  # sums wait in their second port
         "finishing": machine.tile_columns * finishing_um2(spec) + outputs,
         "control": (machine.outputs * SHIFTS_BITS + 2 * word["group"].bits) * stored

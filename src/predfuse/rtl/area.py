@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from predfuse.hardware.area import area_items
 from predfuse.hardware.cycle.archon.gateware import Machine, together
 from predfuse.hardware.price_rules import PriceRules
-from predfuse.hardware.prices import memory_um2, sized
+from predfuse.hardware.prices import memory_um2
 from predfuse.hardware.spec import ArchonSpec
-from predfuse.hardware.synthesised import at_synthesis
 from predfuse.rtl.cells import CLOCK_TO_OUTPUT_NS, SETUP_NS, Cells
 from predfuse.rtl.synthesis import Component, components
 
@@ -64,11 +63,11 @@ STRUCTURES = (
 
 AROUND = (
     _Structure("global buffer, arbiter", ("global_buffer", "buffer_bank", "arbiter"), ("global buffer",), True),
-    _Structure("fill", ("fill", "address_sum in fill"), ()),
-    _Structure("output store", ("output_store", "address_sum in output_store"), ()),
-    _Structure("command unit", ("command", "machine"), ()),
+    _Structure("fill", ("fill", "address_sum in fill"), ("fill",)),
+    _Structure("output store", ("output_store", "address_sum in output_store"), ("output store",)),
+    _Structure("command unit", ("command", "machine"), ("command unit",)),
 )
-"""What is around the core; the model has the buffer's words alone."""
+"""What is around the core."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,11 @@ class StructureArea:
 
     Attributes:
         structure: Its name.
-        model_um2: Of the model, at the published prices (um2).
-        priced_um2: Of the model, at those of synthesis (um2).
+        model_um2: Of the model, at the prices of the specification (um2).
         cells_um2: Of the cells it is synthesised into, scaled to 45 nm (um2).
         register_bits: Flip-flops and latches among them.
         macro_bits: Bits in memories left as macros, where the model has them.
-        macro_um2: What the prices of synthesis say of these (um2).
+        macro_um2: What the price rules say of these (um2).
         buffer_bits: Bits in memories that stand for the global buffer: priced there, not here.
         path_ns: The longest path of one of its components, with what registers take of it (ns): by OpenSTA where that
             is installed, else by ABC and built-in flip-flops.
@@ -90,7 +88,6 @@ class StructureArea:
 
     structure: str
     model_um2: float
-    priced_um2: float
     cells_um2: float
     register_bits: int
     macro_bits: int
@@ -106,11 +103,6 @@ class StructureArea:
     def ratio(self) -> float | None:
         """Synthesised over modelled; None where the model has nothing."""
         return self.synthesised_um2 / self.model_um2 if self.model_um2 else None
-
-    @property
-    def priced_ratio(self) -> float | None:
-        """Synthesised over priced; None where there is no price."""
-        return self.synthesised_um2 / self.priced_um2 if self.priced_um2 else None
 
 
 @dataclass(frozen=True)
@@ -146,14 +138,9 @@ def gateware_area(
     """
     machine = Machine.of(spec)
     found = components(machine, cells, 1e3 / spec.clock_mhz, progress)
-    synthesised = at_synthesis(spec)
-    assert synthesised is not None  # it has gateware
-    model, priced = (
-        {item.component: item.area_um2 for item in area_items(one) if item.area_um2}
-        for one in (sized(spec.model_copy(update={"prices": "published"})), synthesised)
-    )
+    model = {item.component: item.area_um2 for item in area_items(spec) if item.area_um2}
     rows, around = (
-        tuple(_row(one, model, priced, found, machine, cells, spec.price_rules) for one in some)
+        tuple(_row(one, model, found, machine, cells, spec.price_rules) for one in some)
         for some in (STRUCTURES, AROUND)
     )
     covered = {name for one in (*STRUCTURES, *AROUND) for name in one.model}
@@ -164,7 +151,6 @@ def gateware_area(
 def _row(
     one: _Structure,
     model: dict[str, float],
-    priced: dict[str, float],
     found: list[Component],
     machine: Machine,
     cells: Cells,
@@ -183,7 +169,6 @@ def _row(
     return StructureArea(
         structure=one.name,
         model_um2=sum(model.get(name, 0.0) for name in one.model),
-        priced_um2=sum(priced.get(name, 0.0) for name in one.model),
         cells_um2=cells.um2 * sum(part.count * cells.area[cell] * n for part in own for cell, n in part.cells.items()),
         register_bits=sum(part.count * n for part in own for cell, n in part.cells.items() if cell in cells.registers),
         macro_bits=macro_bits,

@@ -94,8 +94,6 @@ def modelled_cycles(program: Program, images: ImageArray, spec: ArchonSpec, mach
     """
     if spec.design.streams != "gateware":
         return {}
-    # Predictors of the gateware have weights up to 4 on every machine; no cycle depends on them.
-    spec = spec.model_copy(update={"design": spec.design.model_copy(update={"largest_predictor_weight": 4})})
     result = run_archon(prepare(program, spec, machine), next(masks_of(program, images[:1]))).result
     blocks = [node.name for node in program.fused_blocks()]
     cycles = {name: sum(row.compute_cycles for row in result.rows if row.layer == name) for name in blocks}

@@ -26,7 +26,7 @@ from predfuse.hardware.workload import Operation
 @st.composite
 def machines(draw: st.DrawFn) -> EyerissSpec:
     """A dense or sparse machine of any small sizes."""
-    spec = eyeriss(draw(st.sampled_from(("eyeriss-dense", "eyeriss-sparse", "sparse-1.0", "dense-0.6"))))
+    spec = eyeriss(draw(st.sampled_from(("eyeriss-dense", "eyeriss-sparse", "sparse-1.7", "dense-1.7"))))
     fields = {
         "array.rows": draw(st.integers(1, 9)),
         "array.columns": draw(st.integers(1, 9)),

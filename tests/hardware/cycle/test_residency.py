@@ -109,4 +109,5 @@ def test_rivals_write_in_place_too(machine: str, monkeypatch: pytest.MonkeyPatch
     found = evaluate(spec, network)
     monkeypatch.setattr("predfuse.hardware.cycle.eyeriss.machine.PARTS", 10**9)
     without = evaluate(spec, network)
-    assert found.energy_uj * found.cycles <= without.energy_uj * without.cycles
+    # Which maps stay and how a block is cut are not chosen together: a thousandth may be lost.
+    assert found.energy_uj * found.cycles <= 1.001 * without.energy_uj * without.cycles

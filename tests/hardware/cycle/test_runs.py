@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hardware.cycle.machines import archon, eyeriss, random_masks, shipped_archon, with_predictors
+from hardware.cycle.machines import archon, eyeriss, random_masks, with_predictors
 from hypothesis import given, settings, strategies as st
 from strategies import SEEDS, networks
 
@@ -29,16 +29,24 @@ from predfuse.hardware.cycle.trace import chrome_trace
 from predfuse.hardware.energy import COMPONENTS
 from predfuse.hardware.pruning import prune_blocks
 from predfuse.hardware.result import Simulation
-from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, archon_for
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec
 from predfuse.hardware.vary import with_fields
 from predfuse.hardware.workload import Operation, workload
 
 MACHINES: dict[str, AcceleratorSpec] = {
     "archon": archon(),
-    "archon-shift": archon("archon-shift"),
+    "ternary": with_fields(archon(), {"design.largest_predictor_weight": 1}),
     "archon-ics21": archon("archon-ics21"),
     "beside": with_fields(archon(), {"design.weight_fill": "beside", "design.plain_layers": "mapped_groups"}),
-    "shared": with_fields(archon(), {"design.predictor": "shared", "global_buffer.banks": 2}),
+    "shared": with_fields(
+        archon(),
+        {
+            "prices": "published",
+            "design.predictor": "shared",
+            "design.largest_predictor_weight": 1,
+            "global_buffer.banks": 2,
+        },
+    ),
 }
 
 
@@ -117,7 +125,7 @@ def test_larger_predictor_weights_are_stored_in_one_more_bit(small: Network) -> 
             for node in small.nodes
         ),
     )
-    spec, masks = archon("archon-shift"), random_masks(small, 1)
+    spec, masks = archon(), random_masks(small, 1)
     ternary, larger = (run_archon(prepare(network, spec), masks).result for network in (small, doubled))
     bits = [sum(row.actions.dram_read_bits for row in result.rows) for result in (ternary, larger)]
     shapes = small.shapes()
@@ -126,9 +134,8 @@ def test_larger_predictor_weights_are_stored_in_one_more_bit(small: Network) -> 
     for name in ("multiplications", "additions", "ternary_additions"):
         counts = [sum(row.actions.as_dict()[name] for row in result.rows) for result in (ternary, larger)]
         assert counts[0] == counts[1]
-    with pytest.raises(InputError, match=r"weights up to 2, those of archon go to 1; use archon-shift"):
-        prepare(doubled, archon())
-    assert archon_for(doubled) == shipped_archon("archon-shift") and archon_for(small) == shipped_archon()
+    with pytest.raises(InputError, match=r"weights up to 2, those of archon go to 1; use archon"):
+        prepare(doubled, with_fields(archon(), {"design.largest_predictor_weight": 1}))
 
 
 def test_lane_registers_take_the_same_time_whatever_the_masks(small: Network) -> None:

@@ -16,13 +16,12 @@ from predfuse.hardware.cycle.memory.run_ahead import run_ahead
 from predfuse.hardware.cycle.memory.schedule import schedule
 from predfuse.hardware.cycle.memory.steps import Steps
 from predfuse.hardware.spec import ArchonSpec, load_spec
-from predfuse.hardware.vary import with_fields
 
 
 @settings(max_examples=40)
 @given(bottlenecks(with_predictor=True), st.booleans(), st.booleans(), st.integers(32, 2000), st.integers(1, 64))
 def test_the_dram_only_ever_adds_waiting(case: BlockCase, first: bool, last: bool, words: int, bits: int) -> None:
-    spec = with_fields(load_spec("archon-tiny"), {"design.largest_predictor_weight": 4})
+    spec = load_spec("archon-tiny")
     assert isinstance(spec, ArchonSpec)
     work = block_work(case.block, (case.x.shape[0], case.x.shape[1], case.x.shape[2]))
     tiles = work.tiles(spec.design.tile_rows, spec.design.tile_columns)

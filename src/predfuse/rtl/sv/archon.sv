@@ -30,6 +30,7 @@ module archon #(
     parameter ACCUMULATOR = 40,
     parameter SUM = 24,
     parameter SCORE = 16,
+    parameter TOGETHER = 16,  // most records of a word of the write port
     parameter DATA = 4624,
     parameter ITEM = 36
 ) (
@@ -72,9 +73,10 @@ module archon #(
   localparam UNIT = $clog2(HELD);
   localparam PART = $clog2(PARTS);
 
-  // As many records come in one write as a line of the buffer holds, a power of two of which the memory is whole words.
+  // As many records come in one write as a line of the buffer holds, at most TOGETHER, a power of two of which the memory
+  // is whole words.
   function automatic integer together(input integer bits, input integer size);
-    together = 16;
+    together = TOGETHER;
     while (together > 1 && (together * bits > 16 * LINE || size % together != 0 || size < 2 * together))
       together = together / 2;
   endfunction

@@ -20,14 +20,13 @@ def bits_for(count: int) -> int:
     return max(0, (count - 1).bit_length())
 
 
-GROUP_SIZES = ("slots", "channels", "parts", "passes", "codes", "column_words")
-"""Memories that a specification does not size: what a group may have."""
+GROUP_SIZES = ("slots", "channels", "parts", "passes", "codes", "column_words")  # may be given (``--words``)
 MEMORIES = {
     "rule": "outputs", "column": "columns", "pass": "passes", "code": "codes", "channel": "channels",
     "depthwise": "tap_words", "expand": "column_words", "project": "project_rows", "map": "slots", "slot": "slots",
 }  # fmt: skip
 """The memory a record lies in, by its size: it may hold two groups. Group records and bases have two places."""
-MOST_TOGETHER = 16  # records of a word of the write port
+WORD_STEP = 32  # memories have a multiple of so many records: whole words of the write port in each half
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Machine:
         lists: Lists in progress.
         outputs: Outputs of a group, a multiple of ``lists``.
         banks: Of the memories beside the lanes and of the gate memory.
-        slots: Channels of a bank.
+        slots: Channels of a bank, of one group or two.
         kernel: Largest window, which is the grid of taps.
         side: Of the square hidden plane.
         unit_rows: Of them expanded at once; a plane of more is walked in turns.
@@ -69,6 +68,7 @@ class Machine:
         buffer_words: Pixels of one access as the model reads inputs for the predictor.
         fill_cycles: Added to the first reading of inputs.
         loads: Members that load codes send to lanes in a cycle at most, never more than there are banks.
+        together: Records of a kind in a word of the write port at most, for every bank.
         bits: Of a word; the gateware is made for 16.
     """
 
@@ -106,6 +106,7 @@ class Machine:
     buffer_words: int = 4
     fill_cycles: int = 8
     loads: int = 12
+    together: int = 16
     bits: int = 16
 
     @staticmethod
@@ -161,6 +162,9 @@ class Machine:
             buffer_words=min(spec.array_words_per_access, spec.access_words),
             fill_cycles=design.fill_cycles,
             loads=own.channel_loads,
+            together=own.port_records,
+            slots=own.bank_channels,
+            column_words=own.bank_expand_words,
             bits=spec.bits,
             accumulator=2 * spec.bits + SUM_SURPLUS,
             sum=spec.bits + SUM_SURPLUS,
@@ -174,14 +178,11 @@ class Machine:
 
         Raises:
             InputError: One is something else.
-
-        Source: docs/explanation/hardware.md.
         """
-        sizes = {}
+        sizes, mend = {}, f"write NAME=WORDS, 2 to 65536 of {', '.join(GROUP_SIZES)}"
         for one in told:
             name, _, words = one.partition("=")
             if name not in GROUP_SIZES or not words.isdecimal() or not 2 <= int(words) <= 1 << 16:
-                mend = f"write NAME=WORDS, 2 to 65536 of {', '.join(GROUP_SIZES)}"
                 raise InputError("--words", f"is {one}", mend)
             sizes[name] = int(words)
         return replace(self, **sizes)
@@ -343,15 +344,15 @@ def records(machine: Machine) -> Mapping[str, Record]:
 def together(machine: Machine) -> Mapping[str, int]:
     """Records of each kind that a word of the write port holds for every bank, one behind the other.
 
-    A power of two, up to ``MOST_TOGETHER``, as many as a line of the global buffer holds, of which the memory is two or
-    more whole words: half of the slots, the outputs of a list. Group records and parts come one by one.
+    A power of two, up to that of the machine, as many as a line of the global buffer holds, of which the memory (half
+    of the slots, the outputs of a list) is two or more words. Group records and parts come one by one.
     """
     sizes = {name: getattr(machine, memory) for name, memory in MEMORIES.items()}
     sizes |= {"slot": machine.slots // 2, "rule": machine.outputs // machine.lists, "group": 1, "part": 1}
     sizes |= dict.fromkeys(("map", "bases"), 1 << bits_for(machine.taps + 2))
     found = {}
     for name, record in records(machine).items():
-        bits, count = record.bits * (machine.banks if record.region in BANK_REGIONS else 1), MOST_TOGETHER
+        bits, count = record.bits * (machine.banks if record.region in BANK_REGIONS else 1), machine.together
         while count > 1 and (count * bits > 16 * machine.line or sizes[name] % count or sizes[name] < 2 * count):
             count //= 2
         found[name] = count
@@ -392,9 +393,8 @@ def commands(machine: Machine) -> dict[str, Record]:
     }  # fmt: skip
 
 
-COMMAND_BITS = 3
-"""Kind of a command (0 ends the list, 1 fills, 2 starts the core) and whether it waits for the other unit as well."""
-BANK_REGIONS = range(3, 13)
-"""Written in all banks beside the lanes at once."""
-INPUT_PLANE, PART_PLANE, RESIDUAL = 14, 15, 17
-"""Regions of the write port that hold pixels."""
+COMMAND_BITS = (
+    3  # its kind (0 ends the list, 1 fills, 2 starts the core), and whether it waits for the other unit as well
+)
+BANK_REGIONS = range(3, 13)  # written in all banks beside the lanes at once
+INPUT_PLANE, PART_PLANE, RESIDUAL = 14, 15, 17  # regions of the write port that hold pixels

@@ -124,7 +124,7 @@ def plan_groups(work: BlockWork, spec: ArchonSpec) -> tuple[GroupPlan, ...]:
     largest, most = work.largest_predictor_weight, spec.design.largest_predictor_weight
     if largest > most:
         what = f"has predictor weights up to {largest}, those of {spec.name} go to {most}"
-        mend = "use archon-shift or a machine with a larger design.largest_predictor_weight"
+        mend = "use archon or a machine with a larger design.largest_predictor_weight"
         raise InputError(f"layer {work.name}", what, mend)
     if work.predictor_bits > spec.activation_bits:
         what = f"has a predictor of {work.predictor_bits} bits, that of {spec.name} has {spec.activation_bits}"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from predfuse.hardware.block_work import BlockWork
-from predfuse.hardware.cycle.archon.gateware import MOST_TOGETHER, Machine, Record, records
+from predfuse.hardware.cycle.archon.gateware import WORD_STEP, Machine, Record, records
 from predfuse.hardware.spec import ArchonSpec
 
 
@@ -40,8 +40,7 @@ def told_machine(work: BlockWork, passes: int, fullest: int, spec: ArchonSpec) -
     """
     least = Machine.sized(spec)
     wanted = {"columns": work.group_channels, "slots": fullest, "passes": passes, "channels": work.group_middle}
-    step = 2 * MOST_TOGETHER  # whole words in each half
-    sizes = {name: -(-count // step) * step for name, count in wanted.items() if count > getattr(least, name)}
+    sizes = {name: -(-count // WORD_STEP) * WORD_STEP for name, count in wanted.items() if count > getattr(least, name)}
     return replace(least, kernel=max(least.kernel, work.kernel), **sizes)
 
 

@@ -10,7 +10,12 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 
 PREDICTOR_BITS = 4
 """Of the activations of the gateware's predictor."""
-_MEND = dict.fromkeys(("tap", "project"), "design.structures.{}_memory_words")
+_MEND = {
+    "tap_words": "tap_memory_words",
+    "project_rows": "project_memory_words",
+    "column_words": "bank_expand_words",
+    "slots": "bank_channels",
+}
 
 
 def require_sizes(work: BlockWork, machine: Machine) -> None:
@@ -56,8 +61,8 @@ def require_memories(layer: str, needs: Mapping[str, int], gate_words: int, mach
     for name, wanted in needs.items():
         if wanted > (most := getattr(machine, name)):
             what = f"needs {wanted} {name.replace('_', ' ')} a bank, the gateware has {most}"
-            kind = name.partition("_")[0]
-            raise InputError(f"layer {layer}", what, f"enlarge {_MEND.get(kind, name).format(kind)}")
+            mend = f"enlarge design.structures.{_MEND[name]}" if name in _MEND else f"enlarge {name}"
+            raise InputError(f"layer {layer}", what, mend)
     if gate_words > machine.gate_words:
         what = f"has {gate_words} gate words in a bank, the gate memory holds {machine.gate_words}"
         raise InputError(f"layer {layer}", what, "enlarge the mask buffer: words in the DRAM are no gateware")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from predfuse.errors import InputError
 from predfuse.hardware.block_work import BlockWork
-from predfuse.hardware.cycle.archon.gateware import GROUP_SIZES, MOST_TOGETHER, Machine
+from predfuse.hardware.cycle.archon.gateware import WORD_STEP, Machine
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan
 from predfuse.hardware.cycle.archon.sequence.block import block_fillings
 from predfuse.hardware.cycle.archon.sequence.buffer import Filling
@@ -17,6 +17,9 @@ from predfuse.hardware.cycle.archon.sequence.group import Group, Records
 from predfuse.hardware.cycle.archon.sequence.limits import require_memories, require_sizes
 from predfuse.hardware.cycle.archon.sequence.parts import machine_parts
 from predfuse.hardware.spec import ArchonSpec
+
+STREAMED = ("channels", "parts", "passes", "codes")
+"""Memories a leaner machine would read from its global buffer as it goes: as large as a network needs them."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +116,13 @@ def _stretches(fillings: Sequence[Filling]) -> Iterator[Stretch]:
 
 
 def network_machine(spec: ArchonSpec, blocks: Sequence[tuple[BlockWork, Sequence[GroupPlan]]]) -> Machine:
-    """The gateware of a specification, with memories it does not size as large as the blocks of a network need them.
+    """The gateware of a specification, with streamed memories as large as the blocks of a network need them.
 
     Raises:
         InputError: There is no gateware of it.
     """
     machine = Machine.of(spec)
-    wanted = dict.fromkeys(GROUP_SIZES, 0)
+    wanted = dict.fromkeys(STREAMED, 0)
     for work, plans in blocks:
         tiles = work.tiles(machine.tile_rows, machine.tile_columns)
         try:
@@ -131,6 +134,5 @@ def network_machine(spec: ArchonSpec, blocks: Sequence[tuple[BlockWork, Sequence
             for name, count in plan.group_fill.needs.items() if plan.group_fill is not None else ():
                 if name in wanted:
                     wanted[name] = max(wanted[name], count)
-    step = 2 * MOST_TOGETHER  # whole words in each half
-    sizes = {name: -(-count // step) * step for name, count in wanted.items() if count > getattr(machine, name)}
-    return replace(machine, **sizes)
+    larger = {name: count for name, count in wanted.items() if count > getattr(machine, name)}
+    return replace(machine, **{name: -(-count // WORD_STEP) * WORD_STEP for name, count in larger.items()})
