@@ -285,7 +285,7 @@ def readers(folder: Path) -> dict[str, Reader]:
     ablation = (ROOT / "configs/cifar10-ablations.yaml").read_bytes()
     specs = [
         (ROOT / f"src/predfuse/hardware/specs/{name}.yaml").read_bytes()
-        for name in ("archon", "archon-ics21", "dense-1.7", "sparse-1.7")
+        for name in ("archon", "archon-1.7", "dense-1.7", "sparse-1.7")
     ]
     # Those that build on others would need these beside them.
     texts = [path.read_bytes() for path in sorted((ROOT / "configs").glob("explore-*.yaml"))]
