@@ -161,6 +161,11 @@ def test_a_machine_of_ones_own_stands_on_equal_terms(result: CompareResult) -> N
     assert math.isclose(document["same_network"][0]["energy_ratio"], pair.energy_uj / pair.rival_energy_uj)
 
 
+def test_blocks_that_a_gateware_does_not_hold_are_named() -> None:
+    notes = [note for note in compare(images=1, accelerators=["archon", "archon-1.7"]).notes if "estimated" in note]
+    assert len(notes) == 1 and "on archon-1.7: the time of b2, b3, b4, b5, b6 is estimated" in notes[0]
+
+
 def test_tables_fit_eighty_columns_and_the_worst_stands_first(result: CompareResult) -> None:
     console = Console(width=80)
     with console.capture() as captured:

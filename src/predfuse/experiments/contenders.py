@@ -33,7 +33,7 @@ from predfuse.training.runs import Checkpoint, TrainedRun, load_run, require_sam
 
 SHIPPED_RUN = "fashion-mnist-fusionet-s"
 DEMO_RUN = "fashion-mnist-fusionet-n"
-"""The shape made for fusion; its predictors have weights up to 4, which ``archon`` itself does not take."""
+"""The shape made for fusion; its predictors have weights up to 4, which ``archon-ics21`` does not take."""
 SHIPPED_RIVAL = "fashion-mnist-mobilenetv2-s"
 PUBLISHED_IMAGES = 4
 """Images the published networks take at most; they are large."""

@@ -135,7 +135,13 @@ def equal_terms(lineup: Lineup, specs: Sequence[AcceleratorSpec], curves: bool, 
         for name, why in refused.items():
             if (area_mm2 := searched_for_mm2(name)) is None or area_mm2 not in areas:  # others were searched for it
                 notes[f"{contender.label} does not run on {name}: {why}"] = None
-        return best_searched(found)
+        best = best_searched(found)
+        for cost in best:
+            blocks = [entry.node for entry in cost.costs.ledger if entry.status == "fused" and entry.reason]
+            if blocks:
+                what = f"the time of {', '.join(blocks)} is estimated, its gateware does not hold them"
+                notes[f"{contender.label} on {cost.spec.name}: {what}"] = None
+        return best
 
     fused = [run(contender, archons) for contender in lineup.fused]
     unfused = [run(contender, others) for contender in lineup.unfused]

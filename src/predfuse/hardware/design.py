@@ -31,10 +31,12 @@ class Structures(Part):
     tap_memory_words: Count
     """Depthwise weights held for one group (words)."""
     column_buffer_words: Count
-    """Expand weights of one input channel held (words), twice."""
+    """Expand weights of one input channel held (words), twice; more are read from the global buffer. They cost area at
+    the published prices; at those of synthesis ``bank_expand_words`` does."""
     map_bits: Count
     """Bits that say which taps, which outputs and which of two input columns the channels of a group have (bits), kept
-    beside the memories of the weights themselves."""
+    beside the memories of the weights themselves. They cost area at the published prices; at those of synthesis
+    ``bank_channels`` does."""
     bank_channels: Annotated[int, Field(ge=2, le=1024, multiple_of=2)] = 64
     """Channels a bank beside the lanes holds, of one group or of two (count): as wide is the search for members."""
     bank_expand_words: Annotated[int, Field(ge=32, le=1 << 16, multiple_of=32)] = 512
@@ -87,7 +89,8 @@ class ArchonDesign(Part):
     """The PEs' adders, before the main work, or adders of its own, beside the main work of the tile before."""
     largest_predictor_weight: LargestWeight = 1
     """Largest magnitude of the predictor's weights: 1, ternary ones; 2 or 4: 0 and powers of two up to it, with sign.
-    Adders of its own are wider for it then; the PEs' narrow ones are not wide enough."""
+    Adders of its own are wider for it then at the published prices, at those of synthesis always; the PEs' narrow ones
+    are not wide enough."""
     predictor_order: Literal["layer", "tile"]
     """Whole layers, activations and masks spilled to the DRAM where the buffers are too small; or tile by tile on chip,
     halos computed again."""
