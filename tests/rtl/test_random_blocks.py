@@ -138,7 +138,7 @@ def _features(plan: BlockPlan, shape: Shape, block: Bottleneck, told: list[Image
 @given(bottlenecks(with_predictor=True).filter(lambda case: case.block.depthwise_weight.shape[1] == 7))
 def test_a_block_too_large_is_refused(simulator: Simulator, case: BlockCase) -> None:
     node = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48))
-    with pytest.raises(InputError, match="a kernel of 7, the gateware holds 5"):
+    with pytest.raises(InputError, match=r"a kernel of 7, the gateware holds 5; enlarge design\.structures\.predictor"):
         BlockPlan(node, case.x.shape, simulator.machine)
 
 

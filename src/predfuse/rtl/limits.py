@@ -9,7 +9,7 @@ from predfuse.errors import InputError
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.registers import NO_COLUMN, Passes
-from predfuse.hardware.cycle.archon.sequence.limits import require_limits, require_sizes
+from predfuse.hardware.cycle.archon.sequence.limits import PREDICTOR_BITS, SMALLER, require_limits, require_sizes
 from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.widths import product_shift
@@ -25,11 +25,11 @@ def require_fit(node: FusedBlock, work: BlockWork, machine: Machine) -> None:
         what = f"has words of {node.bits} bits, those of the gateware have {machine.bits}"
         raise InputError(f"layer {node.name}", what, f"compile it with bits {machine.bits}")
     require_sizes(work, machine)
-    predictor = node.predictor
+    predictor, mend = node.predictor, f"prepare it with {PREDICTOR_BITS} bits"
     limits = {
-        "accumulator bits": (node.accumulator_bits, machine.accumulator),
-        "hidden activations up to": (predictor.hidden_max, 15),
-        "predictor inputs up to": (max(predictor.input_max, -predictor.input_min - 1), 7),
+        "accumulator bits": (node.accumulator_bits, machine.accumulator, SMALLER),
+        "hidden activations up to": (predictor.hidden_max, 15, mend),
+        "predictor inputs up to": (max(predictor.input_max, -predictor.input_min - 1), 7, mend),
     }
     require_limits(node.name, limits)
     reach = (1 << (machine.score - 1)) - 1 - 64 * work.group_channels

@@ -10,6 +10,7 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 
 PREDICTOR_BITS = 4
 """Of the activations of the gateware's predictor."""
+SMALLER = "make it smaller: no gateware has more"
 _MEND = {
     "tap_words": "tap_memory_words",
     "project_rows": "project_memory_words",
@@ -25,25 +26,31 @@ def require_sizes(work: BlockWork, machine: Machine) -> None:
         InputError: It needs something larger; the message says what.
     """
     limits = {
-        "a kernel": (work.kernel, machine.kernel),
-        "a stride": (work.stride, 2),
-        "outputs a group": (work.group_outputs, machine.outputs),
-        "input channels a group": (work.group_channels, min(machine.columns, machine.held)),
-        "middle channels a group": (work.group_middle, machine.channels),
-        "predictor bits": (work.predictor_bits, PREDICTOR_BITS),
-    }
+        "a kernel": (work.kernel, machine.kernel, "enlarge design.structures.predictor_taps"),
+        "a stride": (work.stride, 2, SMALLER),
+        "outputs a group": (work.group_outputs, machine.outputs, "enlarge pe.psum_regfile_words"),
+        "input channels a group": (
+            work.group_channels, min(machine.columns, machine.held), "enlarge design.structures.predictor_inputs"
+        ),
+        "middle channels a group": (work.group_middle, machine.channels, "enlarge channels"),
+        "predictor bits": (work.predictor_bits, PREDICTOR_BITS, f"prepare it with {PREDICTOR_BITS} bits"),
+    }  # fmt: skip
     require_limits(work.name, limits)
 
 
-def require_limits(layer: str, limits: Mapping[str, tuple[int, int]]) -> None:
+def require_limits(layer: str, limits: Mapping[str, tuple[int, int, str]]) -> None:
     """Compare what a layer has with what the gateware holds.
+
+    Args:
+        layer: The block.
+        limits: What it has, what the gateware holds, and how to mend it, by what it is.
 
     Raises:
         InputError: It has more.
     """
-    for what, (wanted, most) in limits.items():
+    for what, (wanted, most, mend) in limits.items():
         if wanted > most:
-            raise InputError(f"layer {layer}", f"has {what} of {wanted}, the gateware holds {most}", "enlarge it")
+            raise InputError(f"layer {layer}", f"has {what} of {wanted}, the gateware holds {most}", mend)
 
 
 def require_memories(layer: str, needs: Mapping[str, int], gate_words: int, machine: Machine) -> None:
