@@ -25,7 +25,7 @@ from predfuse.fusion.execute import run_network
 from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 from predfuse.integer.calibrate import normalise
 from predfuse.predictor.initialise import insert_predictors
-from predfuse.report.compare import headline
+from predfuse.report.compare import headline, headlines
 from predfuse.report.demo import page
 from predfuse.report.demo_tables import pruned_comparison, terminal
 from predfuse.report.page import render
@@ -352,7 +352,11 @@ def test_the_simulated_comparison_is_that_of_the_compare_command(result: demo.De
     assert "as published" in sentence and "equal area" not in sentence
     assert NOT_EQUAL_TERMS in document["notes"]
     html = render(page(result))
-    assert "Accelerators, cycle fidelity" in html and escape(sentence) in html
+    assert "Accelerators as published, cycle fidelity" in html and escape(sentence) in html
+    # The same on equal terms comes first: machines of one area, searched alike.
+    assert document["same_network"][0]["machine"] == "archon-1.7-n"
+    (said, *_) = headlines(result.comparison)
+    assert said.startswith("Worst on equal terms") and html.index(escape(said)) < html.index(escape(sentence))
 
 
 def test_machines_are_compared_from_the_very_checkpoints(result: demo.DemoResult) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,12 +22,14 @@ from predfuse.experiments.compare import CompareResult, Machine, compare_lineup
 from predfuse.experiments.confidence import wilson_interval
 from predfuse.experiments.contenders import DEMO_RUN, load_runs, trained
 from predfuse.experiments.demo_gateware import GatewareRun, first_block
+from predfuse.experiments.equal_terms import equal_terms
 from predfuse.fusion.counts import LayerCounts, NetworkCounts, Operations, count_network, multiplication_reductions
 from predfuse.fusion.execute import plan_network, run_plan
 from predfuse.fusion.masks import OFF
 from predfuse.fusion.results import BlockStatistics, ExecutionResult, Mode
 from predfuse.graph.nodes import Bottleneck, Network
 from predfuse.hardware.area import area_without_mask_buffer_um2
+from predfuse.hardware.spec import load_spec
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.options import COMPILE_IMAGES
 from predfuse.training.runs import Checkpoint
@@ -38,6 +40,8 @@ Progress = Callable[[str, int, int], None]
 
 IMAGES = 1000
 SIMULATED_IMAGES = 25
+EQUAL_MACHINES = ("archon-1.7-n", "sparse-depth-first-1.7-fashion-n", "sparse-depth-first-1.7-m", "dense-1.7")
+"""Of one area and searched as freely: the fused one, and rivals that suit the shipped networks of Fashion-MNIST."""
 """Images the accelerators are simulated on; schedules hardly depend on them."""
 
 
@@ -84,7 +88,7 @@ class DemoResult:
         published_reductions: Dense multiplications per fused one of every block of the published FusioNet.
         closed_forms: The competitor dense and pruned on machines made for that, the fusible network on Archon, by the
             closed forms of the paper.
-        comparison: The same by simulation at cycle fidelity, on the first images only.
+        comparison: By simulation at cycle fidelity, on the first images only: on equal terms, and as published.
         examples: Positions of the first image of every class, by class.
         masks: Predicted masks of the last of these images, ``([M, H, W], [M, P, Q])`` bool by block.
         gateware: One block on the simulated gateware, or why it was not run.
@@ -191,6 +195,8 @@ def run_demo(
     simulated = min(count, SIMULATED_IMAGES)
     lineup = trained([run], [rival], loaded, simulated, lambda text: None, classes)
     comparison = compare_lineup(lineup, "shipped", "cycle", lambda text: None)
+    equal = equal_terms(lineup, [load_spec(name) for name in EQUAL_MACHINES], curves=False, say=lambda text: None)
+    comparison = replace(comparison, equal=equal, notes=tuple(dict.fromkeys((*comparison.notes, *equal.notes))))
     say("simulating", 1, 1)
     say("gateware (minutes the first time)", 0, 1)
     (fused,) = lineup.fused

@@ -11,7 +11,7 @@ from predfuse import __version__
 from predfuse.arrays import UInt8Array
 from predfuse.experiments.demo import DemoResult, VariantName
 from predfuse.fusion.results import BlockStatistics, StageStatistics
-from predfuse.report import charts
+from predfuse.report import charts, equal_terms
 from predfuse.report.compare import ROLE_COLOURS, headline, machine_table as published_machines
 from predfuse.report.demo_tables import (
     MACHINE_NOTE,
@@ -47,6 +47,7 @@ def page(result: DemoResult) -> Page:
             _blocks(result),
             _survivors(result),
             _machines(result),
+            *([] if result.comparison.equal is None else equal_terms.sections(result.comparison.equal)),
             _simulated(result),
             _masks(result),
             _published(result),
@@ -233,7 +234,7 @@ def _simulated(result: DemoResult) -> Section:
     images = f"Mean of {comparison.images} images."
     parts: list[Part] = [headline(comparison), images, Chart(bars), published_machines(comparison), *comparison.notes]
     parts.append(str(result.gateware))
-    return Section("Accelerators, cycle fidelity", parts)
+    return Section("Accelerators as published, cycle fidelity", parts)
 
 
 def _masks(result: DemoResult) -> Section:

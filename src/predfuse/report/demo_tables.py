@@ -7,7 +7,7 @@ from dataclasses import replace
 from predfuse.data import CATALOGUE
 from predfuse.experiments.demo import DemoResult, Variant, VariantName
 from predfuse.fusion.counts import Operations
-from predfuse.report.compare import cost_table, headline, who_table
+from predfuse.report.compare import headlines, terminal_tables
 from predfuse.report.table import Table, count
 
 HOW: dict[VariantName, str] = {
@@ -152,9 +152,8 @@ def terminal(result: DemoResult) -> list[str | Table]:
         block_table(result),
         machine_table(result),
         MACHINE_NOTE,
-        who_table(result.comparison),
-        cost_table(result.comparison),
-        headline(result.comparison),
+        *terminal_tables(result.comparison),
+        *headlines(result.comparison),
         *result.comparison.notes,
         f"Fused against layer by layer: largest difference of any output {difference(result)} (float64).",
         str(result.gateware),
