@@ -35,6 +35,7 @@ SHIPPED_RUN = "fashion-mnist-fusionet-s"
 DEMO_RUN = "fashion-mnist-fusionet-n"
 """The shape made for fusion; its predictors have weights up to 4, which ``archon-ics21`` does not take."""
 SHIPPED_RIVAL = "fashion-mnist-mobilenetv2-s"
+NARROW_RIVAL = "fashion-mnist-mobilenetv2-s-x0.5"
 PUBLISHED_IMAGES = 4
 """Images the published networks take at most; they are large."""
 BOUND_IMAGES = 2

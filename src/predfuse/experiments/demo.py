@@ -20,7 +20,7 @@ from predfuse.data import Dataset
 from predfuse.errors import InputError
 from predfuse.experiments.compare import CompareResult, Machine, compare_lineup
 from predfuse.experiments.confidence import wilson_interval
-from predfuse.experiments.contenders import DEMO_RUN, load_runs, trained
+from predfuse.experiments.contenders import DEMO_RUN, NARROW_RIVAL, load_runs, trained
 from predfuse.experiments.demo_gateware import GatewareRun, first_block
 from predfuse.experiments.equal_terms import equal_terms
 from predfuse.fusion.counts import LayerCounts, NetworkCounts, Operations, count_network, multiplication_reductions
@@ -32,7 +32,7 @@ from predfuse.hardware.area import area_without_mask_buffer_um2
 from predfuse.hardware.spec import load_spec
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.options import COMPILE_IMAGES
-from predfuse.training.runs import Checkpoint
+from predfuse.training.runs import Checkpoint, load_run
 
 VariantName = Literal["vanilla", "pruned", "predicted", "fused"]
 Progress = Callable[[str, int, int], None]
@@ -40,7 +40,10 @@ Progress = Callable[[str, int, int], None]
 
 IMAGES = 1000
 SIMULATED_IMAGES = 25
-EQUAL_MACHINES = ("archon-1.7-n", "sparse-depth-first-1.7-fashion-n", "sparse-depth-first-1.7-m", "dense-1.7")
+EQUAL_MACHINES = (
+    *("archon-1.7-n", "dense-1.7"),
+    *(f"sparse-depth-first-1.7-{name}" for name in ("fashion-n", "half", "m")),
+)
 """Of one area and searched as freely: the fused one, and rivals that suit the shipped networks of Fashion-MNIST."""
 """Images the accelerators are simulated on; schedules hardly depend on them."""
 
@@ -193,7 +196,9 @@ def run_demo(
     say("simulating", 0, 1)
     classes = {variant.checkpoint.stage: variant.classes for variant in rival_variants.values()}
     simulated = min(count, SIMULATED_IMAGES)
-    lineup = trained([run], [rival], loaded, simulated, lambda text: None, classes)
+    # Beside the shipped network stands what is as accurate, too: the rival at half its width.
+    narrow = [] if rival_folder or run_folder != DEMO_RUN else [load_run(NARROW_RIVAL, predictor=False)]
+    lineup = trained([run], [rival, *narrow], loaded, simulated, lambda text: None, classes)
     comparison = compare_lineup(lineup, "shipped", "cycle", lambda text: None)
     equal = equal_terms(lineup, [load_spec(name) for name in EQUAL_MACHINES], curves=False, say=lambda text: None)
     comparison = replace(comparison, equal=equal, notes=tuple(dict.fromkeys((*comparison.notes, *equal.notes))))
