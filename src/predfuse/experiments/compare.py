@@ -223,7 +223,13 @@ def compare(
     result = compare_lineup(lineup, networks, fidelity, say)
     if fidelity == PAPER or not specs:
         return result
-    lineup = lineup.with_pruned_tails() if tail else lineup
+    return on_equal_terms(result, lineup.with_pruned_tails() if tail else lineup, specs, curves, say)
+
+
+def on_equal_terms(
+    result: CompareResult, lineup: Lineup, specs: Sequence[AcceleratorSpec], curves: bool, say: Say
+) -> CompareResult:
+    """A comparison with what its networks cost on machines of equal area."""
     equal = equal_terms(lineup, specs, curves, say)
     return replace(result, equal=equal, notes=tuple(dict.fromkeys((*result.notes, *lineup.notes, *equal.notes))))
 

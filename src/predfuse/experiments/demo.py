@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,18 +18,17 @@ from predfuse import models
 from predfuse.arrays import Int64Array, Mask, UInt8Array
 from predfuse.data import Dataset
 from predfuse.errors import InputError
-from predfuse.experiments.compare import CompareResult, Machine, compare_lineup
+from predfuse.experiments.compare import CompareResult, Machine, compare_lineup, on_equal_terms
 from predfuse.experiments.confidence import wilson_interval
 from predfuse.experiments.contenders import DEMO_RUN, NARROW_RIVAL, load_runs, trained
 from predfuse.experiments.demo_gateware import GatewareRun, first_block
-from predfuse.experiments.equal_terms import equal_terms
+from predfuse.experiments.equal_terms import machines
 from predfuse.fusion.counts import LayerCounts, NetworkCounts, Operations, count_network, multiplication_reductions
 from predfuse.fusion.execute import plan_network, run_plan
 from predfuse.fusion.masks import OFF
 from predfuse.fusion.results import BlockStatistics, ExecutionResult, Mode
 from predfuse.graph.nodes import Bottleneck, Network
 from predfuse.hardware.area import area_without_mask_buffer_um2
-from predfuse.hardware.spec import load_spec
 from predfuse.integer.calibrate import normalise
 from predfuse.integer.options import COMPILE_IMAGES
 from predfuse.training.runs import Checkpoint, load_run
@@ -200,8 +199,7 @@ def run_demo(
     narrow = [] if rival_folder or run_folder != DEMO_RUN else [load_run(NARROW_RIVAL, predictor=False)]
     lineup = trained([run], [rival, *narrow], loaded, simulated, lambda text: None, classes)
     comparison = compare_lineup(lineup, "shipped", "cycle", lambda text: None)
-    equal = equal_terms(lineup, [load_spec(name) for name in EQUAL_MACHINES], curves=False, say=lambda text: None)
-    comparison = replace(comparison, equal=equal, notes=tuple(dict.fromkeys((*comparison.notes, *equal.notes))))
+    comparison = on_equal_terms(comparison, lineup, machines(EQUAL_MACHINES), curves=False, say=lambda text: None)
     say("simulating", 1, 1)
     say("gateware (minutes the first time)", 0, 1)
     (fused,) = lineup.fused

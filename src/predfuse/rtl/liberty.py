@@ -4,6 +4,7 @@ and flip-flops."""
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from predfuse.errors import InputError
@@ -77,13 +78,12 @@ def buffer_of(library: dict[str, Gate]) -> Gate:
 
     Source: docs/explanation/hardware.md (Paths).
     """
-    found = [
-        gate
-        for gate in library.values()
-        if len(gate.inputs) == 1 and list(gate.outputs.values()) == list(gate.inputs) and not gate.clock
-    ]
-    if not found:
-        raise InputError("--liberty", "has no buffer", "name a Liberty file with one (an output that is its input)")
+    found = _some(
+        library,
+        lambda gate: len(gate.inputs) == 1 and list(gate.outputs.values()) == list(gate.inputs) and not gate.clock,
+        "buffer",
+        "name a Liberty file with one (an output that is its input)",
+    )
     most = 1.5 * min(gate.area for gate in found)
     return max((gate for gate in found if gate.area <= most), key=lambda gate: (sum(gate.inputs.values()), gate.name))
 
@@ -96,11 +96,20 @@ def flip_flop_of(library: dict[str, Gate]) -> Gate:
 
     Source: docs/explanation/hardware.md (Paths).
     """
-    found = [
-        gate
-        for gate in library.values()
-        if gate.clock in gate.inputs and gate.data in gate.inputs and not gate.clears and len(gate.inputs) == 2
-    ]
-    if not found:
-        raise InputError("--liberty", "has no plain flip-flop", "name a Liberty file with one")
+    found = _some(
+        library,
+        lambda gate: (
+            gate.clock in gate.inputs and gate.data in gate.inputs and not gate.clears and len(gate.inputs) == 2
+        ),
+        "plain flip-flop",
+        "name a Liberty file with one",
+    )
     return min(found, key=lambda gate: (gate.area, gate.name))
+
+
+def _some(library: dict[str, Gate], wanted: Callable[[Gate], bool], what: str, mend: str) -> list[Gate]:
+    """The cells of a kind; an error where there is none."""
+    found = [gate for gate in library.values() if wanted(gate)]
+    if not found:
+        raise InputError("--liberty", f"has no {what}", mend)
+    return found

@@ -26,7 +26,6 @@ MEMORIES = {
     "depthwise": "tap_words", "expand": "column_words", "project": "project_rows", "map": "slots", "slot": "slots",
 }  # fmt: skip
 """The memory a record lies in, by its size: it may hold two groups. Group records and bases have two places."""
-WORD_STEP = 32  # memories have a multiple of so many records: whole words of the write port in each half
 
 
 @dataclass(frozen=True)
@@ -178,6 +177,8 @@ class Machine:
 
         Raises:
             InputError: One is something else.
+
+        Source: docs/explanation/hardware.md.
         """
         sizes, mend = {}, f"write NAME=WORDS, 2 to 65536 of {', '.join(GROUP_SIZES)}"
         for one in told:
@@ -393,8 +394,6 @@ def commands(machine: Machine) -> dict[str, Record]:
     }  # fmt: skip
 
 
-COMMAND_BITS = (
-    3  # its kind (0 ends the list, 1 fills, 2 starts the core), and whether it waits for the other unit as well
-)
+COMMAND_BITS = 3  # its kind (0 ends the list, 1 fills, 2 starts the core) and whether it waits for the other unit
 BANK_REGIONS = range(3, 13)  # written in all banks beside the lanes at once
 INPUT_PLANE, PART_PLANE, RESIDUAL = 14, 15, 17  # regions of the write port that hold pixels

@@ -6,12 +6,15 @@ numbers of project weights and wanted gate words follow from the maps when memor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from predfuse.hardware.block_work import BlockWork
-from predfuse.hardware.cycle.archon.gateware import WORD_STEP, Machine, Record, records
+from predfuse.hardware.cycle.archon.gateware import Machine, Record, records
 from predfuse.hardware.spec import ArchonSpec
+
+WORD_STEP = 32
+"""Memories have a multiple of so many records: whole words of the write port in each half."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,13 @@ def told_machine(work: BlockWork, passes: int, fullest: int, spec: ArchonSpec) -
     """
     least = Machine.sized(spec)
     wanted = {"columns": work.group_channels, "slots": fullest, "passes": passes, "channels": work.group_middle}
-    sizes = {name: -(-count // WORD_STEP) * WORD_STEP for name, count in wanted.items() if count > getattr(least, name)}
-    return replace(least, kernel=max(least.kernel, work.kernel), **sizes)
+    return replace(enlarged(least, wanted), kernel=max(least.kernel, work.kernel))
+
+
+def enlarged(machine: Machine, wanted: Mapping[str, int]) -> Machine:
+    """The same gateware, its memories with at least so many records each, by their sizes."""
+    larger = {name: count for name, count in wanted.items() if count > getattr(machine, name)}
+    return replace(machine, **{name: -(-count // WORD_STEP) * WORD_STEP for name, count in larger.items()})
 
 
 def told_bits(work: BlockWork, channels: int, passes: int, codes: Sequence[int], machine: Machine) -> ToldBits:

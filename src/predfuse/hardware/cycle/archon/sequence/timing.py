@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from predfuse.errors import InputError
 from predfuse.hardware.block_work import BlockWork
-from predfuse.hardware.cycle.archon.gateware import WORD_STEP, Machine
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan
 from predfuse.hardware.cycle.archon.sequence.block import block_fillings
 from predfuse.hardware.cycle.archon.sequence.buffer import Filling
@@ -16,6 +16,7 @@ from predfuse.hardware.cycle.archon.sequence.commands import LISTS, Fill, Start
 from predfuse.hardware.cycle.archon.sequence.group import Group, Records
 from predfuse.hardware.cycle.archon.sequence.limits import require_memories, require_sizes
 from predfuse.hardware.cycle.archon.sequence.parts import machine_parts
+from predfuse.hardware.cycle.archon.told_bits import enlarged
 from predfuse.hardware.spec import ArchonSpec
 
 STREAMED = ("channels", "parts", "passes", "codes")
@@ -134,5 +135,4 @@ def network_machine(spec: ArchonSpec, blocks: Sequence[tuple[BlockWork, Sequence
             for name, count in plan.group_fill.needs.items() if plan.group_fill is not None else ():
                 if name in wanted:
                     wanted[name] = max(wanted[name], count)
-    larger = {name: count for name, count in wanted.items() if count > getattr(machine, name)}
-    return replace(machine, **{name: -(-count // WORD_STEP) * WORD_STEP for name, count in larger.items()})
+    return enlarged(machine, wanted)
