@@ -153,6 +153,11 @@ class WorkItem:
         return layer_of(self.node)
 
     @property
+    def is_pooling(self) -> bool:
+        """Whether it pools, every channel by itself."""
+        return self.is_elementwise and len(self.inputs) == 1
+
+    @property
     def is_block(self) -> bool:
         """Whether it is an expand, depthwise, project block."""
         return len(self.operations) == 3

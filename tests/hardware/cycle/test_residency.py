@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 from predfuse import models
 from predfuse.graph.nodes import INPUT
 from predfuse.hardware.cycle.archon.machine import prepare
-from predfuse.hardware.cycle.memory.buffer import PARTS, LayerMaps, plan_residency
+from predfuse.hardware.cycle.memory.buffer import PARTS, LayerMaps, Places, plan_residency
 from predfuse.hardware.evaluate import evaluate
 from predfuse.hardware.spec import ArchonSpec, load_spec
+from predfuse.hardware.workload import Workload, workload
 
 
 @st.composite
@@ -100,6 +104,35 @@ def test_the_stem_of_fusionet_m_stays_on_chip() -> None:
     assert {"conv1", "PW1", "DW1"} <= places.residency.maps
     small = spec.model_copy(update={"global_buffer": spec.global_buffer.model_copy(update={"depth": 4096})})
     assert not {"PW1", "DW1"} <= prepare(network, small).places.residency.maps
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "machine"),
+    [
+        ("fusionet-n", "GPW1", "archon-1.7-n"),
+        ("mobilenetv2-s", "PW1_tail", "sparse-1.7"),
+        ("mobilenetv2-s", "PW1_tail", "dense-1.7"),
+    ],
+)
+def test_a_map_is_pooled_as_it_is_made(network: str, layer: str, machine: str) -> None:
+    """It is as large as the buffer; the pooling reads all of it from the chip."""
+    work = workload(models.network(network))
+    after, other = work.items[-2], work.items[-1]
+    words = int(np.prod(work.items[-3].shape))
+    spec = load_spec(machine)
+    buffer = spec.global_buffer.model_copy(update={"depth": words * spec.bits // spec.global_buffer.width_bits})
+    spec = spec.model_copy(update={"global_buffer": buffer})
+    assert work.items[-3].node == layer and words == spec.buffer_words
+
+    def place(work: Workload) -> Places:
+        return Places.plan(work, spec, [], {item.node: 0 for item in work.items}, lambda operation: False)
+
+    found = place(work)
+    assert found.of(layer).output_on_chip and found.of(after.node).input_on_chip
+    assert found.input_words(after) == words
+    assert found.residency.words[after.node] == words // PARTS + int(np.prod(after.shape))
+    read_twice = replace(work, items=(*work.items[:-1], replace(other, inputs=(after.node, layer))))
+    assert not place(read_twice).of(layer).output_on_chip
 
 
 @pytest.mark.parametrize("machine", ["dense-1.7", "sparse-1.7", "sparse-depth-first-1.7"])

@@ -15,7 +15,7 @@ STREAM_BITS = 1 << 14
 
 def plan_elementwise(item: WorkItem, stage: str, spec: AcceleratorSpec, places: Places) -> LayerPlan:
     """Every word of every input is read and added once, one a PE and cycle."""
-    place, input_words, output_words = places.of(item.node), places.input_words(item), places.layers[item.node].words
+    place, input_words, output_words = places.of(item.node), places.input_words(item), places.map_words[item.node]
     near, width = spec.array_words_per_access, spec.global_buffer.width_bits
     load = 0 if place.input_on_chip else input_words * spec.bits
     store = 0 if place.output_on_chip else output_words * spec.bits

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,7 +26,7 @@ class LayerMaps:
     Attributes:
         name: Of the layer and of the map it makes.
         sources: Maps it reads.
-        words: Size of its map (words).
+        words: Of its map that are there at once (words).
         reserved_words: Buffer it needs for its tiles and weights (words).
         replaces: The source in whose place its map may be written, if nothing reads that one later; empty if none.
         twice_words: What then lies there beside what it replaces (words).
@@ -102,13 +104,13 @@ class Places:
         spec: The machine.
         layers: Every layer by name; of a block run as three layers ``part(name, 0)`` to ``part(name, 2)``.
         residency: Which maps stay.
-        network_input_words: Size of the network's input (words).
+        map_words: Size of every map, and of the network's input (words).
     """
 
     spec: AcceleratorSpec
     layers: Mapping[str, LayerMaps]
     residency: Residency
-    network_input_words: int
+    map_words: Mapping[str, int]
 
     @classmethod
     def plan(
@@ -119,7 +121,7 @@ class Places:
         reserved_words: Mapping[str, int],
         in_parts: Callable[[Operation], bool],
     ) -> Places:
-        """Keep what fits.
+        """Keep what fits. Of a map that only the pooling behind it reads, a part: channels are pooled as they are made.
 
         Args:
             work: The network.
@@ -130,6 +132,8 @@ class Places:
                 needs no input of another, so that it can be written in place of its input.
         """
         layers: list[LayerMaps] = []
+        sizes = {INPUT: int(np.prod(work.input_shape))}
+        pooled = _pooled_at_once(work)
         made: dict[str, tuple[str, ...]] = {}  # the maps a node's output consists of
         for item in work.items:
             sources = tuple(name for source in item.inputs for name in made.get(source, (source,)))
@@ -139,8 +143,10 @@ class Places:
             words, reserved = int(np.prod(item.shape)), reserved_words[item.node]
             twice = -(-words // PARTS)
             if item.node not in split:
+                sizes[item.node] = words
+                words = pooled.get(item.node, words)
                 apart = item.is_elementwise or _apart(item, in_parts)
-                replaced = sources[0] if apart and len(sources) == 1 else ""
+                replaced = sources[0] if apart and len(sources) == 1 and sources[0] not in pooled else ""
                 layers.append(LayerMaps(item.node, sources, words, reserved, replaced, twice))
                 made[item.node] = (item.node,)
                 continue
@@ -148,6 +154,7 @@ class Places:
             expanded, depthwise = (operation.outputs * operation.out_pixels for operation in item.operations[:2])
             replaced = names[0] if in_parts(item.operations[1]) else ""
             added = sources if item.residual else ()
+            sizes |= zip(names, (expanded, depthwise, words), strict=True)
             layers += [
                 LayerMaps(names[0], sources, expanded, reserved),
                 LayerMaps(names[1], (names[0],), depthwise, reserved, replaced, -(-depthwise // PARTS)),
@@ -155,7 +162,7 @@ class Places:
             ]
             made[item.node] = (names[2],)
         residency = plan_residency(layers, spec.buffer_words)
-        return cls(spec, {layer.name: layer for layer in layers}, residency, int(np.prod(work.input_shape)))
+        return cls(spec, {layer.name: layer for layer in layers}, residency, sizes)
 
     def of(self, name: str) -> Place:
         """The maps of one layer; several inputs count as on chip if all are."""
@@ -171,10 +178,19 @@ class Places:
 
     def input_words(self, item: WorkItem) -> int:
         """Size of all inputs of a node (words)."""
-        return sum(
-            self.network_input_words if source == INPUT else self.layers[source].words
-            for source in self.layers[item.node].sources
-        )
+        return sum(self.map_words[source] for source in self.layers[item.node].sources)
+
+
+def _pooled_at_once(work: Workload) -> dict[str, int]:
+    """Layers whose map nothing reads but the pooling that comes next, and words of one of :data:`PARTS` parts of it."""
+    readers = Counter(source for item in work.items for source in item.inputs)
+    found = {}
+    for item, after in pairwise(work.items):
+        alone = after.is_pooling and after.inputs == (item.node,) and readers[item.node] == 1
+        if alone and len(item.operations) == 1:
+            operation = item.operations[0]
+            found[item.node] = -(-operation.outputs // PARTS) * operation.out_pixels
+    return found
 
 
 def _apart(item: WorkItem, in_parts: Callable[[Operation], bool]) -> bool:
