@@ -68,9 +68,9 @@ void* port(Vcomponents* top, int index) {{
 """
 
 
-def build_library(components: Sequence[Component], tools: Tools) -> Path:
-    """The shared library, from the cache if it is there."""
-    sources, top, shim = sorted(SOURCES.glob("*.sv")), _top(components), _shim(components)
+def build_library(components: Sequence[Component], tools: Tools, folder: Path = SOURCES) -> Path:
+    """The shared library, from the cache if it is there, of the sources in a folder."""
+    sources, top, shim = sorted(folder.glob("*.sv")), _top(components), _shim(components)
     digest = hashlib.sha256("\0".join((top, shim, *VERILATOR_OPTIONS, str(tools.verilator))).encode())
     for source in sources:
         digest.update(source.read_bytes())
