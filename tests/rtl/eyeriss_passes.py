@@ -1,7 +1,7 @@
-"""Passes of the PEs of the dense and sparse machines, slowly: what leaves them, how long they take, what they are told.
+"""Passes of the PEs of the dense and sparse machines, slowly: what leaves them, how long they take, what is told.
 
-The reference multiplies as a layer is defined, in integers, and counts cycles as the model of the machine does; it knows
-nothing of lists, rings and halves of memories. What PEs are told is planned from the passes alone.
+The reference multiplies as a layer is defined, in integers, and counts cycles as the model of the machine does; it
+knows nothing of lists, rings and halves of memories. What PEs are told is planned from the passes alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Tile:
 
     Attributes:
         weights: ``[pes, inputs of a window, outputs]``.
-        taken: Which of them a layer has, ``[inputs of a window, outputs]``: of a depthwise one each input has one output.
+        taken: Which of them a layer has, ``[inputs of a window, outputs]``: depthwise, each input has one output.
         x: ``[pes, words]`` of inputs.
         slide: Words the window moves on with a pixel.
         pixels: How many.
@@ -106,7 +106,7 @@ def _lists(tiles: list[Tile], sizes: Sizes) -> list[list[list[_Entry]]]:
     """Of every tile and PE its list, by inputs."""
     made: list[list[list[_Entry]]] = []
     for number, tile in enumerate(tiles):
-        behind = []  # tiles that go on with its sums
+        behind: list[Tile] = []  # tiles that go on with its sums
         while not (tiles[number] if not behind else behind[-1]).ends:
             behind.append(tiles[number + len(behind) + 1])
         made.append([])

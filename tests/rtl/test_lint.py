@@ -10,7 +10,7 @@ from rtl.machines import TINY, require_tools
 
 from predfuse.errors import InputError, PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
-from predfuse.hardware.spec import ArchonSpec, load_spec, names
+from predfuse.hardware.spec import ArchonSpec, EyerissSpec, load_spec, names
 from predfuse.rtl.build import SOURCES
 
 
@@ -29,6 +29,18 @@ def test_nothing_to_complain_of(machine: Machine) -> None:
     sizes = [f"-G{key}={value}" for key, value in machine.parameters().items()]
     sources = sorted(map(str, SOURCES.glob("*.sv")))
     assert not require_tools().verilate(["--lint-only", *sizes, *sources])
+
+
+@pytest.mark.parametrize("name", [name for name in names() if isinstance(load_spec(name), EyerissSpec)])
+def test_nothing_to_complain_of_in_a_rival(name: str) -> None:
+    spec = load_spec(name)
+    assert isinstance(spec, EyerissSpec)
+    pe = spec.pe
+    sizes = {"WEIGHTS": pe.weight_sram_words, "INPUTS": pe.ifmap_regfile_words, "SUMS": pe.psum_regfile_words}
+    told = [f"-G{key}={value}" for key, value in sizes.items()]
+    top = ["--top-module", "dense_array" if spec.kind == "dense" else "sparse_column"]
+    sources = map(str, (SOURCES / "memory.sv", *sorted((SOURCES / "eyeriss").glob("*.sv"))))
+    assert not require_tools().verilate(["--lint-only", *top, *told, *sources])
 
 
 def test_the_published_machine_has_no_gateware() -> None:

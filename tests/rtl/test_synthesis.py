@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
+from predfuse.hardware.area import area_items
 from predfuse.hardware.price_rules import PriceRules
 from predfuse.hardware.prices import latches_um2
+from predfuse.hardware.spec import EyerissSpec, load_spec
+from predfuse.hardware.vary import with_fields
 from predfuse.rtl import sta, synthesis, yosys
 from predfuse.rtl.area import AROUND, STRUCTURES
 from predfuse.rtl.build import SOURCES
 from predfuse.rtl.cells import NAND2_UM2, load_cells
+from predfuse.rtl.rivals import rival_area
 from predfuse.rtl.synthesis import Component, Memory
 
 _HALVES = """\
@@ -177,6 +182,55 @@ def test_a_table_has_every_structure(tmp_path: Path, monkeypatch: pytest.MonkeyP
     around = {row["structure"]: row for row in figures["around"]}
     assert around["fill"]["cells_um2"] == pytest.approx(2 * 5 * 0.798) and around["fill"]["model_um2"] > 0
     assert around["global buffer, arbiter"]["model_um2"] > 0 and "global buffer" not in figures["not_gateware_um2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("sparse-depth-first-1.7-half", {}),
+        ("sparse-1.7", {}),
+        ("sparse-depth-first-2.5", {}),
+        ("sparse-1.7-n", {"pe.weight_sram_words": 20, "pe.ifmap_regfile_words": 10, "pe.psum_regfile_words": 24}),
+        ("dense-1.7", {}),
+    ],
+)
+def test_what_a_rival_has_beside_memories_is_priced_as_it_is_synthesised(name: str, fields: dict[str, Any]) -> None:
+    try:
+        yosys.version()
+    except InputError as error:
+        pytest.skip(str(error))
+    spec = with_fields(load_spec(name), fields)
+    assert isinstance(spec, EyerissSpec)
+    found = rival_area(spec, load_cells(None))
+    assert [row.structure for row in found.structures] == ["multipliers", "PE control", "control of PEs in step"]
+    for row in found.structures:
+        assert row.ratio == pytest.approx(1, abs=0.1), row
+        assert 0 < row.path_ns < 2
+    copies = {part.name: part.count for part in found.components if part.name != "memory"}
+    led = 1 if spec.kind == "dense" else spec.array.columns
+    assert copies["multiply_add"] == copies["pe"] == spec.array.pes and copies["walk"] == led
+    left = {item.component: item.area_um2 for item in area_items(spec)}
+    assert {name: left[name] for name in found.not_gateware} == found.not_gateware
+    total = sum(found.not_gateware.values()) + sum(row.model_um2 for row in found.structures)
+    assert total == pytest.approx(sum(left.values()))
+
+
+def test_a_rival_in_gates_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [Component("pe", "sparse_pe", 324, {"NAND2": 10}, (), 100.0)]
+    monkeypatch.setattr("predfuse.rtl.rivals.pe_components", lambda *told: parts)
+    path = tmp_path / "area.json"
+    ran = CliRunner().invoke(app, ["rtl", "area", "-a", "sparse-depth-first-1.7-half", "--json", str(path)])
+    assert ran.exit_code == 0 and "PE control" in ran.output and "Around the core" not in ran.output
+    figures = json.loads(path.read_text())
+    assert figures["structures"][1]["cells_um2"] == pytest.approx(324 * 10 * 0.798) and figures["around"] == []
+    assert {"weight SRAMs", "weight indices", "global buffer"} <= set(figures["not_gateware_um2"])
+
+
+def test_a_rival_with_a_memory_of_one_word_has_no_gateware() -> None:
+    spec = with_fields(load_spec("sparse-1.7"), {"pe.psum_regfile_words": 1})
+    assert isinstance(spec, EyerissSpec)
+    with pytest.raises(InputError, match="memory of one word"):
+        rival_area(spec, load_cells(None))
 
 
 def test_every_source_is_in_one_structure() -> None:

@@ -17,7 +17,7 @@ from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.files import require_new_folder
 from predfuse.hardware.cycle.archon.gateware import GROUP_SIZES, Machine
-from predfuse.hardware.spec import ArchonSpec, load_spec
+from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, load_spec
 from predfuse.integer.calibration_images import images_for
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import load_program
@@ -27,6 +27,7 @@ from predfuse.rtl.area import GatewareArea, gateware_area
 from predfuse.rtl.cells import Cells, load_cells
 from predfuse.rtl.generate import generate as write_folder
 from predfuse.rtl.place import Device, Placed, place as place_and_route
+from predfuse.rtl.rivals import rival_area
 from predfuse.rtl.run import BlockResult, run_on_gateware
 from predfuse.rtl.simulator import Simulator
 from predfuse.rtl.sta import opensta
@@ -39,7 +40,7 @@ ImagesSource = Annotated[str, typer.Argument(help=IMAGES_HELP, metavar="IMAGES")
 Gateware = Annotated[
     str, typer.Option("--accelerator", "-a", help="Archon with lane registers: shipped accelerator or YAML file.")
 ]
-
+Priced = Annotated[str, typer.Option("--accelerator", "-a", help="Shipped accelerator or YAML file.")]
 Liberty = Annotated[Path | None, typer.Option("--liberty", help="Standard cells; default: a small library of 45 nm.")]
 Sizes = Annotated[
     list[str] | None,
@@ -131,20 +132,28 @@ def generate(
 
 @commands.command()
 def area(
-    accelerator: Gateware = "archon",
+    accelerator: Annotated[
+        str, typer.Option("--accelerator", "-a", help="Shipped accelerator or YAML file.")
+    ] = "archon",
     liberty: Liberty = None,
     *,
     outputs: Outputs,
 ) -> None:
-    """Synthesise every component of the gateware with Yosys: area beside the model's, and the longest path."""
-    spec, cells = _spec(accelerator), load_cells(liberty)
+    """Synthesise every component of the gateware with Yosys: area beside the model's, and the longest path.
+
+    Of a dense or sparse machine that is a PE without its memories, and what leads the PEs.
+    """
+    spec, cells = load_spec(accelerator), load_cells(liberty)
     with _progress() as progress:
         task = progress.add_task("elaborate", total=None)
-        found = gateware_area(
-            spec,
-            cells,
-            lambda what, done, total: progress.update(task, description=what, completed=done, total=total or None),
-        )
+
+        def told(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total or None)
+
+        if isinstance(spec, EyerissSpec):
+            found = rival_area(spec, cells, told)
+        else:
+            found = gateware_area(spec, cells, told)
     shares = ("synthesised_um2", "ratio")
     rows, around = (
         [{**asdict(one), **{name: getattr(one, name) for name in shares}} for one in some]
@@ -245,7 +254,7 @@ def _placed(found: Placed) -> Iterator[str | Table]:
     yield f"longest path: {len(found.path)} nets from {found.path[0]} to {found.path[-1]}"
 
 
-def _areas(spec: ArchonSpec, cells: Cells, found: GatewareArea) -> Iterator[str | Table]:
+def _areas(spec: AcceleratorSpec, cells: Cells, found: GatewareArea) -> Iterator[str | Table]:
     """What the command shows."""
     rows, around = (
         [
@@ -263,13 +272,17 @@ def _areas(spec: ArchonSpec, cells: Cells, found: GatewareArea) -> Iterator[str 
         for some in (found.structures, found.around)
     )
     model, own = (sum(getattr(one, name) for one in found.structures) for name in ("model_um2", "synthesised_um2"))
-    rows.append(["the core", f"{model:,.0f}", f"{own:,.0f}", f"{own / model:.2f}", "", "", ""])
+    rows.append(
+        ["the core" if around else "all of these", f"{model:,.0f}", f"{own:,.0f}", f"{own / model:.2f}", "", "", ""]
+    )
     headings = ("structure", "model um2", "synthesised", "ratio", "registers", "macro bits", "ns")
     yield Table(headings, rows, f"{spec.name} in {cells.name}", frozenset((len(rows) - 1,)))
-    yield Table(headings, around, "Around the core")
+    if around:
+        yield Table(headings, around, "Around the core")
     yield f"areas in 45 nm: cells times {cells.um2:.4g} (by their NAND2); model: by prices: {spec.prices}"
     left = sum(one.buffer_bits for one in found.structures)
-    yield f"{left:,} bits of memory stand for the global buffer, and are not counted"
+    if left:
+        yield f"{left:,} bits of memory stand for the global buffer, and are not counted"
     rest = ", ".join(f"{name} {area:,.0f}" for name, area in found.not_gateware.items())
     yield f"without gateware: {rest} um2"
     slowest = max(found.structures, key=lambda one: one.path_ns)

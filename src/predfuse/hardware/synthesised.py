@@ -1,19 +1,22 @@
-"""Areas of an Archon's structures as its gateware takes them: counted in its bits, at prices that synthesis confirms.
+"""Areas of an Archon's structures, and of what a rival's PEs have beside multipliers and memories, as gateware takes
+them: counted in its bits, at prices that synthesis confirms.
 
-Every figure that is no count of bits is that of a component of ``archon``, synthesised by ``predfuse rtl area`` into
-cells of 45 nm at 5 ns; docs/explanation/hardware.md has the table. Prices of bits are those of all machines.
+Every figure that is no count of bits is that of a component, synthesised by ``predfuse rtl area`` into cells of 45 nm
+at 5 ns; docs/explanation/hardware.md has the tables. Prices of bits are those of all machines.
 """
 
 from __future__ import annotations
 
 from predfuse.hardware.cycle.archon.gateware import BANK_REGIONS, Machine, bits_for, records, together
-from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec
+from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
 from predfuse.hardware.prices import (
+    LATCHED_WORDS,
     SELECT_BIT_UM2,
     SHIFT_STAGES,
     SUM_SURPLUS,
     memory_um2,
     product_share,
+    small_sram_um2,
     structure_areas_um2,
     sum_bits,
 )
@@ -42,11 +45,59 @@ TERM_WAYS = 3
 """An operand is taken once, twice or four times."""
 MOVED_SURPLUS = 10
 """What the shifter of a fused weight takes beyond a product of two words: the eight more of a bias, rounding (bits)."""
+CLEARED_BIT_UM2 = 1.36
+"""One bit of a sum that becomes zero as it leaves a rival's PE, its driver included (um2)."""
+ENDED_BIT_UM2 = 0.77
+"""One bit of a weight that ends a list of a sparse PE where all are zero (um2)."""
+RING_END_UM2 = 9.0
+"""Of a sum of addresses in a ring whose size is no power of two, what brings it back to the begin (um2)."""
+WALK_BIT_UM2 = 9.1
+"""One bit of what leads the PEs that are in step: a flip-flop with its counting and choosing (um2)."""
+WALK_BITS = 15
+"""Of it, beside two addresses of a weight and two of an input: pixels left, a half of the weights, what it is at."""
 
 
 def finishing_um2(spec: AcceleratorSpec) -> float:
     """What finishes one output in a cycle (um2): synthesised for sums of 40 bits, others by their width."""
     return FINISHING_UM2 * (2 * spec.bits + SUM_SURPLUS) / FINISHED_BITS
+
+
+def index_bits(spec: EyerissSpec) -> int:
+    """What a weight of a list says beside its value: its input, its sum, whether it is the last of that sum (bits).
+
+    Source: docs/explanation/hardware.md, A PE of the rivals.
+    """
+    return 1 + bits_for(spec.pe.ifmap_regfile_words) + bits_for(spec.pe.psum_regfile_words)
+
+
+def rival_control_um2(spec: EyerissSpec) -> dict[str, tuple[int, float]]:
+    """What a rival's PEs have beside multipliers and memories, and what leads them: how many, and what one takes (um2).
+
+    PEs of the dense machine are all in step, those of the sparse one by columns, since groups worked on at once have
+    columns of their own. The former share one index of every weight, the latter have it beside their weights.
+
+    Source: docs/explanation/hardware.md, A PE of the rivals.
+    """
+    rules, words = spec.price_rules, spec.pe.weight_sram_words
+    area, inputs, index = rules.area_um2, spec.pe.ifmap_regfile_words, index_bits(spec)
+    ring = max(0, bits_for(inputs) - 1) * area.adder_bit + (RING_END_UM2 if inputs & (inputs - 1) else 0.0)
+    leading = (WALK_BITS + 2 * bits_for(words) + 2 * bits_for(inputs)) * WALK_BIT_UM2 + ring
+    own = sum_bits(spec) * CLEARED_BIT_UM2
+    if spec.kind == "dense":
+        return {
+            "PE control": (spec.array.pes, own),
+            "control of PEs in step": (1, leading + ring),
+            "weight indices": (1, memory_um2(words, index, rules)),
+        }
+    made = max(words, LATCHED_WORDS)
+    wider = small_sram_um2(made, spec.bits + index, rules) - small_sram_um2(made, spec.bits, rules)
+    held = min(wider, index * (words * (area.latch + SELECT_BIT_UM2) + area.flip_flop))
+    own += ring + spec.bits * ENDED_BIT_UM2 + PIPELINE_BIT_UM2
+    return {
+        "PE control": (spec.array.pes, own),
+        "control of PEs in step": (spec.array.columns, leading),
+        "weight indices": (spec.array.pes, held),
+    }
 
 
 def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:

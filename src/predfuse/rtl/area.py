@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from predfuse.hardware.area import area_items
 from predfuse.hardware.cycle.archon.gateware import Machine, together
@@ -164,16 +164,32 @@ def _row(
         for memory in part.memories
         if one.memories and not (part.name == "bank" and memory.words == machine.codes // together(machine)["code"])
     ]
-    macro_bits = sum(count * memory.words * memory.bits for count, memory in held)
+    macros = sum(count * memory_um2(memory.words, memory.bits, rules, memory.reads) for count, memory in held)
+    kept_bits = sum(count * memory.words * memory.bits for count, memory in held)
     all_bits = sum(part.count * memory.words * memory.bits for part in own for memory in part.memories)
+    row = structure_area(one.name, sum(model.get(name, 0.0) for name in one.model), own, cells)
+    return replace(row, macro_bits=kept_bits, macro_um2=macros, buffer_bits=all_bits - kept_bits)
+
+
+def structure_area(name: str, model_um2: float, own: Sequence[Component], cells: Cells) -> StructureArea:
+    """A row, its memories left out.
+
+    Args:
+        name: Of the row.
+        model_um2: Of the model (um2).
+        own: Components it is added up from.
+        cells: What they are made of.
+
+    Source: docs/explanation/hardware.md.
+    """
     return StructureArea(
-        structure=one.name,
-        model_um2=sum(model.get(name, 0.0) for name in one.model),
+        structure=name,
+        model_um2=model_um2,
         cells_um2=cells.um2 * sum(part.count * cells.area[cell] * n for part in own for cell, n in part.cells.items()),
         register_bits=sum(part.count * n for part in own for cell, n in part.cells.items() if cell in cells.registers),
-        macro_bits=macro_bits,
-        macro_um2=sum(count * memory_um2(memory.words, memory.bits, rules, memory.reads) for count, memory in held),
-        buffer_bits=all_bits - macro_bits,
+        macro_bits=0,
+        macro_um2=0.0,
+        buffer_bits=0,
         path_ns=max(map(path_ns, own), default=0.0),
     )
 

@@ -107,8 +107,28 @@ def components(
     """
     told = progress or (lambda what, done, total: None)
     told("elaborate", 0, 0)
-    parts, netlist = _parts(machine)
-    found = []
+    return components_of("machine", elaborate(machine), cells, clock_ns, told)
+
+
+def components_of(
+    top: str, netlist: yosys.Netlist, cells: Cells, clock_ns: float, told: Callable[[str, int, int], None]
+) -> list[Component]:
+    """Every component of a design, by the arguments of :func:`components`.
+
+    Args:
+        top: The module all others are in.
+        netlist: Of the design.
+        cells: What it is made of.
+        clock_ns: Period cells are sized for (ns).
+        told: Called with what is done next, how many components are done and how many there are.
+
+    Raises:
+        InputError: Yosys is not installed.
+        PredfuseError: It refuses the gateware.
+
+    Source: docs/explanation/hardware.md.
+    """
+    parts, found = _parts(top, netlist), []
     for index, part in enumerate(parts):
         told(part.name, index, len(parts))
         found.append(_synthesise(part, netlist, cells, clock_ns))
@@ -119,10 +139,16 @@ def components(
 def parameterised(machine: Machine) -> dict[str, str]:
     """Every source by file, those of the core and the whole with the sizes of a machine as their parameters."""
     sources = {file.name: file.read_text() for file in sorted(SOURCES.glob("*.sv"))}
-    for name, value in machine.parameters().items():
-        for file in {"archon.sv", "machine.sv"} & set(sources):
-            sources[file] = re.sub(rf"(parameter {name} = )\d+", rf"\g<1>{value}", sources[file])
+    for file in {"archon.sv", "machine.sv"} & set(sources):
+        sources[file] = with_sizes(sources[file], machine.parameters())
     return sources
+
+
+def with_sizes(source: str, sizes: dict[str, int]) -> str:
+    """A source with these defaults of its parameters. Source: docs/explanation/hardware.md."""
+    for name, value in sizes.items():
+        source = re.sub(rf"(parameter {name} = )\d+", rf"\g<1>{value}", source)
+    return source
 
 
 def elaborate(machine: Machine) -> yosys.Netlist:
@@ -134,22 +160,36 @@ def elaborate(machine: Machine) -> yosys.Netlist:
 
     Source: docs/explanation/hardware.md.
     """
-    sources = parameterised(machine)
+    return elaborated("machine", parameterised(machine))
+
+
+def elaborated(top: str, sources: dict[str, str]) -> yosys.Netlist:
+    """The modules of a design, from the cache if it was elaborated before.
+
+    Args:
+        top: The module all others are in.
+        sources: By file.
+
+    Raises:
+        InputError: Yosys is not installed.
+        PredfuseError: It refuses the gateware.
+
+    Source: docs/explanation/hardware.md.
+    """
     content = (f"{name}\0{text}" for name, text in sources.items())
-    cached = kept("synthesis", "elaborate", yosys.version(), *content).with_suffix(".il")
+    cached = kept("synthesis", "elaborate", yosys.version(), top, *content).with_suffix(".il")
     if not cached.exists():
         with tempfile.TemporaryDirectory() as folder:
             for name, text in sources.items():
                 (Path(folder) / name).write_text(text)
             reading = f"read_verilog -sv -defer {' '.join(sources)}"
-            yosys.run([reading, "hierarchy -top machine", "setattr -unset src", "write_rtlil all.il"], Path(folder))
+            yosys.run([reading, f"hierarchy -top {top}", "setattr -unset src", "write_rtlil all.il"], Path(folder))
             write_text_atomically(cached, (Path(folder) / "all.il").read_text())
     return yosys.Netlist(cached.read_text())
 
 
-def _parts(machine: Machine) -> tuple[list[_Part], yosys.Netlist]:
-    """The components of a machine and the modules they are."""
-    netlist = elaborate(machine)
+def _parts(top: str, netlist: yosys.Netlist) -> list[_Part]:
+    """The components of a design."""
     counts: dict[tuple[str, str], int] = {}
 
     def walk(module: str, parent: str, count: int) -> None:
@@ -157,8 +197,8 @@ def _parts(machine: Machine) -> tuple[list[_Part], yosys.Netlist]:
         for inner, times in netlist.instances[module].items():
             walk(inner, plain(module), count * times)
 
-    walk("\\machine", "machine", 1)
-    return [_Part(module, parent, count) for (module, parent), count in counts.items()], netlist
+    walk(f"\\{top}", top, 1)
+    return [_Part(module, parent, count) for (module, parent), count in counts.items()]
 
 
 def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: float) -> Component:
