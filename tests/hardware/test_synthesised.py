@@ -11,6 +11,7 @@ from predfuse.hardware.area import area_items, total_area_mm2
 from predfuse.hardware.price_rules import PriceRules
 from predfuse.hardware.prices import memory_um2, sized, sum_bits
 from predfuse.hardware.spec import ArchonSpec, EyerissSpec, load_spec, names
+from predfuse.hardware.synthesised import index_bits, rival_control_um2
 from predfuse.hardware.vary import with_fields
 from predfuse.rtl.area import AROUND, STRUCTURES
 
@@ -34,6 +35,22 @@ def test_the_documented_structures_are_the_models_and_within_a_quarter_of_the_sy
         said, synthesised, ratio, *_ = found[one.name]
         um2 = float(synthesised.replace(",", ""))
         assert said == f"{priced:,.0f}" and 0.75 < um2 / priced < 1.25 and ratio == f"{um2 / priced:.2f}", one.name
+
+
+def test_the_documented_pes_of_rivals_are_the_models_and_within_a_tenth_of_the_synthesised() -> None:
+    found = rows("PE with weights, inputs, sums")
+    assert {name.split(",")[0] for name in found} == {"sparse", "dense"}
+    for name, (own, own_cells, led, led_cells, bits, indices) in found.items():
+        kind, *sizes = name.split(", ")
+        words = ("pe.weight_sram_words", "pe.ifmap_regfile_words", "pe.psum_regfile_words")
+        spec = with_fields(load_spec(f"{kind}-1.7"), dict(zip(words, map(int, sizes), strict=True)))
+        assert isinstance(spec, EyerissSpec)
+        control = {part: um2 for part, (_, um2) in rival_control_um2(spec).items()}
+        assert own == f"{control['PE control']:.1f}" and led == f"{control['control of PEs in step']:.0f}"
+        assert float(own_cells) == pytest.approx(control["PE control"], rel=0.1)
+        assert float(led_cells) == pytest.approx(control["control of PEs in step"], rel=0.1)
+        assert int(bits) == index_bits(spec)
+        assert indices == ("shared" if kind == "dense" else f"{control['weight indices']:.0f}")
 
 
 def test_a_file_may_ask_for_either(tmp_path: Path) -> None:
