@@ -52,6 +52,14 @@ _REGISTRY: dict[str, Callable[..., Cnn]] = {
     ),
     "fusionet-m": partial(_wide_inside, architecture="fusionet-m"),
     "fusionet-n": partial(_wide_inside, architecture="fusionet-n", stage_channels=(32, 32), last_channels=32),
+    "fusionet-e": partial(
+        _wide_inside,
+        architecture="fusionet-e",
+        stage_channels=(16, 32),
+        stage_middle=(384, 1536),
+        stage_blocks=(3, 4),
+        last_channels=32,
+    ),
     "mobilenetv2": mobilenetv2,
     "mobilenetv2-fused": mobilenetv2_fused,
     "mobilenetv2-s": partial(
