@@ -231,15 +231,19 @@ def _inputs(
 
 
 def sequences(rng: Generator, sizes: Sizes, doubled: bool) -> Iterator[Tile]:
-    """Random tiles: convolutions and depthwise ones, sums over one tile or several; first one that leaves sums zero."""
-    room = sizes.weights // (1 + doubled)
+    """Random tiles: convolutions and depthwise ones, sums over one tile or several; first one that leaves sums zero.
+
+    Where zeros are skipped they take no room.
+    """
+    held = sizes.weights // (1 + doubled)
+    room = held * int(rng.integers(1, 5)) if sizes.sparse else held
     clear = np.eye(1, dtype=np.int64).repeat(sizes.sums, 1)[None].repeat(sizes.pes, 0)
     yield Tile(clear, clear[0] != 0, np.zeros((sizes.pes, 1), np.int64), 1, 1)
     for _ in range(int(rng.integers(1, 4))):
         outputs = int(rng.integers(1, sizes.sums + 1))
         density = float(rng.choice([0.1, 0.3, 0.6, 1]))
         if rng.integers(2):  # depthwise: as many windows as outputs
-            taps = int(rng.integers(1, room // outputs + 1))
+            taps = int(rng.integers(1, max(1, room // outputs) + 1))
             window, together = outputs * taps, 1
             rows_first = window <= sizes.inputs
             channel = np.arange(window) % outputs if rows_first else np.arange(window) // taps
@@ -253,5 +257,9 @@ def sequences(rng: Generator, sizes: Sizes, doubled: bool) -> Iterator[Tile]:
             pixels = 1 if together > 1 else int(rng.integers(1, 7))
             weights = rng.integers(-(1 << 15), 1 << 15, (sizes.pes, *taken.shape))
             weights[rng.random(weights.shape) >= density] = 0
+            for own in weights if sizes.sparse else ():
+                full = np.argwhere(taken & (own != 0))
+                for place, output in rng.permutation(full)[held:]:
+                    own[place, output] = 0
             x = rng.integers(-(1 << 15), 1 << 15, (sizes.pes, window + slide * (pixels - 1)))
             yield Tile(weights, taken, x, slide, pixels, part == 0, part == together - 1)

@@ -184,4 +184,4 @@ def test_the_reference_counts_as_the_model_does() -> None:
         for inputs in (0, 4):
             held = [weight[outputs : outputs + 3, first : first + 2, 0, 0].T for first in (inputs, inputs + 2)]
             tiles.append(Tile(np.stack(held), np.ones((2, 3), np.bool_), np.ones((2, 2), np.int64), 2, 1))
-    assert cycles(tiles, True) == sparse_cycles(nonzeros_before(weight, 1), 1, (6, 8), nest, 1, 1)
+    assert cycles(tiles, True) == sparse_cycles(nonzeros_before(weight, 1), 1, (6, 8), nest, 1, 1)[0]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from hardware.cycle.slow_padding import pad_weight, padded, without_edges
 from hardware.slow_mapping import divisors, find_mapping
 
+from predfuse.arrays import Int64Array
 from predfuse.hardware.closed_form.eyeriss import nonzeros_per_tile, skip_zeros
 from predfuse.hardware.closed_form.mapping import Mapping
 from predfuse.hardware.cycle.memory.buffer import Place, buffer_cycles
@@ -65,16 +67,33 @@ def every_way(operation: Operation, place: Place, residual: bool, spec: EyerissS
             sizes = (candidate.channels // at_once, candidate.outputs // at_once, candidate.groups // at_once)
             part = Operation("layer", candidate.stage, *sizes, candidate.rows, candidate.columns)
             found: list[Mapping] = []
-            for sets in MEMORIES:
-                mapping = find_mapping(part, machine_part(spec, columns, place.free_words // at_once, sets))
-                if mapping is not None and mapping not in found:
-                    found.append(mapping)
-                    yield way_of(operation, candidate, mapping, sets, place, residual, at_once, spec)
+            for sets, tiles in product(MEMORIES, (1, 2, 3, 4) if keeps_no_zeros(spec) else (1,)):
+                mapping = find_mapping(part, machine_part(spec, columns, place.free_words // at_once, sets, tiles))
+                if mapping is None or mapping in found:
+                    continue
+                words = max(1, spec.pe.weight_sram_words // sets[1])
+                if tiles > 1 and counted(operation, candidate, mapping).max() > words:
+                    continue
+                found.append(mapping)
+                yield way_of(operation, candidate, mapping, sets, place, residual, at_once, spec)
 
 
-def machine_part(spec: EyerissSpec, columns: int, free_words: int, sets: tuple[int, int]) -> EyerissSpec:
-    """The machine with so many columns and only so much of its memories."""
+def keeps_no_zeros(spec: EyerissSpec) -> bool:
+    """Whether PEs pay for indices, so that zeros take no room in their memories."""
+    return spec.kind == "sparse" and spec.prices == "synthesised"
+
+
+def counted(operation: Operation, candidate: Operation, mapping: Mapping) -> Int64Array:
+    """Weights that are not zero, of every pass and PE."""
+    assert operation.weight is not None
+    size = candidate.outputs // (1 if operation.is_depthwise else operation.groups), candidate.group_channels
+    return nonzeros_per_tile(replace(candidate, weight=pad_weight(operation.weight, operation, *size)), mapping)
+
+
+def machine_part(spec: EyerissSpec, columns: int, free_words: int, sets: tuple[int, int], tiles: int) -> EyerissSpec:
+    """The machine with so many columns and only so much of its memories, those of weights so many times as large."""
     depth, weights = max(1, free_words // (spec.access_words * sets[0])), max(1, spec.pe.weight_sram_words // sets[1])
+    weights *= tiles
     return spec.model_copy(
         update={
             "array": spec.array.model_copy(update={"columns": columns}),
@@ -99,9 +118,7 @@ def way_of(
     if spec.kind == "sparse":
         assert operation.weight is not None
         actions = skip_zeros(actions, operation, mapping, int(np.count_nonzero(operation.weight)), spec)
-        groups = 1 if operation.is_depthwise else operation.groups
-        size = candidate.outputs // groups, candidate.group_channels
-        counts = nonzeros_per_tile(replace(candidate, weight=pad_weight(operation.weight, operation, *size)), mapping)
+        counts = counted(operation, candidate, mapping)
         # A pass without any weight still takes the time to begin it.
         passes = counts.max(axis=1).clip(min=1).reshape(at_once, -1).sum(axis=1).max()
         cycles = int(passes) * mapping.pixel_passes

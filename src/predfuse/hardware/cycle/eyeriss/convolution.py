@@ -1,7 +1,7 @@
 """One convolution on the dense or sparse machine: of all ways to run it the one of least cycles times energy.
 
 A way is a mapping of the layer, its sizes as they are or rounded up, some groups at once, with tiles that leave room to
-load the next ones beside them or not. What a way costs at least is known at once; the cycles of a sparse layer are
+load the next ones beside them or not, and tiles of which only the weights that are not zero fit a PE. What a way costs at least is known at once; the cycles of a sparse layer are
 counted, and its steps scheduled, only for ways that may still be the best.
 """
 
@@ -48,6 +48,9 @@ class Doubled:
 
 
 EVERY_DOUBLED = (Doubled(True, True), Doubled(True, False), Doubled(False, True), Doubled(False, False))
+LARGER_TILES = (1, 2, 3, 4)
+"""Weights of a tile, zeros among them, over words of the memory it lies in; of those that are not zero all must fit.
+Six and eight gave no machine fewer cycles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +158,9 @@ class Convolutions:
         self._best: dict[tuple[object, ...], Way] = {}
         self._nonzeros: dict[int, tuple[Array, Int32Array, int]] = {}
         self._searched: dict[tuple[object, ...], tuple[Int64Array, Float64Array]] = {}
-        self._counted: dict[tuple[object, ...], int] = {}
+        self._counted: dict[tuple[object, ...], tuple[int, int]] = {}
+        compressed = spec.kind == "sparse" and spec.prices == "synthesised" and spec.edges == "idle"
+        self._tiles = LARGER_TILES if compressed else LARGER_TILES[:1]
 
     def energy_pj(self, actions: Actions) -> float:
         """Energy of so many actions (pJ)."""
@@ -219,6 +224,7 @@ class Convolutions:
             groups = layer.groups // at_once
             searches = [self._nests(layer, groups, machine, size, limits) for size in sizes.tolist()]
             nests, done = (np.stack(arrays) for arrays in zip(*searches, strict=True))
+            self._drop_too_full(operation, at_once, sizes, nests)
             new, costs, cycles = cost_ways(layer, moves, machine, at_once, sizes, nests, done)
             for size, memory in np.argwhere(new).tolist():
                 actions = Actions(**dict(zip(ACTIONS, done[size, memory].tolist(), strict=True)))
@@ -235,7 +241,7 @@ class Convolutions:
                     actions=actions,
                     energy_pj=energy_pj,
                     weight_bits=weight_bits,
-                    doubled=EVERY_DOUBLED[memory],
+                    doubled=EVERY_DOUBLED[memory // len(self._tiles)],
                     cycles=least,
                 )
                 number += 1
@@ -255,7 +261,8 @@ class Convolutions:
             columns = spec.array.columns // at_once
             if columns:
                 sizes = rounded_up(m, c, operation.columns.out, operation.columns.kernel, spec.array.rows, columns)
-                limits = np.array([self._memories(place.free_words // at_once, both) for both in EVERY_DOUBLED])
+                memories = [self._memories(place.free_words // at_once, both) for both in EVERY_DOUBLED]
+                limits = np.array([(words, most * tiles) for words, most in memories for tiles in self._tiles])
                 yield at_once, ((pes[0], columns, *pes[2:]), widths, prices), sizes, limits
 
     def _nests(
@@ -269,23 +276,36 @@ class Convolutions:
             self._searched[key] = least_energy(*key[:6], machine, limits, 0)[:2]
         return self._searched[key]
 
+    def _drop_too_full(self, operation: Operation, at_once: int, sizes: Int64Array, nests: Int64Array) -> None:
+        """Leave out nests ``[sizes, memories, len(NEST)]`` of larger tiles whose weights do not fit a PE."""
+        for index, memory in np.argwhere(nests[:, :, 0] > 0).tolist():
+            if memory % len(self._tiles):
+                size, nest = sizes[index].tolist(), nests[index, memory]
+                words = self._memories(0, EVERY_DOUBLED[memory // len(self._tiles)])[1]
+                if self._passes(operation, size, nest, at_once)[1] > words:
+                    nest[:] = 0
+
+    def _passes(self, operation: Operation, size: list[int], nest: Int64Array, at_once: int) -> tuple[int, int]:
+        """Cycles of a pixel on the sparse machine, and the most weights a PE holds."""
+        weight, before, _ = self._weights(operation)
+        m_columns, m_rows, c_rows, m0, _, _, c0, _, _, _, s_rows, _ = nest.tolist()
+        key = (id(weight), *size[:2], at_once, m_columns * m_rows, c_rows, s_rows, m0, c0)
+        if key not in self._counted:
+            least = 0 if self.spec.edges == "perfect" else 1  # a pass without any weight has to begin, too
+            groups = 1 if operation.is_depthwise else operation.groups
+            self._counted[key] = sparse_cycles(before, groups, (size[0], size[1]), nest, at_once, least)
+        return self._counted[key]
+
     def _way(self, candidate: _Candidate, operation: Operation, place: Place) -> Way:
         """A candidate with its cycles counted."""
-        m, c, q = candidate.size
+        q = candidate.size[2]
         nest, at_once, actions = candidate.nest, candidate.at_once, candidate.actions
         groups = 1 if operation.is_depthwise else operation.groups
         columns = replace(operation.columns, out=q)
         mapping = mapping_of(nest, actions, operation.rows, columns, groups // at_once)
         cycles = candidate.cycles
         if self.spec.kind == "sparse":
-            weight, before, _ = self._weights(operation)
-            spatial = mapping.spatial
-            tiles = (spatial.m_columns * spatial.m_rows, spatial.c_rows, spatial.s_rows, mapping.m0, mapping.c0)
-            key = (id(weight), m, c, at_once, tiles)
-            if key not in self._counted:
-                least = 0 if self.spec.edges == "perfect" else 1  # a pass without any weight has to begin, too
-                self._counted[key] = sparse_cycles(before, groups, (m, c), nest, at_once, least)
-            cycles = max(cycles, self._counted[key] * mapping.pixel_passes)
+            cycles = max(cycles, self._passes(operation, candidate.size, nest, at_once)[0] * mapping.pixel_passes)
         windows = window_sizes(operation.rows), window_sizes(columns)
         tile_words = at_once * buffer_words(nest, operation.is_depthwise, windows, self.spec)
         room_words = place.free_words - tile_words * (2 if candidate.doubled.buffer else 1)

@@ -196,8 +196,10 @@ def nonzeros_before(weight: Array, s_rows: int) -> Int32Array:
 @njit(cache=True, nogil=True, error_model="numpy")
 def sparse_cycles(
     before: Int32Array, groups: int, size: tuple[int, int], nest: Int64Array, at_once: int, least: int
-) -> int:
-    """Cycles of the array for one pixel pass of the sparse machine; a pass lasts as long as its fullest PE.
+) -> tuple[int, int]:
+    """Cycles of the array for one pixel pass of the sparse machine, and the most weights a PE has to hold at once.
+
+    A pass lasts as long as its fullest PE.
 
     Args:
         before: Of the layer as it is, see :func:`nonzeros_before`.
@@ -210,7 +212,7 @@ def sparse_cycles(
     m_columns, m_rows, c_rows, m0, _, _, c0, _, _, _, s_rows, _ = nest
     m_pes = m_columns * m_rows
     outputs, channels = (before.shape[1] - 1) // groups, before.shape[2] - 1
-    most = 0
+    most = held_most = 0
     for share in range(at_once):
         cycles = 0
         for group in range(share * (groups // at_once), (share + 1) * (groups // at_once)):
@@ -227,5 +229,6 @@ def sparse_cycles(
                                 held -= before[s, end, c_start] - before[s, first, c_start]
                                 fullest = max(fullest, held)
                     cycles += fullest
+                    held_most = max(held_most, fullest)
         most = max(most, cycles)
-    return most
+    return most, held_most
