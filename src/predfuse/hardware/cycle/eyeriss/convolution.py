@@ -1,8 +1,9 @@
 """One convolution on the dense or sparse machine: of all ways to run it the one of least cycles times energy.
 
 A way is a mapping of the layer, its sizes as they are or rounded up, some groups at once, with tiles that leave room to
-load the next ones beside them or not, and tiles of which only the weights that are not zero fit a PE. What a way costs at least is known at once; the cycles of a sparse layer are
-counted, and its steps scheduled, only for ways that may still be the best.
+load the next ones beside them or not, or of which only the weights that are not zero fit a PE. What a way costs at
+least is known at once; the cycles of a sparse layer are counted, and its steps scheduled, only for ways that may still
+be the best.
 """
 
 from __future__ import annotations
