@@ -44,7 +44,7 @@ from predfuse.training.runs import load_run
 SHARES = st.integers(500, 999).map(lambda value: value / 1000)
 COSTS = st.integers(1, 10**6).map(float)
 MINE = (
-    "name: mine\ndescription: more PEs\nextends: eyeriss-sparse\nprices: synthesised\narray: {rows: 9, columns: 30}\n"
+    "name: mine\ndescription: more PEs\nextends: eyeriss-sparse\nprices: synthesised\narray: {rows: 9, columns: 24}\n"
 )
 
 
@@ -150,7 +150,7 @@ def test_a_machine_of_ones_own_stands_on_equal_terms(result: CompareResult) -> N
     (bound,) = equal.bounds
     counted = count_network(load_run(SHIPPED_RUN, predictor=True).pruned.network).total
     assert bound.terms == BOUND and bound.rival_cycles < pair.rival_cycles
-    assert 0 < bound.rival_cycles < counted.pruned.multiplications / (9 * 30 / 2 * 0.8)
+    assert 0 < bound.rival_cycles < counted.pruned.multiplications / (9 * 24 / 2 * 0.8)
     assert 0 < bound.rival_energy_uj < pair.rival_energy_uj
     bits = [each.dram_bits_per_cycle for each in equal.bandwidths]
     assert bits == [64, 128, 256, 512, 1024]
