@@ -6,7 +6,7 @@ from collections import deque
 
 from rtl.models import Model, Outputs, Told, field, pack
 
-BANKS, PIXELS, LINE = 3, 4, 12  # of fill, output_store and command
+BANKS, PIXELS, LINE = 3, 4, 12  # of output_store and command
 
 
 def fields(word: int, *widths: int) -> list[int]:
@@ -89,13 +89,10 @@ def global_buffer(banks: int = 3, pixels: int = 2) -> Model:
     return step
 
 
-def turned(line: int, by: int) -> list[int]:
-    """Pixels of a line, from one on around to the one before it."""
-    return [field(line, (p + by) % LINE, 16) for p in range(LINE)]
-
-
 def fill() -> Model:
-    todo: deque[tuple[int, int, int, list[int]]] = deque()  # word, piece, record, what was told of the fill
+    banks, line_pixels, bits = 9, 36, 1300
+    rows_together = [1, 4, 2]  # by pitch: one by one, 2 and 4 words apart
+    todo: deque[tuple[int, int, int, list[int]]] = deque()  # word, first row or piece, record, what was told
     coming: tuple[int, int, int, list[int]] | None = None
     done: tuple[int, int, int] | None = None  # region, index and data
     pixels: dict[int, int] = {}  # of the record at hand
@@ -109,33 +106,40 @@ def fill() -> Model:
         done = None
         if coming is not None:
             word, piece, record, own = coming
-            region, index, _, _, _, _, _, _, _, pixel, _, first, end, begin, stop = own
-            if piece == first or region == 17:
+            region, index, _, _, _, _, _, _, _, pixel, _, first, end, begin, stop, pitch = own
+            together = rows_together[pitch]
+            if piece <= first or region == 17:
                 pixels.clear()
-            pitch = {14: 5, 15: 4, 17: 0}.get(region, LINE)
-            line = turned(told["read_data"], PIXELS * (word % BANKS) + pixel)
-            room = pitch if region in (14, 15) else LINE
-            pixels.update({pitch * piece + p: line[p] for p in range(room) if begin <= p < stop})
-            if region == 17:
-                at = (index + record) * 2 + piece & 0xFFFF
-                done = region, at, sum(one << 16 * p for p, one in pixels.items())
-            elif piece + 1 == end:
-                data = sum(one << 16 * p for p, one in pixels.items()) & (1 << 400) - 1
+            line = [field(told["read_data"], (p + word % banks * PIXELS + pixel) % line_pixels, 16) for p in range(36)]
+            if region in (14, 15):
+                side = {14: 5, 15: 4}[region]
+                for row in range(max(first, piece), min(end, piece + together)):
+                    at = (row - piece) * [0, 2, 4][pitch] * PIXELS
+                    shown = [c for c in range(side) if begin <= c < stop and at + c < line_pixels]
+                    pixels.update({side * row + c: line[at + c] for c in shown})
+            elif region == 17:
+                pixels.update({c: line[c] for c in range(5) if begin <= c < stop})
+                done = region, (index + record) * 2 + piece & 0xFFFF, pack([pixels.get(c, 0) for c in range(5)], 16)
+            else:
+                pixels.update({line_pixels * piece + p: line[p] for p in range(line_pixels)})
+            if region != 17 and piece + together >= end:
+                data = sum(one << 16 * p for p, one in pixels.items()) & (1 << bits) - 1
                 done = region, index + record & 0xFFFF, data
         coming = None
         if todo:
             word, _, _, own = todo[0]
-            out |= {"row": word // BANKS % 8, "bank": word % BANKS, "span": own[10]}
+            out |= {"row": word // banks % 8, "bank": word % banks, "span": own[10]}
             if told["grant"]:
                 coming = todo.popleft()
         ready = not todo  # behind the access of this cycle
         if told["start"]:
-            own = fields(told["fields"], 5, 16, 16, 3, 2, 3, 2, 3, 2, 2, 2, 3, 3, 4, 4)
-            _, _, count, row, bank, rows, banks, record_rows, record_banks, _, _, first, end, _, _ = own
+            own = fields(told["fields"], 5, 16, 16, 3, 4, 3, 4, 3, 4, 2, 4, 3, 3, 6, 6, 2)
+            _, _, count, row, bank, rows, more, record_rows, record_banks, _, _, first, end, _, _, pitch = own
+            together = rows_together[pitch]
             for record in range(count):
-                at = row * BANKS + bank + record * (record_rows * BANKS + record_banks)
-                pieces = range(first, end)
-                todo.extend((at + n * (rows * BANKS + banks), piece, record, own) for n, piece in enumerate(pieces))
+                at = row * banks + bank + record * (record_rows * banks + record_banks)
+                pieces = range(first // together * together, end, together)
+                todo.extend((at + n * (rows * banks + more), piece, record, own) for n, piece in enumerate(pieces))
         if told["rst"]:
             todo.clear()
             coming = done = None

@@ -104,19 +104,31 @@ def _fill(command: _Bits, flat: np.ndarray, sizes: Mapping[str, int], after: boo
     pieces = max(high, sizes["SIDE"], -(-sizes["DATA"] // (16 * whole)))
     first, end = command.take(_clog2(pieces + 1)), command.take(_clog2(pieces + 1))
     left, right = command.take(_clog2(whole + 1)), command.take(_clog2(whole + 1))
+    pitch = command.take(_clog2(sizes["PITCHES"] + 1))
     # Where in a record a piece begins.
-    pitch = {14: wide, 15: sizes["SIDE"], 17: 0}.get(region, whole)
+    places = {14: wide, 15: sizes["SIDE"], 17: 0}.get(region, whole)
+    together = _rows_together(1 << pitch, sizes) if pitch else 1
     for record in range(count):
         bits = 0
-        for piece in range(first, end):
-            begin = at + record * record_pitch + (piece - first) * piece_pitch
-            # No more than the banks that were asked for is there.
-            there = range(begin, (begin // width + span) * width)
-            pixels = [int(flat[place]) for place in there[:whole]]
-            value = sum(pixel << 16 * p for p, pixel in enumerate(pixels) if left <= p < right)
-            bits |= value << 16 * pitch * piece
+        for number, base in enumerate(range(first - first % together, end, together)):
+            begin = at + record * record_pitch + number * piece_pitch
+            # No more than the banks that were asked for is there, and each of these once.
+            assert span <= banks
+            there = flat[begin : (begin // width + span) * width]
+            for piece in range(max(first, base), min(end, base + together)):
+                pixels = there[(piece - base) * (width << pitch) :].tolist()[:whole]
+                value = sum(pixel << 16 * p for p, pixel in enumerate(pixels) if left <= p < right)
+                bits |= value << 16 * places * piece
             if region == 17:
-                yield Write(region, (index + record) * sizes["TILE_ROWS"] + piece, bits, after)
+                yield Write(region, (index + record) * sizes["TILE_ROWS"] + base, bits, after)
                 bits = 0
         if region != 17:
             yield Write(region, index + record, bits, after)
+
+
+def _rows_together(words: int, sizes: Mapping[str, int]) -> int:
+    """Rows of a map so many words apart that come in an access, by the table."""
+    near = -(-(sizes["TILE_COLUMNS"] + sizes["KERNEL"] + sizes["BUFFER_PIXELS"] - 2) // sizes["BUFFER_PIXELS"])
+    room = [n for n in (1, 2, 4, 8, 16) if (n - 1) * words + min(words + 1, near) <= sizes["BUFFER_BANKS"] or n == 1]
+    high = max(2 * (sizes["TILE_ROWS"] - 1) + sizes["KERNEL"], sizes["SIDE"])
+    return max(n for n in room if n <= sizes["ACCESS_ROWS"] and n < 2 * high)

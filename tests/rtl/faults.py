@@ -41,6 +41,11 @@ FAULTS = {
         "told.record_banks, record_next_row",
         "told.record_banks + BANK'(ON), record_next_row",
     ),
+    "the last row of several in an access left out": (
+        "fill.sv",
+        "< come_piece + rows_of(come_pitch)",
+        "< come_piece + rows_of(come_pitch) - (PIECE + 1)'(ON & (come_pitch != 0))",
+    ),
     "outputs one line too far": (
         "output_store.sv",
         "row == 0 ? first_row",

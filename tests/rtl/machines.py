@@ -25,25 +25,25 @@ banks. The only one with windows of 5."""
 MID = Machine(
     tile_rows=4, tile_columns=4, lanes=4, lane_rows=7, words=4, outputs=32, banks=5, slots=64, side=6, unit_rows=6,
     inputs=4, held=16, columns=16, writes=4, queue=4, channels=320, passes=256, codes=2048, gate_words=320,
-    tap_words=192, column_words=160, project_rows=96,
+    tap_words=192, column_words=160, project_rows=96, access_rows=8,
 )  # fmt: skip
-"""Holds every fused block of the shipped networks."""
+"""Holds every fused block of the shipped networks. Its fill unit has room for eight rows, its banks bring two."""
 
 
 TINY = replace(
     SMALL, tile_rows=2, tile_columns=2, lanes=3, banks=3, slots=3, kernel=3, side=4, held=4, channels=6, passes=64,
-    gate_words=20,
+    gate_words=20, access_rows=4,
 )  # fmt: skip
 """Built in a third of the time; few gate words, so that some blocks predict into the places their lists give free;
-slots and channels for two groups in some blocks only."""
+slots and channels for two groups in some blocks only; four rows of a plane in an access."""
 
 THREE = replace(
     TINY, lists=3, slots=16, outputs=9, columns=8, side=5, unit_rows=3, inputs=4, held=16, channels=48, passes=256,
-    buffer_banks=6, buffer_lines=64, together=2,
+    buffer_banks=6, buffer_lines=64, together=2, access_rows=2,
 )  # fmt: skip
 """Three lists in progress, a hidden plane walked in two turns and a buffer whose banks are no power of two, as
 ``archon-1.7`` has; so small a buffer that many blocks come in several images. Words of the write port bring two records
-of a kind at most."""
+of a kind at most, an access two rows of a plane."""
 
 
 def spec_of(machine: Machine) -> ArchonSpec:
@@ -58,6 +58,7 @@ def spec_of(machine: Machine) -> ArchonSpec:
         "bank_channels": machine.slots + machine.slots % 2,
         "bank_expand_words": -(-machine.column_words // 32) * 32,
         "port_records": machine.together,
+        "access_rows": machine.access_rows,
         "gate_queue_words": machine.queue,
         "predictor_units": machine.unit_rows * machine.side,
         "predictor_inputs": machine.inputs,

@@ -286,15 +286,18 @@ def some_fills(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> 
     if cycle and ask("request", told):
         told["grant"] = int(rng.integers(4) > 0)
     if cycle and ask("ready", told) and rng.integers(2):
-        region = int(rng.choice([2, 5, 14, 15, 17]))
-        first = int(rng.integers({14: 5, 15: 4, 17: 2}.get(region, 3)))
-        end = int(rng.integers(first, {14: 5, 15: 4, 17: 2}.get(region, 3))) + 1
-        begin, stop = sorted(rng.integers(13, size=2).tolist())
-        banks, rows = rng.integers(3, size=3).tolist(), rng.integers(8, size=3).tolist()
+        region = int(rng.choice([2, 5, 14, 14, 15, 15, 17]))
+        pieces = {14: 5, 15: 4, 17: 2}.get(region, 3)
+        first = int(rng.integers(pieces))
+        end = int(rng.integers(first, pieces)) + 1
+        begin, stop = sorted(rng.integers(37, size=2).tolist()) if rng.integers(2) else (0, 36)
+        banks, rows = rng.integers(9, size=3).tolist(), rng.integers(8, size=3).tolist()
         at = [value for pair in zip(rows, banks, strict=True) for value in pair]
         values = [region, int(rng.integers(1 << 16)), int(rng.integers(1, 4)), *at, int(rng.integers(4))]
-        values += [int(rng.integers(1, 4)), first, end, begin, stop]
-        widths, told["fields"], told["start"] = (5, 16, 16, 3, 2, 3, 2, 3, 2, 2, 2, 3, 3, 4, 4), 0, 1
+        values += [int(rng.integers(1, 10)), first, end, begin, stop]
+        values.append(int(rng.integers(3)) if region in (14, 15) else 0)
+        told["fields"], told["start"] = 0, 1
+        widths = (5, 16, 16, 3, 4, 3, 4, 3, 4, 2, 4, 3, 3, 6, 6, 2)
         for value, width in zip(reversed(values), reversed(widths), strict=True):
             told["fields"] = told["fields"] << width | value
     return told

@@ -300,13 +300,13 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
         Component(
             "fill",
             {
-                "TILE_ROWS": 2, "TILE_COLUMNS": 2, "KERNEL": 3, "SIDE": 4, "DATA": 400, "BANKS": 3, "PIXELS": 4,
-                "LINES": 8,
+                "TILE_ROWS": 2, "TILE_COLUMNS": 2, "KERNEL": 3, "SIDE": 4, "DATA": 1300, "BANKS": 9, "PIXELS": 4,
+                "LINES": 8, "ACCESS_ROWS": 4, "PITCHES": 2,
             },
-            {"rst": 1, "start": 1, "fields": 70, "grant": 1, "read_data": 192},
+            {"rst": 1, "start": 1, "fields": 84, "grant": 1, "read_data": 576},
             {
-                "request": 1, "row": 3, "bank": 2, "span": 2, "write": 1, "write_region": 5, "write_at": 16,
-                "write_data": 400, "ready": 1, "busy": 1,
+                "request": 1, "row": 3, "bank": 4, "span": 4, "write": 1, "write_region": 5, "write_at": 16,
+                "write_data": 1300, "ready": 1, "busy": 1,
             },
         ),
         buffer_models.fill,

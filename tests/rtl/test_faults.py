@@ -1,4 +1,4 @@
-"""Each of twenty-one deliberate faults in the gateware makes a random block differ: the checks see what they should."""
+"""Each of twenty-two deliberate faults in the gateware makes a random block differ: the checks see what they should."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, settings, strategies as st
 from integer.block_cases import compiled, integer_input
 from rtl.blocks import dense_block
 from rtl.decode import together
@@ -237,11 +237,11 @@ def _check_residuals(
 
 
 @settings(max_examples=100)
-@given(bottlenecks(with_predictor=True))
-def test_every_start_finds_what_it_needs(case: BlockCase) -> None:
+@given(bottlenecks(with_predictor=True), st.sampled_from([1, 2, 8]), st.sampled_from([8, 16]))
+def test_every_start_finds_what_it_needs(case: BlockCase, rows: int, banks: int) -> None:
     assume(case.block.depthwise_weight.shape[1] <= SMALL.kernel and case.block.stride <= 2)
     try:
-        _check(case, SMALL)
+        _check(case, replace(SMALL, access_rows=rows, buffer_banks=banks))
     except InputError:
         assume(False)  # the predictor does not hold its inputs
 

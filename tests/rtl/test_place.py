@@ -14,6 +14,7 @@ from predfuse.errors import InputError, PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine, Record, together
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.rtl import cache, place, synthesis, yosys
+from predfuse.rtl.sizes import with_sizes
 
 _SUM = """\
 module archon #(parameter DEPTH = 8) (input clk, input write, input [4:0] at, input [7:0] a, output reg [7:0] y);
@@ -41,9 +42,6 @@ class _Sizes:
     def parameters(self) -> dict[str, int]:
         return {"DEPTH": self.depth}
 
-    def with_sizes(self, told: list[str]) -> _Sizes:
-        return replace(self, depth=int(*told))
-
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +57,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "PINS", tmp_path / "pins")
     monkeypatch.setattr(place, "commands", lambda machine: {"item": Record(0, ())})
     monkeypatch.setattr(Machine, "of", staticmethod(lambda spec: _Sizes()))
+    monkeypatch.setattr("predfuse.cli.rtl.with_sizes", lambda sizes, told: replace(sizes, depth=int(*told)))
 
 
 def test_resources_are_those_of_the_design(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,10 +90,10 @@ def test_sizes_are_those_told() -> None:
     spec = load_spec("archon-nano")
     assert isinstance(spec, ArchonSpec)
     machine = Machine.of(spec)
-    assert machine.with_sizes(()) == machine
-    assert machine.with_sizes(("slots=16", "codes=256")) == replace(machine, slots=16, codes=256)
+    assert with_sizes(machine, ()) == machine
+    assert with_sizes(machine, ("slots=16", "codes=256")) == replace(machine, slots=16, codes=256)
     # Words of as many records as the memory is whole words of.
-    assert (together(machine)["pass"], together(machine.with_sizes(("passes=66",)))["pass"]) == (16, 2)
+    assert (together(machine)["pass"], together(with_sizes(machine, ("passes=66",)))["pass"]) == (16, 2)
 
 
 @pytest.mark.parametrize("told", ["slots", "lanes=2", "slots=1", "slots=-4", "slots=65537", "=8"])

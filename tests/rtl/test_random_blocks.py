@@ -14,9 +14,9 @@ from strategies import BlockCase, bottlenecks
 from predfuse.errors import InputError
 from predfuse.graph.nodes import Bottleneck, Shape
 from predfuse.hardware.block_work import block_work
-from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.gateware import INPUT_PLANE, PART_PLANE, Machine
 from predfuse.hardware.cycle.archon.group_plan import plan_groups
-from predfuse.hardware.cycle.archon.sequence.commands import BEHIND, FINISH, LISTS, PREDICT
+from predfuse.hardware.cycle.archon.sequence.commands import BEHIND, FINISH, LISTS, PREDICT, Fill
 from predfuse.hardware.cycle.archon.sequence.parts import predicted_parts
 from predfuse.hardware.cycle.archon.sequence.places import MEMORIES
 from predfuse.hardware.cycle.archon.sequence.schedule import Clock
@@ -42,8 +42,8 @@ def test_outputs_are_exact_and_cycles_as_planned(simulator: Simulator) -> None:
 
 
 def test_three_lists_and_a_plane_in_turns() -> None:
-    """Groups of up to six outputs, so that every list in progress sends several."""
-    shapes = st.tuples(st.just(6), st.integers(3, 6), st.integers(3, 6))
+    """Groups of up to six outputs, so that every list in progress sends several; rows of up to four words."""
+    shapes = st.tuples(st.just(6), st.integers(3, 6), st.integers(3, 14))
     wide = shapes.flatmap(lambda shape: bottlenecks(in_shape=shape, with_predictor=True))
     ran = _run(simulator_of(THREE), wide, 120)
     wanted = (
@@ -56,6 +56,9 @@ def test_three_lists_and_a_plane_in_turns() -> None:
         "several images",
         "outputs beside the next lists",
         "outputs alone",
+        "two rows an access, two words apart",
+        "two rows an access, four words apart",
+        "a row an access",
     )
     assert min(ran[name] for name in wanted), ran
 
@@ -103,6 +106,8 @@ def _features(plan: BlockPlan, shape: Shape, block: Bottleneck, told: list[Image
     work = block_work(plan.node.as_bottleneck(), shape)
     tiles = work.tiles(machine.tile_rows, machine.tile_columns)
     parts = [part for tile in tiles for part, _ in predicted_parts(work, tile, machine)]
+    fills = [one for filling in plan.fillings for one in filling.commands if isinstance(one, Fill)]
+    planes = {(one.pitch, one.together) for one in fills if one.region in (INPUT_PLANE, PART_PLANE)}
     has = {
         f"kernel {block.depthwise_weight.shape[1]}": True,
         f"stride {block.stride}": True,
@@ -130,6 +135,9 @@ def _features(plan: BlockPlan, shape: Shape, block: Bottleneck, told: list[Image
         "two groups in all memories": any(one >= {*MEMORIES, "slots"} for one in apart),
         "memories with room for one group": any(not one >= {*MEMORIES, "slots"} for one in apart),
         "a fill that waits for a bank": clock.fill_waits > 0,
+        "a row an access": (0, 1) in planes,
+        "two rows an access, two words apart": (1, 2) in planes,
+        "two rows an access, four words apart": (2, 2) in planes,
     }
     return {name for name, there in has.items() if there}
 

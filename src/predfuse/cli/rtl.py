@@ -16,7 +16,7 @@ from predfuse.cli.options import IMAGES_HELP, Count
 from predfuse.cli.output import Outputs
 from predfuse.errors import InputError
 from predfuse.files import require_new_folder
-from predfuse.hardware.cycle.archon.gateware import GROUP_SIZES, Machine
+from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.spec import AcceleratorSpec, ArchonSpec, EyerissSpec, load_spec
 from predfuse.integer.calibration_images import images_for
 from predfuse.integer.program import Program
@@ -30,6 +30,7 @@ from predfuse.rtl.place import Device, Placed, place as place_and_route
 from predfuse.rtl.rivals import rival_area
 from predfuse.rtl.run import BlockResult, run_on_gateware
 from predfuse.rtl.simulator import Simulator
+from predfuse.rtl.sizes import GROUP_SIZES, with_sizes
 from predfuse.rtl.sta import opensta
 from predfuse.rtl.timing import ACCESS_NS, MachinePath, MachineTiming, time_machine
 
@@ -188,7 +189,7 @@ def timing(
     What is done is kept, so that a run that was stopped goes on where it was.
     """
     spec, cells = _spec(accelerator), load_cells(liberty)
-    machine, clock_ns = Machine.of(spec).with_sizes(sizes or ()), 1e3 / spec.clock_mhz
+    machine, clock_ns = with_sizes(Machine.of(spec), sizes or ()), 1e3 / spec.clock_mhz
     with _progress() as progress:
         task = progress.add_task("elaborate", total=None)
 
@@ -216,7 +217,7 @@ def place(
 ) -> None:
     """Place and route the gateware on an ECP5 FPGA: what it takes of it, its clock and its longest path."""
     spec = _spec(accelerator)
-    machine = Machine.of(spec).with_sizes(sizes or ())
+    machine = with_sizes(Machine.of(spec), sizes or ())
     with _progress() as progress:
         task = progress.add_task("start", total=None)
         found = place_and_route(machine, fpga, lambda what: progress.update(task, description=what))
@@ -308,7 +309,7 @@ def _load(
 ) -> tuple[Program, ArchonSpec, Machine, ImageArray, str]:
     """Program, machine, its gateware, ``[N, C, H, W]`` images and what they are called."""
     spec = _spec(accelerator)
-    machine = Machine.of(spec).with_sizes(sizes or ())
+    machine = with_sizes(Machine.of(spec), sizes or ())
     program = load_program(path)
     found = images_for(program, images, count)
     return program, spec, machine, found.images, found.name

@@ -44,6 +44,9 @@ class Structures(Part):
     port_records: Literal[1, 2, 4, 8, 16] = 16
     """Records of a kind that one word of the port into the memories beside the lanes brings to a bank at most (count):
     more fill faster and make wider memories."""
+    access_rows: Literal[1, 2, 4, 8, 16] = 1
+    """Rows of a plane that the fill unit brings in one access of the global buffer at most (count), where they lie a
+    power of two words apart and the banks suffice."""
     gate_queue_words: Count
     """Gate words that wait at every bank for a cycle in which it is not read (count)."""
     load_bits: Count

@@ -8,6 +8,7 @@ at 5 ns; docs/explanation/hardware.md has the tables. Prices of bits are those o
 from __future__ import annotations
 
 from predfuse.hardware.cycle.archon.gateware import BANK_REGIONS, Machine, bits_for, records, together
+from predfuse.hardware.cycle.archon.maps import PITCHES, rows_at
 from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
 from predfuse.hardware.prices import (
     LATCHED_WORDS,
@@ -137,10 +138,7 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
 
     columns = memory("expand", machine.column_words, bits) + memory("column", machine.columns, word["column"].bits)
     maps = banks * machine.slots * (machine.taps + 2)
-    # A record is put together from accesses of the buffer, rows of a plane or pieces of a word, each turned.
     port = bits * machine.line
-    whole = -(-machine.data // port)
-    pieces = machine.data + (machine.pieces - whole) * bits * machine.plane_columns
     outputs = lists * pixels * sum_bits(spec) * SELECT_BIT_UM2 + machine.tile_columns * bits * PIPELINE_BIT_UM2
     return structure_areas_um2(spec) | {
         "lane registers": lanes * (2 * machine.lane_rows * row + lists * sent) * area.flip_flop,
@@ -159,7 +157,7 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         * ((together(machine)["channel"] - 1) * area.mux_bit + PIPELINE_BIT_UM2),
         "gate placers": banks * pixels * bits_for(pixels) * area.mux_bit,
         "input multiplexers": lists * pixels * (2 * lanes * PIPELINE_BIT_UM2 + bits * area.mux_bit),
-        "fill": pieces * stored + port * (bits_for(machine.line) + 1) * CROSSING_BIT_UM2,
+        "fill": _fill_um2(machine, stored),
         "command unit": machine.command_bits * (port // machine.command_bits + 1) * (area.flip_flop + CROSSING_BIT_UM2),
         "output store": machine.tile_columns * bits * area.flip_flop
         + 2 * port * CROSSING_BIT_UM2
@@ -170,3 +168,14 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         + STATE_BITS * area.flip_flop
         + chosen * CHOSEN_BIT_UM2,
     }
+
+
+def _fill_um2(machine: Machine, stored: float) -> float:
+    """The fill unit (um2): lines are turned, rows of an access find their places, parts of a word and rows are held."""
+    port, row = machine.bits * machine.line, machine.bits * max(machine.plane_columns, machine.side)
+    some, rows, held = machine.access_rows, max(machine.plane_rows, machine.side), 0
+    for unit in range(max(-(-rows // some), -(-machine.data // port))):
+        held += max(min(port, machine.data - unit * port), row * min(some, rows - unit * some))
+    ways = sum(len({place % rows_at(words, machine) * words for words in (0, *PITCHES)}) for place in range(1, some))
+    turns = port * (bits_for(machine.line) + 1) * CROSSING_BIT_UM2
+    return held * stored + turns + row * (ways + some - 1) * SELECT_BIT_UM2

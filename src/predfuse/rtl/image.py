@@ -115,13 +115,14 @@ class Encoder:
         return 2 | int(one.after) << 2 | bits << COMMAND_BITS
 
     def _fill(self, one: Fill) -> int:
-        row, bank, pixel = self._split(one.at)
-        piece_rows, piece_banks, _ = self._split(one.piece_pixels)
+        row, bank, pixel = self._split(one.begin)
+        piece_rows, piece_banks, _ = self._split(one.access_pixels)
         record_rows, record_banks, _ = self._split(one.record_pixels)
         return self._packer.word(
             "fill", 0, region=one.region, index=one.index, count=one.count, row=row, bank=bank, piece_rows=piece_rows,
             piece_banks=piece_banks, record_rows=record_rows, record_banks=record_banks, pixel=pixel, span=one.span,
             piece_first=one.pieces[0], piece_end=one.pieces[1], column_first=one.columns[0], column_end=one.columns[1],
+            pitch=one.pitch,
         ).bits  # fmt: skip
 
     def _item(self, one: Start) -> int:

@@ -50,7 +50,7 @@ class Packer:
             values = value if isinstance(value, list) else [value]
             assert len(values) == count, (record, name)
             for number in values:
-                if not -(1 << (width - 1)) <= number < 1 << width:
+                if not -(1 << width >> 1) <= number < 1 << width:
                     what = f"{number} does not fit the {width} bits of {record}.{name}"
                     raise InputError("gateware", what, "enlarge the machine or use a smaller network")
                 bits |= (number & ((1 << width) - 1)) << at

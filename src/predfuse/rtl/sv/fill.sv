@@ -1,6 +1,7 @@
-// Reads records from the global buffer and writes them into the memories of the core: a record is some pieces, each read
-// at once and turned so that its first pixel comes first; rows of a plane, or parts of a word. One piece a cycle. Residuals
-// (region 17) are written piece by piece.
+// Reads records from the global buffer and writes them into the memories of the core: a record is some pieces, rows of a
+// plane or parts of a word. What an access reads is turned so that its first pixel comes first. An access brings a part of
+// a word, a row, or several rows of a plane that lie 2, 4 or 8 words behind each other: those of the same multiple of their
+// number, so that every row has one place. Residuals (region 17) come row by row, each written by itself.
 module fill #(
     parameter TILE_ROWS = 8,
     parameter TILE_COLUMNS = 8,
@@ -10,6 +11,8 @@ module fill #(
     parameter BANKS = 8,
     parameter PIXELS = 4,
     parameter LINES = 480,
+    parameter ACCESS_ROWS = 1,  // that an access brings at most, a power of two
+    parameter PITCHES = 0,  // of such rows: 2, 4 or 8 words; of how many there come several at once
     parameter LINE = BANKS * PIXELS,
     parameter HIGH = 2 * (TILE_ROWS - 1) + KERNEL,
     parameter WIDE = 2 * (TILE_COLUMNS - 1) + KERNEL,
@@ -22,7 +25,8 @@ module fill #(
     parameter PIXEL = $clog2(PIXELS),
     parameter PIECE = $clog2(PIECES + 1),
     parameter COLUMN = $clog2(LINE + 1),
-    parameter FIELDS = 37 + 3 * (ROW + BANK) + PIXEL + SPAN + 2 * PIECE + 2 * COLUMN
+    parameter PITCH = $clog2(PITCHES + 1),
+    parameter FIELDS = 37 + 3 * (ROW + BANK) + PIXEL + SPAN + 2 * PIECE + 2 * COLUMN + PITCH
 ) (
     input clk,
     input rst,
@@ -58,13 +62,30 @@ module fill #(
   /* verilator lint_off UNUSED */
   fill_fields told, coming;  // each is used in part
   /* verilator lint_on UNUSED */
-  assign coming = fields;
+  assign coming = (FIELDS - PITCH)'(fields);
+  // Rows that lie 2 ** pitch words apart come so many at a time: those of a window of a tile at stride 1 find room, and
+  // half of them are fewer than a plane has.
+  localparam NEAR = (TILE_COLUMNS + KERNEL + 2 * PIXELS - 3) / PIXELS;
+  function automatic integer rows_at(input integer pitch);
+    integer words;
+    words = pitch == 0 ? BANKS : 2 ** pitch;
+    rows_at = ACCESS_ROWS;
+    while (rows_at > 1 && ((rows_at - 1) * words + (words < NEAR ? words + 1 : NEAR) > BANKS || rows_at / 2 >= TALL))
+      rows_at = rows_at / 2;
+  endfunction
+  reg [PITCH:0] pitch;  // 0: one row an access
+  wire [PITCH:0] coming_pitch = (PITCH + 1)'(fields >> FIELDS - PITCH);
+  function automatic [PIECE:0] rows_of(input [PITCH:0] told_pitch);
+    integer m;
+    rows_of = 1;
+    for (m = 1; m <= PITCHES; m = m + 1) if (told_pitch == (PITCH + 1)'(m)) rows_of = (PIECE + 1)'(rows_at(m));
+  endfunction
   assign span = told.span;
   wire single = told.region == 5'd17;
 
   // Which piece is asked for.
   reg [15:0] left, index;
-  reg [PIECE-1:0] piece;
+  reg [PIECE:0] piece;  // the first of the access
   reg [ROW-1:0] record_row;
   reg [BANK-1:0] record_bank;
   wire [ROW-1:0] piece_next_row, record_next_row;
@@ -75,11 +96,15 @@ module fill #(
   );
   assign request = left != 0;
   wire step = request & grant;
-  wire last = piece + 1 == told.piece_end;
+  wire [PIECE:0] next_piece = piece + rows_of(pitch);
+  wire last = next_piece >= {1'b0, told.piece_end};
+  wire [PIECE:0] first_piece = {1'b0, told.piece_first} & ~(rows_of(pitch) - 1);
   assign ready = ~request | (step & last & (left == 1));
   // Stage 1: it comes; stage 2: the record is whole.
-  reg come, come_first, come_last;
-  reg [PIECE-1:0] come_piece;
+  reg come, come_first, come_last, come_rows;
+  reg [PIECE:0] come_piece;
+  reg [PIECE-1:0] come_row_first, come_row_end;
+  reg [PITCH:0] come_pitch;
   reg [BANK-1:0] come_bank;
   reg [15:0] come_index;
   reg [4:0] come_region;
@@ -88,9 +113,13 @@ module fill #(
   assign busy = request | come | write;
   always @(posedge clk) begin
     come <= step & ~rst;
-    come_first <= piece == told.piece_first;
+    come_first <= piece == first_piece;
     come_last <= last | single;
     come_piece <= single ? 0 : piece;
+    come_row_first <= single ? 0 : told.piece_first;
+    come_row_end <= single ? 1 : told.piece_end;
+    come_rows <= single | told.region == 5'd14 | told.region == 5'd15;
+    come_pitch <= pitch;
     come_bank <= bank;
     come_index <= single ? 16'(32'(index) * TILE_ROWS + 32'(piece)) : index;
     come_region <= told.region;
@@ -102,16 +131,17 @@ module fill #(
     write_at <= come_index;
     if (rst) left <= 0;
     else if (start) begin
-      told <= fields;
+      told <= coming;
+      pitch <= coming_pitch;
       left <= coming.count;
       index <= coming.index;
-      piece <= coming.piece_first;
+      piece <= {1'b0, coming.piece_first} & ~(rows_of(coming_pitch) - 1);
       row <= coming.row;
       bank <= coming.bank;
       record_row <= coming.row;
       record_bank <= coming.bank;
     end else if (step) begin
-      piece <= last ? told.piece_first : piece + 1;
+      piece <= last ? first_piece : next_piece;
       row <= last ? record_next_row : piece_next_row;
       bank <= last ? record_next_bank : piece_next_bank;
       if (last) begin
@@ -122,31 +152,54 @@ module fill #(
       end
     end
   end
-  reg [16*LINE-1:0] turned;
-  integer p;
+  // Row r of a plane stands in a place of its own, a part of a word where whole rows do.
+  localparam ROOM = WIDE > SIDE ? WIDE : SIDE;
+  localparam UNIT = LINE > ACCESS_ROWS * ROOM ? LINE : ACCESS_ROWS * ROOM;
+  localparam ROW_UNITS = (TALL + ACCESS_ROWS - 1) / ACCESS_ROWS;
+  localparam UNITS = ROW_UNITS > WORD_PIECES ? ROW_UNITS : WORD_PIECES;
+  wire [16*LINE-1:0] turned = (16 * LINE)'({read_data, read_data} >> 16 * (32'(come_bank) * PIXELS + 32'(come_pixel)));
+  reg [16*UNIT-1:0] brought;
+  integer n, c, m, from;
   always @* begin
-    turned = (16 * LINE)'({read_data, read_data} >> 16 * (32'(come_bank) * PIXELS + 32'(come_pixel)));
-    for (p = 0; p < LINE; p = p + 1)
-      if (COLUMN'(p) < come_column_first || COLUMN'(p) >= come_column_end) turned[16*p+:16] = 0;
+    brought = come_rows ? 0 : (16 * UNIT)'(turned);
+    for (n = 0; n < ACCESS_ROWS; n = n + 1)
+      for (c = 0; c < ROOM; c = c + 1)
+        for (m = 0; m <= PITCHES; m = m + 1) begin
+          from = c + (m == 0 ? 0 : (n % rows_at(m)) * 2 ** m * PIXELS);
+          if (from < LINE && come_rows && come_pitch == (PITCH + 1)'(m) && COLUMN'(c) >= come_column_first
+              && COLUMN'(c) < come_column_end)
+            brought[16*(n*ROOM+c)+:16] = turned[16*from+:16];
+        end
   end
-  reg [16*LINE-1:0] pieces[0:PIECES-1];
-  integer k;
+  reg [UNITS*ACCESS_ROWS-1:0] wanted;
+  integer r;
+  always @*
+    for (r = 0; r < UNITS * ACCESS_ROWS; r = r + 1)
+      wanted[r] = r >= 32'(come_row_first) && r < 32'(come_row_end) && (PIECE + 1)'(r) >= come_piece
+          && (PIECE + 1)'(r) < come_piece + rows_of(come_pitch);
+  /* verilator lint_off UNUSED */
+  reg [16*UNIT-1:0] units[0:UNITS-1];  // a part of a word and rows may be more than there are
+  /* verilator lint_on UNUSED */
+  integer k, q;
   always @(posedge clk)
     if (come)
-      for (k = 0; k < PIECES; k = k + 1)
-        if (come_piece == PIECE'(k)) pieces[k] <= turned;
-        else if (come_first) pieces[k] <= 0;
-  // A plane has its rows one behind the other, a word its pieces.
+      for (k = 0; k < UNITS; k = k + 1)
+        for (q = 0; q < UNIT; q = q + 1)
+          if (come_rows ? q < ACCESS_ROWS * ROOM && wanted[k*ACCESS_ROWS+q/ROOM%ACCESS_ROWS] : come_piece == (PIECE + 1)'(k))
+            units[k][16*q+:16] <= brought[16*q+:16];
+          else if (come_first) units[k][16*q+:16] <= 0;
   /* verilator lint_off UNUSED */
   reg [16*LINE*WORD_PIECES-1:0] words;  // the last piece may be more than a word has
   /* verilator lint_on UNUSED */
   reg [16*HIGH*WIDE-1:0] plane;
   reg [16*SIDE*SIDE-1:0] part;
-  integer r;
+  integer w;
   always @* begin
-    for (r = 0; r < WORD_PIECES; r = r + 1) words[16*LINE*r+:16*LINE] = pieces[r];
-    for (r = 0; r < HIGH; r = r + 1) plane[16*WIDE*r+:16*WIDE] = pieces[r][16*WIDE-1:0];
-    for (r = 0; r < SIDE; r = r + 1) part[16*SIDE*r+:16*SIDE] = pieces[r][16*SIDE-1:0];
+    for (w = 0; w < WORD_PIECES; w = w + 1) words[16*LINE*w+:16*LINE] = units[w][16*LINE-1:0];
+    for (w = 0; w < HIGH; w = w + 1)
+      plane[16*WIDE*w+:16*WIDE] = units[w/ACCESS_ROWS][16*ROOM*(w%ACCESS_ROWS)+:16*WIDE];
+    for (w = 0; w < SIDE; w = w + 1)
+      part[16*SIDE*w+:16*SIDE] = units[w/ACCESS_ROWS][16*ROOM*(w%ACCESS_ROWS)+:16*SIDE];
     case (write_region)
       5'd14:   write_data = DATA'(plane);
       5'd15:   write_data = DATA'(part);

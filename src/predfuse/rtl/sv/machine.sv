@@ -30,6 +30,8 @@ module machine #(
     parameter SUM = 24,
     parameter SCORE = 16,
     parameter TOGETHER = 16,
+    parameter ACCESS_ROWS = 1,
+    parameter PITCHES = 0,
     parameter DATA = 4624,
     parameter ITEM = 36,
     parameter BUFFER_BANKS = 8,
@@ -117,7 +119,8 @@ module machine #(
   wire [DATA-1:0] write_data;
   fill #(
       .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .KERNEL(KERNEL), .SIDE(SIDE), .DATA(DATA),
-      .BANKS(BUFFER_BANKS), .PIXELS(BUFFER_PIXELS), .LINES(BUFFER_LINES)
+      .BANKS(BUFFER_BANKS), .PIXELS(BUFFER_PIXELS), .LINES(BUFFER_LINES), .ACCESS_ROWS(ACCESS_ROWS),
+      .PITCHES(PITCHES)
   ) u_fill (
       .clk(clk),
       .rst(rst),

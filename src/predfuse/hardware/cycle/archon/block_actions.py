@@ -80,7 +80,8 @@ def _main(work: BlockWork, groups: Sequence[GroupPlan], items: Items, gates: Gat
         psum_regfile_reads=lists + bias_lists,
         psum_regfile_writes=lists + bias_lists,
         global_buffer_reads=sum(
-            item.input_reads + item.weight_reads + item.residual_reads + item.output_reads for item in every
+            item.input_reads + item.weight_reads + item.residual_reads + item.output_reads + item.surplus_reads
+            for item in every
         ),
         global_buffer_writes=sum(item.output_writes + item.buffer_writes for item in every),
         dram_read_bits=sum(item.load_bits for item in every),

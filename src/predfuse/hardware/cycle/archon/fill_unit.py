@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gateware import MEMORIES, Machine, records
+from predfuse.hardware.cycle.archon.maps import row_pixels, together, window
 from predfuse.hardware.cycle.archon.predictor import Part
+from predfuse.hardware.cycle.archon.sequence.group import keeps_maps
+from predfuse.hardware.cycle.archon.sequence.parts import part_corner, part_inputs
 from predfuse.integer.tiling import Span, Tile
 
 
@@ -20,10 +23,12 @@ class GroupFill:
 
     Attributes:
         machine: Sizes of the memories.
+        number: Of the group.
         needs: Records the group has for each, by its name, in the fullest bank.
     """
 
     machine: Machine
+    number: int
     needs: Mapping[str, int]
 
     def accesses(self, names: Sequence[str] | None = None) -> int:
@@ -53,34 +58,26 @@ def word_accesses(name: str, machine: Machine) -> int:
     return -(-words // machine.buffer_banks)
 
 
-def item_accesses(work: BlockWork, tile: Tile, parts: Sequence[Part], machine: Machine) -> int:
+def item_accesses(work: BlockWork, tile: Tile, parts: Sequence[Part], fill: GroupFill) -> tuple[int, int]:
     """Accesses for a tile of a group: rows of its input planes, of those of its parts, of its residuals; the parts.
+
+    Also how many words more are read than row by row.
 
     Args:
         work: The block.
         tile: The tile.
         parts: It is predicted in; none where no channel is predicted.
-        machine: The gateware.
+        fill: Of the group.
     """
-    rows = _plane_rows(tile.input_rows.size, tile.input_columns.size)
-    for part in parts:
-        top, left = (
-            (first.start + at) * work.stride - before
-            for first, at, before in (
-                (tile.rows, part.row, work.padding[0]),
-                (tile.columns, part.column, work.padding[2]),
-            )
-        )
-        high, wide = ((size - 1) * work.stride + work.kernel for size in (part.rows, part.columns))
-        rows += _plane_rows(_inside(top, high, tile.input_rows), _inside(left, wide, tile.input_columns))
+    machine = fill.machine
+    whole = Span(0, work.in_shape[2]) if keeps_maps(work, fill.number, machine) else tile.input_columns
+    row = row_pixels(whole.size, machine)
+    corner = tile.rows.start * work.stride - work.padding[0], tile.columns.start * work.stride - work.padding[2]
+    planes = [(corner, tile.input_rows, tile.input_columns)]
+    planes += [(part_corner(work, tile, part), *part_inputs(work, tile, part)) for part in parts]
+    single = [window(corner, rows, columns, whole.start, machine) for corner, rows, columns in planes]
+    several = [together(one, row, machine) for one in single]
+    surplus = sum(some.words - one.words for one, some in zip(single, several, strict=True))
     told = len(parts) * word_accesses("part", machine)
-    return work.group_channels * rows + told + work.residual * work.group_outputs * tile.rows.size
-
-
-def _plane_rows(rows: int, columns: int) -> int:
-    """Read for a plane; one where it has no pixel."""
-    return rows if rows and columns else 1
-
-
-def _inside(start: int, size: int, span: Span) -> int:
-    return max(0, min(start + size, span.stop) - max(start, span.start))
+    accesses = work.group_channels * sum(one.accesses for one in several) + told
+    return accesses + work.residual * work.group_outputs * tile.rows.size, work.group_channels * surplus

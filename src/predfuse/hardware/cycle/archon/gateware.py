@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 
 from predfuse.errors import InputError
+from predfuse.hardware.cycle.archon.maps import pitches
 from predfuse.hardware.cycle.archon.predictor import unit_rows
 from predfuse.hardware.cycle.archon.registers import LaneRegisters
 from predfuse.hardware.prices import SUM_SURPLUS
@@ -20,7 +21,6 @@ def bits_for(count: int) -> int:
     return max(0, (count - 1).bit_length())
 
 
-GROUP_SIZES = ("slots", "channels", "parts", "passes", "codes", "column_words")  # may be given (``--words``)
 MEMORIES = {
     "rule": "outputs", "column": "columns", "pass": "passes", "code": "codes", "channel": "channels",
     "depthwise": "tap_words", "expand": "column_words", "project": "project_rows", "map": "slots", "slot": "slots",
@@ -68,6 +68,7 @@ class Machine:
         fill_cycles: Added to the first reading of inputs.
         loads: Members that load codes send to lanes in a cycle at most, never more than there are banks.
         together: Records of a kind in a word of the write port at most, for every bank.
+        access_rows: Of a plane that the fill unit brings in an access at most, a power of two.
         bits: Of a word; the gateware is made for 16.
     """
 
@@ -106,6 +107,7 @@ class Machine:
     fill_cycles: int = 8
     loads: int = 12
     together: int = 16
+    access_rows: int = 1
     bits: int = 16
 
     @staticmethod
@@ -162,31 +164,13 @@ class Machine:
             fill_cycles=design.fill_cycles,
             loads=own.channel_loads,
             together=own.port_records,
+            access_rows=own.access_rows,
             slots=own.bank_channels,
             column_words=own.bank_expand_words,
             bits=spec.bits,
             accumulator=2 * spec.bits + SUM_SURPLUS,
             sum=spec.bits + SUM_SURPLUS,
         )
-
-    def with_sizes(self, told: Iterable[str]) -> Machine:
-        """The same with other memories.
-
-        Args:
-            told: NAME=WORDS each, a name of ``GROUP_SIZES`` and at least 2 words.
-
-        Raises:
-            InputError: One is something else.
-
-        Source: docs/explanation/hardware.md.
-        """
-        sizes, mend = {}, f"write NAME=WORDS, 2 to 65536 of {', '.join(GROUP_SIZES)}"
-        for one in told:
-            name, _, words = one.partition("=")
-            if name not in GROUP_SIZES or not words.isdecimal() or not 2 <= int(words) <= 1 << 16:
-                raise InputError("--words", f"is {one}", mend)
-            sizes[name] = int(words)
-        return replace(self, **sizes)
 
     @property
     def taps(self) -> int:
@@ -248,7 +232,7 @@ class Machine:
 
     @property
     def pieces(self) -> int:
-        """Most accesses the fill unit puts one record together from."""
+        """Most rows, or parts of a word, the fill unit puts one record together from."""
         return max(self.plane_rows, self.side, -(-self.data // (16 * self.line)))
 
     @property
@@ -261,7 +245,7 @@ class Machine:
         modelled = ("buffer_words", "fill_cycles", "loads", "bits")
         sizes = {name.upper(): value for name, value in asdict(self).items() if name not in modelled}
         widths = {name.upper(): commands(self)[name].bits for name in ("fill", "item", "store")}
-        return {**sizes, "DATA": self.data, "LINE": self.line, **widths}
+        return {**sizes, "DATA": self.data, "LINE": self.line, "PITCHES": pitches(self), **widths}
 
 
 @dataclass(frozen=True)
@@ -374,6 +358,7 @@ def commands(machine: Machine) -> dict[str, Record]:
                 ("piece_rows", row, one), ("piece_banks", bank, one), ("record_rows", row, one),
                 ("record_banks", bank, one), ("pixel", pixel, one), ("span", span, one), ("piece_first", piece, one),
                 ("piece_end", piece, one), ("column_first", column, one), ("column_end", column, one),
+                ("pitch", bits_for(pitches(machine) + 1), one),
             ),
         ),
         "flags": Record(2, (("lists", 1, one), ("predict", 1, one), ("behind", 1, one), ("finish", 1, one))),

@@ -230,7 +230,7 @@ def _with_registers(
             "column_words": _fullest(owner, work.expand[span][live].sum(axis=1)),
             "project_rows": max(_fullest(owner, part[live[: len(bank)]]) for part in rows),
         }
-        group_fill = GroupFill(machine, needs)
+        group_fill = GroupFill(machine, group, needs)
         biases = int(work.expand_bias[span][live].sum() + work.depthwise_bias[span][live].sum())
     release = release_cycles(passes, times, work.group_middle)
     order = np.argsort(release[live], kind="stable")

@@ -38,6 +38,7 @@ class Item:
         buffer_writes: Written when data arrives from the DRAM (accesses).
         output_reads: Read when results leave for the DRAM (accesses).
         fill_accesses: Of the fill unit, one a cycle, for its planes; 0 where that is not charged.
+        surplus_reads: Words that it reads beside the rows it wants, where an access brings several (accesses).
         input_pixels: Of a channel, halo included.
         pixels: Output pixels.
         spilled_words: Gate words that do not fit the mask buffer (count).
@@ -57,6 +58,7 @@ class Item:
     buffer_writes: int
     output_reads: int
     fill_accesses: int
+    surplus_reads: int
     input_pixels: int
     pixels: int
     spilled_words: int
@@ -75,6 +77,7 @@ class Item:
             + self.residual_reads
             + self.buffer_writes
             + self.output_reads
+            + self.surplus_reads
         )
 
 
@@ -110,12 +113,12 @@ def plan_item(
     spilled = max(0, plan.memory_words - capacity)
     spilled_reads = plan.members * spilled // words if words else 0
     width, own = spec.global_buffer.width_bits, spec.design.structures
-    parts, filled = [(tile.input_rows.size, tile.input_columns.size)], 0
+    parts, filled, surplus = [(tile.input_rows.size, tile.input_columns.size)], 0, 0
     if own is not None and spec.design.predictor == "dedicated":
         cut = predicted_parts(work, tile, own, spec.design.streams == "gateware")
         parts = [(part.input_rows, part.input_columns) for part in cut]
         if plan.group_fill is not None:
-            filled = item_accesses(work, tile, cut if plan.channels else (), plan.group_fill.machine)
+            filled, surplus = item_accesses(work, tile, cut if plan.channels else (), plan.group_fill)
     return Item(
         predict=tile_predict_time(work, plan.channel_words, tile, spec),
         predict_parts=len(parts),
@@ -129,6 +132,7 @@ def plan_item(
         buffer_writes=-(-(fetched + inputs + residual) // width),
         output_reads=-(-results // width),
         fill_accesses=filled,
+        surplus_reads=surplus,
         input_pixels=tile.input_pixels,
         pixels=tile.pixels,
         spilled_words=spilled,

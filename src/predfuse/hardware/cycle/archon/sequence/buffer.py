@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from predfuse.errors import InputError
-from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.gateware import RESIDUAL, Machine
+from predfuse.hardware.cycle.archon.maps import row_pixels, together, window
 from predfuse.hardware.cycle.archon.sequence.commands import Command, Data, Fill, Map, Parts, Pixels
 from predfuse.hardware.cycle.archon.sequence.group import Records
 from predfuse.hardware.cycle.archon.sequence.order import Item
@@ -159,8 +160,7 @@ class BufferBuilder:
 
     def _new_map(self, line: int, rows: Span, columns: Span) -> Map:
         """A map that begins at a line."""
-        width, pixels = self.machine.line, self.machine.buffer_pixels
-        row = -(-columns.size // pixels) * pixels
+        width, row = self.machine.line, row_pixels(columns.size, self.machine)
         plane = -(-rows.size * row // width) * width
         return Map(line * width, rows.start, columns.start, rows.size, columns.size, row, plane)
 
@@ -193,14 +193,15 @@ class BufferBuilder:
             columns: Likewise.
             after: Whether the core has to be done.
         """
-        top, left = corner
-        pieces, shown = (rows.start - top, rows.stop - top), (columns.start - left, columns.stop - left)
-        if pieces[0] >= pieces[1] or shown[0] >= shown[1]:
-            pieces, shown, at = (0, 1), (0, 0), own.at
-        else:
-            at = own.pixel(top + pieces[0], left)
-        span = -(-(at % self.machine.buffer_pixels + max(shown[1], 1)) // self.machine.buffer_pixels)
-        self.fill(Fill(item, after, region, index, count, at, own.plane_pixels, pieces, own.row_pixels, span, shown))
+        shown = window(corner, rows, columns, own.left, self.machine)
+        if region != RESIDUAL:
+            shown = together(shown, own.row_pixels, self.machine)
+        at = own.pixel(corner[0] + shown.rows[0], corner[1]) if shown.columns[1] else own.at
+        record, row = own.plane_pixels, own.row_pixels
+        span, pitch, some = shown.span, shown.pitch, shown.together
+        self.fill(
+            Fill(item, after, region, index, count, at, record, shown.rows, row, span, shown.columns, pitch, some)
+        )
 
     def fill(self, one: Fill) -> None:
         """A command to the fill unit."""

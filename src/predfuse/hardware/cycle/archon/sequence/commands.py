@@ -84,10 +84,12 @@ class Fill:
         count: Records.
         at: Pixel of the buffer with which the first begins.
         record_pixels: From one to the next.
-        pieces: First and end of the accesses of each.
-        piece_pixels: From one to the next.
+        pieces: First and end of the rows, or parts of a word, of each.
+        piece_pixels: From one of these to the next.
         span: Words of an access.
         columns: First and end of its pixels that are not 0.
+        pitch: Of rows that come in one access (:class:`predfuse.hardware.cycle.archon.maps.Window`).
+        together: How many these are.
     """
 
     source: Records | Item
@@ -101,18 +103,35 @@ class Fill:
     piece_pixels: int
     span: int
     columns: tuple[int, int]
+    pitch: int = 0
+    together: int = 1
 
     @property
     def accesses(self) -> int:
         """Of the global buffer, one a cycle."""
-        return self.count * (self.pieces[1] - self.pieces[0])
+        return self.count * self._of_record
+
+    @property
+    def _of_record(self) -> int:
+        return -(-self.pieces[1] // self.together) - self.pieces[0] // self.together
+
+    @property
+    def begin(self) -> int:
+        """Pixel of the buffer with which the first access begins, before rows outside the map."""
+        return self.at - self.pieces[0] % self.together * self.piece_pixels
+
+    @property
+    def access_pixels(self) -> int:
+        """From an access of a record to the next."""
+        return self.together * self.piece_pixels
 
     def masks(self, machine: Machine) -> Iterator[int]:
         """Banks of every access, as bits."""
-        word, record, piece = (one // machine.buffer_pixels for one in (self.at, self.record_pixels, self.piece_pixels))
+        steps = self.begin, self.record_pixels, self.access_pixels
+        word, record, access = (one // machine.buffer_pixels for one in steps)
         for index in range(self.count):
-            for place in range(self.pieces[1] - self.pieces[0]):
-                yield bank_mask(word + index * record + place * piece, self.span, machine.buffer_banks)
+            for place in range(self._of_record):
+                yield bank_mask(word + index * record + place * access, self.span, machine.buffer_banks)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from predfuse.arrays import Int64Array
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, PredictorRate, written_cycles
 from predfuse.hardware.cycle.archon.gateware import MEMORIES, Machine, bits_for, records, together
+from predfuse.hardware.cycle.archon.maps import row_pixels
 from predfuse.hardware.cycle.archon.sequence.parts import predicted_parts
 from predfuse.hardware.cycle.archon.sequence.places import Places, places
 from predfuse.integer.tiling import Tile
@@ -95,17 +96,12 @@ class Group:
     @cached_property
     def outputs(self) -> Int64Array:
         """``[outputs]`` int64: channels of the feature map that its outputs are."""
-        count, shuffle = self.work.group_outputs, self.work.shuffle_groups
-        own = np.arange(self.number * count, (self.number + 1) * count)
-        shuffled = len(self.work.project) // shuffle
-        found: Int64Array = own % shuffled * shuffle + own // shuffled
-        return found
+        return output_channels(self.work, self.number)
 
     @cached_property
     def output_span(self) -> tuple[int, int]:
         """The first of these channels, and how many there are from it to the last."""
-        first = int(self.outputs.min())
-        return first, int(self.outputs.max()) - first + 1
+        return _span(self.outputs)
 
     @property
     def channels(self) -> slice:
@@ -116,11 +112,7 @@ class Group:
     @cached_property
     def whole(self) -> bool:
         """Whether the feature maps of an input take at most half of the global buffer; else they come tile by tile."""
-        work, machine = self.work, self.machine
-        channels = {work.in_shape: work.group_channels, work.out_shape: self.output_span[1]}
-        pixels = [(count, shape[1] * (shape[2] + machine.buffer_pixels)) for shape, count in channels.items()]
-        lines = sum(count * (plane // machine.line + 1) for count, plane in pixels)
-        return lines * (1 + work.residual) <= machine.buffer_lines // 2
+        return keeps_maps(self.work, self.number, self.machine)
 
     @property
     def predicted(self) -> bool:
@@ -170,3 +162,28 @@ class Group:
             release = traffic.release if how == BEHIND_LISTS else None
             self._written[key] = written_cycles(traffic, rate, reads, release)
         return self._written[key]
+
+
+def output_channels(work: BlockWork, number: int) -> Int64Array:
+    """``[outputs]`` int64: channels of the feature map that the outputs of a group are."""
+    count, shuffle = work.group_outputs, work.shuffle_groups
+    own = np.arange(number * count, (number + 1) * count)
+    shuffled = len(work.project) // shuffle
+    found: Int64Array = own % shuffled * shuffle + own // shuffled
+    return found
+
+
+def _span(channels: Int64Array) -> tuple[int, int]:
+    """The first of some channels, and how many there are from it to the last."""
+    first = int(channels.min())
+    return first, int(channels.max()) - first + 1
+
+
+def keeps_maps(work: BlockWork, number: int, machine: Machine) -> bool:
+    """Whether the feature maps of a group take at most half of the global buffer; else they come tile by tile."""
+    channels = {work.in_shape: work.group_channels, work.out_shape: _span(output_channels(work, number))[1]}
+    lines = 0
+    for (_, rows, columns), count in channels.items():
+        row = max(columns + machine.buffer_pixels, row_pixels(columns, machine))
+        lines += count * (rows * row // machine.line + 1)
+    return lines * (1 + work.residual) <= machine.buffer_lines // 2
