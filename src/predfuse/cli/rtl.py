@@ -133,9 +133,7 @@ def generate(
 
 @commands.command()
 def area(
-    accelerator: Annotated[
-        str, typer.Option("--accelerator", "-a", help="Shipped accelerator or YAML file.")
-    ] = "archon",
+    accelerator: Priced = "archon",
     liberty: Liberty = None,
     *,
     outputs: Outputs,

@@ -39,12 +39,12 @@ Progress = Callable[[str, int, int], None]
 
 IMAGES = 1000
 SIMULATED_IMAGES = 25
+"""Images the accelerators are simulated on; schedules hardly depend on them."""
 EQUAL_MACHINES = (
     *("archon-1.7-n", "dense-1.7"),
     *(f"sparse-depth-first-1.7-{name}" for name in ("fashion-n", "half", "m")),
 )
 """Of one area and searched as freely: the fused one, and rivals that suit the shipped networks of Fashion-MNIST."""
-"""Images the accelerators are simulated on; schedules hardly depend on them."""
 
 
 @dataclass(frozen=True, eq=False)

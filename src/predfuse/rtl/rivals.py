@@ -12,7 +12,7 @@ from predfuse.hardware.spec import EyerissSpec
 from predfuse.rtl.area import GatewareArea, structure_area
 from predfuse.rtl.build import SOURCES
 from predfuse.rtl.cells import Cells
-from predfuse.rtl.synthesis import Component, components_of, elaborated, with_sizes
+from predfuse.rtl.synthesis import Component, components_of, elaborated, with_parameters
 
 FOLDER = SOURCES / "eyeriss"
 _IN_PES = {"sparse_pe", "dense_pe", "pe"}
@@ -73,7 +73,7 @@ def pe_components(
         raise InputError(f"{spec.file}: pe", "has a memory of one word", "use two words or more for its gateware")
     top, led = ("dense_array", 1) if spec.kind == "dense" else ("sparse_column", spec.array.columns)
     sources = {file.name: file.read_text() for file in (SOURCES / "memory.sv", *sorted(FOLDER.glob("*.sv")))}
-    sources[f"{top}.sv"] = with_sizes(sources[f"{top}.sv"], sizes)
+    sources[f"{top}.sv"] = with_parameters(sources[f"{top}.sv"], sizes)
     told = progress or (lambda what, done, total: None)
     told("elaborate", 0, 0)
     found = components_of(top, elaborated(top, sources), cells, 1e3 / spec.clock_mhz, told)

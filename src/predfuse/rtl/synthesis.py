@@ -140,11 +140,11 @@ def parameterised(machine: Machine) -> dict[str, str]:
     """Every source by file, those of the core and the whole with the sizes of a machine as their parameters."""
     sources = {file.name: file.read_text() for file in sorted(SOURCES.glob("*.sv"))}
     for file in {"archon.sv", "machine.sv"} & set(sources):
-        sources[file] = with_sizes(sources[file], machine.parameters())
+        sources[file] = with_parameters(sources[file], machine.parameters())
     return sources
 
 
-def with_sizes(source: str, sizes: dict[str, int]) -> str:
+def with_parameters(source: str, sizes: dict[str, int]) -> str:
     """A source with these defaults of its parameters. Source: docs/explanation/hardware.md."""
     for name, value in sizes.items():
         source = re.sub(rf"(parameter {name} = )\d+", rf"\g<1>{value}", source)

@@ -42,6 +42,12 @@ def row_pixels(columns: int, machine: Machine) -> int:
     return (power if padded else words) * machine.buffer_pixels
 
 
+def row_accesses(rows: tuple[int, int], together: int) -> int:
+    """Accesses for rows from the first to the end, from one multiple of how many come together to the next."""
+    first, end = rows
+    return -(-end // together) - first // together
+
+
 @dataclass(frozen=True)
 class Window:
     """What a plane of the core is of a map.
@@ -63,7 +69,7 @@ class Window:
     @property
     def accesses(self) -> int:
         """Of the global buffer."""
-        return -(-self.rows[1] // self.together) - self.rows[0] // self.together
+        return row_accesses(self.rows, self.together)
 
     @property
     def words(self) -> int:

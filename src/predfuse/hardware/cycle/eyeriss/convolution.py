@@ -225,7 +225,8 @@ class Convolutions:
             groups = layer.groups // at_once
             searches = [self._nests(layer, groups, machine, size, limits) for size in sizes.tolist()]
             nests, done = (np.stack(arrays) for arrays in zip(*searches, strict=True))
-            self._drop_too_full(operation, at_once, sizes, nests)
+            if len(self._tiles) > 1:
+                self._drop_too_full(operation, at_once, sizes, nests)
             new, costs, cycles = cost_ways(layer, moves, machine, at_once, sizes, nests, done)
             for size, memory in np.argwhere(new).tolist():
                 actions = Actions(**dict(zip(ACTIONS, done[size, memory].tolist(), strict=True)))

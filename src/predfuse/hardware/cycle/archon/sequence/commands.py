@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.maps import row_accesses
 from predfuse.hardware.cycle.archon.sequence.group import Records
 from predfuse.hardware.cycle.archon.sequence.order import Item
 from predfuse.integer.tiling import Span
@@ -113,7 +114,7 @@ class Fill:
 
     @property
     def _of_record(self) -> int:
-        return -(-self.pieces[1] // self.together) - self.pieces[0] // self.together
+        return row_accesses(self.pieces, self.together)
 
     @property
     def begin(self) -> int:
