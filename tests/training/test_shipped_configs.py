@@ -49,13 +49,15 @@ def test_there_are_rivals_of_four_widths_by_the_same_recipe() -> None:
         assert (config.data, config.batch_size) == (ours.data, ours.batch_size)
 
 
-def test_the_tail_is_pruned_where_asked_and_stays_so(pictures: Path, tmp_path: Path) -> None:
+def test_stem_and_tail_are_pruned_where_asked_and_stay_so(pictures: Path, tmp_path: Path) -> None:
     path = Path("configs/cifar10-fusionet-n.yaml")
-    overrides = [*few(pictures, load_config(path)), "prune.outside_sparsity=0.75"]
+    overrides = [*few(pictures, load_config(path)), "prune.outside_sparsity=0.75", "prune.window_sparsity=0.5"]
     paths = Run(load_config(path, overrides), tmp_path).train()
     for stage in ("pruned", "predicted-joint"):
         model, facts = load_checkpoint(paths[stage])
-        assert facts["outside_sparsity"] == pytest.approx(0.75, abs=0.01)
-        outside = {name: conv for name, (conv, kind) in prunable_layers(model).items() if kind == "outside"}
-        assert set(outside) == {"PW1", "GPW1"}
-        assert all(torch.count_nonzero(conv.weight) == conv.weight.numel() // 4 for conv in outside.values())
+        for kind, share, layers in (("outside", 0.75, {"PW1", "GPW1"}), ("window", 0.5, {"conv1", "DW1"})):
+            assert facts[f"{kind}_sparsity"] == pytest.approx(share, abs=0.01)
+            found = {name: conv for name, (conv, own) in prunable_layers(model).items() if own == kind}
+            assert set(found) == layers
+            for conv in found.values():
+                assert torch.count_nonzero(conv.weight) == round(conv.weight.numel() * (1 - share))

@@ -82,7 +82,7 @@ def test_pruned_stages_have_the_asked_sparsity(finished: dict[str, Path]) -> Non
     for stage in STAGES[1:]:
         model, _ = load_checkpoint(finished[stage])
         for name, (conv, kind) in prunable_layers(model).items():
-            wanted = round({"pointwise": 0.5, "depthwise": 0.4, "outside": 0}[kind] * conv.weight.numel())
+            wanted = round({"pointwise": 0.5, "depthwise": 0.4, "outside": 0, "window": 0}[kind] * conv.weight.numel())
             assert int((conv.weight == 0).sum()) == wanted, (stage, name)
 
 

@@ -114,6 +114,9 @@ class PruneConfig(DistilledConfig):
     outside_sparsity: float = Field(
         0.0, ge=0, lt=1, description="Of the 1x1 convolutions outside the blocks (stem and tail); 0: not pruned."
     )
+    window_sparsity: float = Field(
+        0.0, ge=0, lt=1, description="Of the convolutions outside the blocks with larger windows (stem); 0: not pruned."
+    )
     ramp_fraction: float = Field(0.5, gt=0, le=1, description="Part of the stage in which sparsity grows.")
     update_every_steps: int = Field(16, gt=0, description="While sparsity grows, weights are chosen anew this often.")
 

@@ -16,12 +16,13 @@ INNER_NORMS = ("expand_norm", "depthwise_norm")
 def prunable_layers(model: Cnn) -> dict[str, tuple[nn.Conv2d, str]]:
     """The convolutions that may be pruned, by name, each with its kind.
 
-    ``"pointwise"`` and ``"depthwise"`` are those of the blocks, ``"outside"`` the 1x1 convolutions of stem and tail.
+    ``"pointwise"`` and ``"depthwise"`` are those of the blocks, ``"outside"`` the 1x1 convolutions of stem and tail,
+    ``"window"`` those of the stem with larger windows.
     """
     found: dict[str, tuple[nn.Conv2d, str]] = {}
     for name, layer in model.layers.named_children():
-        if isinstance(layer, ConvUnit) and layer.conv.kernel_size == (1, 1):
-            found[name] = (layer.conv, "outside")
+        if isinstance(layer, ConvUnit):
+            found[name] = (layer.conv, "outside" if layer.conv.kernel_size == (1, 1) else "window")
     for name, block in model.bottlenecks():
         found[f"{name}.expand"] = (block.expand, "pointwise")
         found[f"{name}.depthwise"] = (block.depthwise, "depthwise")
@@ -73,9 +74,15 @@ class Pruner:
         depthwise_sparsity: float,
         shift_sparsity: float = 0.0,
         outside_sparsity: float = 0.0,
+        window_sparsity: float = 0.0,
     ) -> None:
         """Choose new masks by magnitude and apply them."""
-        finals = {"pointwise": pointwise_sparsity, "depthwise": depthwise_sparsity, "outside": outside_sparsity}
+        finals = {
+            "pointwise": pointwise_sparsity,
+            "depthwise": depthwise_sparsity,
+            "outside": outside_sparsity,
+            "window": window_sparsity,
+        }
         for name, (conv, kind) in self._layers.items():
             self._masks[name] = keep_largest(conv.weight, finals[kind])
         for norm in self._norms:
@@ -99,13 +106,14 @@ class Pruner:
     @torch.no_grad()
     def sparsity(self) -> dict[str, float]:
         """Fraction of zero weights of each kind, outside the blocks only if there are any, and of prunable shifts."""
-        zeros = {"pointwise": 0, "depthwise": 0, "outside": 0}
+        zeros = {"pointwise": 0, "depthwise": 0, "outside": 0, "window": 0}
         total = dict(zeros)
         for conv, kind in self._layers.values():
             zeros[kind] += int((conv.weight == 0).sum())
             total[kind] += conv.weight.numel()
-        if not zeros["outside"]:
-            del zeros["outside"]
+        for kind in ("outside", "window"):
+            if not zeros[kind]:
+                del zeros[kind]
         if self._norms:
             zeros["shift"] = sum(int((norm.shift_mask == 0).sum()) for norm in self._norms)
             total["shift"] = sum(norm.shift_mask.numel() for norm in self._norms)

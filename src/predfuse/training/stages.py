@@ -42,11 +42,12 @@ def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss) -
     if config.shift_sparsity:
         make_shifts_prunable(model)
     pruner = Pruner(model)
-    finals = (config.pointwise_sparsity, config.depthwise_sparsity, config.shift_sparsity, config.outside_sparsity)
+    kinds = ("pointwise", "depthwise", "shift", "outside", "window")
+    finals = {f"{kind}_sparsity": float(getattr(config, f"{kind}_sparsity")) for kind in kinds}
 
     def after_step(step: int) -> None:
         if step <= ramp and (step % config.update_every_steps == 0 or step == ramp):
-            pruner.prune(*(cubic_sparsity(final, step / ramp) for final in finals))
+            pruner.prune(**{kind: cubic_sparsity(final, step / ramp) for kind, final in finals.items()})
         else:
             pruner.apply()
 

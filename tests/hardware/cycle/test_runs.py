@@ -20,7 +20,7 @@ from predfuse.hardware.block_work import block_work
 from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.hardware.closed_form.windows import Window
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
-from predfuse.hardware.cycle.archon.plain import plain_cycles
+from predfuse.hardware.cycle.archon.plain import plain_work
 from predfuse.hardware.cycle.archon.registers import channel_banks, group_passes
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
@@ -231,7 +231,47 @@ def test_plain_layers_on_the_pes_of_a_pixel(groups: int, channels: int, outputs:
                 work[output % lists] += channels * 9
             expected += tiles * max(work)
         by_output = size * size * groups * channels * 9
-        assert plain_cycles(operation, spec)[0] == min(expected, by_output)
+        assert plain_work(operation, spec).cycles == min(expected, by_output)
+
+
+@given(
+    st.tuples(*[st.integers(1, 4)] * 3),
+    st.integers(1, 3),
+    st.sampled_from([1, 3]),
+    st.integers(1, 18),
+    st.sampled_from(["mapped", "mapped_groups"]),
+    st.floats(0, 1),
+    st.integers(0, 2**32 - 1),
+)
+def test_plain_layers_leave_out_what_no_output_at_work_needs(
+    sizes: tuple[int, int, int], lists: int, kernel: int, size: int, layers: str, density: float, seed: int
+) -> None:
+    """Walks every tile, output and term; a step is left out only where all PEs of the step would multiply by zero."""
+    groups, channels, outputs = sizes
+    weight = np.random.default_rng(seed).random((groups * outputs, channels, kernel, kernel)) < density
+    window = Window(size, size, kernel, 1, kernel // 2)
+    operation = Operation("l", "main", groups * channels, groups * outputs, groups, window, window, weight)
+    spec = with_fields(archon(), {"design.parallel_lists": lists, "design.plain_layers": layers})
+    numbers = list(range(groups * outputs))
+    dealt = [numbers] if layers == "mapped_groups" else [numbers[first:][:outputs] for first in numbers[::outputs]]
+    taps = [(c, y, x) for c in range(channels) for y in range(kernel) for x in range(kernel)]
+    ways = []  # cycles and bits of a pixel a PE and of an output a PE
+    for together, at_once, visits in (
+        (dealt, lists, (-(-size // 8)) ** 2),
+        ([numbers[first:][:outputs] for first in numbers[::outputs]], 64, size * size),
+    ):
+        steps = 0
+        for members in together:
+            for first in range(0, len(members), at_once):
+                steps += sum(any(weight[(o, *tap)] for o in members[first : first + at_once]) for tap in taps)
+        ways.append((visits * steps, steps * (16 * min(at_once, len(together[0])) + 4)))
+    cycles, bits = ways[1] if ways[1][0] < ways[0][0] else ways[0]
+    found, dense = plain_work(operation, spec), plain_work(replace(operation, weight=None), spec)
+    if bits < dense.weight_bits:
+        assert (found.cycles, found.weight_bits, found.multiplied) == (cycles, bits, weight.sum())
+    else:
+        assert found == dense
+        assert found.weight_bits == 16 * weight.size
 
 
 def test_bandwidth_only_stalls(small: Network) -> None:

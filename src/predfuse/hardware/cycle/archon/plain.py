@@ -1,9 +1,15 @@
-"""Layers without a predictor on Archon: convolutions and classifiers."""
+"""Layers without a predictor on Archon: convolutions and classifiers, weights that are zero left out where that pays.
+
+Weights are broadcast, so that leaving one out saves its cycle at every PE.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from predfuse.arrays import Mask
 from predfuse.hardware.closed_form.archon import plain_stage
 from predfuse.hardware.cycle.elementwise import stream_bits
 from predfuse.hardware.cycle.memory.buffer import PARTS, Place, buffer_cycles, on_chip
@@ -13,26 +19,66 @@ from predfuse.hardware.energy import Actions
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import MAIN, Operation
 
+INDEX_BITS = 4
+"""How many steps are left out before one, stored with every step of a pruned layer, as with every weight of a rival."""
 
-def plain_cycles(operation: Operation, spec: ArchonSpec) -> tuple[int, str]:
-    """Cycles of the array and how the layer lies on it.
+
+@dataclass(frozen=True)
+class PlainWork:
+    """A layer on the array.
+
+    Attributes:
+        cycles: Of the array.
+        weight_bits: As stored (bits).
+        multiplied: Weights that are multiplied for an output pixel (count).
+        mapping: How the layer lies on the array.
+    """
+
+    cycles: int
+    weight_bits: int
+    multiplied: int
+    mapping: str
+
+
+def plain_work(operation: Operation, spec: ArchonSpec) -> PlainWork:
+    """A layer with all its weights, or with those that are not zero where they take fewer bits with their indices.
 
     With one output pixel a PE, the PEs of a pixel share its outputs, of one group or of all at once; with one output
-    a PE, the activations are broadcast and each PE gets weights of its own. The better of the two is taken.
+    a PE, the activations are broadcast and each PE gets weights of its own. The better of the two is taken. A step, one
+    input channel and tap for the outputs at work, is left out where the weights of all of them are zero.
     """
+    every = operation.weights
+    if spec.design.plain_layers == "even":
+        cycles = operation.macs // spec.array.pes
+        return PlainWork(cycles, every * spec.bits, every, "multiplications spread evenly")
+    shape = (operation.groups, operation.group_outputs, operation.group_channels * operation.taps)
+    cycles, _, mapping = _lay_out(operation, np.ones(shape, np.bool_), spec)
+    dense = PlainWork(cycles, every * spec.bits, every, mapping)
+    if operation.weight is None:
+        return dense
+    live = operation.weight.reshape(shape) != 0
+    cycles, weight_bits, mapping = _lay_out(operation, live, spec)
+    pruned = PlainWork(cycles, weight_bits, int(live.sum()), f"{mapping}, zeros left out")
+    return min(dense, pruned, key=lambda work: work.weight_bits)
+
+
+def _lay_out(operation: Operation, live: Mask, spec: ArchonSpec) -> tuple[int, int, str]:
+    """Cycles of the better way, bits of its steps with indices, and its name, for ``live`` weights ``[G, O/G, CK]``."""
     design = spec.design
-    if design.plain_layers == "even":
-        return operation.macs // spec.array.pes, "multiplications spread evenly"
     tiles = -(-operation.rows.out // design.tile_rows) * -(-operation.columns.out // design.tile_columns)
-    terms = operation.groups * operation.group_channels * operation.taps
-    shared = operation.groups if design.plain_layers == "mapped_groups" else 1
-    rounds = operation.groups // shared * -(-operation.group_outputs * shared // design.parallel_lists)
-    by_pixel = tiles * operation.group_channels * operation.taps * rounds
-    positions = design.tile_rows * design.tile_columns
-    by_output = operation.out_pixels * terms * -(-operation.group_outputs // positions)
-    if by_output < by_pixel:
-        return by_output, "one output a PE"
-    return by_pixel, f"one output pixel a PE, {design.parallel_lists} outputs at once"
+    positions, lists = design.tile_rows * design.tile_columns, design.parallel_lists
+    dealt = live.reshape(1, -1, live.shape[2]) if design.plain_layers == "mapped_groups" else live
+    by_pixel, by_output = _steps(dealt, lists), _steps(live, positions)
+    if operation.out_pixels * by_output < tiles * by_pixel:
+        words, mapping = min(positions, operation.group_outputs), "one output a PE"
+        return operation.out_pixels * by_output, by_output * (words * spec.bits + INDEX_BITS), mapping
+    words, mapping = min(lists, dealt.shape[1]), f"one output pixel a PE, {lists} outputs at once"
+    return tiles * by_pixel, by_pixel * (words * spec.bits + INDEX_BITS), mapping
+
+
+def _steps(live: Mask, at_once: int) -> int:
+    """Terms ``CK`` that any of so many outputs of ``[G, O/G, CK]`` needs, added up over all outputs (count)."""
+    return int(np.logical_or.reduceat(live, np.arange(0, live.shape[1], at_once), axis=1).sum())
 
 
 def made_in_parts(operation: Operation, spec: ArchonSpec) -> bool:
@@ -47,11 +93,10 @@ def made_in_parts(operation: Operation, spec: ArchonSpec) -> bool:
 
 def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str = MAIN) -> LayerPlan:
     """Steps and actions of one convolution or fully connected layer."""
-    design = spec.design
-    cycles, mapping = plain_cycles(operation, spec)
+    design, work = spec.design, plain_work(operation, spec)
     tiles = -(-operation.rows.out // spec.array.rows) * -(-operation.columns.out // spec.array.columns)
-    actions = plain_stage(operation, spec).actions
-    weight_bits = operation.weights * spec.bits
+    actions = plain_stage(operation, spec).actions + _left_out(operation, work, tiles, spec)
+    weight_bits, cycles = work.weight_bits, work.cycles
     width = spec.global_buffer.width_bits
     kept = design.gates != "private" and weight_bits <= place.free_words * spec.bits
     if kept:
@@ -88,5 +133,20 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
         steps += split_step(step, most)
         kept_by = len(steps) if index == 0 and kept else kept_by  # steps that load what all tiles need
     steps[:kept_by] = [replace(step, held_steps=len(steps) - at) for at, step in enumerate(steps[:kept_by])]
-    row = StagePlan(stage, operation.macs, spec.array.pes, actions, mapping, spec.array.pes, cycles)
+    macs = work.multiplied * operation.out_pixels
+    row = StagePlan(stage, macs, spec.array.pes, actions, work.mapping, spec.array.pes, cycles)
     return LayerPlan(operation.layer, Steps.of(steps), (row,))
+
+
+def _left_out(operation: Operation, work: PlainWork, tiles: int, spec: ArchonSpec) -> Actions:
+    """What weights that are left out change of the actions of a layer, whose weights are fetched for every tile."""
+    macs = (work.multiplied - operation.weights) * operation.out_pixels
+    return Actions(
+        multiplications=macs,
+        ifmap_regfile_reads=macs,
+        psum_regfile_reads=macs,
+        psum_regfile_writes=macs,
+        fifo_pushes=macs,
+        fifo_pops=macs,
+        dram_read_bits=(work.weight_bits - operation.weights * spec.bits) * tiles,
+    )
