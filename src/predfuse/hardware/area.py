@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from predfuse.hardware.prices import access_registers_um2, structure_areas_um2
 from predfuse.hardware.spec import AcceleratorSpec, EyerissSpec
-from predfuse.hardware.synthesised import finishing_um2, rival_control_um2, synthesised_areas_um2
+from predfuse.hardware.synthesised import output_um2, residual_um2, rival_control_um2, synthesised_areas_um2
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,9 @@ def area_items(spec: AcceleratorSpec) -> tuple[AreaItem, ...]:
         items.append(AreaItem("access registers", 1, held))
     if isinstance(spec, EyerissSpec):
         items.append(AreaItem("weight SRAMs", pes, spec.area_um2.weight_sram))
-        if spec.prices == "synthesised":  # as many as an access of the buffer takes
-            items.append(AreaItem("finishing", words, finishing_um2(spec)))
+        if spec.outputs_per_cycle is not None:  # residuals are added as they come, an access a cycle
+            items.append(AreaItem("finishing", spec.outputs_per_cycle, output_um2(spec)))
+            items.append(AreaItem("residual additions", words, residual_um2(spec)))
             items += [AreaItem(name, count, each) for name, (count, each) in rival_control_um2(spec).items()]
         return (*items, AreaItem("global buffer", 1, area.global_buffer))
     part = spec.area_um2

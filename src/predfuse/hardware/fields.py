@@ -252,6 +252,9 @@ class EyerissSpec(CommonSpec):
     better, so that what lies between them stays on chip."""
     weight_index_bits: Annotated[int, Field(ge=0, le=32)] = 0
     """Position stored with each non-zero weight of a compressed layer (bits); sparse machines only."""
+    finishing_units: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """At ``prices: synthesised`` and ``cycle`` fidelity: sums that become outputs in a cycle (bias, rounding,
+    activation, saturation); null for one a column. At the published prices they all do, for nothing."""
     energy_pj: EyerissEnergy
     """Energy per action; by the rules from the sizes where a file does not state it."""
     area_um2: EyerissArea
@@ -261,7 +264,14 @@ class EyerissSpec(CommonSpec):
         """The first size that would change nothing on this machine, or not all it should: field, what, mend."""
         if self.kind == "dense" and self.weight_index_bits:
             return "weight_index_bits", f"is {self.weight_index_bits} on a dense machine", "leave it out"
+        if self.prices == "published" and self.finishing_units is not None:
+            return "finishing_units", f"is {self.finishing_units} at the published prices", "leave it out"
         return self._wide()
+
+    @property
+    def outputs_per_cycle(self) -> int | None:
+        """Sums that become outputs in a cycle (count); None for all."""
+        return None if self.prices == "published" else self.finishing_units or self.array.columns
 
 
 class ArchonSpec(CommonSpec):

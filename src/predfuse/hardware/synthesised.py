@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from predfuse.hardware.cycle.archon.gateware import BANK_REGIONS, Machine, bits_for, records, together
 from predfuse.hardware.cycle.archon.maps import PITCHES, rows_at
+from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
 from predfuse.hardware.prices import (
     LATCHED_WORDS,
@@ -24,6 +25,8 @@ from predfuse.hardware.prices import (
 
 FINISHING_UM2, FINISHED_BITS = 2_253, 40
 """Bias, rounding shift, residual and saturation of one output in a cycle (um2), from sums of so many bits."""
+OUTPUT_UM2, RESIDUAL_UM2 = 880, 630
+"""The same without residual and registers, for an output of a rival; what a residual takes beside it (um2)."""
 CROSSING_BIT_UM2 = 1.95
 """One bit of a crossing in the load network, its drivers included (um2)."""
 PIPELINE_BIT_UM2 = 4.52
@@ -61,6 +64,19 @@ WALK_BITS = 15
 def finishing_um2(spec: AcceleratorSpec) -> float:
     """What finishes one output in a cycle (um2): synthesised for sums of 40 bits, others by their width."""
     return FINISHING_UM2 * (2 * spec.bits + SUM_SURPLUS) / FINISHED_BITS
+
+
+def output_um2(spec: EyerissSpec) -> float:
+    """What makes an output of a sum in a cycle, on the dense or sparse machine (um2).
+
+    Source: docs/explanation/hardware.md, Outputs of the rivals.
+    """
+    return OUTPUT_UM2 * sum_bits(spec) / FINISHED_BITS
+
+
+def residual_um2(spec: EyerissSpec) -> float:
+    """What adds a residual to an output (um2). Source: docs/explanation/hardware.md, Outputs of the rivals."""
+    return RESIDUAL_UM2 * spec.bits / WORD_BITS
 
 
 def index_bits(spec: EyerissSpec) -> int:

@@ -139,7 +139,10 @@ def way_of(
             psum_regfile_writes=output_bits / spec.bits,
             dram_read_bits=fetched,
         )
-    return SlowWay(mapping, at_once, sets, actions, weight_bits, max(cycles, buffer_cycles(actions, spec)))
+    cycles = max(cycles, buffer_cycles(actions, spec))
+    if spec.outputs_per_cycle is not None:
+        cycles = max(cycles, len(range(0, operation.outputs * operation.out_pixels, spec.outputs_per_cycle)))
+    return SlowWay(mapping, at_once, sets, actions, weight_bits, cycles)
 
 
 def cycles_alone(way: SlowWay, place: Place, spec: EyerissSpec) -> int:

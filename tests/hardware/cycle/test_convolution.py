@@ -35,6 +35,8 @@ def machines(draw: st.DrawFn) -> EyerissSpec:
         "global_buffer.depth": draw(st.sampled_from((64, 512, 4096))),
         "dram_bits_per_cycle": draw(st.sampled_from((None, 1, 32, 256))),
     }
+    if spec.prices == "synthesised":
+        fields["finishing_units"] = draw(st.sampled_from((None, 1, 3, 16)))
     return with_fields(spec, fields)
 
 

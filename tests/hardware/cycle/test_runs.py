@@ -230,7 +230,8 @@ def test_plain_layers_on_the_pes_of_a_pixel(groups: int, channels: int, outputs:
             for output in range(count):
                 work[output % lists] += channels * 9
             expected += tiles * max(work)
-        by_output = size * size * groups * channels * 9
+        expected = max(expected, tiles * 8 * groups * outputs)  # a row of a tile leaves in a cycle
+        by_output = max(size * size * groups * channels * 9, size * size * -(-groups * outputs // 8))
         assert plain_work(operation, spec).cycles == min(expected, by_output)
 
 
@@ -256,15 +257,16 @@ def test_plain_layers_leave_out_what_no_output_at_work_needs(
     dealt = [numbers] if layers == "mapped_groups" else [numbers[first:][:outputs] for first in numbers[::outputs]]
     taps = [(c, y, x) for c in range(channels) for y in range(kernel) for x in range(kernel)]
     ways = []  # cycles and bits of a pixel a PE and of an output a PE
-    for together, at_once, visits in (
-        (dealt, lists, (-(-size // 8)) ** 2),
-        ([numbers[first:][:outputs] for first in numbers[::outputs]], 64, size * size),
+    tiles = (-(-size // 8)) ** 2
+    for together, at_once, visits, leaving in (
+        (dealt, lists, tiles, tiles * 8 * len(numbers)),
+        ([numbers[first:][:outputs] for first in numbers[::outputs]], 64, size * size, size * size * len(numbers[::8])),
     ):
         steps = 0
         for members in together:
             for first in range(0, len(members), at_once):
                 steps += sum(any(weight[(o, *tap)] for o in members[first : first + at_once]) for tap in taps)
-        ways.append((visits * steps, steps * (16 * min(at_once, len(together[0])) + 4)))
+        ways.append((max(leaving, visits * steps), steps * (16 * min(at_once, len(together[0])) + 4)))
     cycles, bits = ways[1] if ways[1][0] < ways[0][0] else ways[0]
     found, dense = plain_work(operation, spec), plain_work(replace(operation, weight=None), spec)
     if bits < dense.weight_bits:

@@ -63,17 +63,24 @@ def plain_work(operation: Operation, spec: ArchonSpec) -> PlainWork:
 
 
 def _lay_out(operation: Operation, live: Mask, spec: ArchonSpec) -> tuple[int, int, str]:
-    """Cycles of the better way, bits of its steps with indices, and its name, for ``live`` weights ``[G, O/G, CK]``."""
+    """Cycles of the better way, bits of its steps with indices, and its name, for ``live`` weights ``[G, O/G, CK]``.
+
+    Outputs leave a row of a tile in a cycle, as the PEs give them to what finishes them.
+    """
     design = spec.design
     tiles = -(-operation.rows.out // design.tile_rows) * -(-operation.columns.out // design.tile_columns)
     positions, lists = design.tile_rows * design.tile_columns, design.parallel_lists
     dealt = live.reshape(1, -1, live.shape[2]) if design.plain_layers == "mapped_groups" else live
-    by_pixel, by_output = _steps(dealt, lists), _steps(live, positions)
-    if operation.out_pixels * by_output < tiles * by_pixel:
+    pixel_steps, output_steps = _steps(dealt, lists), _steps(live, positions)
+    by_pixel, by_output = tiles * pixel_steps, operation.out_pixels * output_steps
+    if spec.prices == "synthesised":
+        by_pixel = max(by_pixel, tiles * design.tile_rows * operation.outputs)
+        by_output = max(by_output, operation.out_pixels * -(-operation.outputs // design.tile_columns))
+    if by_output < by_pixel:
         words, mapping = min(positions, operation.group_outputs), "one output a PE"
-        return operation.out_pixels * by_output, by_output * (words * spec.bits + INDEX_BITS), mapping
+        return by_output, output_steps * (words * spec.bits + INDEX_BITS), mapping
     words, mapping = min(lists, dealt.shape[1]), f"one output pixel a PE, {lists} outputs at once"
-    return tiles * by_pixel, by_pixel * (words * spec.bits + INDEX_BITS), mapping
+    return by_pixel, pixel_steps * (words * spec.bits + INDEX_BITS), mapping
 
 
 def _steps(live: Mask, at_once: int) -> int:

@@ -220,6 +220,8 @@ class Convolutions:
         layer = Layer(m, c, 1 if depthwise else operation.groups, depthwise, *windows, nonzeros)
         on_chip = (place.input_on_chip, place.output_on_chip, residual, place.residual_on_chip)
         moves = Moves(*on_chip, spec.weight_index_bits, spec.global_buffer.width_bits)
+        finished = operation.outputs * operation.out_pixels
+        finishing = -(-finished // (spec.outputs_per_cycle or finished))
         number = 0
         for at_once, machine, sizes, limits in self._shares(operation, place):
             groups = layer.groups // at_once
@@ -233,7 +235,7 @@ class Convolutions:
                 energy_pj, weight_bits = costs[size, memory].tolist()
                 least = int(cycles[size, memory])
                 if spec.edges == "idle":
-                    least = max(least, buffer_cycles(actions, spec))
+                    least = max(least, buffer_cycles(actions, spec), finishing)
                 yield _Candidate(
                     bound=self._bound(actions, least, energy_pj),
                     number=number,
