@@ -1,7 +1,7 @@
 """Write the table of docs/explanation/zoo.md that says what every network gets right and what an image costs.
 
-predfuse compare --run ... --against ... --json costs.json       # one file for each data set
-python tools/write_cost_table.py costs.json ...                  # then: python tools/draw_figures.py
+predfuse compare --run ... --against ... --json docs/measured/DATA.json      # one file for each data set
+python tools/write_cost_table.py                                             # then: python tools/draw_figures.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from predfuse.errors import InputError
 from predfuse.readers.documents import read_json
 from predfuse.report.zoo import with_table
 
-PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "zoo.md"
+ROOT = Path(__file__).parents[1]
+PAGE, MEASURED = ROOT / "docs" / "explanation" / "zoo.md", ROOT / "docs" / "measured"
 MARK = "<!-- costs: made by tools/write_cost_table.py -->", "<!-- costs: end -->"
 MEND = "name a file that predfuse compare --run ... --json wrote"
 HEADINGS = ("data", "network", "machine", "right", "95 % interval", "cycles", "uJ")
@@ -45,19 +46,21 @@ def _cells(cost: dict[str, Any]) -> list[str]:
     return [network, machine, right, interval, f"{cost['cycles']:,.0f}", f"{cost['energy_uj']:.1f}"]
 
 
-def main(paths: list[str]) -> int:
-    if not paths:
-        print(__doc__, file=sys.stderr)
-        return 2
+def page() -> str:
+    """The page with its table written anew."""
     lines = [f"| {' | '.join(HEADINGS)} |", "| --- | --- | --- | ---: | --- | ---: | ---: |"]
-    lines += [f"| {' | '.join(row)} |" for path in paths for row in rows(Path(path))]
-    PAGE.write_text(with_table(PAGE, "\n".join(lines), MARK), encoding="utf-8")
+    lines += [f"| {' | '.join(row)} |" for path in sorted(MEASURED.glob("*.json")) for row in rows(path)]
+    return with_table(PAGE, "\n".join(lines), MARK)
+
+
+def main() -> int:
+    PAGE.write_text(page(), encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
+        sys.exit(main())
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -82,6 +82,13 @@ def test_local_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / path).exists(), f"{page.relative_to(ROOT)} links to {target}"
 
 
+def test_tables_of_what_was_measured_are_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    terms, costs = (importlib.import_module(name) for name in ("write_equal_terms", "write_cost_table"))
+    for page, text in {**terms.pages(), costs.PAGE: costs.page()}.items():
+        assert page.read_text(encoding="utf-8") == text, f"{page.name}: run the tools that write it"
+
+
 def test_the_committed_drawings_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "tools")
     spec = importlib.util.spec_from_file_location("draw_figures", ROOT / "tools" / "draw_figures.py")

@@ -181,13 +181,14 @@ def trained(
         return Contender(network, label, accuracy, tested=tested(checkpoint))
 
     known = [classes or {}, *({} for _ in rivals[1:])]
+    whole = {rival.vanilla.path: (rival.vanilla, of.get("vanilla")) for rival, of in zip(rivals, known, strict=True)}
     fused = tuple(compiled(run.predicted, dataset, count, say) for run in runs if run.predicted is not None)
     notes = tuple(
         f"accuracy of {name} is that of its integer program; masks and cycles are those of the same run"
         for name in dict.fromkeys(contender.network.name for contender in fused)
     )
     return Lineup(
-        dense=tuple(compact(rival.vanilla, of.get("vanilla")) for rival, of in zip(rivals, known, strict=True)),
+        dense=tuple(compact(checkpoint, guesses) for checkpoint, guesses in whole.values()),
         sparse=tuple(compact(rival.pruned, of.get("pruned")) for rival, of in zip(rivals, known, strict=True)),
         fused=fused,
         unfused=tuple(

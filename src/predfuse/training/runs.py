@@ -20,6 +20,7 @@ from predfuse.models.layers import Cnn
 from predfuse.readers.boundary import is_file
 from predfuse.readers.documents import read_json_lines
 from predfuse.training.checkpoint import load_checkpoint
+from predfuse.training.config import load_config
 from predfuse.zoo import catalogue
 
 SHIPPED_TEST_IMAGES = 1000
@@ -44,8 +45,8 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """Of the network, with its width where that is not 1."""
-        return catalogue.name_with_width(self.network.name, self.metadata.get("options", {}))
+        """Of the network, with its width where that is not 1, and its tail where that is pruned."""
+        return catalogue.full_name(self.network.name, self.metadata.get("options", {}), self.metadata)
 
     @property
     def label(self) -> str:
@@ -106,7 +107,7 @@ def load_run(folder: Path | str, predictor: bool) -> TrainedRun:
     if not folder.is_dir():
         mend = "name the output folder of predfuse train, or one that predfuse zoo lists"
         raise InputError(str(folder), "is no folder of a training run", mend)
-    vanilla = _checkpoint(folder / "vanilla.safetensors")
+    vanilla = _checkpoint(_vanilla_of(folder))
     architecture = str(vanilla.metadata["architecture"])
     pruned = _checkpoint(folder / "pruned.safetensors", architecture)
     predicted = None
@@ -120,6 +121,15 @@ def load_run(folder: Path | str, predictor: bool) -> TrainedRun:
         if any(block.predictor is None for block in predicted.network.bottlenecks()):
             raise InputError(str(predicted.path), "has a block without a predictor", "train the predict stage again")
     return TrainedRun(folder, vanilla, pruned, predicted, _history(folder / "log.jsonl"))
+
+
+def _vanilla_of(folder: Path) -> Path:
+    """The vanilla checkpoint of a run; of one in the zoo that was pruned from the network of another, that one's."""
+    own = folder / "vanilla.safetensors"
+    if not own.exists() and (folder / catalogue.CARD).is_file():
+        config = load_config(folder / "config.yaml")
+        return catalogue.shipped_vanilla(config.recipe("vanilla"), config.seed_of("vanilla")) or own
+    return own
 
 
 def require_same_data(run: TrainedRun, rival: TrainedRun) -> None:

@@ -96,17 +96,22 @@ class Summary:
     training_hours: float
 
 
-def name_with_width(architecture: str, options: Mapping[str, Any]) -> str:
-    """The registered name, with its widths where they are not 1: networks of different widths are different networks.
+def full_name(architecture: str, options: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """The registered name, its widths where they are not 1, and its tail where that is pruned too.
+
+    Networks of different widths are different networks, and so are those whose 1x1 layers outside the blocks are
+    pruned.
 
     Args:
         architecture: Registered name.
         options: Of its constructor; ``width`` and ``middle_width`` are factors without a unit.
+        facts: Of the stage; ``outside_sparsity`` is the share of zeros outside the blocks.
 
     Source: docs/explanation/zoo.md.
     """
     factors = {"": options.get("width", 1.0), "middle ": options.get("middle_width", 1.0)}
-    return " ".join([architecture, *(f"{part}x{factor:g}" for part, factor in factors.items() if factor != 1.0)])
+    parts = [architecture, *(f"{part}x{factor:g}" for part, factor in factors.items() if factor != 1.0)]
+    return " ".join([*parts, "with tail"] if facts.get("outside_sparsity") else parts)
 
 
 def root() -> Path:
@@ -140,6 +145,17 @@ def stages(where: Path | None = None) -> list[Stage]:
     """
     base = where or root()
     return [stage for name in names(base) for stage in read_card(base / name / CARD)]
+
+
+def shipped_vanilla(recipe: str, seed: int) -> Path | None:
+    """The vanilla network of a recipe and seed that ships with another run than the one made of it; None if none does.
+
+    Source: docs/explanation/zoo.md.
+    """
+    for stage in stages():
+        if (stage.stage, stage.recipe, stage.seed) == ("vanilla", recipe, seed) and stage.file is not None:
+            return root() / stage.run / stage.file
+    return None
 
 
 def read_card(path: Path) -> list[Stage]:

@@ -21,7 +21,7 @@ from predfuse.zoo.catalogue import (
     STAGES,
     Stage,
     card_text,
-    name_with_width,
+    full_name,
     results_text,
     root,
     stages,
@@ -125,7 +125,7 @@ def _stage(
     return Stage(
         run=run,
         data=str(facts["data"]),
-        network=name_with_width(str(facts["architecture"]), made_by.network.options),
+        network=full_name(str(facts["architecture"]), made_by.network.options, facts),
         seed=made_by.seed_of(name),
         stage=name,
         recipe=made_by.recipe(name),
