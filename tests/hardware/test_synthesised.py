@@ -53,6 +53,15 @@ def test_the_documented_pes_of_rivals_are_the_models_and_within_a_tenth_of_the_s
         assert indices == ("shared" if kind == "dense" else f"{control['weight indices']:.0f}")
 
 
+def test_the_documented_sums_between_pes_are_the_models_and_within_a_tenth_of_the_synthesised() -> None:
+    for name, (rows_of_it, said, cells) in rows("column of").items():
+        spec = load_spec(name)
+        assert isinstance(spec, EyerissSpec) and spec.array.rows == int(rows_of_it)
+        count, um2 = rival_control_um2(spec)["sums between PEs"]
+        assert count == spec.array.columns and said == f"{um2:,.0f}"
+        assert float(cells.replace(",", "")) == pytest.approx(um2, rel=0.1)
+
+
 def test_a_file_may_ask_for_either(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     for name in ("archon-1.7", "sparse-1.7"):

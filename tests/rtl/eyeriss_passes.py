@@ -1,23 +1,28 @@
 """Passes of the PEs of the dense and sparse machines, slowly: what leaves them, how long they take, what is told.
 
 The reference multiplies as a layer is defined, in integers, and counts cycles as the model of the machine does; it
-knows nothing of lists, rings and halves of memories. What PEs are told is planned from the passes alone.
+knows nothing of lists, rings, halves of memories and rows that add up. What PEs are told is planned from the passes
+alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
 
 from predfuse.arrays import Int64Array, Mask
 
+TOGETHER = 4
+"""Rows of a column that work on the same in the same cycle."""
+
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of PEs in step: how many, words of their memories, and whether zero weights are skipped."""
+    """Of the PEs of a column: how many, words of their memories, and whether zero weights are skipped."""
 
     sparse: bool
     weights: int
@@ -75,20 +80,19 @@ def cycles(tiles: list[Tile], sparse: bool) -> int:
     return sum(tile.pixels * tile.cycles(sparse) for tile in tiles)
 
 
-def finished(tiles: list[Tile], sizes: Sizes) -> list[list[dict[int, int]]]:
-    """Of every PE, pixel after pixel, each output that it has a weight of and its sum."""
-    found: list[list[dict[int, int]]] = [[] for _ in range(sizes.pes)]
-    for pe, pixels in enumerate(found):
+def finished(tiles: list[Tile], groups: list[range], sizes: Sizes) -> list[list[dict[int, int]]]:
+    """Of every group of rows, pixel after pixel, each output that one of them has a weight of, and its sum over all."""
+    found: list[list[dict[int, int]]] = [[] for _ in groups]
+    for group, pixels in zip(groups, found, strict=True):
         for tile in tiles:
-            work = tile.works(sizes.sparse)[pe]
+            work = tile.works(sizes.sparse)
             for pixel in range(tile.pixels):
                 if tile.begins:
                     pixels.append({})
-                for output in range(work.shape[1]):
-                    for place in range(work.shape[0]):
-                        if work[place, output]:
-                            product = int(tile.weights[pe, place, output]) * int(tile.x[pe, pixel * tile.slide + place])
-                            pixels[-1][output] = pixels[-1].get(output, 0) + product
+                for pe, place, output in np.argwhere(work):
+                    if pe in group:
+                        product = int(tile.weights[pe, place, output]) * int(tile.x[pe, pixel * tile.slide + place])
+                        pixels[-1][int(output)] = pixels[-1].get(int(output), 0) + product
     return found
 
 
@@ -102,24 +106,100 @@ class _Entry:
     weight: int
 
 
-def _lists(tiles: list[Tile], sizes: Sizes) -> list[list[list[_Entry]]]:
-    """Of every tile and PE its list, by inputs."""
-    made: list[list[list[_Entry]]] = []
+@dataclass(frozen=True)
+class Lists:
+    """Of a tile.
+
+    Attributes:
+        length: Cycles of a pixel.
+        entries: Of every PE.
+        leave: Outputs in the order in which their sums leave, of every group.
+    """
+
+    length: int
+    entries: list[list[_Entry]]
+    leave: list[list[int]]
+
+
+def lists(tiles: list[Tile], groups: list[range], sizes: Sizes) -> list[Lists]:
+    """Of every tile; rows of a group give a sum away in the same cycle of a pixel.
+
+    Dense lists go by inputs. In sparse ones the sums leave last, one a cycle: what else a PE multiplies stands before,
+    or where it has no part in a sum.
+    """
+    made = []
     for number, tile in enumerate(tiles):
-        behind: list[Tile] = []  # tiles that go on with its sums
-        while not (tiles[number] if not behind else behind[-1]).ends:
-            behind.append(tiles[number + len(behind) + 1])
-        made.append([])
-        for pe in range(sizes.pes):
-            work = tile.works(sizes.sparse)[pe]
-            held = [(int(place), int(output)) for place, output in np.argwhere(work)]
-            own = []
-            for index, (place, output) in enumerate(held):
-                again = any(other == output for _, other in held[index + 1 :])
-                again |= any(one.works(sizes.sparse)[pe][:, output].any() for one in behind)
-                own.append(_Entry(place, output, not again, int(tile.weights[pe, place, output])))
-            made[-1].append(own)
+        before, behind = [tile], [tile]  # tiles of the same sums
+        while not before[0].begins:
+            before.insert(0, tiles[number - len(before)])
+        while not behind[-1].ends:
+            behind.append(tiles[number + len(behind)])
+        if not sizes.sparse:
+            at = [(int(place), int(output)) for place, output in np.argwhere(tile.taken)]
+            final = {output: index for index, (_, output) in enumerate(at)} if tile.ends else {}
+            entries = [
+                [_Entry(*one, final.get(one[1]) == index, int(own[one])) for index, one in enumerate(at)]
+                for own in tile.weights
+            ]
+            made.append(Lists(len(at), entries, [sorted(final, key=final.__getitem__)] * len(groups)))
+            continue
+        counts = tile.works(True).sum(axis=1)  # [pes, outputs]
+        live = np.any([one.works(True).any(axis=1) for one in before], axis=0)
+        later = np.any([one.works(True).any(axis=1) for one in behind[1:]] or [np.zeros_like(live)], axis=0)
+        leave = []
+        for group in groups:
+            rows = slice(group.start, group.stop)
+            some = counts[rows].any(axis=0) & ~later[rows].any(axis=0)
+            leave.append(_order([int(one) for one in np.flatnonzero(some)], counts[rows]))
+        orders = [leave[next(n for n, group in enumerate(groups) if pe in group)] for pe in range(sizes.pes)]
+        length = max(1, *(_needed(counts[pe], live[pe], orders[pe]) for pe in range(sizes.pes)))
+        entries = [_arranged(tile, pe, live[pe], orders[pe], length) for pe in range(sizes.pes)]
+        made.append(Lists(length, entries, leave))
     return made
+
+
+def _order(leaving: list[int], counts: Int64Array) -> list[int]:
+    """Outputs that leave: last those of which all full PEs have many weights."""
+    slack = counts.sum(axis=1).max() - counts.sum(axis=1)
+    return sorted(leaving, key=lambda output: (int((counts[:, output] + slack).min()), output))
+
+
+def _needed(counts: Int64Array, live: Mask, order: list[int]) -> int:
+    """Cycles of a pixel that a PE needs where these sums leave one after the other at its end."""
+    own = [max(int(counts[output]), int(live[output])) for output in order]
+    rest = int(counts.sum()) - sum(int(counts[output]) for output in order)
+    tails = [sum(own[: index + 1]) + len(own) - 1 - index for index in range(len(own))]
+    return max(rest + sum(own), *tails, 0)
+
+
+def _arranged(tile: Tile, pe: int, live: Mask, order: list[int], length: int) -> list[_Entry]:
+    """The list of a PE: last weights in their cycles, others by the cycle they have to be in; then zeros."""
+    work = tile.works(True)[pe]
+    cycle_of = {output: length - len(order) + index for index, output in enumerate(order)}
+    last: dict[int, _Entry] = {}
+    others: list[tuple[int, _Entry]] = []
+    for output in range(work.shape[1]):
+        places = [int(place) for place in np.flatnonzero(work[:, output])]
+        if output in cycle_of and (places or live[output]):
+            place = places.pop() if places else 0
+            weight = int(tile.weights[pe, place, output]) if work[place, output] else 0
+            last[cycle_of[output]] = _Entry(place, output, True, weight)
+        for place in places:
+            until = cycle_of.get(output, length)
+            others.append((until, _Entry(place, output, False, int(tile.weights[pe, place, output]))))
+    others.sort(key=lambda one: one[0])
+    entries = []
+    for cycle in range(length):
+        if cycle in last:
+            entries.append(last[cycle])
+        elif others:
+            until, entry = others.pop(0)
+            assert cycle < until
+            entries.append(entry)
+        else:
+            entries.append(_Entry(0, 0, False, 0))
+    assert not others
+    return entries
 
 
 @dataclass
@@ -141,28 +221,29 @@ class Told:
     works: bool = False
 
 
-def plan(tiles: list[Tile], sizes: Sizes, doubled: bool, rng: Generator) -> list[Told]:
-    """Every cycle; cycle 0 is that of the reset.
+def plan(tiles: list[Tile], made: list[Lists], sizes: Sizes, doubled: bool, rng: Generator) -> list[Told]:
+    """Every cycle; cycle 0 is that of the reset. Of :data:`TOGETHER` rows those that follow do all a cycle later.
 
     Weights of the next tile are loaded beside the work where they have a half of the memory each, else behind it. An
     input is written in a cycle drawn between the last use of its place and the one before its own first use, one a
     cycle and PE.
     """
     told: dict[int, Told] = {}
-    lists, base, end = _lists(tiles, sizes), 0, 0
+    base, end = 0, 0
     free_half = [0, 0]  # cycles in which the halves were last read
     begins: list[list[tuple[int, int, int]]] = []  # of every tile and pixel: first cycle, base
-    for number, (tile, own) in enumerate(zip(tiles, lists, strict=True)):
-        half, length = number % 2 if doubled else 0, tile.cycles(sizes.sparse)
+    for number, (tile, own) in enumerate(zip(tiles, made, strict=True)):
+        half, length = number % 2 if doubled else 0, own.length
         first = half * (sizes.weights // 2)
         from_cycle = 1 + (begins[-1][0][0] - 1 if doubled and begins else end)
         assert from_cycle > free_half[half]
-        loads = [_words(entries, length, sizes) for entries in own]
+        loads = [_words(entries, sizes) for entries in own.entries]
+        assert length <= sizes.weights // (1 + doubled)
         for pe, words in enumerate(loads):
             for place, word in enumerate(words):
-                _at(told, from_cycle + place).weights[pe] = first + place, word
+                _at(told, from_cycle + place + pe // TOGETHER).weights[pe] = first + place, word
         if not sizes.sparse:
-            for place, entry in enumerate(own[0]):
+            for place, entry in enumerate(own.entries[0]):
                 _at(told, from_cycle + place).index = first + place, _index(entry, sizes)
         ready = from_cycle + max(map(len, loads)) - 1
         taken = max(ready, end)
@@ -177,8 +258,8 @@ def plan(tiles: list[Tile], sizes: Sizes, doubled: bool, rng: Generator) -> list
                 _at(told, cycle).works = True
         end = free_half[half] = taken + tile.pixels * length
     for pe in range(sizes.pes):
-        _inputs(told, [own[pe] for own in lists], begins, tiles, sizes, pe, rng)
-    return [told.get(cycle, Told()) for cycle in range(end + 3)]
+        _inputs(told, [own.entries[pe] for own in made], begins, tiles, sizes, pe, rng)
+    return [told.get(cycle, Told()) for cycle in range(end + 3 + sizes.pes // TOGETHER)]
 
 
 def _at(told: dict[int, Told], cycle: int) -> Told:
@@ -189,12 +270,11 @@ def _index(entry: _Entry, sizes: Sizes) -> int:
     return (entry.last << sizes.sum | entry.output) << sizes.input | entry.place % sizes.inputs
 
 
-def _words(entries: list[_Entry], length: int, sizes: Sizes) -> list[int]:
-    """Of a list in memory; a zero ends one that is not the longest."""
+def _words(entries: list[_Entry], sizes: Sizes) -> list[int]:
+    """Of a list in memory."""
     words = [entry.weight & 0xFFFF for entry in entries]
     if sizes.sparse:
         words = [_index(entry, sizes) << 16 | word for entry, word in zip(entries, words, strict=True)]
-        words += [0] * (len(words) < length)
     return words
 
 
@@ -212,6 +292,8 @@ def _inputs(
     for number, (entries, pixels) in enumerate(zip(lists, begins, strict=True)):
         for start, base, word in pixels:
             for index, entry in enumerate(entries):
+                if not entry.weight:
+                    continue
                 held = uses.setdefault(
                     (number, word + entry.place), [(base + entry.place) % sizes.inputs, start + index, 0]
                 )
@@ -226,8 +308,38 @@ def _inputs(
         drawn = int(rng.integers(left[place], first))
         cycle = drawn if drawn not in latest | written else first - 1
         written.add(cycle)
-        _at(told, cycle).inputs[pe] = place, int(tiles[number].x[pe, word]) & 0xFFFF
+        _at(told, cycle + pe // TOGETHER).inputs[pe] = place, int(tiles[number].x[pe, word]) & 0xFFFF
         left[place] = last
+
+
+def partition(rng: Generator, rows: int) -> list[range]:
+    """Rows in groups, whose sums are added up."""
+    ends = [row for row in range(1, rows) if rng.integers(2)]
+    return [range(first, end) for first, end in pairwise([0, *ends, rows])]
+
+
+def drawn(
+    rng: Generator, sizes: Sizes, groups: list[range], doubled: bool, every: bool = False
+) -> tuple[list[Tile], list[Lists]]:
+    """Random tiles and their lists, which fit the memories; if asked for, with a weight of every output in every PE."""
+    tiles = [*sequences(rng, sizes, doubled)]
+    if every:
+        for tile in tiles:
+            some = tile.taken & (np.cumsum(tile.taken, axis=0) == 1)
+            tile.weights[:, some] += tile.weights[:, some] == 0
+    while True:
+        made = lists(tiles, groups, sizes)
+        long = [tile for tile, own in zip(tiles, made, strict=True) if own.length > sizes.weights // (1 + doubled)]
+        if not long:
+            return tiles, made
+        for tile in long:
+            work = tile.works(True)
+            fullest = int(work.sum(axis=(1, 2)).argmax())
+            counts = work[fullest].sum(axis=0)
+            if every and counts.max() == 1:
+                raise AssertionError
+            place, output = rng.choice(np.argwhere(work[fullest] & (counts == counts.max())))
+            tile.weights[fullest, place, output] = 0
 
 
 def sequences(rng: Generator, sizes: Sizes, doubled: bool) -> Iterator[Tile]:

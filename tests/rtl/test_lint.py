@@ -37,6 +37,7 @@ def test_nothing_to_complain_of_in_a_rival(name: str) -> None:
     assert isinstance(spec, EyerissSpec)
     pe = spec.pe
     sizes = {"WEIGHTS": pe.weight_sram_words, "INPUTS": pe.ifmap_regfile_words, "SUMS": pe.psum_regfile_words}
+    sizes["PES"] = spec.array.rows
     told = [f"-G{key}={value}" for key, value in sizes.items()]
     top = ["--top-module", "dense_array" if spec.kind == "dense" else "sparse_column"]
     sources = map(str, (SOURCES / "memory.sv", *sorted((SOURCES / "eyeriss").glob("*.sv"))))

@@ -202,13 +202,19 @@ def test_what_a_rival_has_beside_memories_is_priced_as_it_is_synthesised(name: s
     spec = with_fields(load_spec(name), fields)
     assert isinstance(spec, EyerissSpec)
     found = rival_area(spec, load_cells(None))
-    assert [row.structure for row in found.structures] == ["multipliers", "PE control", "control of PEs in step"]
+    assert [row.structure for row in found.structures] == [
+        "multipliers",
+        "PE control",
+        "control of PEs in step",
+        "sums between PEs",
+    ]
     for row in found.structures:
         assert row.ratio == pytest.approx(1, abs=0.1), row
         assert 0 < row.path_ns < 2
     copies = {part.name: part.count for part in found.components if part.name != "memory"}
     led = 1 if spec.kind == "dense" else spec.array.columns
     assert copies["multiply_add"] == copies["pe"] == spec.array.pes and copies["walk"] == led
+    assert copies["link"] == spec.array.columns * (spec.array.rows - 1)
     left = {item.component: item.area_um2 for item in area_items(spec)}
     assert {name: left[name] for name in found.not_gateware} == found.not_gateware
     total = sum(found.not_gateware.values()) + sum(row.model_um2 for row in found.structures)

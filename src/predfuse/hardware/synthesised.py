@@ -51,13 +51,15 @@ MOVED_SURPLUS = 10
 """What the shifter of a fused weight takes beyond a product of two words: the eight more of a bias, rounding (bits)."""
 CLEARED_BIT_UM2 = 1.36
 """One bit of a sum that becomes zero as it leaves a rival's PE, its driver included (um2)."""
-ENDED_BIT_UM2 = 0.77
-"""One bit of a weight that ends a list of a sparse PE where all are zero (um2)."""
+LINKED_BIT_UM2 = 2.57
+"""One bit of a sum on its way along a column, beside its adder: whether it comes, whether a PE adds to it (um2)."""
+LINKED_ROWS = 4
+"""Rows of a column that a sum passes in a cycle."""
 RING_END_UM2 = 9.0
 """Of a sum of addresses in a ring whose size is no power of two, what brings it back to the begin (um2)."""
 WALK_BIT_UM2 = 9.1
 """One bit of what leads the PEs that are in step: a flip-flop with its counting and choosing (um2)."""
-WALK_BITS = 15
+WALK_BITS = 14
 """Of it, beside two addresses of a weight and two of an input: pixels left, a half of the weights, what it is at."""
 
 
@@ -91,7 +93,8 @@ def rival_control_um2(spec: EyerissSpec) -> dict[str, tuple[int, float]]:
     """What a rival's PEs have beside multipliers and memories, and what leads them: how many, and what one takes (um2).
 
     PEs of the dense machine are all in step, those of the sparse one by columns, since groups worked on at once have
-    columns of their own. The former share one index of every weight, the latter have it beside their weights.
+    columns of their own. The former share one index of every weight, the latter have it beside their weights. Sums are
+    added up along columns: an adder a row after the first, which the mapping may leave out of any.
 
     Source: docs/explanation/hardware.md, A PE of the rivals.
     """
@@ -100,21 +103,27 @@ def rival_control_um2(spec: EyerissSpec) -> dict[str, tuple[int, float]]:
     ring = max(0, bits_for(inputs) - 1) * area.adder_bit + (RING_END_UM2 if inputs & (inputs - 1) else 0.0)
     leading = (WALK_BITS + 2 * bits_for(words) + 2 * bits_for(inputs)) * WALK_BIT_UM2 + ring
     own = sum_bits(spec) * CLEARED_BIT_UM2
+    rows, columns = spec.array.rows, spec.array.columns
+    stops = (rows - 1) // LINKED_ROWS  # between rows that work a cycle apart
+    led = 1 + bits_for(words) + (index if spec.kind == "dense" else bits_for(inputs))
+    held = sum_bits(spec) + 1 + (led / columns if spec.kind == "dense" else led)
+    linked = (rows - 1) * sum_bits(spec) * (area.adder_bit + LINKED_BIT_UM2) + stops * held * PIPELINE_BIT_UM2
+    sums = {"sums between PEs": (columns, linked)}
     if spec.kind == "dense":
         return {
             "PE control": (spec.array.pes, own),
             "control of PEs in step": (1, leading + ring),
             "weight indices": (1, memory_um2(words, index, rules)),
-        }
+        } | sums
     made = max(words, LATCHED_WORDS)
     wider = small_sram_um2(made, spec.bits + index, rules) - small_sram_um2(made, spec.bits, rules)
-    held = min(wider, index * (words * (area.latch + SELECT_BIT_UM2) + area.flip_flop))
-    own += ring + spec.bits * ENDED_BIT_UM2 + PIPELINE_BIT_UM2
+    indices = min(wider, index * (words * (area.latch + SELECT_BIT_UM2) + area.flip_flop))
+    own += ring
     return {
         "PE control": (spec.array.pes, own),
         "control of PEs in step": (spec.array.columns, leading),
-        "weight indices": (spec.array.pes, held),
-    }
+        "weight indices": (spec.array.pes, indices),
+    } | sums
 
 
 def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:

@@ -16,14 +16,16 @@ from predfuse.rtl.synthesis import Component, components_of, elaborated, with_pa
 
 FOLDER = SOURCES / "eyeriss"
 _IN_PES = {"sparse_pe", "dense_pe", "pe"}
-_STRUCTURES = ("multipliers", "PE control", "control of PEs in step")
+_OF_COLUMNS = {"links", "link", "later"}
+"""What every column has, its rows among it; those of the leading part are told by what they are in."""
+_STRUCTURES = ("multipliers", "PE control", "control of PEs in step", "sums between PEs")
 """Rows, and components of the model."""
 
 
 def rival_area(
     spec: EyerissSpec, cells: Cells, progress: Callable[[str, int, int], None] | None = None
 ) -> GatewareArea:
-    """Synthesise a PE of a machine and what leads it, and compare; memories are left to the model.
+    """Synthesise a column of a machine's PEs and what leads it, and compare; memories are left to the model.
 
     Args:
         spec: The machine; cells are sized for its clock.
@@ -67,7 +69,7 @@ def pe_components(
         "SUMS": spec.pe.psum_regfile_words,
         "BITS": spec.bits,
         "ACCUMULATOR": sum_bits(spec),
-        "PES": 1,
+        "PES": spec.array.rows,
     }
     if min(sizes["WEIGHTS"], sizes["INPUTS"], sizes["SUMS"]) < 2:
         raise InputError(f"{spec.file}: pe", "has a memory of one word", "use two words or more for its gateware")
@@ -77,12 +79,18 @@ def pe_components(
     told = progress or (lambda what, done, total: None)
     told("elaborate", 0, 0)
     found = components_of(top, elaborated(top, sources), cells, 1e3 / spec.clock_mhz, told)
-    return [replace(one, count=one.count * (spec.array.pes if _in_pe(one) else led)) for one in found]
+    # Of a column; a dense machine has what leads its PEs once.
+    return [replace(one, count=one.count * (spec.array.columns if _of_column(one) else led)) for one in found]
 
 
 def _in_pe(part: Component) -> bool:
     """Whether every PE has it."""
     return part.name in _IN_PES or part.parent in _IN_PES
+
+
+def _of_column(part: Component) -> bool:
+    """Whether every column has it, what leads PEs that are in step left out."""
+    return _in_pe(part) or (part.name in _OF_COLUMNS and part.parent != "rows")
 
 
 def _structure(part: Component) -> str:
@@ -91,4 +99,6 @@ def _structure(part: Component) -> str:
         return ""
     if part.name == "multiply_add":
         return "multipliers"
+    if part.name in _OF_COLUMNS | {"rows"}:
+        return "sums between PEs"
     return "PE control" if _in_pe(part) else "control of PEs in step"

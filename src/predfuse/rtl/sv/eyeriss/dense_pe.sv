@@ -7,14 +7,11 @@ module dense_pe #(
     parameter ACCUMULATOR = 40,
     parameter AT = $clog2(WEIGHTS),
     parameter INPUT = $clog2(INPUTS),
-    parameter SUM = $clog2(SUMS)
+    parameter SUM = $clog2(SUMS),
+    parameter LEAD = 2 + AT + INPUT + SUM
 ) (
     input clk,
-    input work,
-    input [AT-1:0] at,
-    input [INPUT-1:0] input_at,
-    input [SUM-1:0] sum_at,
-    input last,
+    input [LEAD-1:0] lead,  // what all PEs do
     input write_weight,
     input [AT-1:0] write_weight_at,
     input [BITS-1:0] write_weight_data,
@@ -24,6 +21,11 @@ module dense_pe #(
     output valid,
     output [ACCUMULATOR-1:0] total
 );
+  wire work, last;
+  wire [AT-1:0] at;
+  wire [INPUT-1:0] input_at;
+  wire [SUM-1:0] sum_at;
+  assign {work, at, input_at, sum_at, last} = lead;
   wire [BITS-1:0] weight;
   memory #(BITS, WEIGHTS) weights (clk, write_weight, write_weight_at, write_weight_data, at, weight);
   pe #(INPUTS, SUMS, BITS, ACCUMULATOR) u_pe (

@@ -1,5 +1,5 @@
 // A PE whose list has only weights that are not zero, each with its index: which input of the window, which sum, and
-// whether it is the last of that sum. A weight of zero ends a list that is shorter than those of other PEs.
+// whether it is the last of that sum. Weights of zero, which change no sum, stand where it waits for other PEs.
 module sparse_pe #(
     parameter WEIGHTS = 32,
     parameter INPUTS = 12,
@@ -13,7 +13,6 @@ module sparse_pe #(
 ) (
     input clk,
     input work,
-    input restart,  // a list begins
     input [AT-1:0] at,
     input [INPUT-1:0] base,  // where the window begins in the ring of inputs
     input write_weight,
@@ -23,20 +22,17 @@ module sparse_pe #(
     input [INPUT-1:0] write_input_at,
     input [BITS-1:0] write_input_data,
     output valid,
-    output [SUM-1:0] sum_at,
     output [ACCUMULATOR-1:0] total
 );
   wire [BITS-1:0] weight;
   wire last;
   wire [INPUT-1:0] number, input_at;
+  wire [SUM-1:0] sum_at;
   memory #(BITS + INDEX, WEIGHTS) weights (
       clk, write_weight, write_weight_at, write_weight_data, at, {last, sum_at, number, weight}
   );
-  reg  ended;
-  wire over = weight == 0 | (ended & ~restart);
-  always @(posedge clk) ended <= over;
   ring #(INPUTS) u_ring (number, base, input_at);
   pe #(INPUTS, SUMS, BITS, ACCUMULATOR) u_pe (
-      clk, work & ~over, weight, input_at, sum_at, last, write_input, write_input_at, write_input_data, valid, total
+      clk, work, weight, input_at, sum_at, last, write_input, write_input_at, write_input_data, valid, total
   );
 endmodule

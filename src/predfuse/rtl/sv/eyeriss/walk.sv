@@ -16,7 +16,6 @@ module walk #(
     input [PIXEL-1:0] told_more,  // pixels after the first
     output taken,
     output reg work,
-    output reg restart,
     output reg [AT-1:0] at,
     output reg [INPUT-1:0] base
 );
@@ -32,7 +31,6 @@ module walk #(
   wire [AT-1:0] begin_at = (taken ? half : second) ? AT'(WEIGHTS / 2) : 0;
   always @(posedge clk) begin
     work <= ~rst & (taken | (work & ~over));
-    restart <= taken | ends;
     if (taken | work) at <= taken | ends ? begin_at : at + 1;
     if (taken) begin
       second <= half;
