@@ -15,7 +15,7 @@ from predfuse.rtl.build import SOURCES
 FAULTS = {
     "": ("", ""),
     "half down": ("(BITS + 1)'(moved[0])", "(BITS + 1)'(moved[0] & (sign == 0))"),
-    "no bias": ("(WIDE - 1)'(sum) + (WIDE - 1)'(bias)", "(WIDE - 1)'(sum) + (WIDE - 1)'(bias >>> 6)"),
+    "no bias": ("(WIDE - 1)'(held) + (WIDE - 1)'(bias)", "(WIDE - 1)'(held) + (WIDE - 1)'(bias >>> 6)"),
     "no saturation": ("beyond ||", "(beyond & shift[0]) ||"),
     "no activation": ("relu & sign ?", "relu & sign & shift[0] ?"),
 }
@@ -33,7 +33,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         changed = source.replace(old, new) if old else source
         name = f"output_unit{number}"
         (folder / f"{name}.sv").write_text(changed.replace("module output_unit", f"module {name}"))
-        components.append(Component(name, {}, ports, {"y": 16}, False))
+        components.append(Component(name, {}, ports, {"y": 16}))
     return Bench(components, build_library(components, tools, folder))
 
 
@@ -46,6 +46,8 @@ def expected(total: int, shift: int, relu: bool) -> int:
 @given(SUMS, SUMS, st.integers(0, 40), st.booleans())
 def test_every_output_is_that_of_the_integers(bench: Bench, total: int, bias: int, shift: int, relu: bool) -> None:
     bench.put("output_unit0", {"sum": total, "bias": bias, "shift": shift, "relu": relu})
+    bench.step()
+    bench.put("output_unit0", {"sum": ~total})
     assert bench.get("output_unit0", "y") == expected(total + bias, shift, relu) & 0xFFFF
 
 
@@ -54,5 +56,6 @@ def test_faults_show(bench: Bench, number: int) -> None:
     name, found = f"output_unit{number}", set()
     for total, bias, shift, relu in ((-3, 0, 1, 0), (5, 900, 0, 0), (1 << 30, 0, 2, 0), (-7, 0, 0, 1)):
         bench.put(name, {"sum": total, "bias": bias, "shift": shift, "relu": relu})
+        bench.step()
         found.add(bench.get(name, "y") == expected(total + bias, shift, bool(relu)) & 0xFFFF)
     assert found == {True, False}

@@ -73,7 +73,7 @@ def output_um2(spec: EyerissSpec) -> float:
 
     Source: docs/explanation/hardware.md, Outputs of the rivals.
     """
-    return OUTPUT_UM2 * sum_bits(spec) / FINISHED_BITS
+    return OUTPUT_UM2 * sum_bits(spec) / FINISHED_BITS + sum_bits(spec) * PIPELINE_BIT_UM2
 
 
 def residual_um2(spec: EyerissSpec) -> float:
