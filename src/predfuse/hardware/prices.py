@@ -63,7 +63,9 @@ LATCHED_WORDS = 32
 """Memories of fewer words may be latches, likewise: compilers make none so small."""
 SELECT_BIT_UM2 = 1.2
 """One bit of one word where one of many is read (um2)."""
-ROW_UM2 = 8.0
+WRITTEN_BIT_UM2 = 4.5
+"""One bit of what is written into latches, held for a cycle (um2)."""
+ROW_UM2 = 5.5
 """What opens the latches of a word (um2)."""
 REGFILE_WORDS = 128
 """A memory of more words is an SRAM; of fewer, register files 16 bits wide beside each other."""
@@ -126,7 +128,7 @@ def latches_um2(words: int, bits: int, rules: PriceRules, reads: int = 1) -> flo
     into 879.
     """
     area = rules.area_um2
-    return words * bits * (area.latch + reads * SELECT_BIT_UM2) + bits * area.flip_flop + words * ROW_UM2
+    return words * bits * (area.latch + reads * SELECT_BIT_UM2) + bits * WRITTEN_BIT_UM2 + words * ROW_UM2
 
 
 def sram_access_pj(bank_bits: float, rules: PriceRules) -> float:
