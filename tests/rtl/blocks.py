@@ -1,11 +1,15 @@
-"""A dense block small enough for every machine of the tests of the gateware."""
+"""Blocks for tests of the gateware: a dense one that every machine holds, and some with extreme predictors."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+from hypothesis import strategies as st
 from integer.block_cases import example_block
-from strategies import BlockCase
+from strategies import SEEDS, BlockCase, bottlenecks
+
+from predfuse.arrays import Int8Array, Int64Array
 
 
 def dense_block(middle: int, inputs: int) -> BlockCase:
@@ -33,3 +37,33 @@ def dense_block(middle: int, inputs: int) -> BlockCase:
         **{name: getattr(block, name)[:middle] for name in names},
     )
     return replace(case, block=block, x=case.x[:inputs])
+
+
+@st.composite
+def extreme_blocks(draw: st.DrawFn) -> BlockCase:
+    """Random blocks whose predictors have offsets at the ends of their sums and far beyond, and shifts up to 31."""
+    case, rng = draw(bottlenecks(with_predictor=True)), np.random.default_rng(draw(SEEDS))
+    predictor = case.block.predictor
+    assert predictor is not None
+    middle = len(predictor.shift)
+
+    def offsets(weights: Int8Array, least: int, most: int) -> Int64Array:
+        terms = weights.reshape(middle, -1, 1).astype(np.int64) * np.array((least, most))
+        ends = np.stack((-terms.max(axis=2).sum(axis=1), 1 - terms.min(axis=2).sum(axis=1)))
+        close = ends[rng.integers(2, size=middle), np.arange(middle)]
+        far = rng.choice((-(1 << 31), 5110, (1 << 31) - 1), middle)  # 5110 is close to 10 << 9
+        kind = rng.integers(4, size=middle)
+        found: Int64Array = np.choose(
+            kind, (rng.integers(-6, 10, middle), close, close + rng.integers(-2, 3, middle), far)
+        )
+        return found
+
+    first = offsets(predictor.expand, predictor.input_min, predictor.input_max)
+    second = offsets(predictor.depthwise, 0, predictor.hidden_max)
+    predictor = replace(
+        predictor,
+        expand_offset=first.astype(np.int32),
+        shift=rng.choice((0, 1, 2, 4, 9, 31), middle).astype(np.int8),
+        depthwise_offset=second.astype(np.int32),
+    )
+    return replace(case, block=replace(case.block, predictor=predictor))

@@ -114,10 +114,17 @@ def _clog2(value: int) -> int:
     return (value - 1).bit_length()
 
 
+def scores(sizes: Mapping[str, int]) -> tuple[int, int]:
+    """Bits of the scores of the predictor's two stages: signed numbers up to the range of their sums."""
+    first, second = (60 * terms for terms in (sizes["COLUMNS"], sizes["KERNEL"] ** 2))
+    return first.bit_length() + 1, second.bit_length() + 1
+
+
 def together(sizes: Mapping[str, int]) -> dict[int, tuple[int, int]]:
     """By region: records in a word of the write port, for every bank that has its own, and the bits of each."""
     taps, project = sizes["KERNEL"] ** 2, sizes["WORDS"] * (16 + _clog2(sizes["OUTPUTS"]) + 1)
-    channel = 3 * sizes["HELD"] + 2 * sizes["SCORE"] + 5 + 4 * taps + 1 + _clog2(sizes["BANKS"])
+    first, second = scores(sizes)
+    channel = 3 * sizes["HELD"] + first + _clog2(first) + second + 4 * taps + 1 + _clog2(sizes["BANKS"])
     channel += _clog2(sizes["SLOTS"]) + _clog2(sizes["PASSES"]) + 1
     bases, maps = _clog2(sizes["GATE_WORDS"]) + _clog2(sizes["TAP_WORDS"]), 1 << _clog2(taps + 2)
     alone = {
@@ -182,17 +189,18 @@ class Decoder:
     def channels(self) -> list[Channel]:
         """In the order of prediction."""
         sizes, found = self._sizes, []
+        first, second = scores(sizes)
         for index in self._predicted:
             bits = _Bits(self._memory[13, 0, index])
             expand = tuple(_weight(bits.take(3)) for _ in range(sizes["HELD"]))
-            expand_offset, shift = bits.signed(sizes["SCORE"]), bits.take(5)
+            expand_offset, shift = bits.signed(first), bits.take(_clog2(first))
             depthwise = tuple(_weight(bits.take(3)) for _ in range(self._taps))
-            depthwise_offset, wanted = bits.signed(sizes["SCORE"]), bits.take(self._taps + 1)
+            depthwise_offset, wanted = bits.signed(second), bits.take(self._taps + 1)
             bank, slot = bits.take(_clog2(sizes["BANKS"])), bits.take(_clog2(sizes["SLOTS"]))
             release = bits.take(_clog2(sizes["PASSES"]) + 1)
             writes = tuple((k, *self._gate(bank, slot, k)) for k in range(self._taps + 1) if wanted >> k & 1)
-            first = (bank, slot, release, expand, expand_offset, shift)
-            found.append(Channel(*first, depthwise, depthwise_offset, writes))
+            stage = (bank, slot, release, expand, expand_offset, shift)
+            found.append(Channel(*stage, depthwise, depthwise_offset, writes))
         return found
 
     def passes(self) -> list[tuple[Load, ...]]:

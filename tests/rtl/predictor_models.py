@@ -12,7 +12,7 @@ from rtl.models import Model, Outputs, Told, field, pack, power, signed
 def weighted_sum(terms: int = 5) -> Model:
     def step(told: Told) -> Outputs:
         sum_ = sum(field(told["values"], n, 5, True) * power(field(told["weights"], n, 3)) for n in range(terms))
-        return {"sum": sum_ & 0xFFFF}
+        return {"sum": told["start"] + sum_ & 0xFFFF}
 
     return step
 
@@ -20,7 +20,7 @@ def weighted_sum(terms: int = 5) -> Model:
 def depthwise_unit(taps: int = 9) -> Model:
     def step(told: Told) -> Outputs:
         terms = [field(told["hidden"], k, 4) * power(field(told["weights"], k, 3)) for k in range(taps)]
-        alive = told["present"] and (not told["gated"] or signed(told["offset"], 16) + sum(terms) > 0)
+        alive = told["present"] and (not told["gated"] or signed(told["offset"], 11) + sum(terms) > 0)
         return {"gates": (1 << taps | told["mask1"]) if alive else 0}
 
     return step
@@ -33,7 +33,7 @@ def expand_unit(inputs: int = 2) -> Model:
     def step(told: Told) -> Outputs:
         nonlocal score
         round_ = range(inputs * told["round"], inputs * (told["round"] + 1))
-        begun = signed(told["offset"], 16) if told["round"] == 0 else score
+        begun = signed(told["offset"], 10) if told["round"] == 0 else score
         now = begun + sum(
             x.get((told["turn"], c), 0) * power(field(told["weights"], n, 3)) for n, c in enumerate(round_)
         )
@@ -45,7 +45,7 @@ def expand_unit(inputs: int = 2) -> Model:
                 moved = field(told["load_x"], turn, 16, True) >> told["input_shift"]
                 x[turn, told["load_at"]] = max(least, min(most, moved))
         if told["step"]:
-            score = now
+            score = signed(now & 0x3FF, 10)
         return {"mask": int(alive), "hidden": hidden}
 
     return step
@@ -135,8 +135,8 @@ def fields(word: int, *bits: int) -> list[int]:
 def gate_words_of(told: Told, words: Words, part: int, channel: int) -> int:
     """Gate words of a channel in a part of a tile, one after the other: both stages, without cycles."""
     _, top, bottom, left, right, out_rows, out_columns, *_ = fields(words[16, part], 16, 3, 3, 3, 3, 2, 2)
-    weights, offset, shift, taps, offset_2 = fields(words[13, channel], 3 * HELD, 16, 5, 3 * TAPS, 16)
-    score = np.full((SIDE, SIDE), signed(offset, 16))
+    weights, offset, shift, taps, offset_2 = fields(words[13, channel], 3 * HELD, 10, 4, 3 * TAPS, 11)
+    score = np.full((SIDE, SIDE), signed(offset, 10))
     for c in range(told["channels"]):
         x = [field(words[15, part * HELD + c], at, 16, True) for at in range(SIDE**2)]
         moved = np.array(x).reshape(SIDE, SIDE) >> told["input_shift"]
@@ -152,7 +152,7 @@ def gate_words_of(told: Told, words: Words, part: int, channel: int) -> int:
         down, across = (at * (1 + told["stride_2"]) for at in (i, j))
         window = np.s_[down : down + 3, across : across + 3]
         terms = [int(one) * power(field(taps, k, 3)) for k, one in enumerate(hidden[window].ravel())]
-        if signed(offset_2, 16) + sum(terms) > 0 or not told["depthwise_gated"]:
+        if signed(offset_2, 11) + sum(terms) > 0 or not told["depthwise_gated"]:
             found[:, i, j] = [*mask[window].ravel(), 1]
     return pack(found.ravel().tolist(), 1)
 
@@ -180,7 +180,7 @@ def predictor(depth: int = 2) -> Model:
             while second < end or any(queues):
                 expands = first < end and len(expanded) < 2
                 if expanded:
-                    wanted, bank, slot, release = fields(words[13, second] >> 3 * HELD + 37 + 3 * TAPS, 10, 2, 2, 4)
+                    wanted, bank, slot, release = fields(words[13, second] >> 3 * HELD + 25 + 3 * TAPS, 10, 2, 2, 4)
                     if left is None and (not behind or told["passes_done"] > release):
                         left = wanted
                 if expanded and left is not None:
@@ -226,7 +226,7 @@ def predictor(depth: int = 2) -> Model:
             next(flow)
         if told["write"] and told["write_region"] == 13:
             for place in (0, 1):
-                words[13, 2 * told["write_at"] + place] = field(told["write_data"], place, 106)
+                words[13, 2 * told["write_at"] + place] = field(told["write_data"], place, 94)
         elif told["write"]:
             words[told["write_region"], told["write_at"]] = told["write_data"]
         return {} if told["rst"] else out

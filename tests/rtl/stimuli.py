@@ -63,7 +63,7 @@ def expand(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told
     told = {"rounds": rounds, "round": int(rng.integers(rounds)), "turn": int(rng.integers(2))}
     told |= {"load_at": int(rng.integers(2 * rounds)), "input_shift": int(rng.integers(20))}
     told |= {"input_min": int(rng.integers(-8, 1)) & 15, "input_max": int(rng.integers(8))}
-    told |= {"offset": int(rng.integers(-200, 200)) & 0xFFFF, "shift": int(rng.integers(18))}
+    told |= {"offset": int(rng.integers(-200, 200)), "shift": int(rng.integers(12))}
     begun = cycle % (CYCLES // 2)
     if begun < 4:
         told |= {"load": 3, "load_at": begun % (2 * rounds), "round": 0, "step": 1, "weights": 0}
@@ -237,7 +237,7 @@ def predictor(rng: np.random.Generator, ask: Ask) -> Script:
         group |= {"gate_bases": int.from_bytes(rng.bytes(15), "little")}
         quiet = {**group, "rst": 0, "write": 0, "start": 0, "passes_done": 0}
         two = range(begin // 2, (begin + count + 1) // 2)
-        words = {(13, at): pack([_channel(rng, channels), _channel(rng, channels)], 106) for at in two}
+        words = {(13, at): pack([_channel(rng, channels), _channel(rng, channels)], 94) for at in two}
         for part in range(first, first + parts):
             rows, columns, least, most = (int(rng.integers(*ends)) for ends in ((1, 3), (1, 3), (3,), (3, 6)))
             turns = 2 if (rows - 1) * (1 + stride_2) + 3 > 3 else 1
@@ -258,15 +258,15 @@ def predictor(rng: np.random.Generator, ask: Ask) -> Script:
 def _channel(rng: np.random.Generator, channels: int) -> int:
     """The record of a channel; no input of no channel has a weight."""
     weights = pack(rng.integers(8, size=channels).tolist(), 3)
-    offsets = (int(one) & 0xFFFF for one in rng.integers(-15, 15, size=2))
-    stages = weights | next(offsets) << 24 | int(rng.integers(4)) << 40 | int(rng.integers(1 << 27)) << 45
+    offset, offset_2 = (int(one) for one in rng.integers(-15, 15, size=2))
+    stages = weights | (offset & 0x3FF) << 24 | int(rng.integers(4)) << 34 | int(rng.integers(1 << 27)) << 38
     way = (
         int(rng.integers(1 << 10))
         | int(rng.integers(3)) << 10
         | int(rng.integers(4)) << 12
         | int(rng.integers(6)) << 14
     )
-    return stages | next(offsets) << 72 | way << 88
+    return stages | (offset_2 & 0x7FF) << 65 | way << 76
 
 
 def sums_of_addresses(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:

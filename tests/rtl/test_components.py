@@ -59,24 +59,26 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
         lambda rng, cycle, before, ask: {"first": 1} if cycle < 2 else {},
     ),
     (
-        Component("weighted_sum", {"TERMS": 5, "SCORE": 16}, {"values": 25, "weights": 15}, {"sum": 16}, False),
+        Component(
+            "weighted_sum", {"TERMS": 5, "SCORE": 16}, {"start": 16, "values": 25, "weights": 15}, {"sum": 16}, False
+        ),
         predictor_models.weighted_sum,
         stimuli.any_,
     ),
     (
         Component(
-            "depthwise_unit", {"TAPS": 9, "SCORE": 16},
-            {"hidden": 36, "mask1": 9, "weights": 27, "offset": 16, "gated": 1, "present": 1}, {"gates": 10}, False,
+            "depthwise_unit", {"TAPS": 9, "SCORE": 11},
+            {"hidden": 36, "mask1": 9, "weights": 27, "offset": 11, "gated": 1, "present": 1}, {"gates": 10}, False,
         ),
         predictor_models.depthwise_unit,
         lambda rng, cycle, before, ask: {"offset": int(rng.integers(-100, 100))},
     ),
     (
         Component(
-            "expand_unit", {"INPUTS": 2, "HELD": 8, "TURNS": 2, "SCORE": 16},
+            "expand_unit", {"INPUTS": 2, "HELD": 8, "TURNS": 2, "SCORE": 10},
             {
                 "load": 2, "load_at": 3, "load_x": 32, "input_shift": 6, "input_min": 4, "input_max": 4, "present": 1,
-                "step": 1, "rounds": 3, "round": 3, "turn": 2, "weights": 6, "offset": 16, "shift": 5, "hidden_max": 4,
+                "step": 1, "rounds": 3, "round": 3, "turn": 2, "weights": 6, "offset": 10, "shift": 4, "hidden_max": 4,
                 "gated": 1,
             },
             {"mask": 1, "hidden": 4},
@@ -249,7 +251,7 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
             {
                 "TILE_ROWS": 2, "TILE_COLUMNS": 2, "KERNEL": 3, "SIDE": 5, "UNIT_ROWS": 3, "INPUTS": 2, "HELD": 8,
                 "WRITES": 2, "QUEUE": 2, "BANKS": 3, "SLOTS": 4, "CHANNELS": 8, "TOGETHER": 2, "PARTS": 2, "PASSES": 8,
-                "GATE_ADDRESS": 4, "DATA": 400, "SCORE": 16,
+                "GATE_ADDRESS": 4, "DATA": 400, "SCORE": 10, "SCORE2": 11,
             },
             {
                 "rst": 1, "write": 1, "write_region": 5, "write_at": 16, "write_data": 400, "stride_2": 1,

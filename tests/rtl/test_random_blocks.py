@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 from integer.block_cases import compiled, integer_input
+from rtl.blocks import extreme_blocks
 from rtl.machines import SMALL, THREE, simulator_of, spec_of
 from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
+from predfuse.fusion.masks import predict_masks as fast_masks
 from predfuse.graph.nodes import Bottleneck, Shape
 from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gateware import INPUT_PLANE, PART_PLANE, Machine
@@ -25,6 +28,7 @@ from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
 from predfuse.rtl.image import Image
+from predfuse.rtl.narrow import narrowed
 from predfuse.rtl.run import run_block
 from predfuse.rtl.simulator import Simulator
 from predfuse.rtl.steps import BlockPlan
@@ -63,6 +67,12 @@ def test_three_lists_and_a_plane_in_turns() -> None:
     assert min(ran[name] for name in wanted), ran
 
 
+def test_offsets_beyond_every_sum(simulator: Simulator) -> None:
+    """Offsets and shifts that no training makes."""
+    ran = _run(simulator, extreme_blocks(), 80)
+    assert ran["block"] >= 80 and ran["told in other numbers"] >= 25, ran
+
+
 def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) -> Counter[str]:
     """Random blocks on a machine, each exact; how many had what."""
     ran: Counter[str] = Counter()
@@ -76,14 +86,25 @@ def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) 
         assume(kernel <= machine.kernel and block.stride <= 2)
         assume(kernel**2 * channels <= machine.unit_rows * machine.side * machine.inputs)  # the predictor holds it
         node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
-        exact, _ = _fused(node, x, *predict_masks(node, x))
-        plan = BlockPlan(node, x.shape, machine)
+        masks = predict_masks(node, x)
+        fraction_bits = node.predictor_shift - node.predictor.input_exponent
+        for mask, fast in zip(masks, fast_masks(node.as_bottleneck(), x, fraction_bits), strict=True):
+            np.testing.assert_array_equal(mask, fast)
+        exact, _ = _fused(node, x, *masks)
+        try:
+            plan = BlockPlan(node, x.shape, machine)
+        except InputError as error:
+            assume("first scores up to" not in str(error))  # test_narrow has these
+            raise
         told = plan.images(x[None], exact[None])
         result = run_block(node.name, told, simulator)
         assert result.exact, (result.differences, result.clock, result.planned)
         work = block_work(node.as_bottleneck(), x.shape)
         assert block_time(work, plan_groups(work, spec), machine).cycles == result.clock.total
         ran.update(_features(plan, x.shape, block, told, result.clock))
+        live = np.concatenate([one.group * work.group_middle + one.order for one in plan.streams])
+        narrow = narrowed("b1", node.predictor, live, machine.expand_score)
+        ran["told in other numbers"] += bool((narrow.expand_offset != node.predictor.expand_offset[live]).any())
 
     check()
     return ran

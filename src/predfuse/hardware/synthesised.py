@@ -47,6 +47,8 @@ TERM_BITS = 8
 """Of the adder of a term in the predictor: an activation of 5 bits times 4, and the sign (bits)."""
 TERM_WAYS = 3
 """An operand is taken once, twice or four times."""
+ACTIVATED_BIT_UM2 = 8.1
+"""One bit of what is shifted and clamped to an activation (um2)."""
 MOVED_SURPLUS = 10
 """What the shifter of a fused weight takes beyond a product of two words: the eight more of a bias, rounding (bits)."""
 CLEARED_BIT_UM2 = 1.36
@@ -144,12 +146,12 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     generator = first + second + SHIFT_STAGES * moved * area.mux_bit
     generator += (moved + bits) * area.adder_bit + (2 * moved) * area.flip_flop
     term = TERM_BITS * area.adder_bit + TERM_WAYS * (spec.activation_bits + 1) * area.mux_bit
-    offset = machine.score * area.adder_bit
-    # An input is rounded and shifted, a score shifted; inputs are held for all their rounds.
-    unit = (
-        machine.inputs * term + own.predictor_channels * offset + machine.held * spec.activation_bits * area.flip_flop
-    )
-    unit += machine.score * (area.flip_flop + area.adder_bit + 2 * SHIFT_STAGES * area.mux_bit)
+    turns = machine.turns(machine.side)
+    # Inputs of all turns are shifted, and held for all their rounds, of which one is chosen; a score is shifted too.
+    unit = machine.inputs * (term + spec.activation_bits * area.mux_bit)
+    unit += machine.held * spec.activation_bits * (area.flip_flop + (turns - 1) * area.mux_bit)
+    unit += turns * bits * ACTIVATED_BIT_UM2
+    unit += own.predictor_channels * machine.expand_score * (area.flip_flop + ACTIVATED_BIT_UM2)
     region = bits_for(machine.gate_words) + bits_for(machine.tap_words)
     at_hand = SLOT_BITS * machine.slots + 2 * (machine.taps + 1) * region  # bases of two groups
     chosen = sum(machine.copies(name) * one.bits for name, one in word.items() if one.region in BANK_REGIONS)
@@ -177,7 +179,7 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         "member search": banks * search,
         "gate write queues": banks * machine.queue * (pixels + bits_for(machine.gate_words)) * stored,
         "predictor, first stage": own.predictor_units * unit,
-        "predictor, second stage": pixels * own.predictor_channels * (machine.taps * term + offset),
+        "predictor, second stage": pixels * own.predictor_channels * machine.taps * term,
         "channel records": word["channel"].bits
         * ((together(machine)["channel"] - 1) * area.mux_bit + PIPELINE_BIT_UM2),
         "gate placers": banks * pixels * bits_for(pixels) * area.mux_bit,

@@ -32,9 +32,6 @@ def require_fit(node: FusedBlock, work: BlockWork, machine: Machine) -> None:
         "predictor inputs up to": (max(predictor.input_max, -predictor.input_min - 1), 7, mend),
     }
     require_limits(node.name, limits)
-    reach = (1 << (machine.score - 1)) - 1 - 64 * work.group_channels
-    if np.abs(predictor.expand_offset.astype(np.int64)).max(initial=0) > reach:
-        raise InputError(f"layer {node.name}", f"has predictor offsets above {reach}", "enlarge score")
 
 
 def require_sums(node: FusedBlock, work: BlockWork, group: int, passes: Passes, bits: int) -> None:

@@ -25,6 +25,7 @@ from predfuse.hardware.cycle.archon.sequence.limits import require_memories
 from predfuse.hardware.cycle.archon.sequence.places import Places, places
 from predfuse.integer.nodes import FusedBlock
 from predfuse.rtl.limits import require_fit, require_sums
+from predfuse.rtl.narrow import narrowed
 from predfuse.rtl.words import Packer, Word
 
 
@@ -317,14 +318,13 @@ class _Emitter:
 
     def channels(self, order: Int64Array) -> list[Word]:
         """What the predictor needs, in its order."""
-        machine, predictor = self.machine, self.node.predictor
+        machine, first = self.machine, self.middle.start
+        predictor = narrowed(self.node.name, self.node.predictor, first + order, machine.expand_score)
         release = np.zeros(self.work.group_middle, np.int64)
         owner = np.repeat(np.arange(len(self.kinds)), np.diff(self.passes.indptr))
         np.maximum.at(release, self.passes.channel, owner)
-        most = (1 << (machine.score - 1)) - 1 - 60 * machine.taps
         words = []
-        for index, m in enumerate(order, self.first["channels"]):
-            row = self.middle.start + int(m)
+        for row, m in enumerate(order):
             depthwise, wanted = [0] * machine.taps, [0] * (machine.taps + 1)
             for k, tap in enumerate(self.grid):
                 wanted[tap] = int(self.gated[m, k])
@@ -334,13 +334,12 @@ class _Emitter:
             words.append(
                 self.pack.word(
                     "channel",
-                    index,
+                    self.first["channels"] + row,
                     expand=expand + [0] * (machine.held - len(expand)),
                     expand_offset=int(predictor.expand_offset[row]),
                     shift=int(predictor.shift[row]),
                     depthwise=depthwise,
-                    # Only the sign of the score counts.
-                    depthwise_offset=int(np.clip(predictor.depthwise_offset[row], -most, most)),
+                    depthwise_offset=int(predictor.depthwise_offset[row]),
                     wanted=wanted,
                     bank=int(self.bank[m]),
                     slot=self.slot[int(m)],

@@ -29,7 +29,6 @@ module archon #(
     parameter PROJECT_ROWS = 78,
     parameter ACCUMULATOR = 40,
     parameter SUM = 24,
-    parameter SCORE = 16,
     parameter TOGETHER = 16,  // most records of a word of the write port
     parameter DATA = 4624,
     parameter ITEM = 36
@@ -225,12 +224,14 @@ module archon #(
       .write_words(gate_words),
       .mask(gate_mask)
   );
-  localparam CHANNEL_RECORD = 3 * HELD + 2 * SCORE + 5 + 4 * TAPS + 1 + BANK + $clog2(SLOTS) + PASS + 1;
+  // Scores go as far as the range of their sums, of values of 4 bits times 4 at most.
+  localparam SCORE = 1 + $clog2(60 * COLUMNS + 1), SCORE2 = 1 + $clog2(60 * TAPS + 1);
+  localparam OF_CHANNEL = 3 * HELD + SCORE + $clog2(SCORE) + SCORE2 + 4 * TAPS + 1 + BANK + $clog2(SLOTS) + PASS + 1;
   predictor #(
           .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .KERNEL(KERNEL), .SIDE(SIDE), .UNIT_ROWS(UNIT_ROWS), .INPUTS(INPUTS),
           .HELD(HELD), .WRITES(WRITES), .QUEUE(QUEUE), .BANKS(BANKS), .SLOTS(SLOTS), .CHANNELS(CHANNELS),
-          .TOGETHER(together(CHANNEL_RECORD, CHANNELS)), .PARTS(PARTS), .PASSES(PASSES), .GATE_ADDRESS(GATE), .DATA(DATA),
-          .SCORE(SCORE)
+          .TOGETHER(together(OF_CHANNEL, CHANNELS)), .PARTS(PARTS), .PASSES(PASSES), .GATE_ADDRESS(GATE), .DATA(DATA),
+          .SCORE(SCORE), .SCORE2(SCORE2)
   ) u_predictor (
       .clk(clk),
       .rst(rst),

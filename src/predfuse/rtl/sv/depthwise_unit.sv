@@ -1,7 +1,7 @@
 // One output pixel of the predictor's second stage: mask 2, and the gate bits of every tap and of mask 2 alone.
 module depthwise_unit #(
     parameter TAPS = 9,
-    parameter SCORE = 16
+    parameter SCORE = 11
 ) (
     input [4*TAPS-1:0] hidden,
     input [TAPS-1:0] mask1,
@@ -12,8 +12,7 @@ module depthwise_unit #(
     output [TAPS:0] gates
 );
   wire [5*TAPS-1:0] values;
-  wire signed [SCORE-1:0] sum;
-  wire signed [SCORE-1:0] score = offset + sum;
+  wire signed [SCORE-1:0] score;
   genvar k;
   generate
     for (k = 0; k < TAPS; k = k + 1) begin : g_value
@@ -21,9 +20,10 @@ module depthwise_unit #(
     end
   endgenerate
   weighted_sum #(TAPS, SCORE) u_sum (
+      .start(offset),
       .values(values),
       .weights(weights),
-      .sum(sum)
+      .sum(score)
   );
   wire mask2 = present & ((score > 0) | ~gated);
   assign gates = {mask2, mask1 & {TAPS{mask2}}};

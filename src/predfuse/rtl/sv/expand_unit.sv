@@ -4,7 +4,8 @@ module expand_unit #(
     parameter INPUTS = 16,
     parameter HELD = 32,
     parameter TURNS = 1,
-    parameter SCORE = 16,
+    parameter SCORE = 12,
+    parameter SHIFT = $clog2(SCORE),
     parameter ROUND = $clog2(HELD / INPUTS + 1),
     parameter CHANNEL = $clog2(HELD),
     parameter TURN = $clog2(TURNS + 1)
@@ -23,7 +24,7 @@ module expand_unit #(
     input [TURN-1:0] turn,
     input [3*INPUTS-1:0] weights,  // of the round: 0 none, 1 to 3: 1, 2, 4; and the sign
     input signed [SCORE-1:0] offset,
-    input [4:0] shift,
+    input [SHIFT-1:0] shift,
     input [3:0] hidden_max,
     input gated,
     output mask,
@@ -63,9 +64,8 @@ module expand_unit #(
     for (m = 0; m < HELD / INPUTS; m = m + 1) if (place == ROUND'(m)) now = now | x[4*INPUTS*m+:4*INPUTS];
   end
   wire [5*INPUTS-1:0] values;
-  wire signed [SCORE-1:0] sum;
   reg signed [SCORE-1:0] so_far;
-  wire signed [SCORE-1:0] score = (round == 0 ? offset : so_far) + sum;
+  wire signed [SCORE-1:0] score;
   genvar i;
   generate
     for (i = 0; i < INPUTS; i = i + 1) begin : g_value
@@ -73,9 +73,10 @@ module expand_unit #(
     end
   endgenerate
   weighted_sum #(INPUTS, SCORE) u_sum (
+      .start(round == 0 ? offset : so_far),
       .values(values),
       .weights(weights),
-      .sum(sum)
+      .sum(score)
   );
   always @(posedge clk) if (step) so_far <= score;
   wire [SCORE-1:0] above = ~SCORE'(15) << shift;

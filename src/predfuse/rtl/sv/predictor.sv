@@ -18,7 +18,8 @@ module predictor #(
     parameter PASSES = 1024,
     parameter GATE_ADDRESS = 9,
     parameter DATA = 128,
-    parameter SCORE = 16,
+    parameter SCORE = 12,  // bits of the first stage's
+    parameter SCORE2 = 11,  // of the second's
     parameter PIXELS = TILE_ROWS * TILE_COLUMNS,
     parameter TAPS = KERNEL * KERNEL,
     parameter SLOT = $clog2(SLOTS),
@@ -33,7 +34,8 @@ module predictor #(
     parameter PART = $clog2(PARTS),
     parameter UNIT = $clog2(HELD),
     parameter TURNS = (SIDE + UNIT_ROWS - 1) / UNIT_ROWS,
-    parameter TURN = $clog2(TURNS + 1)
+    parameter TURN = $clog2(TURNS + 1),
+    parameter SHIFT = $clog2(SCORE)
 ) (
     input clk,
     input rst,
@@ -74,7 +76,7 @@ module predictor #(
   localparam PLANE = SIDE * SIDE;
   localparam UNITS = UNIT_ROWS * SIDE;  // pixels of a turn; the last turn may have some beyond the plane
   localparam WALKED = TURNS * UNITS;
-  localparam RECORD = 3 * HELD + 2 * SCORE + 5 + 3 * TAPS + TAPS + 1 + BANK + SLOT + PASS + 1;
+  localparam RECORD = 3 * HELD + SCORE + SHIFT + SCORE2 + 4 * TAPS + 1 + BANK + SLOT + PASS + 1;
   localparam PART_RECORD = 16 + 4 * AT + ROWS + LINES + PLACE + TURN;
 
   // What to do.
@@ -129,8 +131,8 @@ module predictor #(
     record1 <= RECORD'(records[WORD'(32'(first_next)/TOGETHER)] >> RECORD * (32'(first_next) % TOGETHER));
     record2 <= RECORD'(records[WORD'(32'(second_next)/TOGETHER)] >> RECORD * (32'(second_next) % TOGETHER));
   end
-  localparam AT_OFFSET = 3 * HELD, AT_SHIFT = AT_OFFSET + SCORE, AT_TAPS = AT_SHIFT + 5, AT_OFFSET2 = AT_TAPS + 3 * TAPS;
-  localparam AT_WANTED = AT_OFFSET2 + SCORE, AT_BANK = AT_WANTED + TAPS + 1, AT_SLOT = AT_BANK + BANK;
+  localparam AT_OFFSET = 3 * HELD, AT_SHIFT = AT_OFFSET + SCORE, AT_TAPS = AT_SHIFT + SHIFT, AT_OFFSET2 = AT_TAPS + 3 * TAPS;
+  localparam AT_WANTED = AT_OFFSET2 + SCORE2, AT_BANK = AT_WANTED + TAPS + 1, AT_SLOT = AT_BANK + BANK;
   localparam AT_RELEASE = AT_SLOT + SLOT;
   wire expanding = running & (first_at != channel_end) & (full < 2);
   wire turned = expanding & (round + 1 == rounds);
@@ -188,7 +190,7 @@ module predictor #(
           .turn(turn),
           .weights(round_weights),
           .offset(record1[AT_OFFSET+:SCORE]),
-          .shift(record1[AT_SHIFT+:5]),
+          .shift(record1[AT_SHIFT+:SHIFT]),
           .hidden_max(hidden_max),
           .gated(expand_gated),
           .mask(mask_next[p]),
@@ -200,12 +202,12 @@ module predictor #(
         wire [TAPS:0] gates;
         depthwise_unit #(
             .TAPS(TAPS),
-            .SCORE(SCORE)
+            .SCORE(SCORE2)
         ) u (
             .hidden(hiddens_under[4*TAPS*(i*TILE_COLUMNS+j)+:4*TAPS]),
             .mask1(masks_under[TAPS*(i*TILE_COLUMNS+j)+:TAPS]),
             .weights(record2[AT_TAPS+:3*TAPS]),
-            .offset(record2[AT_OFFSET2+:SCORE]),
+            .offset(record2[AT_OFFSET2+:SCORE2]),
             .gated(depthwise_gated),
             .present(ROWS'(i) < out_rows && LINES'(j) < out_columns),
             .gates(gates)

@@ -1,19 +1,19 @@
-// Sum of small numbers times 0, 1, 2 or 4 with a sign. Terms are made positive by a constant, so that narrow adders do.
+// Small numbers times 0, 1, 2 or 4 with a sign, added to a start. Terms are made positive by a constant, which is taken
+// off the start.
 module weighted_sum #(
     parameter TERMS = 9,
-    parameter SCORE = 16
+    parameter SCORE = 11
 ) (
+    input [SCORE-1:0] start,
     input [5*TERMS-1:0] values,  // signed
     input [3*TERMS-1:0] weights,  // 0 none, 1 to 3: 1, 2, 4; and the sign
-    output signed [SCORE-1:0] sum
+    output reg [SCORE-1:0] sum
 );
-  localparam SUM = 7 + $clog2(TERMS + 1);
-  reg [SUM-1:0] total;
   reg signed [4:0] value;
   reg [6:0] term;
   integer i;
   always @* begin
-    total = 0;
+    sum = start - SCORE'(64 * TERMS);
     value = 0;
     term = 0;
     for (i = 0; i < TERMS; i = i + 1) begin
@@ -25,8 +25,7 @@ module weighted_sum #(
         default: term = {value, 2'b0};
       endcase
       term = term ^ {7{weights[3*i+2]}};
-      total = total + SUM'({~term[6], term[5:0]}) + SUM'(weights[3*i+2]);
+      sum = sum + SCORE'({~term[6], term[5:0]}) + SCORE'(weights[3*i+2]);
     end
   end
-  assign sum = SCORE'(total) - SCORE'(64 * TERMS);
 endmodule

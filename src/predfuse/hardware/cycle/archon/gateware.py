@@ -26,6 +26,8 @@ MEMORIES = {
     "depthwise": "tap_words", "expand": "column_words", "project": "project_rows", "map": "slots", "slot": "slots",
 }  # fmt: skip
 """The memory a record lies in, by its size: it may hold two groups. Group records and bases have two places."""
+PREDICTOR_TERM = 15 * 4
+"""Range of a term of a score: activations of 4 bits, weights up to 4."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,6 @@ class Machine:
         project_rows: Rows of project weights of a bank.
         accumulator: Bits of a partial sum.
         sum: Bits of the sum of a list.
-        score: Bits of the scores of the predictor.
         buffer_banks: Banks of the global buffer.
         buffer_pixels: 16-bit pixels of one of its words.
         buffer_lines: Words of one of its banks.
@@ -99,7 +100,6 @@ class Machine:
     project_rows: int = 78
     accumulator: int = 40
     sum: int = 24
-    score: int = 16
     buffer_banks: int = 8
     buffer_pixels: int = 4
     buffer_lines: int = 480
@@ -175,6 +175,16 @@ class Machine:
     @property
     def taps(self) -> int:
         return self.kernel**2
+
+    @property
+    def expand_score(self) -> int:
+        """Bits of a score of the predictor's first stage: with sign, as far from 0 as its sums range."""
+        return 1 + bits_for(PREDICTOR_TERM * self.columns + 1)
+
+    @property
+    def depthwise_score(self) -> int:
+        """Bits of a score of its second stage, alike."""
+        return 1 + bits_for(PREDICTOR_TERM * self.taps + 1)
 
     @property
     def pixels(self) -> int:
@@ -309,8 +319,9 @@ def records(machine: Machine) -> Mapping[str, Record]:
         "channel": Record(
             13,
             (
-                ("expand", 3, machine.held), ("expand_offset", machine.score, one), ("shift", 5, one),
-                ("depthwise", 3, machine.taps), ("depthwise_offset", machine.score, one),
+                ("expand", 3, machine.held), ("expand_offset", machine.expand_score, one),
+                ("shift", bits_for(machine.expand_score), one), ("depthwise", 3, machine.taps),
+                ("depthwise_offset", machine.depthwise_score, one),
                 ("wanted", 1, machine.taps + 1), ("bank", bank, one), ("slot", slot, one), ("release", passes + 1, one),
             ),
         ),
