@@ -54,11 +54,23 @@ def test_the_documented_pes_of_rivals_are_the_models_and_within_a_tenth_of_the_s
 
 
 def test_the_documented_sums_between_pes_are_the_models_and_within_a_tenth_of_the_synthesised() -> None:
-    for name, (rows_of_it, said, cells) in rows("column of").items():
-        spec = load_spec(name)
-        assert isinstance(spec, EyerissSpec) and spec.array.rows == int(rows_of_it)
+    fields = ("array.rows", "pe.weight_sram_words", "pe.ifmap_regfile_words", "pe.psum_regfile_words")
+    for name, (said, cells) in rows("column of rows, PEs with weights, inputs, sums").items():
+        kind, *sizes = name.split(" (")[0].split(", ")
+        told = {"array.columns": 70} | dict(zip(fields, map(int, sizes), strict=True))
+        spec = with_fields(load_spec(f"{kind}-1.7"), told)
+        assert isinstance(spec, EyerissSpec)
         count, um2 = rival_control_um2(spec)["sums between PEs"]
-        assert count == spec.array.columns and said == f"{um2:,.0f}"
+        assert count == 70 and said == f"{um2:,.0f}"
+        assert float(cells.replace(",", "")) == pytest.approx(um2, rel=0.1)
+
+
+def test_the_documented_turns_are_the_models_and_within_a_tenth_of_the_synthesised() -> None:
+    for columns, (said, cells) in rows("columns").items():
+        spec = with_fields(load_spec("sparse-1.7"), {"array.columns": int(columns)})
+        assert isinstance(spec, EyerissSpec)
+        count, um2 = rival_control_um2(spec)["words to columns"]
+        assert count == 1 and said == f"{um2:,.0f}"
         assert float(cells.replace(",", "")) == pytest.approx(um2, rel=0.1)
 
 

@@ -207,6 +207,7 @@ def test_what_a_rival_has_beside_memories_is_priced_as_it_is_synthesised(name: s
         "PE control",
         "control of PEs in step",
         "sums between PEs",
+        "words to columns",
     ]
     for row in found.structures:
         assert row.ratio == pytest.approx(1, abs=0.1), row

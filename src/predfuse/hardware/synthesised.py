@@ -55,6 +55,8 @@ CLEARED_BIT_UM2 = 1.36
 """One bit of a sum that becomes zero as it leaves a rival's PE, its driver included (um2)."""
 LINKED_BIT_UM2 = 2.57
 """One bit of a sum on its way along a column, beside its adder: whether it comes, whether a PE adds to it (um2)."""
+TURNED_BIT_UM2 = 1.86
+"""One bit of a line that is moved to another column or not (um2)."""
 LINKED_ROWS = 4
 """Rows of a column that a sum passes in a cycle."""
 RING_END_UM2 = 9.0
@@ -110,13 +112,14 @@ def rival_control_um2(spec: EyerissSpec) -> dict[str, tuple[int, float]]:
     led = 1 + bits_for(words) + (index if spec.kind == "dense" else bits_for(inputs))
     held = sum_bits(spec) + 1 + (led / columns if spec.kind == "dense" else led)
     linked = (rows - 1) * sum_bits(spec) * (area.adder_bit + LINKED_BIT_UM2) + stops * held * PIPELINE_BIT_UM2
-    sums = {"sums between PEs": (columns, linked)}
+    turned = columns * spec.bits * bits_for(columns) * TURNED_BIT_UM2
+    between = {"sums between PEs": (columns, linked), "words to columns": (1, turned)}
     if spec.kind == "dense":
         return {
             "PE control": (spec.array.pes, own),
             "control of PEs in step": (1, leading + ring),
             "weight indices": (1, memory_um2(words, index, rules)),
-        } | sums
+        } | between
     made = max(words, LATCHED_WORDS)
     wider = small_sram_um2(made, spec.bits + index, rules) - small_sram_um2(made, spec.bits, rules)
     indices = min(wider, index * (words * (area.latch + SELECT_BIT_UM2) + area.flip_flop))
@@ -125,7 +128,7 @@ def rival_control_um2(spec: EyerissSpec) -> dict[str, tuple[int, float]]:
         "PE control": (spec.array.pes, own),
         "control of PEs in step": (spec.array.columns, leading),
         "weight indices": (spec.array.pes, indices),
-    } | sums
+    } | between
 
 
 def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:

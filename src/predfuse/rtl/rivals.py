@@ -18,7 +18,7 @@ FOLDER = SOURCES / "eyeriss"
 _IN_PES = {"sparse_pe", "dense_pe", "pe"}
 _OF_COLUMNS = {"links", "link", "later"}
 """What every column has, its rows among it; those of the leading part are told by what they are in."""
-_STRUCTURES = ("multipliers", "PE control", "control of PEs in step", "sums between PEs")
+_STRUCTURES = ("multipliers", "PE control", "control of PEs in step", "sums between PEs", "words to columns")
 """Rows, and components of the model."""
 
 
@@ -80,7 +80,11 @@ def pe_components(
     told("elaborate", 0, 0)
     found = components_of(top, elaborated(top, sources), cells, 1e3 / spec.clock_mhz, told)
     # Of a column; a dense machine has what leads its PEs once.
-    return [replace(one, count=one.count * (spec.array.columns if _of_column(one) else led)) for one in found]
+    found = [replace(one, count=one.count * (spec.array.columns if _of_column(one) else led)) for one in found]
+    if spec.array.columns > 1:
+        turn = with_parameters(sources["turn.sv"], {"COLUMNS": spec.array.columns, "BITS": spec.bits})
+        found += components_of("turn", elaborated("turn", {"turn.sv": turn}), cells, 1e3 / spec.clock_mhz, told)
+    return found
 
 
 def _in_pe(part: Component) -> bool:
@@ -99,6 +103,8 @@ def _structure(part: Component) -> str:
         return ""
     if part.name == "multiply_add":
         return "multipliers"
+    if part.name == "turn":
+        return "words to columns"
     if part.name in _OF_COLUMNS | {"rows"}:
         return "sums between PEs"
     return "PE control" if _in_pe(part) else "control of PEs in step"
