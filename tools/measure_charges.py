@@ -58,7 +58,7 @@ def charges(spec: ArchonSpec) -> dict[str, dict[str, Value]]:
         },
         "buffer too small for maps and weights": {"global_buffer.depth": MANY * buffer.depth},
         "DRAM": {"dram_bits_per_cycle": 1 << 24},
-        "plain layers on real edges": {"design.plain_layers": "even"},
+        "plain layers on real edges, a row of outputs a cycle": {"design.plain_layers": "even"},
         "pipeline fill": {"design.fill_cycles": 0},
         "pooling and residual additions": {"elementwise": "free"},
     }
