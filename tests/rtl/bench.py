@@ -49,7 +49,7 @@ def _top(components: Sequence[Component]) -> str:
 
 
 def _shim(components: Sequence[Component]) -> str:
-    """C functions: make one, where a port lies, a cycle, and no more than its first half."""
+    """C functions: make one, where a port lies, an edge of the clock, a cycle, and what follows from inputs alone."""
     names = [f"{one.module}_{name}" for one in components for name in one.ports]
     cases = "\n".join(f"    case {index}: return &top->{name};" for index, name in enumerate(names))
     return f"""#include "Vcomponents.h"
@@ -57,7 +57,8 @@ double sc_time_stamp() {{ return 0; }}
 extern "C" {{
 Vcomponents* make() {{ return new Vcomponents; }}
 void settle(Vcomponents* top) {{ top->eval(); }}
-void step(Vcomponents* top) {{ top->clk = 1; top->eval(); top->clk = 0; top->eval(); }}
+void edge(Vcomponents* top, int clock) {{ top->clk = clock; top->eval(); }}
+void step(Vcomponents* top) {{ edge(top, 1); edge(top, 0); }}
 void* port(Vcomponents* top, int index) {{
   switch (index) {{
 {cases}
@@ -123,8 +124,12 @@ class Bench:
         return int.from_bytes(ctypes.string_at(at, _stored(bits)), "little")
 
     def step(self) -> None:
-        """One edge of the clock."""
+        """A cycle: what comes with its rising edge, and its falling one."""
         self._library.step(self._top)
+
+    def edge(self, clock: int) -> None:
+        """One edge of the clock, rising (1) or falling (0)."""
+        self._library.edge(self._top, clock)
 
 
 def _stored(bits: int) -> int:

@@ -57,6 +57,19 @@ def memory() -> Model:
     return step
 
 
+def small_memory(bits: int = 5, ways: int = 2, address: int = 2) -> Model:
+    words: dict[int, int] = {}
+
+    def step(told: Told) -> Outputs:
+        read = [words.get(field(told["read_at"], way, address)) for way in range(ways)]
+        out: Outputs = {} if None in read else {"read_data": pack([one or 0 for one in read], bits)}
+        if told["write"]:
+            words[told["write_at"]] = told["write_data"]
+        return out
+
+    return step
+
+
 def wide_memory(together: int = 2, bits: int = 7) -> Model:
     records: dict[int, int] = {}
 

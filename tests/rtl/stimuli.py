@@ -49,6 +49,11 @@ def filled(depth: int, **full: int) -> Shape:
     return shape
 
 
+def few_words(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
+    """Three words, two of them read."""
+    return {"write_at": int(rng.integers(3)), "read_at": pack(rng.integers(3, size=2).tolist(), 2)}
+
+
 def gates(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
     told = {"wanted_bank": pack(rng.permutation(3).tolist(), 2), "wanted_at": pack(rng.integers(4, size=3).tolist(), 3)}
     told |= {"read_offset": int(4 * rng.integers(2)), "write_offset": int(4 * rng.integers(2))}

@@ -33,6 +33,14 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
     ),
     (
         Component(
+            "small_memory", {"WIDTH": 5, "DEPTH": 3, "READS": 2},
+            {"write": 1, "write_at": 2, "write_data": 5, "read_at": 4}, {"read_data": 10},
+        ),
+        models.small_memory,
+        stimuli.few_words,
+    ),
+    (
+        Component(
             "gate_bank", {"PIXELS": 6, "DEPTH": 5},
             {"read": 1, "read_at": 3, "write": 1, "write_at": 3, "write_data": 6, "mask": 6}, {"read_data": 6},
         ),

@@ -58,29 +58,6 @@ def halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthesis, "SOURCES", tmp_path)
 
 
-_WORDS = """\
-module words #(parameter WORDS = 16, parameter BITS = 40, parameter READS = 2, parameter AT = $clog2(WORDS))
-    (input clk, input write, input [AT-1:0] at, input [BITS-1:0] d, input [READS*AT-1:0] r, output [READS*BITS-1:0] q);
-  reg [BITS-1:0] held, words[0:WORDS-1];
-  reg [WORDS-1:0] open;
-  integer k;
-  always @(posedge clk) begin
-    if (write) held <= d;
-    for (k = 0; k < WORDS; k = k + 1) open[k] <= write && at == k;
-  end
-  genvar i;
-  generate
-    for (i = 0; i < WORDS; i = i + 1) begin : g_word
-      wire gate = open[i] & ~clk;
-      always @* if (gate) words[i] = held;
-    end
-    for (i = 0; i < READS; i = i + 1) assign q[BITS*i+:BITS] = words[r[AT*i+:AT]];
-  endgenerate
-endmodule
-"""
-_LATCH = "module \\$_DLATCH_P_ (input E, input D, output Q); LATCH _TECHMAP_REPLACE_ (.G(E), .D(D), .Q(Q)); endmodule"
-
-
 class _Sizes:
     def parameters(self) -> dict[str, int]:
         return {"DEPTH": 32}
@@ -103,22 +80,16 @@ def test_every_component_once_in_cells_registers_and_macros(halves: None) -> Non
     assert {one.name: one for one in again} == found
 
 
-@pytest.mark.parametrize(("words", "bits", "reads"), [(16, 40, 2), (12, 16, 1)])
-def test_small_memories_are_priced_as_latches_are_synthesised(
-    words: int, bits: int, reads: int, halves: None, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("words", "bits", "reads"), [(16, 40, 2), (12, 16, 1), (8, 40, 2), (4, 40, 1), (2, 40, 1)])
+def test_small_memories_are_priced_as_latches_are_synthesised(words: int, bits: int, reads: int, halves: None) -> None:
+    """A latch a bit and a word, one register for what is written."""
+    sizes = {"DEPTH": words, "WIDTH": bits, "READS": reads, "LATCHED": words + 1}
+    source = synthesis.with_parameters((SOURCES / "small_memory.sv").read_text(), sizes)
     cells = load_cells(None)
-    for name, text in {"words.sv": _WORDS, "latch.v": _LATCH, "cells.lib": cells.text}.items():
-        (tmp_path / name).write_text(text)
-    (tmp_path / "map.abc").write_text((synthesis._MAP + synthesis._TIME.format(clock=5000)).replace("; ", "\n") + "\n")
-    commands = ["read_verilog -sv words.sv", f"chparam -set WORDS {words} -set BITS {bits} -set READS {reads} words"]
-    commands += ["hierarchy -top words", "proc", "opt", "memory", "opt", "techmap", "opt -fast"]
-    commands += ["dfflegalize -cell $_DFF_P_ x -cell $_DLATCH_P_ x", "dfflibmap -liberty cells.lib"]
-    commands += ["techmap -map latch.v", "opt -fast", "abc -liberty cells.lib -script map.abc", "opt_clean"]
-    yosys.run([*commands, "tee -q -o stat.json stat -json"], tmp_path)
-    found = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
-    assert found["LATCH"] == words * bits
-    um2 = sum(cells.area[cell] * count for cell, count in found.items())
+    netlist = synthesis.elaborated("small_memory", {"small_memory.sv": source})
+    (found,) = synthesis.components_of("small_memory", netlist, cells, 5, lambda *told: None)
+    assert found.cells["LATCH"] == words * bits + words and found.cells["DFF"] == bits
+    um2 = sum(cells.area[cell] * count for cell, count in found.cells.items())
     assert latches_um2(words, bits, PriceRules(), reads) == pytest.approx(um2, rel=0.05)
 
 

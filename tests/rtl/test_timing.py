@@ -14,7 +14,7 @@ from predfuse.errors import InputError, PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.rtl import sta, synthesis, timing, yosys
 from predfuse.rtl.cells import load_cells
-from predfuse.rtl.liberty import buffer_of, flip_flop_of, gates
+from predfuse.rtl.liberty import buffer_of, flip_flop_of, gates, latch_of, latches_as_flip_flops
 from predfuse.rtl.linked import Linker
 from predfuse.rtl.netlist import ONE, ZERO, read_unit
 
@@ -146,6 +146,56 @@ def test_a_memory_is_its_access_between_registers(clocked: bool) -> None:
     assert ns == pytest.approx(0.1 + 0.7 + _TAU * 3, abs=1e-4)
 
 
+_LATCHES = """\
+module component(clk, d, q);
+  input clk;
+  input d;
+  output q;
+  wire low;
+  wire open;
+  wire [1:0] held;
+  wire late;
+  INV inverted (
+    .A(clk),
+    .Y(low)
+  );
+  LATCH \\chosen[0]  (
+    .D(late),
+    .G(low),
+    .Q(held[0])
+  );
+  AND2 gate (
+    .A(clk),
+    .B(held[0]),
+    .Y(open)
+  );
+  LATCH word (
+    .D(d),
+    .G(open),
+    .Q(held[1])
+  );
+  INV between (
+    .A(held[1]),
+    .Y(late)
+  );
+  assign q = held[1];
+endmodule
+"""
+
+
+def test_a_latch_is_timed_as_a_flip_flop_of_the_clock() -> None:
+    """From the rising edge on through the latch of a word and an inverter, to one that is set up before that edge."""
+    _need_sta()
+    library = gates(load_cells(None).timed)
+    text = latches_as_flip_flops(_LATCHES, library)
+    assert "LATCH" not in text and text.count(".CK(clk)") == 2 and latches_as_flip_flops(text, library) == text
+    linker = Linker(library)
+    linker.link("words", read_unit(text), [])
+    ns, _ = _timed(linker)
+    assert ns == pytest.approx(0.1 + _TAU * 2 + 0.05, abs=1e-4)
+    assert sta.longest_path(text, load_cells(None).timed, 5).ns == pytest.approx(ns)
+
+
 _DESIGN = """\
 module leaf #(parameter WIDTH = 4) (input clk, input [WIDTH-1:0] a, input [WIDTH-1:0] b, output reg [WIDTH-1:0] y,
     output [WIDTH-1:0] same, output on, output [1:0] twice);
@@ -266,6 +316,9 @@ def test_cells_for_trees_and_memories_are_found() -> None:
     found = gates(load_cells(None).timed)
     assert buffer_of(found).name == "BUF" and flip_flop_of(found).name == "DFF"
     assert found["DFF"].clock == "CK" and found["NAND2"].inputs == {"A": 4 / 3 * 0.0016, "B": 4 / 3 * 0.0016}
+    assert latch_of(found).name == "LATCH" and found["LATCH"].clock == "G" and found["LATCH"].latch
+    with pytest.raises(InputError, match="has no plain latch; name"):
+        latch_of({name: gate for name, gate in found.items() if name != "LATCH"})
     for lacking, what in (("BUF", "buffer"), ("DFF", "flip-flop")):
         with pytest.raises(InputError, match=what):
             Linker({name: gate for name, gate in found.items() if name != lacking})

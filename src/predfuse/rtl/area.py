@@ -33,7 +33,12 @@ class _Structure:
 
 STRUCTURES = (
     _Structure("gated trees of adders", ("gated_tree",), ("adders", "zero multiplexers", "input register files")),
-    _Structure("multipliers, partial sums", ("partial_sums",), ("multipliers", "partial-sum register files"), True),
+    _Structure(
+        "multipliers, partial sums",
+        ("partial_sums", "small_memory"),
+        ("multipliers", "partial-sum register files"),
+        True,
+    ),
     _Structure("fused-weight generators", ("fused_weight",), ("fused-weight multipliers",)),
     _Structure("lanes", ("lane",), ("lane registers", "lane selectors")),
     _Structure("load network", ("crossbar",), ("load network",)),

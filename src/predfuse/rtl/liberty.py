@@ -1,11 +1,12 @@
-"""What timing needs of a library of standard cells: pins, what they load a net with, and which cells are plain buffers
-and flip-flops."""
+"""What synthesis and timing need of a library of standard cells: pins, what they load a net with, and which cells are
+plain buffers, flip-flops and latches."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from predfuse.errors import InputError
 
@@ -21,9 +22,10 @@ class Gate:
         area: In units of the library.
         inputs: Capacitance of every input pin (units of the library).
         outputs: What every output pin is, as Liberty writes it.
-        clock: The clock pin of a flip-flop; "" of other cells.
-        data: What a flip-flop takes with the clock.
+        clock: The clock pin of a flip-flop, or what opens a latch; "" of other cells.
+        data: What a flip-flop takes with the clock, a latch while it is open.
         clears: Whether it can be cleared or set beside its clock.
+        latch: Whether it is a latch.
     """
 
     name: str
@@ -33,8 +35,15 @@ class Gate:
     clock: str = ""
     data: str = ""
     clears: bool = False
+    latch: bool = False
+
+    @property
+    def output(self) -> str:
+        """The pin that says what a register holds, or a buffer passes."""
+        return next(pin for pin, what in self.outputs.items() if what)
 
 
+@cache
 def gates(text: str) -> dict[str, Gate]:
     """Every cell of a Liberty file, by name.
 
@@ -57,9 +66,10 @@ def gates(text: str) -> dict[str, Gate]:
                 pin[name] = value
             elif where == "cell" and name == "area":
                 gate.area = float(value)
-            elif where == "ff":
-                gate.clock = value if name == "clocked_on" else gate.clock
-                gate.data = value if name == "next_state" else gate.data
+            elif where in ("ff", "latch"):
+                gate.latch = where == "latch"
+                gate.clock = value if name in ("clocked_on", "enable") else gate.clock
+                gate.data = value if name in ("next_state", "data_in") else gate.data
                 gate.clears |= name in ("clear", "preset")
         elif stack:
             group, told = stack.pop()
@@ -96,15 +106,63 @@ def flip_flop_of(library: dict[str, Gate]) -> Gate:
 
     Source: docs/explanation/hardware.md (Paths).
     """
+    return _register_of(library, False, "plain flip-flop")
+
+
+def latch_of(library: dict[str, Gate]) -> Gate:
+    """The smallest latch that takes a pin as it is, and nothing else, while another is high.
+
+    Raises:
+        InputError: The library has none.
+
+    Source: docs/explanation/hardware.md.
+    """
+    return _register_of(library, True, "plain latch")
+
+
+def _register_of(library: dict[str, Gate], latch: bool, what: str) -> Gate:
     found = _some(
         library,
         lambda gate: (
-            gate.clock in gate.inputs and gate.data in gate.inputs and not gate.clears and len(gate.inputs) == 2
+            gate.latch == latch
+            and gate.clock in gate.inputs
+            and gate.data in gate.inputs
+            and not gate.clears
+            and len(gate.inputs) == 2
         ),
-        "plain flip-flop",
+        what,
         "name a Liberty file with one",
     )
     return min(found, key=lambda gate: (gate.area, gate.name))
+
+
+def latches_as_flip_flops(netlist: str, library: dict[str, Gate]) -> str:
+    """A netlist for a timing analyser: its latches as flip-flops of ``clk``, which is what they are to all around them.
+
+    ``small_memory`` has two kinds. Those that choose a word are open while the clock is low and set up before it rises;
+    those of a word show from there on what a register holds already.
+
+    Args:
+        netlist: As Yosys writes it.
+        library: Cells by name.
+
+    Raises:
+        InputError: It has latches, and the library no plain ones or no plain flip-flop.
+
+    Source: docs/explanation/hardware.md (Paths).
+    """
+    if not any(gate.latch and f"\n  {name} " in netlist for name, gate in library.items()):
+        return netlist
+    latch, flip_flop = latch_of(library), flip_flop_of(library)
+    names = {latch.data: flip_flop.data, latch.output: flip_flop.output}
+
+    def pin(told: re.Match[str]) -> str:
+        return f".{flip_flop.clock}(clk)" if told[1] == latch.clock else f".{names[told[1]]}({told[2]})"
+
+    def cell(told: re.Match[str]) -> str:
+        return f"  {flip_flop.name} {told[1]}{re.sub(r'(?<=    )[.](.+?)[(](.*)[)]', pin, told[2])}"
+
+    return re.sub(rf"^  {latch.name} (\S+ +\()((?:\n    \..*)+)", cell, netlist, flags=re.M)
 
 
 def _some(library: dict[str, Gate], wanted: Callable[[Gate], bool], what: str, mend: str) -> list[Gate]:

@@ -111,8 +111,7 @@ class Linker:
         self.library = library
         self.buffer, self.flip_flop = buffer_of(library), flip_flop_of(library)
         ((self.buffer_in, self.buffer_load),) = self.buffer.inputs.items()
-        (self.buffer_out,) = self.buffer.outputs
-        self.flip_flop_out = next(pin for pin, what in self.flip_flop.outputs.items() if what)
+        self.buffer_out = self.buffer.output
         most = {f"A{n}": self.buffer_load for n in range(MOST_ADDRESS_BITS)}
         self.access = Gate("access", inputs=most, outputs={"Y": ""})
         self.accesses: set[int] = set()
@@ -192,7 +191,7 @@ class Linker:
         """What a flip-flop makes of a net."""
         out = unit.new("memory")
         clock = unit.ports["clk"][0]
-        pins = {self.flip_flop.data: at, self.flip_flop.clock: clock, self.flip_flop_out: out}
+        pins = {self.flip_flop.data: at, self.flip_flop.clock: clock, self.flip_flop.output: out}
         unit.cells.append(Cell(self.flip_flop.name, pins))
         return out
 

@@ -21,9 +21,11 @@ from predfuse.rtl import sta, yosys
 from predfuse.rtl.build import SOURCES
 from predfuse.rtl.cache import kept
 from predfuse.rtl.cells import Cells
+from predfuse.rtl.liberty import gates, latch_of, latches_as_flip_flops
 
 MACRO_WORDS = 16
-"""A memory of fewer words, or of more than two read ports or one write port, is registers."""
+"""A memory of fewer words, or of more than two read ports or one write port, is registers: latches in ``_SMALL``."""
+_SMALL = "small_memory.sv"
 _MAP = "strash; &get -n; &fraig -x; &put; scorr; dc2; strash; &get -n; &dch -f; &nf; &put; buffer -c; topo; "
 _TIME = "upsize -D {clock}; dnsize -D {clock}; stime -p"
 _PREPARE = ("proc", "opt", "wreduce", "peepopt", "booth", "alumacc", "opt", "memory -nomap", "opt_clean")
@@ -152,7 +154,7 @@ def with_parameters(source: str, sizes: dict[str, int]) -> str:
 
 
 def elaborate(machine: Machine) -> yosys.Netlist:
-    """The modules of a machine, the whole called ``\\machine``.
+    """The modules of a machine, the whole called ``\\machine``; small memories are latches where they are no macros.
 
     Raises:
         InputError: Yosys is not installed.
@@ -160,7 +162,10 @@ def elaborate(machine: Machine) -> yosys.Netlist:
 
     Source: docs/explanation/hardware.md.
     """
-    return elaborated("machine", parameterised(machine))
+    sources = parameterised(machine)
+    if _SMALL in sources:
+        sources[_SMALL] = with_parameters(sources[_SMALL], {"LATCHED": MACRO_WORDS})
+    return elaborated("machine", sources)
 
 
 def elaborated(top: str, sources: dict[str, str]) -> yosys.Netlist:
@@ -209,7 +214,10 @@ def _synthesise(part: _Part, netlist: yosys.Netlist, cells: Cells, clock_ns: flo
     verilog = into_cells(part.module, netlist, cells, clock_ns)
     figures = read_json(verilog.with_suffix(".json"))
     memories = tuple(Memory(**one) for one in figures["memories"])
-    path_ns = sta.longest_path(verilog.read_text(), cells.timed, clock_ns).ns if sta.opensta() else None
+    path_ns = None
+    if sta.opensta() is not None:
+        timed = latches_as_flip_flops(verilog.read_text(), gates(cells.timed))
+        path_ns = sta.longest_path(timed, cells.timed, clock_ns).ns
     return Component(part.name, part.parent, part.count, figures["cells"], memories, figures["delay_ps"], path_ns)
 
 
@@ -270,13 +278,17 @@ def _commands(module: str, inner: Iterable[str]) -> Iterator[str]:
 
 def _library(cells: Cells, script: str) -> dict[str, str]:
     """Files that mapping reads."""
-    return {"cells.lib": cells.text, "map.abc": script.replace("; ", "\n") + "\n"}
+    latch = latch_of(gates(cells.text))
+    pins = f".{latch.clock}(E), .{latch.data}(D), .{latch.output}(Q)"
+    wrapped = f"module \\$_DLATCH_P_ (input E, input D, output Q); {latch.name} _TECHMAP_REPLACE_ ({pins}); endmodule\n"
+    return {"cells.lib": cells.text, "latch.v": wrapped, "map.abc": script.replace("; ", "\n") + "\n"}
 
 
 def _mapped(inner: Iterable[str]) -> Iterator[str]:
     """Into cells, what is not logic as ports."""
     yield from ("opt -fast", "techmap", "opt -fast", "dfflegalize -cell $_DFF_P_ x -cell $_DLATCH_P_ x", "opt -fast")
-    yield from ("dfflibmap -liberty cells.lib", "opt -fast", "abc -liberty cells.lib -script map.abc", "opt_clean")
+    yield from ("dfflibmap -liberty cells.lib", "techmap -map latch.v", "opt -fast")
+    yield from ("abc -liberty cells.lib -script map.abc", "opt_clean")
     yield "tee -q -o stat.json stat -json"
     boxes = [f"t:*{name.rsplit(chr(92), 1)[-1]}" for name in inner]
     yield from (f"expose -evert t:$mem_v2 {' '.join(boxes)}", "delete t:$scopeinfo", "rename -top component")

@@ -13,7 +13,7 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.rtl import sta, yosys
 from predfuse.rtl.cache import kept
 from predfuse.rtl.cells import Cells
-from predfuse.rtl.liberty import gates
+from predfuse.rtl.liberty import gates, latches_as_flip_flops
 from predfuse.rtl.linked import Linked, Linker
 from predfuse.rtl.netlist import read_unit
 from predfuse.rtl.synthesis import elaborate, into_cells, plain
@@ -124,7 +124,8 @@ def _link(netlist: yosys.Netlist, cells: Cells, clock_ns: float, told: Progress)
             else:
                 told(f"synthesise {name}", len(linker.made), total)
                 verilog = into_cells(module, netlist, cells, clock_ns)
-                linked[module] = linker.link(name, read_unit(verilog.read_text()), inner)
+                unit = read_unit(latches_as_flip_flops(verilog.read_text(), linker.library))
+                linked[module] = linker.link(name, unit, inner)
         return linked[module]
 
     link("\\machine")

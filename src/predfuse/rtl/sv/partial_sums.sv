@@ -14,9 +14,15 @@ module partial_sums #(
     input [ADDRESS-1:0] read_at,
     output [ACCUMULATOR-1:0] read_data
 );
-  reg signed [ACCUMULATOR-1:0] sums[0:WORDS-1];
+  wire signed [ACCUMULATOR-1:0] so_far, held;
   wire signed [SUM+15:0] product = (SUM + 16)'(sum) * (SUM + 16)'(x);
-  wire signed [ACCUMULATOR-1:0] so_far = begun ? sums[word] : 0;
-  always @(posedge clk) if (add) sums[word] <= so_far + ACCUMULATOR'(product);
-  assign read_data = sums[read_at];
+  assign so_far = begun ? held : 0;
+  small_memory #(ACCUMULATOR, WORDS) u_sums (
+      .clk(clk),
+      .write(add),
+      .write_at(word),
+      .write_data(so_far + ACCUMULATOR'(product)),
+      .read_at({read_at, word}),
+      .read_data({read_data, held})
+  );
 endmodule
