@@ -19,7 +19,8 @@ def test_zigzag_agrees_within_what_the_page_states(machine: str, layer: str) -> 
     assert row.macs[0] == row.macs[1]
     assert row.array_cycles[0] == row.array_cycles[1]
     assert row.wide_cycles <= row.total_cycles[1]
-    assert 0.9 < row.total_cycles[0] / row.wide_cycles < 1.35
+    least = 0.9 if machine == "eyeriss-dense" else 0.8  # sizes that round up differ more on a wide array
+    assert least < row.total_cycles[0] / row.wide_cycles < 1.35
     assert 0.7 < row.total_cycles[0] / row.total_cycles[1] < 1.2
     table = PAGE[compare_zigzag.MACHINES.index(machine)]
     assert f"| {' | '.join(row.cells())} |" in table, "run python tools/compare_zigzag.py and correct the page"
