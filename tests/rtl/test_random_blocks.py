@@ -70,7 +70,7 @@ def test_three_lists_and_a_plane_in_turns() -> None:
 def test_offsets_beyond_every_sum(simulator: Simulator) -> None:
     """Offsets and shifts that no training makes."""
     ran = _run(simulator, extreme_blocks(), 80)
-    assert ran["block"] >= 80 and ran["told in other numbers"] >= 25, ran
+    assert ran["block"] >= 80 and ran["told in other numbers"] >= 20, ran
 
 
 def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) -> Counter[str]:

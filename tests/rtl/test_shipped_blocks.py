@@ -18,7 +18,7 @@ from predfuse.sources import load_source
 
 ZOO = Path(str(resources.files("predfuse") / "zoo"))
 NETWORKS = sorted(path.parent.name for path in ZOO.glob("*/predicted-joint.safetensors"))
-BLOCKS = dict(zip(NETWORKS, (6, 6, 6, 7, 6, 6), strict=True))
+BLOCKS = dict(zip(NETWORKS, (7, 6, 6, 6, 7, 6, 6), strict=True))
 
 
 def _images(name: str, count: int) -> Array:

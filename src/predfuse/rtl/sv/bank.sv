@@ -183,7 +183,9 @@ module bank #(
   wire [SLOTS-1:0] tap_below = maps[MAP'(member_tap)] & mine & below;
   wire [SLOTS-1:0] column_below = column_map & below;
   wire [SLOT-1:0] tap_rank = SLOT'($countones(tap_below));
+  /* verilator lint_off UNUSED */  // a bank may have fewer expand weights than channels
   wire [SLOT-1:0] column_rank = SLOT'($countones(column_below));
+  /* verilator lint_on UNUSED */
   wire [15:0] expand;
   wire [23:0] expand_bias, depthwise_bias;
   wire [BASE-1:0] base = half ? BASE'(SET) + BASE'(member_tap) : BASE'(member_tap);
