@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from diagrams import fusion_diagram, machine_diagram
+from measured import ROOT, kind
 
 from predfuse.hardware import ArchonSpec, load_spec
 from predfuse.report.figures import Point, ratios, scatter
 from predfuse.report.svg import Drawing
 
-ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures"
 COSTS = re.compile(r"<!-- costs.*?-->\n(.*?)<!-- costs: end -->", re.DOTALL)
 HEADLINE = re.compile(r"<!-- headline.*?-->\n(.*?)<!-- headline: end -->", re.DOTALL)
@@ -48,15 +47,14 @@ def cost_points(column: int) -> Iterator[Point]:
             continue
         right, low, high = (float(share.rstrip("%")) for share in (cells[3], *cells[4].split(" to ")))
         name = cells[1].partition("`, ")[0].strip("`")
-        kind = re.sub(r"-[0-9.]+(-[a-z-]+)?$", "", cells[2])
-        yield Point(name, float(cells[column].replace(",", "")), right, low, high, kind)
+        yield Point(name, float(cells[column].replace(",", "")), right, low, high, kind(cells[2]))
 
 
 def headline_rows() -> Iterator[tuple[str, float]]:
     """Name and speed of the rows of the README's first table that carry a name for the figure."""
     found = HEADLINE.search((ROOT / "README.md").read_text(encoding="utf-8"))
     assert found is not None, "README.md has no headline table between its markers"
-    for line in found[1].splitlines()[2:]:
+    for line in found[1].strip().splitlines()[2:]:
         cells = [cell.strip().strip("*") for cell in line.strip().strip("|").split("|")]
         if len(cells) == 5:
             yield f"{_short(cells[0])} over {_short(cells[1])}", float(cells[2].removesuffix("x"))

@@ -34,6 +34,12 @@ def searched() -> list[str]:
     return [name for name in names() if load_spec(name).source.startswith(SEARCH)]
 
 
+def head_of(name: str) -> str:
+    """The comment a search wrote above a specification, in one line."""
+    lines = (SPECS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    return " ".join(line.lstrip("# ") for line in lines if line.startswith("#"))
+
+
 def search_of(name: str) -> tuple[list[str], Space]:
     """The words of the command that searched for a machine, and the space it names with them."""
     words = shlex.split(load_spec(name).source)

@@ -6,37 +6,23 @@ python tools/write_cost_table.py                                             # t
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from predfuse.errors import InputError
-from predfuse.readers.documents import read_json
+from measured import ROOT, comparisons, write
+
 from predfuse.report.zoo import with_table
 
-ROOT = Path(__file__).parents[1]
-PAGE, MEASURED = ROOT / "docs" / "explanation" / "zoo.md", ROOT / "docs" / "measured"
+PAGE = ROOT / "docs" / "explanation" / "zoo.md"
 MARK = "<!-- costs: made by tools/write_cost_table.py -->", "<!-- costs: end -->"
-MEND = "name a file that predfuse compare --run ... --json wrote"
 HEADINGS = ("data", "network", "machine", "right", "95 % interval", "cycles", "uJ")
 
 
-def rows(path: Path) -> list[list[str]]:
-    """The networks of one comparison on all machines, the fastest first.
-
-    Raises:
-        InputError: The file cannot be read, or no comparison of trained networks wrote it.
-    """
-    found = read_json(path)
-    try:
-        data = found["image_source"].removesuffix(" test images")
-        costs = sorted(found["costs"], key=lambda cost: cost["cycles"])
-        made = [[data, *_cells(cost)] for cost in costs if cost["accuracy"] is not None]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise InputError(str(path), "has no costs of trained networks", MEND) from error
-    if not made:
-        raise InputError(str(path), "has no trained network", MEND)
-    return made
+def rows(comparison: dict[str, Any]) -> list[list[str]]:
+    """The networks of one comparison on all machines, the fastest first."""
+    data = comparison["image_source"].removesuffix(" test images")
+    costs = sorted(comparison["costs"], key=lambda cost: cost["cycles"])
+    return [[data, *_cells(cost)] for cost in costs if cost["accuracy"] is not None]
 
 
 def _cells(cost: dict[str, Any]) -> list[str]:
@@ -46,21 +32,16 @@ def _cells(cost: dict[str, Any]) -> list[str]:
     return [network, machine, right, interval, f"{cost['cycles']:,.0f}", f"{cost['energy_uj']:.1f}"]
 
 
-def page() -> str:
-    """The page with its table written anew."""
+def pages() -> dict[Path, str]:
+    """The page with its table written anew.
+
+    Raises:
+        InputError: What was measured, or the page, cannot be read.
+    """
     lines = [f"| {' | '.join(HEADINGS)} |", "| --- | --- | --- | ---: | --- | ---: | ---: |"]
-    lines += [f"| {' | '.join(row)} |" for path in sorted(MEASURED.glob("*.json")) for row in rows(path)]
-    return with_table(PAGE, "\n".join(lines), MARK)
-
-
-def main() -> int:
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    lines += [f"| {' | '.join(row)} |" for comparison in comparisons().values() for row in rows(comparison)]
+    return {PAGE: with_table(PAGE, "\n".join(lines), MARK)}
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    write(pages)

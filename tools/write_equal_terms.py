@@ -7,20 +7,18 @@ python tools/write_equal_terms.py                                            # t
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from search_machines import SPECS
+from measured import ROOT, comparisons, kind, write
+from search_machines import head_of
 
 from predfuse.errors import InputError
 from predfuse.experiments.equal_terms import INTERPOLATED
-from predfuse.readers.documents import read_json
+from predfuse.report.zoo import with_tables
 
-ROOT = Path(__file__).parents[1]
-MEASURED = ROOT / "docs" / "measured"
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "explanation" / "archon.md"
 HEADLINE = "<!-- headline: made by tools/write_equal_terms.py -->", "<!-- headline: end -->"
 SAME = "<!-- same network: made by tools/write_equal_terms.py -->", "<!-- same network: end -->"
@@ -31,30 +29,13 @@ DATA = {"cifar10": "CIFAR-10", "fashion-mnist": "Fashion-MNIST"}
 WIDTHS = {"": "", "x2": "", "x0.5": " of half the width", "middle x0.5": ", half inside"}
 """What the widths of a network are called; ``fusionet-s`` for CIFAR-10 is twice as wide as the registered one."""
 PUBLISHED = "archon-3.2-fusionet", "sparse-depth-first-3.2-fusionet"
-MEND = "write it with predfuse compare --run ... --json"
 
 Pair = dict[str, Any]
 
 
-def comparisons() -> dict[str, dict[str, Any]]:
-    """The measured comparisons by data set.
-
-    Raises:
-        InputError: A file is no comparison of trained networks.
-    """
-    found = {}
-    for path in sorted(MEASURED.glob("*.json")):
-        document = read_json(path)
-        missing = {"same_network", "different_networks", "bounds", "costs"} - document.keys()
-        if missing:
-            raise InputError(str(path), f"has no {min(missing)}", MEND)
-        found[path.stem] = document
-    return found
-
-
-def kind(machine: str) -> str:
-    """Of a rival, without its area and what it was searched for."""
-    return re.sub(r"-[0-9.]+(-[a-z-]+)?$", "", machine.partition(" / ")[0])
+def rival_kind(pair: Pair) -> str:
+    """Of the machine, or machines of one kind, a rival runs on."""
+    return kind(pair["rival_machine"].partition(" / ")[0])
 
 
 def title(label: str) -> str:
@@ -86,7 +67,7 @@ def headline_rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[float, s
 def _rows_of(data: str, document: Mapping[str, Any]) -> Iterator[tuple[float, str]]:
     where = DATA[data].partition("-MNIST")[0]
     for key, mark in (("different_networks", "**"), ("same_network", "")):
-        pairs = [pair for pair in document[key] if kind(pair["rival_machine"]).startswith("sparse")]
+        pairs = [pair for pair in document[key] if rival_kind(pair).startswith("sparse")]
         for network, own in groupby(sorted(pairs, key=lambda pair: str(pair["network"])), lambda pair: pair["network"]):
             all_of_it = list(own)
             worst = min(all_of_it, key=lambda pair: float(pair["speedup"]))
@@ -114,8 +95,7 @@ def _published() -> tuple[float, str]:
 
 def _searched(name: str) -> tuple[float, float]:
     """Cycles and energy (uJ) that a search found, from the head of the specification."""
-    head = " ".join(line.lstrip("# ") for line in (SPECS / f"{name}.yaml").read_text(encoding="utf-8").splitlines())
-    found = re.search(r": ([\d,]+) cycles, ([\d.]+) uJ", head)
+    found = re.search(r": ([\d,]+) cycles, ([\d.]+) uJ", head_of(name))
     if found is None:
         raise InputError(f"{name}.yaml", "does not say what was found", "run tools/search_machines.py --write")
     return float(found[1].replace(",", "")), float(found[2])
@@ -126,7 +106,7 @@ def same_rows(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = []
     for data, document in found.items():
         for network in dict.fromkeys(str(pair["network"]) for pair in document["same_network"]):
-            own = {kind(pair["rival_machine"]): pair for pair in document["same_network"] if pair["network"] == network}
+            own = {rival_kind(pair): pair for pair in document["same_network"] if pair["network"] == network}
             pairs = [own[name] for name in KINDS]
             machine, cycles = pairs[0]["machine"], f"{pairs[0]['cycles']:,.0f}"
             cells = [cell for pair in pairs for cell in (f"{pair['speedup']:.2f}x", f"{pair['energy_ratio']:.2f}")]
@@ -145,7 +125,7 @@ def different_rows(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
             more = f"{abs(theirs - share) * 100:.1f} points {'higher' if theirs > share else 'lower'}"
             beside = f"{more} ({theirs:.2%} {stage})" if stage else "equal"
             first = f"{title(pair['network'])}, {DATA[data]}, {share:.2%}"
-            cells = (first, f"{rival}, {kind(pair['rival_machine'])}", beside)
+            cells = (first, f"{rival}, {rival_kind(pair)}", beside)
             line = " | ".join((*cells, f"{pair['speedup']:.2f}x", f"{pair['energy_ratio']:.2f}"))
             rows.append((float(pair["speedup"]), f"| {line} |"))
     return [line for _, line in sorted(rows)]
@@ -174,31 +154,10 @@ def pages() -> dict[Path, str]:
     same = [f"| fused network | on | cycles | {kinds} |", "| --- | --- | ---: |" + " ---: |" * 6, *same_rows(found)]
     different = ["| fused network | against, on | its accuracy | speed | energy |", "| --- | --- | --- | ---: | ---: |"]
     bounds = ["| fused network | speed | energy |", "| --- | ---: | ---: |", *bound_rows(found)]
-    text = README.read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8")
-    readme = _between(text[0], README, HEADLINE, headline)
-    page = _between(text[1], PAGE, SAME, same)
-    page = _between(page, PAGE, DIFFERENT, [*different, *different_rows(found)])
-    return {README: readme, PAGE: _between(page, PAGE, BOUNDS, bounds)}
-
-
-def _between(text: str, page: Path, markers: tuple[str, str], lines: Sequence[str]) -> str:
-    """A page with what stands between two markers replaced."""
-    before, begin, rest = text.partition(markers[0])
-    _, end, after = rest.partition(markers[1])
-    if not begin or not end:
-        raise InputError(str(page), "lacks the markers of a table", f"add the lines {' and '.join(markers)}")
-    return before + begin + "\n" + "\n".join(lines) + "\n" + end + after
-
-
-def main() -> int:
-    for path, text in pages().items():
-        path.write_text(text, encoding="utf-8")
-    return 0
+    different += different_rows(found)
+    page = {SAME: "\n".join(same), DIFFERENT: "\n".join(different), BOUNDS: "\n".join(bounds)}
+    return {README: with_tables(README, {HEADLINE: "\n".join(headline)}), PAGE: with_tables(PAGE, page)}
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    write(pages)

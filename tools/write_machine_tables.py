@@ -12,7 +12,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from search_machines import SPECS, in_words, search_of, searched
+from search_machines import head_of, in_words, search_of, searched
 
 from predfuse.explore.evaluation import Subject
 from predfuse.explore.networks import NetworkChoice, make_subject
@@ -34,8 +34,7 @@ def subject(choice: str) -> Subject:
 
 def points(name: str) -> str:
     """How many points the search evaluated, from the head of the specification."""
-    head = " ".join(line.lstrip("# ") for line in (SPECS / f"{name}.yaml").read_text(encoding="utf-8").splitlines())
-    found = re.search(r"best of ([\d,]+) machines", head)
+    found = re.search(r"best of ([\d,]+) machines", head_of(name))
     if found is None:
         sys.exit(f"{name}.yaml: its head does not say how many machines were evaluated; run tools/search_machines.py")
     return found[1]

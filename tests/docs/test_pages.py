@@ -85,7 +85,7 @@ def test_local_links_lead_somewhere(page: Path) -> None:
 def test_tables_of_what_was_measured_are_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "tools")
     terms, costs = (importlib.import_module(name) for name in ("write_equal_terms", "write_cost_table"))
-    for page, text in {**terms.pages(), costs.PAGE: costs.page()}.items():
+    for page, text in {**terms.pages(), **costs.pages()}.items():
         assert page.read_text(encoding="utf-8") == text, f"{page.name}: run the tools that write it"
 
 

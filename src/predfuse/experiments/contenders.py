@@ -181,7 +181,9 @@ def trained(
         return Contender(network, label, accuracy, tested=tested(checkpoint))
 
     known = [classes or {}, *({} for _ in rivals[1:])]
-    whole = {rival.vanilla.path: (rival.vanilla, of.get("vanilla")) for rival, of in zip(rivals, known, strict=True)}
+    whole: dict[Path, tuple[Checkpoint, Int64Array | None]] = {}  # several may be pruned from one
+    for rival, of in zip(rivals, known, strict=True):
+        whole.setdefault(rival.vanilla.path, (rival.vanilla, of.get("vanilla")))
     fused = tuple(compiled(run.predicted, dataset, count, say) for run in runs if run.predicted is not None)
     notes = tuple(
         f"accuracy of {name} is that of its integer program; masks and cycles are those of the same run"

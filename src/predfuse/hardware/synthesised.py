@@ -10,7 +10,7 @@ from __future__ import annotations
 from predfuse.hardware.cycle.archon.gateware import BANK_REGIONS, Machine, bits_for, records, together
 from predfuse.hardware.cycle.archon.maps import PITCHES, rows_at
 from predfuse.hardware.field_types import WORD_BITS
-from predfuse.hardware.fields import AcceleratorSpec, ArchonSpec, EyerissSpec
+from predfuse.hardware.fields import ArchonSpec, EyerissSpec
 from predfuse.hardware.prices import (
     LATCHED_WORDS,
     SELECT_BIT_UM2,
@@ -67,7 +67,7 @@ WALK_BITS = 14
 """Of it, beside two addresses of a weight and two of an input: pixels left, a half of the weights, what it is at."""
 
 
-def finishing_um2(spec: AcceleratorSpec) -> float:
+def finishing_um2(spec: ArchonSpec) -> float:
     """What finishes one output in a cycle (um2): synthesised for sums of 40 bits, others by their width."""
     return FINISHING_UM2 * (2 * spec.bits + SUM_SURPLUS) / FINISHED_BITS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from predfuse.errors import InputError
@@ -115,10 +115,22 @@ def with_table(path: Path, text: str, markers: tuple[str, str] = ZOO) -> str:
     Raises:
         InputError: It cannot be read, or lacks the markers.
     """
-    old = read_text(path, JSON_BYTES, "name a Markdown file")
-    first, last = markers
-    before, begin, rest = old.partition(first)
-    _, end, after = rest.partition(last)
-    if not begin or not end:
-        raise InputError(str(path), "lacks the markers of the table", f"add the lines {first} and {last}")
-    return f"{before}{first}\n\n{text}\n{last}{after}"
+    return with_tables(path, {markers: text})
+
+
+def with_tables(path: Path, tables: Mapping[tuple[str, str], str]) -> str:
+    """The contents of a Markdown file with what stands between several pairs of markers replaced.
+
+    Raises:
+        InputError: It cannot be read, or lacks markers.
+
+    Source: docs/explanation/zoo.md.
+    """
+    whole = read_text(path, JSON_BYTES, "name a Markdown file")
+    for (first, last), text in tables.items():
+        before, begin, rest = whole.partition(first)
+        _, end, after = rest.partition(last)
+        if not begin or not end:
+            raise InputError(str(path), "lacks the markers of the table", f"add the lines {first} and {last}")
+        whole = f"{before}{first}\n\n{text}\n{last}{after}"
+    return whole

@@ -100,9 +100,25 @@ def _stage(
     )
 
 
-def plain_stage(operation: Operation, spec: ArchonSpec, stage: str = MAIN) -> StageResult:
-    """An ordinary layer on Archon's multipliers."""
-    prices, macs = _Prices.of(spec), operation.macs
+def plain_stage(
+    operation: Operation,
+    spec: ArchonSpec,
+    stage: str = MAIN,
+    multiplied: int | None = None,
+    weight_bits: int | None = None,
+) -> StageResult:
+    """An ordinary layer on Archon's multipliers.
+
+    Args:
+        operation: The layer.
+        spec: The machine.
+        stage: What it is called.
+        multiplied: Weights that are multiplied for an output pixel; default: all.
+        weight_bits: Of its weights as stored; default: a word each.
+    """
+    prices = _Prices.of(spec)
+    macs = operation.macs if multiplied is None else multiplied * operation.out_pixels
+    weight_bits = operation.weights * spec.bits if weight_bits is None else weight_bits
     outputs = operation.outputs * operation.out_pixels
     blocks = -(-operation.group_outputs // spec.pe.psum_regfile_words)
     inputs = _inputs_fetched(operation, spec, blocks)
@@ -118,7 +134,7 @@ def plain_stage(operation: Operation, spec: ArchonSpec, stage: str = MAIN) -> St
         fifo_pops=macs,
         global_buffer_reads=read / prices.near + outputs * spec.bits / prices.buffer_bits,
         global_buffer_writes=outputs / prices.near + inputs * spec.bits / prices.buffer_bits,
-        dram_read_bits=(inputs + operation.weights * _tiles(operation, spec)) * spec.bits,
+        dram_read_bits=inputs * spec.bits + weight_bits * _tiles(operation, spec),
         dram_written_bits=outputs * spec.bits,
     )
     mapping = f"one output pixel a PE, {min(operation.group_outputs, spec.pe.psum_regfile_words)} sums a PE"

@@ -15,6 +15,7 @@ from predfuse.hardware.cycle.elementwise import stream_bits
 from predfuse.hardware.cycle.memory.buffer import PARTS, Place, buffer_cycles, on_chip
 from predfuse.hardware.cycle.memory.steps import Step, Steps, divide, split_step
 from predfuse.hardware.cycle.plan import LayerPlan, StagePlan
+from predfuse.hardware.design import ArchonDesign
 from predfuse.hardware.energy import Actions
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import MAIN, Operation
@@ -68,7 +69,7 @@ def _lay_out(operation: Operation, live: Mask, spec: ArchonSpec) -> tuple[int, i
     Outputs leave a row of a tile in a cycle, as the PEs give them to what finishes them.
     """
     design = spec.design
-    tiles = -(-operation.rows.out // design.tile_rows) * -(-operation.columns.out // design.tile_columns)
+    tiles = _tiles(operation, design)
     positions, lists = design.tile_rows * design.tile_columns, design.parallel_lists
     dealt = live.reshape(1, -1, live.shape[2]) if design.plain_layers == "mapped_groups" else live
     pixel_steps, output_steps = _steps(dealt, lists), _steps(live, positions)
@@ -83,6 +84,11 @@ def _lay_out(operation: Operation, live: Mask, spec: ArchonSpec) -> tuple[int, i
     return by_pixel, pixel_steps * (words * spec.bits + INDEX_BITS), mapping
 
 
+def _tiles(operation: Operation, design: ArchonDesign) -> int:
+    """Tiles of output pixels."""
+    return -(-operation.rows.out // design.tile_rows) * -(-operation.columns.out // design.tile_columns)
+
+
 def _steps(live: Mask, at_once: int) -> int:
     """Terms ``CK`` that any of so many outputs of ``[G, O/G, CK]`` needs, added up over all outputs (count)."""
     return int(np.logical_or.reduceat(live, np.arange(0, live.shape[1], at_once), axis=1).sum())
@@ -93,17 +99,19 @@ def made_in_parts(operation: Operation, spec: ArchonSpec) -> bool:
 
     Source: docs/explanation/archon.md, What is charged, Maps on chip.
     """
-    tiles = -(-operation.rows.out // spec.design.tile_rows) * -(-operation.columns.out // spec.design.tile_columns)
     pointwise = operation.taps == 1 and operation.in_pixels == operation.out_pixels
-    return (pointwise and tiles >= PARTS) or operation.groups >= PARTS * spec.design.parallel_lists
+    return (
+        pointwise and _tiles(operation, spec.design) >= PARTS
+    ) or operation.groups >= PARTS * spec.design.parallel_lists
 
 
 def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str = MAIN) -> LayerPlan:
     """Steps and actions of one convolution or fully connected layer."""
     design, work = spec.design, plain_work(operation, spec)
     tiles = -(-operation.rows.out // spec.array.rows) * -(-operation.columns.out // spec.array.columns)
-    actions = plain_stage(operation, spec).actions + _left_out(operation, work, tiles, spec)
     weight_bits, cycles = work.weight_bits, work.cycles
+    done = plain_stage(operation, spec, stage, work.multiplied, weight_bits)
+    actions = done.actions
     width = spec.global_buffer.width_bits
     kept = design.gates != "private" and weight_bits <= place.free_words * spec.bits
     if kept:
@@ -140,20 +148,5 @@ def plan_plain(operation: Operation, spec: ArchonSpec, place: Place, stage: str 
         steps += split_step(step, most)
         kept_by = len(steps) if index == 0 and kept else kept_by  # steps that load what all tiles need
     steps[:kept_by] = [replace(step, held_steps=len(steps) - at) for at, step in enumerate(steps[:kept_by])]
-    macs = work.multiplied * operation.out_pixels
-    row = StagePlan(stage, macs, spec.array.pes, actions, work.mapping, spec.array.pes, cycles)
+    row = StagePlan(stage, done.macs, spec.array.pes, actions, work.mapping, spec.array.pes, cycles)
     return LayerPlan(operation.layer, Steps.of(steps), (row,))
-
-
-def _left_out(operation: Operation, work: PlainWork, tiles: int, spec: ArchonSpec) -> Actions:
-    """What weights that are left out change of the actions of a layer, whose weights are fetched for every tile."""
-    macs = (work.multiplied - operation.weights) * operation.out_pixels
-    return Actions(
-        multiplications=macs,
-        ifmap_regfile_reads=macs,
-        psum_regfile_reads=macs,
-        psum_regfile_writes=macs,
-        fifo_pushes=macs,
-        fifo_pops=macs,
-        dram_read_bits=(work.weight_bits - operation.weights * spec.bits) * tiles,
-    )
