@@ -9,6 +9,8 @@ from strategies import BlockCase, bottlenecks
 from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gateware import Machine, records
 from predfuse.hardware.cycle.archon.group_plan import factor_bits, plan_groups
+from predfuse.hardware.cycle.archon.sequence.group import BEHIND_LISTS
+from predfuse.hardware.cycle.archon.sequence.order import order
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.options import CompileOptions
 from predfuse.rtl.streams import emit_group
@@ -27,10 +29,16 @@ def test_charged_bits_are_those_of_the_words(case: BlockCase) -> None:
     work = block_work(node.as_bottleneck(), shape)
     known = records(machine)
     maps = {"column": machine.slots, "slot": 2 * spec.bias_bits}
+    streams = [emit_group(node, shape, group, machine) for group in range(work.groups)]
+    behind = {item.group.number for item in order([one.sizes for one in streams], 0) if item.how == BEHIND_LISTS}
+    fields = {name: width for name, width, _ in known["channel"].fields}
     # Weights are charged by what the specification stores of them, wanted gate words follow from the maps.
-    maps["channel"] = 3 * (machine.held + machine.taps) + machine.taps + 1
+    follows = 3 * (machine.held + machine.taps) + machine.taps + 1
+    # What is not predicted behind lists comes in the order of its places and waits for no release.
+    placed = sum(fields[name] for name in ("bank", "slot", "release"))
     for group, plan in enumerate(plan_groups(work, spec)):
-        words = emit_group(node, shape, group, machine).words
+        words = streams[group].words
+        maps["channel"] = follows + (group not in behind) * placed
 
         def told(*names: str, words: tuple[Word, ...] = words) -> int:
             return sum(

@@ -12,6 +12,7 @@ from predfuse.hardware.block_work import BlockWork, block_work
 from predfuse.hardware.cycle.archon.gate_memory import gate_traffic
 from predfuse.hardware.cycle.archon.gateware import Machine, bits_for
 from predfuse.hardware.cycle.archon.load_codes import WEIGHT, goes_on, load_codes, pass_kinds
+from predfuse.hardware.cycle.archon.prediction_order import predicted_behind, prediction_order
 from predfuse.hardware.cycle.archon.registers import (
     Passes,
     PassTimes,
@@ -98,12 +99,13 @@ def emit_group(node: FusedBlock, in_shape: Shape, group: int, machine: Machine) 
     times = pass_times(passes, machine.lane_registers)
     release = release_cycles(passes, times, work.group_middle)
     live = np.flatnonzero(work.live_channels[group * work.group_middle : (group + 1) * work.group_middle])
-    order = live[np.argsort(release[live], kind="stable")]
     bank = np.zeros(work.group_middle, np.int64)
     found = channel_banks(passes, machine.banks)
     bank[: len(found)] = found
     emitter = _Emitter(node, work, group, machine, passes, times, bank, live)
-    words = [*emitter.rules(), *emitter.memories(), *emitter.pass_words(), *emitter.channels(order)]
+    behind = predicted_behind(work, emitter.fullest_gate_bank, machine)
+    order = live[prediction_order(release[live], bank[live], behind)]
+    words = [*emitter.rules(), *emitter.memories(), *emitter.pass_words(), *emitter.channels(order, behind)]
     words.append(emitter.group_word())
     return GroupStream(
         node, work, group, machine, tuple(words), passes, times, release, order, bank, emitter.sizes(release, order)
@@ -316,8 +318,8 @@ class _Emitter:
                 words.append(self.pack.word("code", index, b, code=code))
         return words
 
-    def channels(self, order: Int64Array) -> list[Word]:
-        """What the predictor needs, in its order."""
+    def channels(self, order: Int64Array, behind: bool) -> list[Word]:
+        """What the predictor needs, in its order; releases where a tile is predicted ``behind`` lists."""
         machine, first = self.machine, self.middle.start
         predictor = narrowed(self.node.name, self.node.predictor, first + order, machine.expand_score)
         release = np.zeros(self.work.group_middle, np.int64)
@@ -343,7 +345,7 @@ class _Emitter:
                     wanted=wanted,
                     bank=int(self.bank[m]),
                     slot=self.slot[int(m)],
-                    release=int(release[m]),
+                    release=int(release[m]) if behind else 0,
                 )
             )
         return words

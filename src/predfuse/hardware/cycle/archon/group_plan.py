@@ -14,6 +14,7 @@ from predfuse.hardware.block_work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.cycle.archon.fill_unit import GroupFill
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
 from predfuse.hardware.cycle.archon.load_codes import load_codes
+from predfuse.hardware.cycle.archon.prediction_order import predicted_behind, prediction_order
 from predfuse.hardware.cycle.archon.predictor import channels_at_once
 from predfuse.hardware.cycle.archon.registers import (
     LaneRegisters,
@@ -66,8 +67,7 @@ class GroupPlan:
         refill_words: Moved there for every slice of every tile, if there is more than one (words).
         times: Of its passes, where gates are in registers.
         memory_words: Gate memory a tile takes: words, if all banks are as full as the fullest (count).
-        traffic: Of the gate memory, where gates are in registers. Channels are predicted in the order in which the
-            lists of the tile before release them.
+        traffic: Of the gate memory, where gates are in registers.
         members: Loads for a tile (count), where gates are in registers: a channel with a row of project weights each.
         sent_bits: Passes and load codes, read for every tile (bits).
         biases: Read from the global buffer for every tile, where that is charged (count).
@@ -211,13 +211,15 @@ def _with_registers(
     slices = -(-work.group_outputs // size)  # fewer where sizes are rounded up
     times = pass_times(passes, lanes)
     told, biases = ToldBits(once=0, sent=len(passes.channel) * own.load_bits, channel=own.channel_bits), 0
-    group_fill = None
+    memory_words = _gate_memory_words(work, span, live, bank, banks)
+    group_fill, behind = None, True
     if spec.design.streams == "gateware":
         # Behind the last of a bank stands one that ends no part.
         codes = [len(own) + 1 for own in load_codes(passes, times, place, lanes, work.taps)]
         fullest = int(np.bincount(place[live], minlength=1).max())
         machine = told_machine(work, len(times.load_cycles), fullest, spec)
-        told = told_bits(work, plan.channels, len(times.load_cycles), codes, machine)
+        behind = predicted_behind(work, memory_words // banks, machine)
+        told = told_bits(work, plan.channels, len(times.load_cycles), codes, behind, machine)
         owner = place[live]
         needs = {
             "outputs": work.group_outputs,
@@ -233,7 +235,7 @@ def _with_registers(
         group_fill = GroupFill(machine, group, needs)
         biases = int(work.expand_bias[span][live].sum() + work.depthwise_bias[span][live].sum())
     release = release_cycles(passes, times, work.group_middle)
-    order = np.argsort(release[live], kind="stable")
+    order = prediction_order(release[live], place[live], behind)
     gated = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1)
     channels, at_once = np.flatnonzero(live)[order], channels_at_once(work, own)
     position, tap = np.nonzero(gated[channels])
@@ -242,7 +244,7 @@ def _with_registers(
     return replace(
         plan,
         channel_words=plan.channel_words[order],
-        memory_words=_gate_memory_words(work, span, live, bank, banks),
+        memory_words=memory_words,
         slices=slices,
         weight_bits=plan.weight_bits + told.once + told.sent,
         predictor_bits=plan.predictor_bits + plan.channels * (told.channel - own.channel_bits),

@@ -52,14 +52,20 @@ def enlarged(machine: Machine, wanted: Mapping[str, int]) -> Machine:
     return replace(machine, **{name: -(-count // WORD_STEP) * WORD_STEP for name, count in larger.items()})
 
 
-def told_bits(work: BlockWork, channels: int, passes: int, codes: Sequence[int], machine: Machine) -> ToldBits:
+def told_bits(
+    work: BlockWork, channels: int, passes: int, codes: Sequence[int], behind: bool, machine: Machine
+) -> ToldBits:
     """The bits of a group.
+
+    Where no tile is predicted behind lists, channels come in the order of their slots, bank by bank, and nothing waits
+    for a release: none of the three is told.
 
     Args:
         work: The block.
         channels: Middle channels that are live (count).
         passes: Of the group (count).
         codes: Load codes of every bank, with one behind the last (count).
+        behind: Whether a tile is predicted behind the lists of the tile before.
         machine: The gateware.
     """
     known = records(machine)
@@ -70,10 +76,11 @@ def told_bits(work: BlockWork, channels: int, passes: int, codes: Sequence[int],
     }
     column = machine.banks * work.group_channels * _bits(known["column"], "base")
     slot = channels * _bits(known["slot"], "base", "rows")
+    order = ("bank", "slot", "release") if behind else ()
     return ToldBits(
         once=column + slot + sum(count * known[name].bits for name, count in once.items()),
         sent=passes * known["pass"].bits + sum(codes) * known["code"].bits,
-        channel=_bits(known["channel"], "expand_offset", "shift", "depthwise_offset", "bank", "slot", "release"),
+        channel=_bits(known["channel"], "expand_offset", "shift", "depthwise_offset", *order),
     )
 
 
