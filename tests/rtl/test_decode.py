@@ -106,7 +106,7 @@ def _check_rules(stream: GroupStream, rules: list[Rule]) -> None:
 def _behind(stream: GroupStream) -> bool | None:
     """Whether a tile is predicted behind the lists of the one before; None of a block the predictor does not take."""
     try:
-        return any(item.how == BEHIND_LISTS for item in order([stream.sizes], 0))
+        return any(item.how == BEHIND_LISTS for item in order([[stream.sizes]], [0]))
     except InputError:
         return None
 

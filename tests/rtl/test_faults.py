@@ -18,7 +18,7 @@ from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
 from predfuse.rtl.image import Image
 from predfuse.rtl.run import run_block
-from predfuse.rtl.steps import BlockPlan
+from predfuse.rtl.steps import plan_block
 
 Blocks = list[list[Image]]
 
@@ -51,12 +51,12 @@ def blocks() -> Blocks:
 def _images(case: BlockCase) -> list[Image]:
     node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
     exact, _ = _fused(node, x, *predict_masks(node, x))
-    return BlockPlan(node, x.shape, TINY).images(x[None], exact[None])
+    return plan_block(node, x.shape, TINY).images(x[None], exact[None])
 
 
 def test_without_a_fault_nothing_differs(sources: Path, blocks: Blocks) -> None:
     right = simulator_of(TINY, sources)
-    assert all(run_block("", told, right).exact for told in blocks)
+    assert all(run_block(told, right).exact for told in blocks)
 
 
 @pytest.mark.parametrize("number", range(1, len(FAULTS) + 1), ids=list(FAULTS))
@@ -65,7 +65,7 @@ def test_every_fault_is_found(sources: Path, blocks: Blocks, number: int) -> Non
 
     def differs(told: list[Image]) -> bool:
         try:
-            return not run_block("", told, wrong).exact
+            return not run_block(told, wrong).exact
         except PredfuseError:  # it hangs, or ends too early
             return True
 

@@ -19,7 +19,7 @@ from predfuse.hardware.cycle.archon.sequence.commands import Fill
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.hardware.vary import with_fields
 from predfuse.integer.options import CompileOptions
-from predfuse.rtl.steps import BlockPlan
+from predfuse.rtl.steps import plan_block
 
 PIXELS = 4
 SHAPES = st.tuples(st.sampled_from([2, 6]), st.integers(3, 9), st.integers(3, 20))
@@ -47,7 +47,7 @@ def test_every_access_is_charged(case: BlockCase, rows: int) -> None:
     shape = (x.shape[0], x.shape[1], x.shape[2])
     work = block_work(node.as_bottleneck(), shape)
     try:
-        plan = BlockPlan(node, shape, machine)
+        plan = plan_block(node, shape, machine)
     except InputError:
         assume(False)  # more passes than there is room for
     fills = [one for filling in plan.fillings for one in filling.commands if isinstance(one, Fill)]

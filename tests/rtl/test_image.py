@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -17,14 +18,15 @@ from strategies import BlockCase, bottlenecks
 
 from predfuse.arrays import Int16Array
 from predfuse.errors import InputError
-from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.sequence.commands import BEHIND, FINISH, LISTS, PREDICT
 from predfuse.hardware.cycle.archon.sequence.parts import predicted_parts
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.options import CompileOptions
-from predfuse.rtl.steps import BlockPlan
-from predfuse.rtl.streams import GroupStream, emit_group
+from predfuse.integer.tiling import Tile
+from predfuse.rtl.image import Image
+from predfuse.rtl.steps import plan_chain
+from predfuse.rtl.streams import GroupStream
 from predfuse.rtl.words import Word
 
 LIST_REGIONS = frozenset(range(13))
@@ -48,15 +50,39 @@ def _needed(node: FusedBlock, rows: int, columns: int, high: int, wide: int) -> 
     return int.from_bytes(need.astype("<i2").tobytes(), "little")
 
 
-def _check(case: BlockCase, machine: Machine) -> int:
-    """Every memory at every start; how many images there are."""
-    node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
-    shape = (x.shape[0], x.shape[1], x.shape[2])
-    work, sizes = block_work(node.as_bottleneck(), shape), machine.parameters()
-    tiles = work.tiles(machine.tile_rows, machine.tile_columns)
-    told = BlockPlan(node, shape, machine).images(x[None], np.zeros((1, *work.out_shape), np.int16))
+@dataclass(frozen=True)
+class _Item:
+    """A tile of a group, worked on: of which block, and where in it."""
+
+    case: BlockCase
+    node: FusedBlock
+    x: Int16Array
+    stream: GroupStream
+    index: int
+    begins: bool
+
+    @property
+    def tile(self) -> Tile:
+        machine = self.stream.machine
+        return self.stream.work.tiles(machine.tile_rows, machine.tile_columns)[self.index]
+
+
+def _check(cases: Sequence[BlockCase], machine: Machine) -> int:
+    """Every memory at every start of a chain of blocks; how many images there are."""
+    nodes = [compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)) for case in cases]
+    inputs = [integer_input(case) for case in cases]
+    shapes = [(x.shape[0], x.shape[1], x.shape[2]) for x in inputs]
+    plans, sizes = plan_chain(list(zip(nodes, shapes, strict=True)), machine), machine.parameters()
+    told: list[Image] = []
+    items: list[_Item] = []
+    for case, node, x, plan in zip(cases, nodes, inputs, plans, strict=True):
+        work = plan.streams[0].work
+        told += plan.images_of(x, np.zeros(work.out_shape, np.int16), 0)
+        tiles = range(len(work.tiles(machine.tile_rows, machine.tile_columns)))
+        assert sorted(stream.group for stream in plan.streams) == list(range(node.groups))
+        own = itertools.product(plan.streams, tiles)
+        items += [_Item(case, node, x, stream, tile, number == 0) for number, (stream, tile) in enumerate(own)]
     memory: dict[tuple[int, int], int] = {}
-    streams = [emit_group(node, shape, group, machine) for group in range(node.groups)]
     begun = finished = 0  # lists, outputs
     places: list[range] = []  # of the outputs of every item
     last: list[Write] = []  # of the fill before, which may go on beside a start that does not wait for it
@@ -71,24 +97,26 @@ def _check(case: BlockCase, machine: Machine) -> int:
                 continue
             used = []
             if one.flags & PREDICT:
-                number = begun + (one.flags & LISTS)
-                ahead = streams[number // len(tiles)]
-                used.append(_Used(one, machine, PREDICT, ahead, range(0)))
-                assert one.predict_half == ahead.places.half
-                _check_words(memory, ahead.words, machine, PREDICTOR_REGIONS)
+                ahead = items[begun + (one.flags & LISTS)]
+                # A block is predicted when all outputs of the block before are in the buffer.
+                assert not ahead.begins or (finished == begun and not one.flags & LISTS)
+                used.append(_Used(one, machine, PREDICT, ahead.stream, range(0)))
+                assert one.predict_half == ahead.stream.places.half
+                _check_words(memory, ahead.stream.words, machine, PREDICTOR_REGIONS)
                 if one.flags & LISTS:
-                    _check_gate_words(one, streams[begun // len(tiles)], ahead, machine)
-                _check_parts(memory, one, number % len(tiles), machine, case, x, _channels(ahead))
+                    _check_gate_words(one, items[begun].stream, ahead.stream, machine)
+                _check_parts(memory, one, ahead, machine)
             if one.flags & FINISH:
-                stream, of_group = streams[finished // len(tiles)], finished % len(tiles)
-                used.append(_Used(one, machine, FINISH, stream, places[finished]))
-                assert one.store[-1] == tiles[of_group].columns.size
-                _check_words(memory, stream.words, machine, {1})
-                if node.residual:
-                    _check_residuals(memory, of_group, machine, case, x, stream.group, places[finished].start)
+                item = items[finished]
+                used.append(_Used(one, machine, FINISH, item.stream, places[finished]))
+                assert one.store[-1] == item.tile.columns.size
+                _check_words(memory, item.stream.words, machine, {1})
+                if item.node.residual:
+                    _check_residuals(memory, item, machine, places[finished].start)
                 finished += 1
             if one.flags & LISTS:
-                stream, tile = streams[begun // len(tiles)], tiles[begun % len(tiles)]
+                item = items[begun]
+                stream, tile, node = item.stream, item.tile, item.node
                 used.append(_Used(one, machine, LISTS, stream, range(0)))
                 assert (one.half, one.rows) == (stream.places.half, tile.rows.size)
                 _check_words(memory, stream.words, machine, LIST_REGIONS)
@@ -99,7 +127,7 @@ def _check(case: BlockCase, machine: Machine) -> int:
                     at = one.planes << (machine.columns - 1).bit_length() | index
                     size = machine.plane_rows, machine.plane_columns
                     needed = _needed(node, tile.rows.size, tile.columns.size, *size)
-                    assert memory[14, at] & needed == _window(x[c], top, left, *size) & needed
+                    assert memory[14, at] & needed == _window(item.x[c], top, left, *size) & needed
                 assert finished == begun  # all outputs before have left or leave now
                 places.append(_places(one, stream, machine))
                 if one.flags & FINISH:
@@ -108,7 +136,7 @@ def _check(case: BlockCase, machine: Machine) -> int:
                 begun += 1
             last = [] if one.after else last
             assert not any(own.looks_at(write) for own in used for write in last)
-    assert finished == len(tiles) * node.groups
+    assert finished == len(items)
     return len(told)
 
 
@@ -201,57 +229,50 @@ def _check_gate_words(one: Start, stream: GroupStream, ahead: GroupStream, machi
         assert read.stop <= written.start or written.stop <= read.start
 
 
-def _check_parts(
-    memory: dict[tuple[int, int], int], one: Start, index: int, machine: Machine, case: BlockCase, x: Int16Array,
-    channels: range,
-) -> None:  # fmt: skip
-    block = case.block
-    node = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48))
-    work = block_work(node.as_bottleneck(), (x.shape[0], x.shape[1], x.shape[2]))
-    tile = work.tiles(machine.tile_rows, machine.tile_columns)[index]
+def _check_parts(memory: dict[tuple[int, int], int], one: Start, item: _Item, machine: Machine) -> None:
+    node, work, tile = item.node, item.stream.work, item.tile
     parts = predicted_parts(work, tile, machine)
     assert one.parts[1] - one.parts[0] == len(parts)
     for slot, (part, reading) in enumerate(parts, one.parts[0]):
         assert memory[16, slot] & 0xFFFF == reading
-        top = (tile.rows.start + part.row) * block.stride - block.padding[0]
-        left = (tile.columns.start + part.column) * block.stride - block.padding[2]
-        for place, c in enumerate(channels):
+        top = (tile.rows.start + part.row) * node.stride - node.padding[0]
+        left = (tile.columns.start + part.column) * node.stride - node.padding[2]
+        for place, c in enumerate(_channels(item.stream)):
             found = memory[15, slot * machine.held + place]
             needed = _needed(node, part.rows, part.columns, machine.side, machine.side)
-            assert found & needed == _window(x[c], top, left, machine.side, machine.side) & needed
+            assert found & needed == _window(item.x[c], top, left, machine.side, machine.side) & needed
 
 
-def _check_residuals(
-    memory: dict[tuple[int, int], int], index: int, machine: Machine, case: BlockCase, x: Int16Array, group: int,
-    first: int,
-) -> None:  # fmt: skip
-    node = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48))
-    work = block_work(node.as_bottleneck(), (x.shape[0], x.shape[1], x.shape[2]))
-    tile = work.tiles(machine.tile_rows, machine.tile_columns)[index]
+def _check_residuals(memory: dict[tuple[int, int], int], item: _Item, machine: Machine, first: int) -> None:
+    node, work, tile = item.node, item.stream.work, item.tile
     shuffled = np.arange(node.out_channels).reshape(node.shuffle_groups, -1).T.ravel()
     for output in range(work.group_outputs):
-        place = int(np.flatnonzero(shuffled == group * work.group_outputs + output)[0])
+        place = int(np.flatnonzero(shuffled == item.stream.group * work.group_outputs + output)[0])
         for row in range(tile.rows.size):
-            wanted = _window(x[place], tile.rows.start + row, tile.columns.start, 1, tile.columns.size)
+            wanted = _window(item.x[place], tile.rows.start + row, tile.columns.start, 1, tile.columns.size)
             assert memory[17, (first + output) * machine.tile_rows + row] == wanted
 
 
 @settings(max_examples=100)
-@given(bottlenecks(with_predictor=True), st.sampled_from([1, 2, 8]), st.sampled_from([8, 16]))
-def test_every_start_finds_what_it_needs(case: BlockCase, rows: int, banks: int) -> None:
-    assume(case.block.depthwise_weight.shape[1] <= SMALL.kernel and case.block.stride <= 2)
+@given(
+    st.lists(bottlenecks(with_predictor=True), min_size=1, max_size=3),
+    st.sampled_from([1, 2, 8]),
+    st.sampled_from([8, 16]),
+)
+def test_every_start_finds_what_it_needs(cases: list[BlockCase], rows: int, banks: int) -> None:
+    assume(all(case.block.depthwise_weight.shape[1] <= SMALL.kernel and case.block.stride <= 2 for case in cases))
     try:
-        _check(case, replace(SMALL, access_rows=rows, buffer_banks=banks))
+        _check(cases, replace(SMALL, access_rows=rows, buffer_banks=banks))
     except InputError:
         assume(False)  # the predictor does not hold its inputs
 
 
 def test_what_is_too_much_comes_in_several_images_tile_by_tile() -> None:
     case = dense_block(3, 3)
-    whole = _check(case, SMALL)
-    assert whole == 1 < _check(case, replace(SMALL, buffer_lines=40))
+    whole = _check([case], SMALL)
+    assert whole == 1 < _check([case], replace(SMALL, buffer_lines=40))
 
 
 def test_a_buffer_too_small_for_a_tile_is_refused() -> None:
     with pytest.raises(InputError, match="lines of the global buffer at once"):
-        _check(dense_block(3, 3), replace(SMALL, buffer_lines=8))
+        _check([dense_block(3, 3)], replace(SMALL, buffer_lines=8))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,18 +21,20 @@ from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gateware import INPUT_PLANE, PART_PLANE, Machine
 from predfuse.hardware.cycle.archon.group_plan import plan_groups
 from predfuse.hardware.cycle.archon.sequence.commands import BEHIND, FINISH, LISTS, PREDICT, Fill
+from predfuse.hardware.cycle.archon.sequence.group import Records
 from predfuse.hardware.cycle.archon.sequence.parts import predicted_parts
 from predfuse.hardware.cycle.archon.sequence.places import MEMORIES
 from predfuse.hardware.cycle.archon.sequence.schedule import Clock
-from predfuse.hardware.cycle.archon.sequence.timing import block_time
+from predfuse.hardware.cycle.archon.sequence.timing import block_time, chain_times
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
 from predfuse.rtl.image import Image
 from predfuse.rtl.narrow import narrowed
-from predfuse.rtl.run import run_block
+from predfuse.rtl.run import run_block, run_chain
 from predfuse.rtl.simulator import Simulator
-from predfuse.rtl.steps import BlockPlan
+from predfuse.rtl.steps import BlockPlan, plan_block, plan_chain
+from predfuse.rtl.streams import GroupStream
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +85,7 @@ def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) 
     @given(cases)
     def check(case: BlockCase) -> None:
         block, machine = case.block, simulator.machine
-        kernel, channels = block.depthwise_weight.shape[1], block.expand_weight.shape[1]
-        assume(kernel <= machine.kernel and block.stride <= 2)
-        assume(kernel**2 * channels <= machine.unit_rows * machine.side * machine.inputs)  # the predictor holds it
+        assume(_held(case, machine))
         node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
         masks = predict_masks(node, x)
         fraction_bits = node.predictor_shift - node.predictor.input_exponent
@@ -92,12 +93,12 @@ def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) 
             np.testing.assert_array_equal(mask, fast)
         exact, _ = _fused(node, x, *masks)
         try:
-            plan = BlockPlan(node, x.shape, machine)
+            plan = plan_block(node, x.shape, machine)
         except InputError as error:
             assume("first scores up to" not in str(error))  # test_narrow has these
             raise
         told = plan.images(x[None], exact[None])
-        result = run_block(node.name, told, simulator)
+        result = run_block(told, simulator)
         assert result.exact, (result.differences, result.clock, result.planned)
         work = block_work(node.as_bottleneck(), x.shape)
         assert block_time(work, plan_groups(work, spec), machine).cycles == result.clock.total
@@ -163,12 +164,66 @@ def _features(plan: BlockPlan, shape: Shape, block: Bottleneck, told: list[Image
     return {name for name, there in has.items() if there}
 
 
+def test_chains_are_exact(simulator: Simulator) -> None:
+    """Blocks behind each other, words of the next filled beside the lists of this one; two inputs."""
+    machine, spec = simulator.machine, spec_of(simulator.machine)
+    ran: Counter[str] = Counter()
+
+    @settings(max_examples=40)
+    @given(st.lists(bottlenecks(with_predictor=True), min_size=2, max_size=4))
+    def check(cases: list[BlockCase]) -> None:
+        assume(all(_held(case, machine) for case in cases))
+        nodes = [compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)) for case in cases]
+        inputs = [[integer_input(case), integer_input(replace(case, x=-case.x))] for case in cases]
+        shapes = [x.shape for x, _ in inputs]
+        plans = plan_chain(list(zip(nodes, shapes, strict=True)), machine)
+        told = [
+            (f"{place}", image)
+            for number in range(2)
+            for place, (node, x, plan) in enumerate(zip(nodes, inputs, plans, strict=True))
+            for image in plan.images_of(x[number], _fused(node, x[number], *predict_masks(node, x[number]))[0], number)
+        ]
+        results = run_chain(told, simulator)
+        assert len(results) == len(cases)
+        assert all(one.exact for one in results), [(one.differences, one.clock, one.planned) for one in results]
+        works = [block_work(node.as_bottleneck(), shape) for node, shape in zip(nodes, shapes, strict=True)]
+        times = chain_times([(work, plan_groups(work, spec)) for work in works], machine)
+        assert [2 * one.cycles for one in times] == [one.clock.total for one in results]
+        alone = [block_time(work, plan_groups(work, spec), machine).cycles for work in works]
+        first = itertools.accumulate(len(plan.streams) for plan in plans)
+        ahead = [
+            any(isinstance(one, Fill) and isinstance(one.source, Records) and one.source.group >= end for one in told)
+            for plan, end in zip(plans, first, strict=True)
+            for told in [[one for filling in plan.fillings for one in filling.commands]]
+        ]
+        assert not ahead[-1]
+        ran["words of the next block"] += sum(ahead)
+        ran["no words of the next block"] += len(ahead) - 1 - sum(ahead)
+        ran["groups out of order"] += sum(list(plan.streams) != sorted(plan.streams, key=_group_of) for plan in plans)
+        ran["cycles saved"] += sum(alone) - sum(one.cycles for one in times)
+
+    check()
+    assert min(ran[name] for name in ("words of the next block", "no words of the next block", "cycles saved")) > 0, ran
+    assert ran["groups out of order"] > 0, ran
+
+
+def _group_of(stream: GroupStream) -> int:
+    return stream.group
+
+
+def _held(case: BlockCase, machine: Machine) -> bool:
+    """Whether the gateware has the kernel and stride of a block, and its predictor holds an output pixel."""
+    kernel, channels = case.block.depthwise_weight.shape[1], case.block.expand_weight.shape[1]
+    largest = machine.unit_rows * machine.side * machine.inputs
+    return kernel <= machine.kernel and case.block.stride <= 2 and kernel**2 * channels <= largest
+
+
 @settings(max_examples=5)
 @given(bottlenecks(with_predictor=True).filter(lambda case: case.block.depthwise_weight.shape[1] == 7))
 def test_a_block_too_large_is_refused(simulator: Simulator, case: BlockCase) -> None:
     node = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48))
     with pytest.raises(InputError, match=r"a kernel of 7, the gateware holds 5; enlarge design\.structures\.predictor"):
-        BlockPlan(node, case.x.shape, simulator.machine)
+        plan_block(node, case.x.shape, simulator.machine)
 
 
 def test_unknown_machines_are_refused() -> None:

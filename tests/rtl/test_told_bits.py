@@ -30,7 +30,7 @@ def test_charged_bits_are_those_of_the_words(case: BlockCase) -> None:
     known = records(machine)
     maps = {"column": machine.slots, "slot": 2 * spec.bias_bits}
     streams = [emit_group(node, shape, group, machine) for group in range(work.groups)]
-    behind = {item.group.number for item in order([one.sizes for one in streams], 0) if item.how == BEHIND_LISTS}
+    behind = {item.group.number for item in order([[one.sizes for one in streams]], [0]) if item.how == BEHIND_LISTS}
     fields = {name: width for name, width, _ in known["channel"].fields}
     # Weights are charged by what the specification stores of them, wanted gate words follow from the maps.
     follows = 3 * (machine.held + machine.taps) + machine.taps + 1

@@ -57,7 +57,7 @@ def run(
     sizes: Sizes = None,
     count: Count = 1,
     trace: Annotated[
-        Path | None, typer.Option("--trace", help="Waveforms of the first block, a .fst or .vcd file.")
+        Path | None, typer.Option("--trace", help="Waveforms of the first chain of blocks, a .fst or .vcd file.")
     ] = None,
     *,
     outputs: Outputs,
@@ -127,8 +127,8 @@ def generate(
     """Write SystemVerilog, the words of a program, and a test bench: make there needs Verilator only."""
     require_new_folder(output)
     program, _, machine, pixels, _ = _load(program_path, images, accelerator, sizes, count)
-    blocks = write_folder(program, pixels, machine, output)
-    typer.echo(f"wrote {output}: {len(blocks)} fused blocks; run make there", err=True)
+    write_folder(program, pixels, machine, output)
+    typer.echo(f"wrote {output}: {len(program.fused_blocks())} fused blocks; run make there", err=True)
 
 
 @commands.command()

@@ -10,10 +10,8 @@ from predfuse.errors import PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.program import Program
-from predfuse.integer.run import run_program
-from predfuse.rtl.run import BlockResult, modelled_cycles, run_block
+from predfuse.rtl.run import BlockResult, chain_images, modelled_cycles, run_chain
 from predfuse.rtl.simulator import Simulator
-from predfuse.rtl.steps import BlockPlan
 
 MACHINE = "archon-tiny"
 
@@ -55,12 +53,10 @@ def first_block(program: Program, images: ImageArray) -> GatewareRun | str:
     try:
         simulator = Simulator(Machine.of(spec))
         started = time.perf_counter()
-        node = program.fused_blocks()[0]
-        plan = BlockPlan(node, program.shapes()[node.inputs[0]], simulator.machine)
-        values = run_program(program, images[:1], keep={node.name, node.inputs[0]}).values
-        told = plan.images(values[node.inputs[0]], values[node.name])
+        name = program.fused_blocks()[0].name
+        told = [one for one in chain_images(program, images[:1], simulator.machine)[0] if one[0] == name]
         modelled = modelled_cycles(program, images[:1], spec, simulator.machine)
     except PredfuseError as error:
         return f"The gateware was not run ({error})."
-    block = run_block(node.name, told, simulator, modelled=modelled[node.name])
+    (block,) = run_chain(told, simulator, modelled=modelled)
     return GatewareRun(MACHINE, block, time.perf_counter() - started)

@@ -15,20 +15,20 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.integer.program import Program
 from predfuse.rtl.build import SOURCES, VERILATOR_OPTIONS
 from predfuse.rtl.image import Image
-from predfuse.rtl.run import block_images
+from predfuse.rtl.run import chain_images
 from predfuse.rtl.simulator import encode
 
 ANY = np.iinfo(np.int64).min
 """Stands for whatever comes out."""
 _MAKEFILE = """\
-# make: builds the gateware with Verilator, runs every fused block and holds outputs and cycles against the expected.
+# make: builds the gateware with Verilator, runs all chains of fused blocks, holds outputs and cycles to the expected.
 # The Python package of Verilator does not know how its compiler is given precompiled headers: it is told.
 VERILATOR ?= verilator
-BLOCKS := {blocks}
+CHAINS := {chains}
 
 check: obj/Vmachine compare
-\t@for block in $(BLOCKS); do \\
-\t  ./obj/Vmachine $$block.images $$block.results && ./compare $$block.expected $$block.results || exit 1; done
+\t@for chain in $(CHAINS); do \\
+\t  ./obj/Vmachine $$chain.images $$chain.results && ./compare $$chain.expected $$chain.results || exit 1; done
 
 obj/Vmachine: $(wildcard sv/*.sv) bench.cpp
 \t$(VERILATOR) --cc --exe --build --Mdir obj {options} -MAKEFLAGS "CFG_CXXFLAGS_PCH_I=-include" \\
@@ -46,7 +46,7 @@ clean:
 
 
 def generate(program: Program, images: ImageArray, machine: Machine, folder: Path) -> list[str]:
-    """Write the folder, whole or not at all; the names of the blocks in it.
+    """Write the folder, whole or not at all; the names of the chains of blocks in it.
 
     Args:
         program: Compiled.
@@ -58,8 +58,8 @@ def generate(program: Program, images: ImageArray, machine: Machine, folder: Pat
         InputError: The folder cannot be written, or the gateware does not hold a block.
     """
     require_new_folder(folder)
-    told = block_images(program, images, machine)
-    files = [f"{index:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:80]}" for index, name in enumerate(told)]
+    told = chain_images(program, images, machine)
+    files = [f"{index:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', own[0][0])[:80]}" for index, own in enumerate(told)]
 
     def fill(temporary: Path) -> None:
         (temporary / "sv").mkdir()
@@ -67,12 +67,13 @@ def generate(program: Program, images: ImageArray, machine: Machine, folder: Pat
             shutil.copy(source, temporary / "sv")
         for bench in SOURCES.glob("*.cpp"):
             shutil.copy(bench, temporary)
-        for file, own in zip(files, told.values(), strict=True):
+        for file, chain in zip(files, told, strict=True):
+            own = [image for _, image in chain]
             (temporary / f"{file}.images").write_bytes(encode(own))
             expected = np.concatenate([_expected(one, machine) for one in own])
             (temporary / f"{file}.expected").write_bytes(expected.astype("<i8").tobytes())
         text = _MAKEFILE.format(
-            blocks=" ".join(files),
+            chains=" ".join(files),
             options=" ".join(VERILATOR_OPTIONS),
             line=machine.line,
             parameters=" ".join(f"-G{name}={value}" for name, value in machine.parameters().items()),

@@ -42,7 +42,7 @@ class Image:
 
 
 class Encoder:
-    """Writes down fillings of a block.
+    """Writes down fillings of a chain of blocks.
 
     Args:
         streams: Its groups in words.

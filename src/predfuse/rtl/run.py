@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from predfuse.arrays import ImageArray
 from predfuse.errors import InputError, PredfuseError
+from predfuse.hardware.cycle.archon.chains import chains
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 from predfuse.hardware.cycle.simulate import masks_of
 from predfuse.hardware.spec import ArchonSpec
+from predfuse.hardware.workload import workload
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program
 from predfuse.rtl.image import Image
 from predfuse.rtl.simulator import Simulator
 from predfuse.rtl.starts import Compared, compare
-from predfuse.rtl.steps import BlockPlan
+from predfuse.rtl.steps import plan_chain
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,13 @@ class BlockResult:
         return not self.differences and self.clock == self.planned and as_modelled
 
 
-def block_images(program: Program, images: ImageArray, machine: Machine) -> dict[str, list[Image]]:
-    """What the global buffer is filled with for every fused block, each fed what the integer machine feeds it.
+Told = list[tuple[str, Image]]
+"""Images of the global buffer in the order in which they come, with the block that each is for."""
+
+
+def chain_images(program: Program, images: ImageArray, machine: Machine) -> list[Told]:
+    """What the global buffer is filled with for every chain of fused blocks, each block fed what the integer machine
+    feeds it: for one image after the other, block by block.
 
     Args:
         program: Compiled.
@@ -70,14 +77,25 @@ def block_images(program: Program, images: ImageArray, machine: Machine) -> dict
     Raises:
         InputError: There is no fused block, or the gateware does not hold one.
     """
-    blocks = program.fused_blocks()
+    blocks = {node.name: node for node in program.fused_blocks()}
     if not blocks:
         raise InputError(program.name, "has no fused block", "compile a network with predictors")
     shapes = program.shapes()
-    plans = [BlockPlan(node, shapes[node.inputs[0]], machine) for node in blocks]
-    wanted = {name for node in blocks for name in (node.name, node.inputs[0])}
+    plans = [
+        plan_chain([(blocks[name], shapes[blocks[name].inputs[0]]) for name in chain], machine)
+        for chain in chains(workload(program), blocks)
+    ]
+    wanted = {name for node in blocks.values() for name in (node.name, node.inputs[0])}
     values = run_program(program, images, keep=wanted).values
-    return {plan.node.name: plan.images(values[plan.node.inputs[0]], values[plan.node.name]) for plan in plans}
+    return [
+        [
+            (plan.node.name, image)
+            for number in range(len(images))
+            for plan in chain
+            for image in plan.images_of(values[plan.node.inputs[0]][number], values[plan.node.name][number], number)
+        ]
+        for chain in plans
+    ]
 
 
 def modelled_cycles(program: Program, images: ImageArray, spec: ArchonSpec, machine: Machine) -> dict[str, int]:
@@ -100,23 +118,36 @@ def modelled_cycles(program: Program, images: ImageArray, spec: ArchonSpec, mach
     return {name: len(images) * one for name, one in cycles.items()}
 
 
-def run_block(
-    layer: str, told: list[Image], simulator: Simulator, waves: Path | None = None, modelled: int | None = None
-) -> BlockResult:
-    """Run images of the global buffer from reset on; what every step did.
+def run_chain(
+    told: Told, simulator: Simulator, waves: Path | None = None, modelled: Mapping[str, int] | None = None
+) -> list[BlockResult]:
+    """Run images of the global buffer from reset on; what every step did, block by block.
 
     Raises:
         PredfuseError: The gateware hangs, or ends with fewer or more steps than it was told.
     """
-    steps: list[Compared] = []
-    clock = planned = Clock()
-    for image, ran in zip(told, simulator.run(told, waves), strict=True):
-        if len(ran.starts) != len(image.steps):
-            raise PredfuseError(f"{layer}: the gateware did {len(ran.starts)} of {len(image.steps)} steps")
-        steps += [compare(step, one, ran.pixels) for step, one in zip(image.steps, ran.starts, strict=True)]
-        clock += ran.clock
-        planned += image.planned
-    return BlockResult(layer, tuple(steps), clock, planned, modelled)
+    steps: dict[str, list[Compared]] = {layer: [] for layer, _ in told}
+    clock, planned = dict.fromkeys(steps, Clock()), dict.fromkeys(steps, Clock())
+    ran = simulator.run([image for _, image in told], waves)
+    for (layer, image), one in zip(told, ran, strict=True):
+        if len(one.starts) != len(image.steps):
+            raise PredfuseError(f"{layer}: the gateware did {len(one.starts)} of {len(image.steps)} steps")
+        steps[layer] += [compare(step, start, one.pixels) for step, start in zip(image.steps, one.starts, strict=True)]
+        clock[layer] += one.clock
+        planned[layer] += image.planned
+    known = modelled or {}
+    return [
+        BlockResult(layer, tuple(own), clock[layer], planned[layer], known.get(layer)) for layer, own in steps.items()
+    ]
+
+
+def run_block(images: Sequence[Image], simulator: Simulator) -> BlockResult:
+    """Run images for one block from reset on; what every step did.
+
+    Raises:
+        PredfuseError: The gateware hangs, or ends with fewer or more steps than it was told.
+    """
+    return run_chain([("", image) for image in images], simulator)[0]
 
 
 def run_on_gateware(
@@ -134,13 +165,15 @@ def run_on_gateware(
         images: ``[N, C, H, W]``.
         simulator: Of the gateware; the other layers run on the host.
         spec: The machine, as the cycle model has it; None: cycles are only held against the schedule.
-        progress: Called with how many blocks are done, and of how many.
-        waves: File for the waveforms of the first block.
+        progress: Called behind every chain with how many blocks are done, and of how many.
+        waves: File for the waveforms of the first chain of blocks.
     """
-    told, results = block_images(program, images, simulator.machine), []
+    told = chain_images(program, images, simulator.machine)
+    results: list[BlockResult] = []
     modelled = {} if spec is None else modelled_cycles(program, images, spec, simulator.machine)
-    for done, (name, own) in enumerate(told.items(), 1):
-        results.append(run_block(name, own, simulator, waves if done == 1 else None, modelled.get(name)))
+    count = len(program.fused_blocks())
+    for number, own in enumerate(told):
+        results += run_chain(own, simulator, waves if number == 0 else None, modelled)
         if progress is not None:
-            progress(done, len(told))
+            progress(len(results), count)
     return results

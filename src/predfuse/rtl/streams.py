@@ -85,8 +85,17 @@ def grid_taps(kernel: int, machine: Machine) -> list[int]:
     return [*taps, machine.taps]
 
 
-def emit_group(node: FusedBlock, in_shape: Shape, group: int, machine: Machine) -> GroupStream:
+def emit_group(
+    node: FusedBlock, in_shape: Shape, group: int, machine: Machine, number: int | None = None
+) -> GroupStream:
     """Everything the gateware is told of a group.
+
+    Args:
+        node: The block.
+        in_shape: ``(C, H, W)`` of its input.
+        group: Which of its groups.
+        machine: The gateware.
+        number: Of the group in its chain, where groups take turns at the ends of the memories; None: as in the block.
 
     Raises:
         InputError: The block needs something the gateware does not have; the message says what.
@@ -102,7 +111,7 @@ def emit_group(node: FusedBlock, in_shape: Shape, group: int, machine: Machine) 
     bank = np.zeros(work.group_middle, np.int64)
     found = channel_banks(passes, machine.banks)
     bank[: len(found)] = found
-    emitter = _Emitter(node, work, group, machine, passes, times, bank, live)
+    emitter = _Emitter(node, work, group, group if number is None else number, machine, passes, times, bank, live)
     behind = predicted_behind(work, emitter.fullest_gate_bank, machine)
     order = live[prediction_order(release[live], bank[live], behind)]
     words = [*emitter.rules(), *emitter.memories(), *emitter.pass_words(), *emitter.channels(order, behind)]
@@ -120,6 +129,7 @@ class _Emitter:
         node: FusedBlock,
         work: BlockWork,
         group: int,
+        number: int,
         machine: Machine,
         passes: Passes,
         times: PassTimes,
@@ -139,8 +149,8 @@ class _Emitter:
         self.needs = self._needs(len(live))
         self.gate_bases, self.fullest_gate_bank = self._gate_bases()
         require_memories(node.name, self.needs, self.fullest_gate_bank, machine)
-        self.group = group
-        self.places = places(self.needs, self.needs["slots"], group % 2, machine)
+        self.group, self.number = group, number
+        self.places = places(self.needs, self.needs["slots"], number % 2, machine)
         self.first = self.places.first
         self.slot = {m: slot for own in self.slots for slot, m in enumerate(own, self.places.slot_first)}
 
@@ -150,7 +160,9 @@ class _Emitter:
         taps = [(m, np.flatnonzero(self.gated[m])) for m in order]
         words = [np.stack((np.full(len(own), m), own)) for m, own in taps]
         traffic = gate_traffic(self.passes, self.times, machine.lane_registers, bank, words, release) if words else None
-        return Group(self.work, self.group, machine, self.needs, self.times.cycles, self.fullest_gate_bank, traffic)
+        return Group(
+            self.work, self.number, self.group, machine, self.needs, self.times.cycles, self.fullest_gate_bank, traffic
+        )
 
     def _needs(self, channels: int) -> dict[str, int]:
         """Records of each memory in the fullest bank."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from predfuse.arrays import Int8Array
@@ -10,12 +10,13 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.block import plan_block, working_words
+from predfuse.hardware.cycle.archon.chains import chains
 from predfuse.hardware.cycle.archon.gates import gates
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan, charged_work, plan_groups
 from predfuse.hardware.cycle.archon.layerwise import plan_layerwise
 from predfuse.hardware.cycle.archon.plain import made_in_parts, plan_plain
-from predfuse.hardware.cycle.archon.sequence.timing import BlockTime, block_time, network_machine
+from predfuse.hardware.cycle.archon.sequence.timing import BlockTime, chain_times, network_machine
 from predfuse.hardware.cycle.elementwise import STREAM_BITS, plan_elementwise
 from predfuse.hardware.cycle.memory.buffer import Place, Places, part
 from predfuse.hardware.cycle.plan import LayerPlan
@@ -100,22 +101,33 @@ def prepare(what: Network | Program, spec: ArchonSpec, gateware: Machine | None 
         if spec.design.gates == "registers":
             reserved[item.node] = working_words(block, prepared.groups, tiles, spec)
     if spec.design.streams == "gateware":
-        blocks = _on_gateware(blocks, spec, gateware)
+        blocks = _on_gateware(blocks, chains(work, blocks), spec, gateware)
     places = Places.plan(work, spec, reasons, reserved, lambda operation: made_in_parts(operation, spec))
     return PreparedNetwork(spec, work, blocks, places, reasons)
 
 
 def _on_gateware(
-    blocks: Mapping[str, PreparedBlock], spec: ArchonSpec, machine: Machine | None
+    blocks: Mapping[str, PreparedBlock], runs: Sequence[Sequence[str]], spec: ArchonSpec, machine: Machine | None
 ) -> dict[str, PreparedBlock]:
-    """Blocks with their times on the gateware, or with why they have none."""
-    timed = {}
-    for name, block in blocks.items():
+    """Blocks with their times on the gateware, or with why they have none.
+
+    Blocks of a run, by name, share a sequence if the gateware holds all of them; else each is timed by itself.
+    """
+    timed: dict[str, PreparedBlock] = {}
+    coming = [*runs]
+    while coming:
+        run = coming.pop(0)
+        own = [blocks[name] for name in run]
         try:
             machine = machine or network_machine(spec, [(one.work, one.groups) for one in blocks.values()])
-            timed[name] = replace(block, time=block_time(block.work, block.groups, machine))
+            times = chain_times([(one.work, one.groups) for one in own], machine)
         except InputError as error:
-            timed[name] = replace(block, untimed=f"{error.where} {error.what}")
+            if len(run) > 1:
+                coming = [[name] for name in run] + coming
+            else:
+                timed[run[0]] = replace(own[0], untimed=f"{error.where} {error.what}")
+            continue
+        timed |= {name: replace(one, time=time) for name, one, time in zip(run, own, times, strict=True)}
     return timed
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan
 from predfuse.hardware.cycle.archon.sequence.timing import BlockTime
@@ -30,8 +29,7 @@ def timed_steps(
         place: Where its feature maps are.
     """
     free, tiles = place.free_words * spec.bits, len(items) // len(groups)
-    words = [_shares(plan, [one.filled.get(number, 0) for one in time.stretches]) for number, plan in enumerate(groups)]
-    # What comes with the first tile of a group is its words, filled bit by bit.
+    # With the first tile of a group come its words, which a stretch has by itself.
     own = [
         item.load_bits - (number % tiles == 0) * _word_bits(groups[number // tiles])
         for number, item in enumerate(items)
@@ -40,7 +38,7 @@ def timed_steps(
     for index, stretch in enumerate(time.stretches):
         step = Step(
             layer=layer,
-            load_bits=sum(shares[index] for shares in words) + sum(own[number] for number in stretch.used),
+            load_bits=stretch.word_bits + sum(own[number] for number in stretch.used),
             store_bits=sum(items[number].store_bits for number in stretch.left),
             main_cycles=stretch.cycles,
             load_lag=2,
@@ -55,10 +53,3 @@ def timed_steps(
 def _word_bits(plan: GroupPlan) -> int:
     """Of a group, fetched once (bits)."""
     return plan.weight_bits + plan.predictor_bits
-
-
-def _shares(plan: GroupPlan, accesses: Sequence[int]) -> list[int]:
-    """The words of a group (bits) by the accesses that fill them."""
-    total, bits = sum(accesses), _word_bits(plan)
-    ends = [bits * done // total for done in accumulate(accesses)]
-    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]

@@ -1,4 +1,4 @@
-"""Where a block has its words, its maps and its commands in the global buffer: one filling of it after the other."""
+"""Where a chain of blocks has words, maps and commands in the global buffer: one filling of it after the other."""
 
 from __future__ import annotations
 
@@ -46,11 +46,13 @@ class BufferBuilder:
 
     Args:
         machine: The gateware.
+
+    Attributes:
         where: What is told, for messages.
     """
 
-    def __init__(self, machine: Machine, where: str) -> None:
-        self.machine, self.where = machine, where
+    def __init__(self, machine: Machine) -> None:
+        self.machine, self.where = machine, "the chain"
         self.fillings: list[Filling] = []
         self.filled: dict[object, None] = {}  # what is in the memories of the core
         self.fills = self.fill_cycles = 0  # of all fillings, without those in which they wait

@@ -61,7 +61,8 @@ class Group:
 
     Attributes:
         work: The block.
-        number: Of the group.
+        number: Of the group, in its chain of blocks.
+        index: Of it in its block.
         machine: The gateware.
         needs: Records it has of each kind of ``MEMORIES``, by the memory, in the fullest bank.
         list_cycles: Of its lists on a tile.
@@ -71,6 +72,7 @@ class Group:
 
     work: BlockWork
     number: int
+    index: int
     machine: Machine
     needs: Mapping[str, int]
     list_cycles: int
@@ -96,7 +98,7 @@ class Group:
     @cached_property
     def outputs(self) -> Int64Array:
         """``[outputs]`` int64: channels of the feature map that its outputs are."""
-        return output_channels(self.work, self.number)
+        return output_channels(self.work, self.index)
 
     @cached_property
     def output_span(self) -> tuple[int, int]:
@@ -107,12 +109,12 @@ class Group:
     def channels(self) -> slice:
         """Of the input that it reads."""
         count = self.work.group_channels
-        return slice(self.number * count, (self.number + 1) * count)
+        return slice(self.index * count, (self.index + 1) * count)
 
     @cached_property
     def whole(self) -> bool:
         """Whether the feature maps of an input take at most half of the global buffer; else they come tile by tile."""
-        return keeps_maps(self.work, self.number, self.machine)
+        return keeps_maps(self.work, self.index, self.machine)
 
     @property
     def predicted(self) -> bool:
@@ -153,7 +155,7 @@ class Group:
     def written_cycles(self, tile: Tile, how: str, last: Group) -> int:
         """When the gate words of a tile are written: alone, beside or behind lists of a group."""
         parts = self.parts(tile)
-        key = parts, how, last.number
+        key = parts, how, last.index
         if key not in self._written:
             machine, traffic = self.machine, self.traffic
             assert traffic is not None and last.traffic is not None  # both are predicted

@@ -1,5 +1,5 @@
-"""The order in which a fused block is worked on: how each tile is predicted, where its gate words and sums are, and in
-which start of the core its outputs leave."""
+"""The order in which a chain of fused blocks is worked on: how each tile is predicted, where its gate words and sums
+are, and in which start of the core its outputs leave."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class Item:
     """A tile, worked on by a group. Starts of the core are numbered in order, three to an item.
 
     Attributes:
-        number: In the sequence of the block.
+        number: In the sequence of the chain.
         group: Its group.
         index: Which tile.
         how: It is predicted: alone, or beside or behind the lists of the item before.
         high: At which end of the gate memory its words are.
         second: In which of two sets of words its sums are, and its residuals.
+        begins: Whether it is the first of its block.
         leaves: With what its outputs leave.
     """
 
@@ -35,7 +36,13 @@ class Item:
     how: str
     high: bool
     second: bool
+    begins: bool
     leaves: str = OWN
+
+    @property
+    def in_block(self) -> int:
+        """Its number in the block, group by group as the block has them."""
+        return self.group.index * len(self.group.tiles) + self.index
 
     @property
     def tile(self) -> Tile:
@@ -80,40 +87,56 @@ class Item:
         return self.alone + {OWN: 2, PREDICTION: 3, LISTS_START: 4}[self.leaves]
 
     def __str__(self) -> str:
-        return f"group {self.group.number}, tile {self.index}"
+        return f"group {self.group.index}, tile {self.index}"
 
 
-def order(groups: Sequence[Group], ahead_from: int) -> list[Item]:
-    """All items of a block.
+def order(blocks: Sequence[Sequence[Group]], ahead_from: Sequence[int]) -> list[Item]:
+    """All items of a chain.
+
+    The first tile of a block is predicted when all outputs of the block before have left.
 
     Args:
-        groups: Of the block.
-        ahead_from: Groups behind this one are predicted beside the group before them, if that can be.
+        blocks: Groups of every block, in order.
+        ahead_from: Of every block: groups behind its first, or its second, are predicted beside the group before them,
+            if that can be.
     """
     items: list[Item] = []
-    tiles = range(len(groups[0].tiles))
-    for number, (group, tile) in enumerate(itertools.product(groups, tiles)):
-        before = items[-1] if items else None
-        how = _how(before, group, tile, ahead_from)
+    coming = [
+        (place, group, tile, ahead)
+        for groups, ahead in zip(blocks, ahead_from, strict=True)
+        for (place, group), tile in itertools.product(enumerate(groups), range(len(groups[0].tiles)))
+    ]
+    for number, (place, group, tile, ahead) in enumerate(coming):
+        before, begins = items[-1] if items else None, place == 0 == tile
+        how = ALONE if before is None or begins else _how(before, group, tile, place > ahead)
         high = before is not None and before.high == (how == BEHIND_LISTS)
-        item = Item(number, group, tile, how, high, False)
+        item = Item(number, group, tile, how, high, False, begins)
         other = replace(item, second=True)
         items.append(other if before is not None and not _apart(before, item) and _apart(before, other) else item)
     for number, (one, two) in enumerate(itertools.pairwise(items)):
+        if two.begins:
+            continue
         alone = two.group.predicted and two.how == ALONE
         items[number] = replace(one, leaves=PREDICTION if alone else LISTS_START if _apart(one, two) else OWN)
     return items
 
 
-def _how(before: Item | None, group: Group, index: int, ahead_from: int) -> str:
-    """How a tile is predicted, as the cycle model has it, but alone where a memory has no room for two groups."""
-    if before is None or not (before.group.predicted and group.predicted):
+def _how(before: Item, group: Group, index: int, may: bool) -> str:
+    """How a tile is predicted, as the cycle model has it, but alone where a memory has no room for two groups.
+
+    Args:
+        before: The item before.
+        group: Of the tile.
+        index: Of the tile.
+        may: Whether another group than that of the item before may be predicted beside that.
+    """
+    if not (before.group.predicted and group.predicted):
         return ALONE
     last = before.group
     room = last.gate_words + group.gate_words <= group.machine.gate_words
     if before.group is group:
         return BESIDE_LISTS if room else ALONE if len(group.parts(group.tiles[index])) > 1 else BEHIND_LISTS
-    ahead = group.number > ahead_from and last.places.apart(group.places) >= {"channels", "slots"}
+    ahead = may and last.places.apart(group.places) >= {"channels", "slots"}
     return BESIDE_LISTS if room and ahead else ALONE
 
 
@@ -131,8 +154,8 @@ def _words(item: Item) -> int:
     return -(-item.group.work.group_outputs // item.group.machine.lists)
 
 
-def last_uses(items: Sequence[Item], groups: int) -> list[dict[str, int]]:
+def last_uses(items: Sequence[Item]) -> list[dict[str, int]]:
     """Of every group: the last start that needs what it has in a memory, by the name of the memory."""
-    ends = items[len(items) // groups - 1 :: len(items) // groups]
+    ends = {item.group.number: item for item in items}.values()
     others = [name for name in (*MEMORIES, "slots", "records") if name not in ("channels", "outputs")]
     return [{"channels": end.predicted, "outputs": end.left} | dict.fromkeys(others, end.lists) for end in ends]

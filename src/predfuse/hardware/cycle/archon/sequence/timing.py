@@ -1,16 +1,16 @@
-"""When a fused block has what done on the gateware of a machine, for the schedule of the DRAM beside it."""
+"""When fused blocks that follow each other have what done on a gateware, for the schedule of the DRAM beside it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from predfuse.errors import InputError
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan
-from predfuse.hardware.cycle.archon.sequence.block import block_fillings
+from predfuse.hardware.cycle.archon.sequence.block import chain_fillings, in_order
 from predfuse.hardware.cycle.archon.sequence.buffer import Filling
 from predfuse.hardware.cycle.archon.sequence.commands import LISTS, Fill, Start
 from predfuse.hardware.cycle.archon.sequence.group import Group, Records
@@ -29,13 +29,13 @@ class Stretch:
 
     Attributes:
         cycles: It takes.
-        filled: Accesses that fill words of a group meanwhile, by its number.
-        used: Numbers of items whose pixels are filled for the first time.
-        left: Numbers of items whose outputs leave.
+        word_bits: Of words of groups that are filled meanwhile, also of the next block.
+        used: Items whose pixels are filled for the first time, numbered group by group, tile by tile.
+        left: Items whose outputs leave, likewise.
     """
 
     cycles: int
-    filled: Mapping[int, int]
+    word_bits: int
     used: tuple[int, ...]
     left: tuple[int, ...]
 
@@ -58,8 +58,40 @@ class BlockTime:
         return sum(one.cycles for one in self.stretches)
 
 
+Block = tuple[BlockWork, Sequence[GroupPlan]]
+"""A block and the plans of its groups."""
+
+
+def chain_times(blocks: Sequence[Block], machine: Machine) -> list[BlockTime]:
+    """The times of blocks that follow each other.
+
+    Args:
+        blocks: In order.
+        machine: The gateware.
+
+    Raises:
+        InputError: The gateware does not hold one of them; the message says which and why.
+    """
+    groups = in_order(
+        [[_group(work, index, plan, machine) for index, plan in enumerate(plans)] for work, plans in blocks]
+    )
+    words = [
+        plans[one.index].weight_bits + plans[one.index].predictor_bits
+        for own, (_, plans) in zip(groups, blocks, strict=True)
+        for one in own
+    ]
+    fillings = chain_fillings(groups)
+    shares = _Shares(words, [one for own in fillings for one in own])
+    times = []
+    for parts in fillings:
+        starts = [one for filling in parts for one in filling.commands if isinstance(one, Start)]
+        alone = sum(max(0, one.predict_cycles - one.list_cycles) for one in starts)
+        times.append(BlockTime(tuple(_stretches(parts, shares)), alone))
+    return times
+
+
 def block_time(work: BlockWork, plans: Sequence[GroupPlan], machine: Machine) -> BlockTime:
-    """The time of a block.
+    """The time of a block that follows no other and is followed by none.
 
     Args:
         work: The block.
@@ -69,14 +101,11 @@ def block_time(work: BlockWork, plans: Sequence[GroupPlan], machine: Machine) ->
     Raises:
         InputError: The gateware does not hold the block; the message says why.
     """
-    fillings = block_fillings([_group(work, number, plan, machine) for number, plan in enumerate(plans)])
-    starts = [one for filling in fillings for one in filling.commands if isinstance(one, Start)]
-    alone = sum(max(0, one.predict_cycles - one.list_cycles) for one in starts)
-    return BlockTime(tuple(_stretches(fillings)), alone)
+    return chain_times([(work, plans)], machine)[0]
 
 
-def _group(work: BlockWork, number: int, plan: GroupPlan, machine: Machine) -> Group:
-    """A group as the gateware has it.
+def _group(work: BlockWork, index: int, plan: GroupPlan, machine: Machine) -> Group:
+    """A group as the gateware has it, numbered in its block.
 
     Raises:
         InputError: It has it not.
@@ -86,12 +115,36 @@ def _group(work: BlockWork, number: int, plan: GroupPlan, machine: Machine) -> G
         raise InputError(f"layer {work.name}", f"has {plan.slices} slices of outputs", "enlarge pe.psum_regfile_words")
     gate_words = plan.memory_words // machine.banks
     require_memories(work.name, plan.group_fill.needs, gate_words, machine)
-    return Group(work, number, machine, plan.group_fill.needs, plan.times.cycles, gate_words, plan.traffic)
+    return Group(work, index, index, machine, plan.group_fill.needs, plan.times.cycles, gate_words, plan.traffic)
 
 
-def _stretches(fillings: Sequence[Filling]) -> Iterator[Stretch]:
+class _Shares:
+    """The words of every group, bit by bit with the accesses that fill them.
+
+    Args:
+        words: Of every group (bits).
+        fillings: Of the chain.
+    """
+
+    def __init__(self, words: Sequence[int], fillings: Sequence[Filling]) -> None:
+        self._words = words
+        self._accesses = Counter[int]()
+        for filling in fillings:
+            for one in filling.commands:
+                if isinstance(one, Fill) and isinstance(one.source, Records):
+                    self._accesses[one.source.group] += one.accesses
+        self._done = Counter[int]()
+
+    def take(self, group: int, accesses: int) -> int:
+        """Bits of the next so many accesses for a group."""
+        words, every, before = self._words[group], self._accesses[group], self._done[group]
+        self._done[group] += accesses
+        return words * (before + accesses) // every - words * before // every
+
+
+def _stretches(fillings: Sequence[Filling], shares: _Shares) -> Iterator[Stretch]:
     """The commands of a block between starts of lists; one filling of the buffer follows the other at once."""
-    filled: Counter[int] = Counter()
+    word_bits = 0
     used: dict[int, None] = {}
     seen: set[int] = set()
     left: list[int] = []
@@ -100,20 +153,19 @@ def _stretches(fillings: Sequence[Filling]) -> Iterator[Stretch]:
         for one, turn in zip(filling.commands, filling.scheduled.turns, strict=False):
             if isinstance(one, Fill):
                 if isinstance(one.source, Records):
-                    filled[one.source.group] += one.accesses
+                    word_bits += shares.take(one.source.group, one.accesses)
                 elif one.source.number not in seen:
                     seen.add(one.source.number)
-                    used[one.source.number] = None
+                    used[one.source.in_block] = None
                 continue
             if one.flags & LISTS:
-                yield Stretch(before + turn - begun, dict(filled), tuple(used), tuple(left))
-                begun, left = before + turn, []
-                filled.clear()
+                yield Stretch(before + turn - begun, word_bits, tuple(used), tuple(left))
+                begun, left, word_bits = before + turn, [], 0
                 used.clear()
             if one.store is not None:
-                left.append(one.store.item.number)
+                left.append(one.store.item.in_block)
         before += filling.scheduled.clock.total
-    yield Stretch(before - begun, dict(filled), tuple(used), tuple(left))
+    yield Stretch(before - begun, word_bits, tuple(used), tuple(left))
 
 
 def network_machine(spec: ArchonSpec, blocks: Sequence[tuple[BlockWork, Sequence[GroupPlan]]]) -> Machine:

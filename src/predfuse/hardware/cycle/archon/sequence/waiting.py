@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 from predfuse.hardware.cycle.archon.sequence.group import Group, Records
 
@@ -11,13 +12,13 @@ BEGIN = -1
 
 
 class Waiting:
-    """All words of a block, group by group, what a prediction needs first.
+    """All words of a chain of blocks, group by group, what a prediction needs first.
 
     Starts of the core are numbered; words may be filled beside one as soon as their places have been used for the last
     time in a start before it, and after it is done if that was the last.
 
     Args:
-        groups: Of the block.
+        groups: Of the chain.
         last_uses: Of each: the last start that needs its words, by memory.
 
     Attributes:
@@ -46,10 +47,12 @@ class Waiting:
         """
         chosen: list[tuple[int, Records]] = []
         for one in self.left:
+            if one[0] > group + 2:
+                break
             if self._free[one[0]][one[1].memory] >= start:
                 continue
             cycles -= one[1].count * -(-one[1].bits // self._line)
-            if one[0] > group + 2 or cycles < 0:
+            if cycles < 0:
                 break
             chosen.append(one)
         return self._take(chosen)
@@ -62,7 +65,8 @@ class Waiting:
             predicts: Only what a prediction needs.
             start: The last.
         """
-        chosen = [one for one in self.left if one[0] <= group and (one[1].predicts or not predicts)]
+        own = takewhile(lambda one: one[0] <= group, self.left)
+        chosen = [one for one in own if one[1].predicts or not predicts]
         waits = {id(fill): self._free[number][fill.memory] >= start for number, fill in chosen}
         assert all(self._free[number][fill.memory] <= start for number, fill in chosen)
         return sorted(((fill, waits[id(fill)]) for fill in self._take(chosen)), key=lambda one: one[1])
