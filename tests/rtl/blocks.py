@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from integer.block_cases import example_block
 from strategies import SEEDS, BlockCase, bottlenecks
 
-from predfuse.arrays import Int8Array, Int64Array
+from predfuse.arrays import Array, Int8Array, Int64Array
 
 
 def dense_block(middle: int, inputs: int) -> BlockCase:
@@ -37,6 +37,36 @@ def dense_block(middle: int, inputs: int) -> BlockCase:
         **{name: getattr(block, name)[:middle] for name in names},
     )
     return replace(case, block=block, x=case.x[:inputs])
+
+
+def grouped(case: BlockCase, groups: int) -> BlockCase:
+    """So many groups, all like a block of one, on the same pixels."""
+    block, predictor = case.block, case.block.predictor
+    assert predictor is not None and block.groups == 1
+
+    def several(array: Array) -> Array:
+        return np.concatenate([array] * groups)
+
+    predictor = replace(
+        predictor,
+        expand=several(predictor.expand),
+        expand_offset=several(predictor.expand_offset),
+        shift=several(predictor.shift),
+        depthwise=several(predictor.depthwise),
+        depthwise_offset=several(predictor.depthwise_offset),
+    )
+    block = replace(
+        block,
+        groups=groups,
+        expand_weight=several(block.expand_weight),
+        expand_bias=several(block.expand_bias),
+        depthwise_weight=several(block.depthwise_weight),
+        depthwise_bias=several(block.depthwise_bias),
+        project_weight=several(block.project_weight),
+        project_bias=several(block.project_bias),
+        predictor=predictor,
+    )
+    return replace(case, block=block, x=several(case.x))
 
 
 @st.composite

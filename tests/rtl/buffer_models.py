@@ -175,6 +175,7 @@ def output_store() -> Model:
 def command() -> Model:
     waiting: deque[int] = deque()
     busy = deque([True] * 2, 2)  # whether the core was, in each of the last cycles
+    listing = deque([True] * 2, 2)  # whether lists ran
     running = coming = told_start = started = False
     row = 0
     core_fields: int | None = None
@@ -188,17 +189,21 @@ def command() -> Model:
         if core_fields is not None:
             out["core_fields"] = core_fields
         works = told_start or started or bool(told["core_busy"])
+        lists = told_start or started or bool(told["lists_busy"])
         core_free, was_started = not works and not any(busy), False
+        lists_done = not lists and not any(listing)
         busy.append(works or bool(told["rst"]))
+        listing.append(lists or bool(told["rst"]))
         out["start_fill"] = 0
         if running and waiting:
             kind, after, body = fields(waiting[0], 2, 1, 40)
-            fill_free = told["fill_ready"] if kind == 1 else not told["fill_busy"]
-            free = (core_free or (kind == 1 and not after)) and (fill_free or (kind == 2 and not after))
+            fill_free = told["fill_ready"] if kind in (1, 3) else not told["fill_busy"]
+            let = kind in (1, 3) and not after and (kind == 1 or lists_done)
+            free = (core_free or let) and (fill_free or (kind == 2 and not after))
             if free:
                 waiting.popleft()
-                running = kind in (1, 2)
-                if kind == 1:
+                running = kind != 0
+                if kind in (1, 3):
                     out |= {"start_fill": 1, "fill_fields": body}
                 elif kind == 2:
                     was_started, core_fields = True, body

@@ -16,13 +16,14 @@ from predfuse.arrays import Int16Array
 
 @dataclass(frozen=True)
 class Write:
-    """One write, of some records of all banks of a region at once, by which fill; ``after`` the core is done, or while
-    it works."""
+    """One write, of some records of all banks of a region at once, by which fill; ``after`` the core is done, after
+    ``lists`` are, or while it works."""
 
     region: int
     index: int
     bits: int
     after: bool
+    lists: bool = False
     fill: int = 0
 
 
@@ -76,7 +77,7 @@ def read_image(lines: Int16Array, start_row: int, sizes: Mapping[str, int]) -> I
                 yield _start(command, sizes, after)
             else:
                 fills += 1
-                yield from (replace(write, fill=fills) for write in _fill(command, flat, sizes, after))
+                yield from (replace(write, fill=fills, lists=kind == 3) for write in _fill(command, flat, sizes, after))
 
 
 def _start(command: _Bits, sizes: Mapping[str, int], after: bool) -> Start:

@@ -316,9 +316,10 @@ def stores(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told
 
 
 def commands(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
-    kinds = rng.choice([0, 1, 2], size=4, p=[0.1, 0.5, 0.4]).tolist()
+    kinds = rng.choice([0, 1, 2, 3], size=4, p=[0.1, 0.3, 0.4, 0.2]).tolist()
     line = sum((int(rng.integers(1 << 41)) << 2 | kind) << 43 * n for n, kind in enumerate(kinds))
     told = {"rst": int(cycle == 0), "read_data": line, "core_busy": int(rng.integers(40) == 0), "grant": 0}
+    told["lists_busy"] = int(told["core_busy"] and rng.integers(2))
     told["fill_busy"] = int(rng.integers(3) == 0)
     told["fill_ready"] = int(not told["fill_busy"] or rng.integers(2))
     told["start"] = int(cycle > 0 and not ask("busy", told))

@@ -335,8 +335,8 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
         Component(
             "command", {"BANKS": 3, "PIXELS": 4, "LINES": 8, "FIELDS": 40},
             {
-                "rst": 1, "start": 1, "start_row": 3, "grant": 1, "read_data": 192, "core_busy": 1, "fill_ready": 1,
-                "fill_busy": 1,
+                "rst": 1, "start": 1, "start_row": 3, "grant": 1, "read_data": 192, "core_busy": 1, "lists_busy": 1,
+                "fill_ready": 1, "fill_busy": 1,
             },
             {
                 "request": 1, "row": 3, "start_fill": 1, "fill_fields": 40, "start_core": 1, "core_fields": 40,

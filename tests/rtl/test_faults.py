@@ -1,13 +1,15 @@
-"""Each of twenty-two deliberate faults in the gateware makes a random block differ: the checks see what they should."""
+"""Each of twenty-three deliberate faults in the gateware makes a random block differ: checks see what they should."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, settings, strategies as st
 from integer.block_cases import compiled, integer_input
-from rtl.blocks import dense_block
+from rtl.blocks import dense_block, grouped
 from rtl.faults import FAULTS, write_faulty
 from rtl.machines import TINY, simulator_of
 from strategies import BlockCase, bottlenecks
@@ -18,7 +20,7 @@ from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
 from predfuse.rtl.image import Image
 from predfuse.rtl.run import run_block
-from predfuse.rtl.steps import plan_block
+from predfuse.rtl.steps import plan_chain
 
 Blocks = list[list[Image]]
 
@@ -31,15 +33,19 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def blocks() -> Blocks:
-    """Images of the global buffer for random blocks, and of one whose predictions wait for the lists in every tile."""
-    found = [_images(dense_block(3, 3))]
+    """Images of the global buffer for random blocks and chains of them, for a block whose predictions wait for lists
+    in every tile, and for one of four groups on one tile."""
+    groups = grouped(dense_block(2, 1), 4)
+    found = [_images([dense_block(3, 3)]), _images([replace(groups, x=groups.x[:, :2, :2])])]
+    one = st.lists(bottlenecks(with_predictor=True), min_size=1, max_size=1)
+    several = st.lists(bottlenecks(with_predictor=True), min_size=2, max_size=3)
 
-    @settings(max_examples=150)
-    @given(bottlenecks(with_predictor=True))
-    def collect(case: BlockCase) -> None:
-        assume(case.block.depthwise_weight.shape[1] <= TINY.kernel and case.block.stride <= 2)
+    @settings(max_examples=200)
+    @given(st.one_of(one, one, one, several))
+    def collect(cases: list[BlockCase]) -> None:
+        assume(all(case.block.depthwise_weight.shape[1] <= TINY.kernel and case.block.stride <= 2 for case in cases))
         try:
-            found.append(_images(case))
+            found.append(_images(cases))
         except InputError:
             assume(False)  # more gate words than there are
 
@@ -48,10 +54,15 @@ def blocks() -> Blocks:
     return found
 
 
-def _images(case: BlockCase) -> list[Image]:
-    node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
-    exact, _ = _fused(node, x, *predict_masks(node, x))
-    return plan_block(node, x.shape, TINY).images(x[None], exact[None])
+def _images(cases: Sequence[BlockCase]) -> list[Image]:
+    nodes = [compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)) for case in cases]
+    inputs = [integer_input(case) for case in cases]
+    shapes = [x.shape for x in inputs]
+    return [
+        image
+        for node, x, plan in zip(nodes, inputs, plan_chain(list(zip(nodes, shapes, strict=True)), TINY), strict=True)
+        for image in plan.images_of(x, _fused(node, x, *predict_masks(node, x))[0], 0)
+    ]
 
 
 def test_without_a_fault_nothing_differs(sources: Path, blocks: Blocks) -> None:

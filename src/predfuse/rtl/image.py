@@ -11,7 +11,7 @@ import numpy as np
 from predfuse.arrays import Int16Array
 from predfuse.hardware.cycle.archon.gateware import COMMAND_BITS, Machine, commands, records, together
 from predfuse.hardware.cycle.archon.sequence.buffer import Filling
-from predfuse.hardware.cycle.archon.sequence.commands import Command, Data, Fill, Parts, Pixels, Start, Store
+from predfuse.hardware.cycle.archon.sequence.commands import After, Command, Data, Fill, Parts, Pixels, Start, Store
 from predfuse.hardware.cycle.archon.sequence.order import Item
 from predfuse.hardware.cycle.archon.sequence.parts import part_corner, predicted_parts
 from predfuse.hardware.cycle.archon.sequence.schedule import Clock
@@ -108,7 +108,8 @@ class Encoder:
     def _command(self, one: Command) -> int:
         """A command as it stands in the buffer."""
         if isinstance(one, Fill):
-            return 1 | int(one.after) << 2 | self._fill(one) << COMMAND_BITS
+            kind = 3 if one.after is After.LISTS else 1
+            return kind | int(one.after is After.CORE) << 2 | self._fill(one) << COMMAND_BITS
         known, item = self._known, self._item(one)
         store = 0 if one.store is None else self._store(one.store)
         bits = one.flags | (item | store << known["item"].bits) << known["flags"].bits

@@ -1,5 +1,6 @@
 // Walks the command list in the global buffer, a line of commands at a time. A command is its kind (0 the end, 1 a fill,
-// 2 a start of the core), whether it waits for the other unit as well as for its own, and the fields of its unit.
+// 2 a start of the core, 3 a fill that waits for lists, not for predictions), whether it waits for the other unit as
+// well as for its own, and the fields of its unit.
 module command #(
     parameter BANKS = 8,
     parameter PIXELS = 4,
@@ -22,6 +23,7 @@ module command #(
     input [16*LINE-1:0] read_data,  // a line may hold a little more than commands
     /* verilator lint_on UNUSED */
     input core_busy,
+    input lists_busy,
     input fill_ready,  // for the next fill
     input fill_busy,
     output start_fill,
@@ -34,15 +36,15 @@ module command #(
   reg running, coming;
   reg [LEFT-1:0] left;
   reg [HELD*WIDTH-1:0] line;
-  reg [1:0] quiet;
+  reg [1:0] quiet, lists_quiet;
   reg told;  // the core is, and starts with the next cycle
-  wire core_works = told | start_core | core_busy;
-  wire core_free = quiet == SETTLED & ~core_works;
+  wire core_works = told | start_core | core_busy, lists_work = told | start_core | lists_busy;
+  wire core_free = quiet == SETTLED & ~core_works, lists_done = lists_quiet == SETTLED & ~lists_work;
   wire [1:0] kind = line[1:0];
   wire after = line[2];
-  wire fills = kind == 1, starts = kind == 2;
+  wire fills = kind[0], starts = kind == 2;
   wire fill_free = fills ? fill_ready : ~fill_busy;
-  wire free = (core_free | (fills & ~after)) & (fill_free | (starts & ~after));
+  wire free = (core_free | ((fills & ~after) & (lists_done | ~kind[1]))) & (fill_free | (starts & ~after));
   wire step = running & (left != 0) & free;
   assign request = running & (left == 0) & ~coming;
   assign start_fill = step & fills;
@@ -53,6 +55,7 @@ module command #(
     told <= step & starts & ~rst;
     start_core <= told & ~rst;
     quiet <= rst | core_works ? 0 : quiet + 2'(quiet != SETTLED);
+    lists_quiet <= rst | lists_work ? 0 : lists_quiet + 2'(lists_quiet != SETTLED);
     if (step & starts) core_fields <= line[3+:FIELDS];
     if (rst) begin
       running <= 0;

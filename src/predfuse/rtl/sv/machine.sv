@@ -104,6 +104,7 @@ module machine #(
       .grant(grant[1]),
       .read_data(host_read_data),
       .core_busy(main_busy | predict_busy | finish_busy),
+      .lists_busy(main_busy),
       .fill_ready(fill_ready),
       .fill_busy(fill_busy),
       .start_fill(start_fill),

@@ -390,6 +390,6 @@ def commands(machine: Machine) -> dict[str, Record]:
     }  # fmt: skip
 
 
-COMMAND_BITS = 3  # its kind (0 ends the list, 1 fills, 2 starts the core) and whether it waits for the other unit
+COMMAND_BITS = 3  # its kind (0 ends the list, 1 and 3 fill, 2 starts the core) and whether it waits for the other unit
 BANK_REGIONS = range(3, 13)  # written in all banks beside the lanes at once
 INPUT_PLANE, PART_PLANE, RESIDUAL = 14, 15, 17  # regions of the write port that hold pixels

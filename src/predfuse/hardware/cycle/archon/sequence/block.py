@@ -19,6 +19,7 @@ from predfuse.hardware.cycle.archon.sequence.commands import (
     FINISH,
     LISTS,
     PREDICT,
+    After,
     Map,
     Parts,
     Start,
@@ -121,7 +122,7 @@ class _Sequence:
         self._ahead(item, following)
         end = begun + max(item.group.list_cycles, self._predict_cycles(item, following))
         for fill in self.waiting.beside(item.group.number, item.lists, end - self.builder.fill_cycles):
-            self.builder.add(partial(self.builder.records, fill, False))
+            self.builder.add(partial(self.builder.records, fill))
         if item.leaves == OWN:
             # A fill waits for the one before: behind another fill, the residuals are there.
             self.builder.add(partial(self._finish, item, item.group.work.residual and self.builder.fills == fills))
@@ -204,7 +205,8 @@ class _Sequence:
             return
         self.builder.filled["parts", item.number] = None
         work, machine, tile = item.group.work, self.machine, item.tile
-        parts, record, after = predicted_parts(work, tile, machine), records(machine)["part"], not item.group.parts_at
+        parts, record = predicted_parts(work, tile, machine), records(machine)["part"]
+        after = After.NOTHING if item.group.parts_at else After.CORE
         self.builder.parts(Parts(item, len(parts)), record.region, record.bits, after)
         for part, (own, _) in enumerate(parts, item.part_first):
             corner, inputs, at = part_corner(work, tile, own), part_inputs(work, tile, own), part * machine.held

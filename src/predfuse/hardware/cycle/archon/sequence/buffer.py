@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from predfuse.errors import InputError
 from predfuse.hardware.cycle.archon.gateware import RESIDUAL, Machine
 from predfuse.hardware.cycle.archon.maps import row_pixels, together, window
-from predfuse.hardware.cycle.archon.sequence.commands import Command, Data, Fill, Map, Parts, Pixels
+from predfuse.hardware.cycle.archon.sequence.commands import After, Command, Data, Fill, Map, Parts, Pixels
 from predfuse.hardware.cycle.archon.sequence.group import Records
 from predfuse.hardware.cycle.archon.sequence.order import Item
 from predfuse.hardware.cycle.archon.sequence.schedule import Scheduled, schedule
@@ -127,16 +127,16 @@ class BufferBuilder:
         self._require_room()
         self._data.append(data)
 
-    def records(self, records: Records, after: bool) -> None:
-        """Records of a group and their fill, ``after`` the core is done."""
+    def records(self, records: Records, after: After = After.NOTHING) -> None:
+        """Records of a group and their fill, and what that waits for."""
         self._words(records, records, records.region, records.first, records.count, records.bits, after)
 
-    def parts(self, parts: Parts, region: int, bits: int, after: bool) -> None:
+    def parts(self, parts: Parts, region: int, bits: int, after: After) -> None:
         """How an item is predicted, words of ``bits`` each, and their fill."""
         self._words(parts, parts.item, region, parts.item.part_first, parts.count, bits, after)
 
     def _words(
-        self, data: Data, source: Records | Item, region: int, first: int, count: int, bits: int, after: bool
+        self, data: Data, source: Records | Item, region: int, first: int, count: int, bits: int, after: After
     ) -> None:
         machine, at = self.machine, self._low * self.machine.line
         words = -(-bits // (16 * machine.buffer_pixels))
@@ -180,7 +180,7 @@ class BufferBuilder:
 
     def planes(
         self, item: Item, own: Map, region: int, index: int, count: int, corner: tuple[int, int], rows: Span,
-        columns: Span, after: bool = False,
+        columns: Span, after: After = After.NOTHING,
     ) -> None:  # fmt: skip
         """Fill with a window of the first ``count`` channels of a map.
 
@@ -193,7 +193,7 @@ class BufferBuilder:
             corner: Row and column of the feature map at which the window begins.
             rows: Of the feature map that are in the window, and in the map; the others are 0.
             columns: Likewise.
-            after: Whether the core has to be done.
+            after: What it waits for.
         """
         shown = window(corner, rows, columns, own.left, self.machine)
         if region != RESIDUAL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,15 @@ from predfuse.hardware.cycle.archon.maps import row_accesses
 from predfuse.hardware.cycle.archon.sequence.group import Records
 from predfuse.hardware.cycle.archon.sequence.order import Item
 from predfuse.integer.tiling import Span
+
+
+class After(enum.Enum):
+    """What a fill waits for."""
+
+    NOTHING = "nothing"
+    LISTS = "lists"
+    CORE = "core"
+
 
 LISTS, PREDICT, BEHIND, FINISH = 1, 2, 4, 8
 """What a start starts: lists, predictions, these behind the lists, finishing."""
@@ -79,7 +89,7 @@ class Fill:
 
     Attributes:
         source: Words of a group, or whose pixels and parts they are.
-        after: Whether it waits for the core.
+        after: What it waits for: nothing, lists, or all that the core does.
         region: Of the core.
         index: There.
         count: Records.
@@ -94,7 +104,7 @@ class Fill:
     """
 
     source: Records | Item
-    after: bool
+    after: After
     region: int
     index: int
     count: int

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 from predfuse.hardware.cycle.archon.gateware import Machine
-from predfuse.hardware.cycle.archon.sequence.commands import Command, Fill, Start
+from predfuse.hardware.cycle.archon.sequence.commands import After, Command, Fill, Start
 
 FETCHED = 2
 """Cycles from the grant of a line of commands to the first of them."""
@@ -82,8 +82,10 @@ def schedule(commands: Sequence[Command], machine: Machine) -> Scheduled:
             turn = max(turn, unit.filled() - FILL_AHEAD)
         elif one is None or one.after:
             turn = max(turn, unit.filled())
-        if not isinstance(one, Fill) or one.after:
+        if not isinstance(one, Fill) or one.after is After.CORE:
             turn = max(turn, unit.core_free)
+        elif one.after is After.LISTS:
+            turn = max(turn, unit.lists_free)
         if isinstance(one, Fill):
             unit.fill(one, turn)
         elif isinstance(one, Start):
@@ -104,7 +106,7 @@ class _Units:
         self._cores: list[tuple[int, int]] = []  # first and end of each, in order
         self._fills: list[tuple[int, int]] = []
         self._filling: tuple[Fill, int] | None = None  # and its turn
-        self.core_free = 0
+        self.core_free = self.lists_free = 0
 
     def fetch(self, at: int) -> int:
         """A line of commands is wanted from cycle ``at`` on; when the first has its turn."""
@@ -150,6 +152,7 @@ class _Units:
         cycles = max(one.cycles, len(rows) + FINISHED if rows else 0)
         self._cores.append((first, first + cycles))
         self.core_free = first + cycles + SETTLED
+        self.lists_free = first + one.list_cycles + SETTLED
         for row, mask in enumerate(rows, first + STORED):
             self._take(row, mask)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
+from predfuse.hardware.cycle.archon.sequence.commands import After
 from predfuse.hardware.cycle.archon.sequence.group import Group, Records
 
+NOT_OF_LISTS = "channels", "outputs"
+"""Memories whose places are last used by a prediction, and by outputs that leave; all others are, by lists."""
 BEGIN = -1
 """Before the first start of the core."""
 
@@ -57,8 +60,8 @@ class Waiting:
             chosen.append(one)
         return self._take(chosen)
 
-    def rest(self, group: int, predicts: bool, start: int) -> list[tuple[Records, bool]]:
-        """Take what is left of a group, and whether it has to wait until the core is done with the last start.
+    def rest(self, group: int, predicts: bool, start: int) -> list[tuple[Records, After]]:
+        """Take what is left of a group, and what of the last start it has to wait for.
 
         Args:
             group: Which.
@@ -67,9 +70,12 @@ class Waiting:
         """
         own = takewhile(lambda one: one[0] <= group, self.left)
         chosen = [one for one in own if one[1].predicts or not predicts]
-        waits = {id(fill): self._free[number][fill.memory] >= start for number, fill in chosen}
         assert all(self._free[number][fill.memory] <= start for number, fill in chosen)
-        return sorted(((fill, waits[id(fill)]) for fill in self._take(chosen)), key=lambda one: one[1])
+        waiting = [fill for number, fill in chosen if self._free[number][fill.memory] == start]
+        last = [(fill, After.CORE if fill.memory in NOT_OF_LISTS else After.LISTS) for fill in waiting]
+        others = [(fill, After.NOTHING) for number, fill in chosen if self._free[number][fill.memory] < start]
+        self._take(chosen)
+        return others + sorted(last, key=lambda one: one[1] is After.CORE)
 
     def _take(self, chosen: Sequence[tuple[int, Records]]) -> list[Records]:
         taken = {id(fill) for _, fill in chosen}
