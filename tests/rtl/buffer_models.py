@@ -150,15 +150,22 @@ def fill() -> Model:
 
 def output_store() -> Model:
     place = 0
-    pixels: list[int] | None = None
+    pixels: list[list[int]] | None = None  # of every row
+    present = 0
 
     def step(told: Told) -> Outputs:
-        nonlocal place, pixels
-        row, bank, next_rows, next_banks, plane, pixel, columns = fields(told["fields"], 3, 2, 3, 2, 3, 2, 2)
-        out: Outputs = {"request": pixels is not None, "span": -(-(pixel + columns) // PIXELS)}
+        nonlocal place, pixels, present
+        row, bank, next_rows, next_banks, plane, pixel, columns, pitch = fields(told["fields"], 3, 2, 3, 2, 3, 2, 2, 2)
+        apart = 2**pitch if pitch else 0  # words
+        out: Outputs = {"request": pixels is not None, "span": apart + -(-(pixel + columns) // PIXELS)}
         if pixels is not None:
             first = place % BANKS * PIXELS + pixel
-            there = {(first + c) % LINE: pixels[c] for c in range(columns)}
+            there = {
+                (first + n * apart * PIXELS + c) % LINE: own[c]
+                for n, own in enumerate(pixels)
+                for c in range(columns)
+                if n == 0 or (pitch and present >> n & 1)
+            }
             mask = sum(0xFFFF << 16 * p for p in there)
             out |= {"to_row": place // BANKS % 8, "to_bank": place % BANKS, "write": sum(1 << p for p in there)}
             out["write_data"] = sum(one << 16 * p for p, one in there.items()), mask
@@ -166,7 +173,8 @@ def output_store() -> Model:
         if told["valid"]:
             begin = (row + told["channel"] * plane) * BANKS + bank
             place = place + next_rows * BANKS + next_banks if told["row"] else begin
-            pixels = [field(told["data"], c, 16) for c in range(3)] if not told["rst"] else None
+            read = [[field(told["data"], 3 * n + c, 16) for c in range(3)] for n in range(2)]
+            pixels, present = read if not told["rst"] else None, told["present"]
         return out
 
     return step

@@ -41,6 +41,7 @@ class Start:
         predict_half: Likewise, of the prediction.
         second: Whether sums of the lists are in the second set.
         offsets: Of gate words read and written.
+        pitch: 0 where rows of outputs leave one by one, 1 to 3 where they leave together, 2, 4 or 8 words apart.
         store: Line, bank and pixel of the first output; lines and banks from row to row, lines from channel to channel;
             pixels of a row.
     """
@@ -54,6 +55,7 @@ class Start:
     predict_half: int
     second: int
     offsets: tuple[int, int]
+    pitch: int
     store: tuple[int, int, int, int, int, int, int]
 
 
@@ -89,9 +91,8 @@ def _start(command: _Bits, sizes: Mapping[str, int], after: bool) -> Start:
     first = command.take(line), command.take(bank)
     steps = command.take(line), command.take(bank), command.take(line)
     pixel, columns = command.take(_clog2(sizes["BUFFER_PIXELS"])), command.take(_clog2(sizes["TILE_COLUMNS"] + 1))
-    return Start(
-        after, flags, rows, parts, planes, half, predict_half, second, offsets, (*first, pixel, *steps, columns)
-    )
+    store = (*first, pixel, *steps, columns)
+    return Start(after, flags, rows, parts, planes, half, predict_half, second, offsets, command.take(2), store)
 
 
 def _fill(command: _Bits, flat: np.ndarray, sizes: Mapping[str, int], after: bool) -> Iterator[Write]:

@@ -17,25 +17,25 @@ from predfuse.rtl.simulator import Simulator
 SMALL = Machine(
     tile_rows=4, tile_columns=4, lanes=4, lane_rows=3, words=2, outputs=8, banks=5, slots=12, kernel=5, side=7,
     unit_rows=4, inputs=2, held=8, columns=4, writes=3, queue=2, channels=8, passes=128, codes=512, gate_words=32,
-    tap_words=64, column_words=32, project_rows=32, accumulator=48,
+    tap_words=64, column_words=32, project_rows=32, accumulator=48, finished_rows=2,
 )  # fmt: skip
 """So small that tiles are predicted in parts and turns, passes divided, queues full; a channel has more words than
-banks. The only one with windows of 5."""
+banks. The only one with windows of 5. Two rows of outputs leave at once where their map is wide enough."""
 
 MID = Machine(
     tile_rows=4, tile_columns=4, lanes=4, lane_rows=7, words=4, outputs=32, banks=5, slots=64, side=6, unit_rows=6,
     inputs=4, held=16, columns=16, writes=4, queue=4, channels=320, passes=256, codes=2048, gate_words=320,
-    tap_words=192, column_words=160, project_rows=96, access_rows=8,
+    tap_words=192, column_words=160, project_rows=96, access_rows=8, finished_rows=2,
 )  # fmt: skip
 """Holds every fused block of the shipped networks. Its fill unit has room for eight rows, its banks bring two."""
 
 
 TINY = replace(
     SMALL, tile_rows=2, tile_columns=2, lanes=3, banks=3, slots=3, kernel=3, side=4, held=4, channels=6, passes=64,
-    gate_words=20, access_rows=4,
+    gate_words=20, access_rows=4, finished_rows=1,
 )  # fmt: skip
 """Built in a third of the time; few gate words, so that some blocks predict into the places their lists give free;
-slots and channels for two groups in some blocks only; four rows of a plane in an access."""
+slots and channels for two groups in some blocks only; four rows of a plane in an access, outputs row by row."""
 
 THREE = replace(
     TINY, lists=3, slots=16, outputs=9, columns=8, side=5, unit_rows=3, inputs=4, held=16, channels=48, passes=256,
@@ -59,6 +59,7 @@ def spec_of(machine: Machine) -> ArchonSpec:
         "bank_expand_words": -(-machine.column_words // 32) * 32,
         "port_records": machine.together,
         "access_rows": machine.access_rows,
+        "finished_rows": machine.finished_rows,
         "gate_queue_words": machine.queue,
         "predictor_units": machine.unit_rows * machine.side,
         "predictor_inputs": machine.inputs,

@@ -310,9 +310,9 @@ def list_array(pixels: int = 2, lanes: int = 2, lists: int = 2) -> Model:
     return step
 
 
-def output_rows(lists: int = 2, rows: int = 2, columns: int = 2, outputs: int = 4) -> Model:
+def output_rows(lists: int = 2, rows: int = 4, columns: int = 2, outputs: int = 4, at_once: int = 2) -> Model:
     residuals: dict[int, int] = {}
-    to_do: deque[tuple[int, int]] = deque()
+    to_do: deque[tuple[int, list[int]]] = deque()
     stages: deque[Outputs | None] = deque([None] * 3)  # rows on their way
     coming: Told = {}  # what was told of the item whose lists run
     leaving: Told = {}
@@ -323,19 +323,28 @@ def output_rows(lists: int = 2, rows: int = 2, columns: int = 2, outputs: int = 
         out: Outputs = {"busy": busy, "valid": come is not None} | (come or {})
         stages.append(None)
         if to_do:
-            output, row = to_do.popleft()
+            output, own_rows = to_do.popleft()
             place = (output + leaving["set"] * (outputs // lists // 2 * lists)) % outputs
             out |= {"at": output, "read_word": place // lists}
             begun = told["begun"] >> output % lists & 1
-            sums = begun * field(told["sums"], rows * (output % lists) + row, 40 * columns)
-            x = residuals.get(place * rows + row, 0)
-            data = finished(sums, told["rule"], told["rule"] >> 40, leaving, x)
-            stages[-1] = {"channel": told["rule"] >> 46, "row": row, "data": data}
+            data = mask = 0
+            for n, row in enumerate(own_rows):
+                sums = begun * field(told["sums"], rows * (output % lists) + row, 40 * columns)
+                x = residuals.get(place * rows + row, 0)
+                one = finished(sums, told["rule"], told["rule"] >> 40, leaving, x)
+                data, mask = data | one << 16 * columns * n, mask | (1 << 16 * columns) - 1 << 16 * columns * n
+            present = (1 << len(own_rows)) - 1
+            stages[-1] = {"channel": told["rule"] >> 46, "row": own_rows[0], "data": (data, mask), "present": present}
         if told["write_residual"]:
             residuals[told["write_at"]] = told["write_data"]
         if told["start"]:
             leaving, own = coming, range(coming["output_first"], coming["output_end"])
-            to_do = deque((o, r) for o in own for r in range(coming["rows"]))
+            step_rows = at_once if told["several"] else 1
+            to_do = deque(
+                (o, list(range(r, min(r + step_rows, coming["rows"]))))
+                for o in own
+                for r in range(0, coming["rows"], step_rows)
+            )
         if told["begins"]:
             coming = told
         if told["rst"]:

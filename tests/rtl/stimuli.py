@@ -157,11 +157,14 @@ def lists(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
 def rows(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
     busy = cycle > 0 and ask("busy", {})
     told = {"output_first": int(rng.integers(4)), "residual_shift": int(rng.integers(-20, 21)) & 63}
-    told |= {"output_end": int(rng.integers(told["output_first"] + 1, 5)), "rows": int(rng.integers(1, 3))}
+    told |= {"output_end": int(rng.integers(told["output_first"] + 1, 5)), "rows": int(rng.integers(1, 5))}
     told["rule"] = int(rng.integers(1 << 39)) | int(rng.integers(42)) << 40 | int(rng.integers(1 << 16)) << 46
-    if cycle < 8:
-        return {**told, "rst": int(cycle == 0), "begins": 1, "start": 0, "write_residual": 1, "write_at": cycle}
-    return {**told, "rst": 0, "start": int(not busy), "write_residual": 0}
+    if cycle < 16:
+        told |= {"rst": int(cycle == 0), "begins": 1, "start": 0, "several": 0}
+        return {**told, "write_residual": 1, "write_at": cycle}
+    # How rows leave is said with the start, and stays.
+    several = before["several"] if busy else int(rng.integers(2))
+    return {**told, "rst": 0, "start": int(not busy), "several": several, "write_residual": 0}
 
 
 def bank(rng: np.random.Generator, ask: Ask) -> Script:
@@ -312,7 +315,13 @@ def stores(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told
     bits = int(rng.integers(1 << 17))
     bits = bits & ~(3 << 3 | 3 << 8) | int(rng.integers(3)) << 3 | int(rng.integers(3)) << 8
     row = int(rng.integers(1, 4)) if cycle and rng.integers(4) else 0
-    return {"rst": int(cycle == 0), "fields": bits | 1 << 15, "row": row, "valid": int(cycle == 1 or rng.integers(2))}
+    if rng.integers(2):  # two rows two words apart: the line holds them if each is in a word
+        pixel = int(rng.integers(3))
+        columns = int(rng.integers(1, min(3, 4 - pixel) + 1))
+        bits = bits & ~(15 << 13) | pixel << 13 | columns << 15 | 1 << 17
+    else:
+        bits |= 1 << 15
+    return {"rst": int(cycle == 0), "fields": bits, "row": row, "valid": int(cycle == 1 or rng.integers(2))}
 
 
 def commands(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:

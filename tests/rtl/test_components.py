@@ -220,13 +220,16 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
     ),
     (
         Component(
-            "output_rows", {"TILE_ROWS": 2, "TILE_COLUMNS": 2, "OUTPUTS": 4, "LISTS": 2, "ACCUMULATOR": 40},
+            "output_rows",
             {
-                "rst": 1, "write_residual": 1, "write_at": 3, "write_data": 32, "begins": 1, "set": 1,
-                "output_first": 2, "output_end": 3, "rows": 2, "residual": 1, "residual_shift": 6, "start": 1,
-                "rule": 62, "begun": 2, "sums": 320,
+                "TILE_ROWS": 4, "TILE_COLUMNS": 2, "OUTPUTS": 4, "LISTS": 2, "ACCUMULATOR": 40, "FINISHED_ROWS": 2,
             },
-            {"at": 2, "read_word": 1, "busy": 1, "valid": 1, "channel": 16, "row": 8, "data": 32},
+            {
+                "rst": 1, "write_residual": 1, "write_at": 4, "write_data": 32, "begins": 1, "set": 1,
+                "output_first": 2, "output_end": 3, "rows": 3, "residual": 1, "residual_shift": 6, "start": 1,
+                "several": 1, "rule": 62, "begun": 2, "sums": 640,
+            },
+            {"at": 2, "read_word": 1, "busy": 1, "valid": 1, "channel": 16, "row": 8, "present": 2, "data": 64},
         ),
         models.output_rows,
         stimuli.rows,
@@ -324,8 +327,8 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
     ),
     (
         Component(
-            "output_store", {"TILE_COLUMNS": 3, "BANKS": 3, "PIXELS": 4, "LINES": 8},
-            {"rst": 1, "fields": 17, "valid": 1, "channel": 16, "row": 8, "data": 48},
+            "output_store", {"TILE_COLUMNS": 3, "BANKS": 3, "PIXELS": 4, "LINES": 8, "FINISHED_ROWS": 2},
+            {"rst": 1, "fields": 19, "valid": 1, "channel": 16, "row": 8, "present": 2, "data": 96},
             {"request": 1, "to_row": 3, "to_bank": 2, "span": 2, "write": 12, "write_data": 192},
         ),
         buffer_models.output_store,

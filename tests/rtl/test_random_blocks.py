@@ -20,7 +20,7 @@ from predfuse.graph.nodes import Bottleneck, Shape
 from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gateware import INPUT_PLANE, PART_PLANE, Machine
 from predfuse.hardware.cycle.archon.group_plan import plan_groups
-from predfuse.hardware.cycle.archon.sequence.commands import BEHIND, FINISH, LISTS, PREDICT, Fill
+from predfuse.hardware.cycle.archon.sequence.commands import BEHIND, FINISH, LISTS, PREDICT, Fill, Start
 from predfuse.hardware.cycle.archon.sequence.group import Records
 from predfuse.hardware.cycle.archon.sequence.parts import predicted_parts
 from predfuse.hardware.cycle.archon.sequence.places import MEMORIES
@@ -117,6 +117,7 @@ FEATURES = (
     *("prediction beside lists", "fills beside the core", "a fill that waits for a bank"),
     *("two groups in all memories", "memories with room for one group", "prediction of the next group"),
     *("outputs beside the next lists", "outputs beside a prediction"),
+    *("two rows of outputs at once", "rows of outputs one by one", "half of two rows"),
 )
 """All of which the random blocks are to have; predictions behind lists are rare with so many gate words."""
 
@@ -129,6 +130,7 @@ def _features(plan: BlockPlan, shape: Shape, block: Bottleneck, told: list[Image
     tiles = work.tiles(machine.tile_rows, machine.tile_columns)
     parts = [part for tile in tiles for part, _ in predicted_parts(work, tile, machine)]
     fills = [one for filling in plan.fillings for one in filling.commands if isinstance(one, Fill)]
+    starts = [one for filling in plan.fillings for one in filling.commands if isinstance(one, Start)]
     planes = {(one.pitch, one.together) for one in fills if one.region in (INPUT_PLANE, PART_PLANE)}
     has = {
         f"kernel {block.depthwise_weight.shape[1]}": True,
@@ -156,6 +158,13 @@ def _features(plan: BlockPlan, shape: Shape, block: Bottleneck, told: list[Image
         "fills beside the core": clock.both > 0,
         "two groups in all memories": any(one >= {*MEMORIES, "slots"} for one in apart),
         "memories with room for one group": any(not one >= {*MEMORIES, "slots"} for one in apart),
+        "two rows of outputs at once": any(
+            one.store is not None and one.store.together(machine) == 2 for one in starts
+        ),
+        "rows of outputs one by one": any(one.store is not None and one.store.together(machine) == 1 for one in starts),
+        "half of two rows": any(
+            one.store is not None and one.store.together(machine) == 2 and one.store.rows.size % 2 for one in starts
+        ),
         "a fill that waits for a bank": clock.fill_waits > 0,
         "a row an access": (0, 1) in planes,
         "two rows an access, two words apart": (1, 2) in planes,

@@ -47,6 +47,9 @@ class Structures(Part):
     access_rows: Literal[1, 2, 4, 8, 16] = 1
     """Rows of a plane that the fill unit brings in one access of the global buffer at most (count), where they lie a
     power of two words apart and the banks suffice."""
+    finished_rows: Literal[1, 2, 4, 8] = 1
+    """Rows of a tile that become outputs and are written in a cycle (count), where rows of their map lie a power of two
+    words apart and the banks suffice; elsewhere one."""
     gate_queue_words: Count
     """Gate words that wait at every bank for a cycle in which it is not read (count)."""
     load_bits: Count

@@ -10,6 +10,7 @@ import numpy as np
 
 from predfuse.arrays import Int16Array
 from predfuse.hardware.cycle.archon.gateware import COMMAND_BITS, Machine, commands, records, together
+from predfuse.hardware.cycle.archon.maps import PITCHES
 from predfuse.hardware.cycle.archon.sequence.buffer import Filling
 from predfuse.hardware.cycle.archon.sequence.commands import After, Command, Data, Fill, Parts, Pixels, Start, Store
 from predfuse.hardware.cycle.archon.sequence.order import Item
@@ -147,13 +148,14 @@ class Encoder:
 
     def _store(self, one: Store) -> int:
         row, bank, pixel = self._split(one.at)
-        next_rows, next_banks, _ = self._split(one.own.row_pixels)
+        some, words = one.together(self._machine), one.own.row_pixels // self._machine.buffer_pixels
+        next_rows, next_banks, _ = self._split(some * one.own.row_pixels)
         plane = one.own.plane_pixels // self._machine.line
         # The map begins with the first channel of the outputs; addresses are those channel 0 would have.
         row = (row - one.item.group.output_span[0] * plane) % (1 << self._known["store"].fields[0][1])
         return self._packer.word(
             "store", 0, row=row, bank=bank, next_rows=next_rows, next_banks=next_banks, plane_rows=plane, pixel=pixel,
-            columns=one.columns.size,
+            columns=one.columns.size, pitch=PITCHES.index(words) + 1 if some > 1 else 0,
         ).bits  # fmt: skip
 
     def _split(self, pixels: int) -> tuple[int, int, int]:

@@ -29,6 +29,7 @@ module archon #(
     parameter PROJECT_ROWS = 78,
     parameter ACCUMULATOR = 40,
     parameter SUM = 24,
+    parameter FINISHED_ROWS = 1,  // of a tile, in a cycle
     parameter TOGETHER = 16,  // most records of a word of the write port
     parameter DATA = 4624,
     parameter ITEM = 36
@@ -44,6 +45,7 @@ module archon #(
     input start_predict,
     input behind,
     input start_finish,
+    input several,  // rows leave at once
     output main_busy,
     output predict_busy,
     output finish_busy,
@@ -51,7 +53,8 @@ module archon #(
     output out_valid,
     output [15:0] out_channel,
     output [7:0] out_row,
-    output [16*TILE_COLUMNS-1:0] out_data
+    output [FINISHED_ROWS-1:0] out_present,
+    output [16*TILE_COLUMNS*FINISHED_ROWS-1:0] out_data
 );
   localparam PIXELS = TILE_ROWS * TILE_COLUMNS;
   localparam TAPS = KERNEL * KERNEL;
@@ -335,7 +338,7 @@ module archon #(
   localparam RESIDUAL = $clog2(OUTPUTS * TILE_ROWS);
   output_rows #(
           .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .OUTPUTS(OUTPUTS), .LISTS(LISTS),
-          .ACCUMULATOR(ACCUMULATOR)
+          .ACCUMULATOR(ACCUMULATOR), .FINISHED_ROWS(FINISHED_ROWS)
   ) u_rows (
       .clk(clk),
       .rst(rst),
@@ -345,6 +348,7 @@ module archon #(
       .begins(start_main),
       .set(set),
       .start(start_finish),
+      .several(several),
       .output_first(own.output_first),
       .output_end(own.output_end),
       .rows(rows),
@@ -359,6 +363,7 @@ module archon #(
       .valid(out_valid),
       .channel(out_channel),
       .row(out_row),
+      .present(out_present),
       .data(out_data)
   );
 endmodule

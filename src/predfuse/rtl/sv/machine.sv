@@ -29,6 +29,7 @@ module machine #(
     parameter ACCUMULATOR = 40,
     parameter SUM = 24,
     parameter TOGETHER = 16,
+    parameter FINISHED_ROWS = 1,
     parameter ACCESS_ROWS = 1,
     parameter PITCHES = 0,
     parameter DATA = 4624,
@@ -37,7 +38,7 @@ module machine #(
     parameter BUFFER_PIXELS = 4,
     parameter BUFFER_LINES = 480,
     parameter FILL = 104,
-    parameter STORE = 39,
+    parameter STORE = 41,
     parameter LINE = BUFFER_BANKS * BUFFER_PIXELS,
     parameter ROW = $clog2(BUFFER_LINES)
 ) (
@@ -144,14 +145,15 @@ module machine #(
   wire out_valid;
   wire [15:0] out_channel;
   wire [7:0] out_row;
-  wire [16*TILE_COLUMNS-1:0] out_data;
+  wire [FINISHED_ROWS-1:0] out_present;
+  wire [16*TILE_COLUMNS*FINISHED_ROWS-1:0] out_data;
   archon #(
       .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .LANES(LANES), .LANE_ROWS(LANE_ROWS), .WORDS(WORDS), .LISTS(LISTS),
       .OUTPUTS(OUTPUTS), .BANKS(BANKS), .SLOTS(SLOTS), .KERNEL(KERNEL), .SIDE(SIDE), .UNIT_ROWS(UNIT_ROWS),
       .INPUTS(INPUTS), .HELD(HELD), .COLUMNS(COLUMNS), .WRITES(WRITES), .QUEUE(QUEUE), .CHANNELS(CHANNELS), .PARTS(PARTS),
       .PASSES(PASSES), .CODES(CODES), .LINE(LINE), .GATE_WORDS(GATE_WORDS), .TAP_WORDS(TAP_WORDS), .COLUMN_WORDS(COLUMN_WORDS),
       .PROJECT_ROWS(PROJECT_ROWS), .ACCUMULATOR(ACCUMULATOR), .SUM(SUM), .TOGETHER(TOGETHER),
-      .DATA(DATA), .ITEM(ITEM)
+      .FINISHED_ROWS(FINISHED_ROWS), .DATA(DATA), .ITEM(ITEM)
   ) u_core (
       .clk(clk),
       .rst(rst),
@@ -164,6 +166,7 @@ module machine #(
       .start_predict(started[1]),
       .behind(started[2]),
       .start_finish(started[3]),
+      .several(core_fields[4+ITEM+STORE-1-:2] != 0),
       .main_busy(main_busy),
       .predict_busy(predict_busy),
       .finish_busy(finish_busy),
@@ -171,15 +174,17 @@ module machine #(
       .out_valid(out_valid),
       .out_channel(out_channel),
       .out_row(out_row),
+      .out_present(out_present),
       .out_data(out_data)
   );
-  output_store #(TILE_COLUMNS, BUFFER_BANKS, BUFFER_PIXELS, BUFFER_LINES) u_store (
+  output_store #(TILE_COLUMNS, BUFFER_BANKS, BUFFER_PIXELS, BUFFER_LINES, FINISHED_ROWS) u_store (
       .clk(clk),
       .rst(rst),
       .fields(core_fields[4+ITEM+:STORE]),
       .valid(out_valid),
       .channel(out_channel),
       .row(out_row),
+      .present(out_present),
       .data(out_data),
       .request(request[0]),
       .to_row(row[0+:ROW]),

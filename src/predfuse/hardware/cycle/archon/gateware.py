@@ -70,6 +70,7 @@ class Machine:
         loads: Members that load codes send to lanes in a cycle at most, never more than there are banks.
         together: Records of a kind in a word of the write port at most, for every bank.
         access_rows: Of a plane that the fill unit brings in an access at most, a power of two.
+        finished_rows: Of a tile that leave in a cycle at most, a power of two.
         bits: Of a word; the gateware is made for 16.
     """
 
@@ -108,6 +109,7 @@ class Machine:
     loads: int = 12
     together: int = 16
     access_rows: int = 1
+    finished_rows: int = 1
     bits: int = 16
 
     @staticmethod
@@ -165,6 +167,7 @@ class Machine:
             loads=own.channel_loads,
             together=own.port_records,
             access_rows=own.access_rows,
+            finished_rows=own.finished_rows,
             slots=own.bank_channels,
             column_words=own.bank_expand_words,
             bits=spec.bits,
@@ -385,6 +388,7 @@ def commands(machine: Machine) -> dict[str, Record]:
             (
                 ("row", row, one), ("bank", bank, one), ("next_rows", row, one), ("next_banks", bank, one),
                 ("plane_rows", row, one), ("pixel", pixel, one), ("columns", bits_for(machine.tile_columns + 1), one),
+                ("pitch", 2, one),
             ),
         ),
     }  # fmt: skip

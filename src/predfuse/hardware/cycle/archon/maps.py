@@ -29,6 +29,19 @@ def rows_at(words: int, machine: Machine) -> int:
     return rows
 
 
+def stored_rows(row: int, machine: Machine) -> int:
+    """Rows of a tile that leave in a cycle: those of the machine where an access of the buffer takes them, else one.
+
+    Args:
+        row: From a row of the map to the next (pixels).
+        machine: The gateware.
+    """
+    pixels, words, some = machine.buffer_pixels, row // machine.buffer_pixels, machine.finished_rows
+    most = -(-(machine.tile_columns + pixels - 1) // pixels)  # words of a row of a tile
+    fits = words in PITCHES and (some - 1) * words + most <= machine.buffer_banks
+    return some if fits else 1
+
+
 def pitches(machine: Machine) -> int:
     """So many of these distances there are at which an access brings several."""
     return sum(rows_at(words, machine) > 1 for words in PITCHES)

@@ -11,6 +11,8 @@ import numpy as np
 
 from predfuse.arrays import Mask
 from predfuse.hardware.closed_form.archon import plain_stage
+from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.maps import row_pixels, stored_rows
 from predfuse.hardware.cycle.elementwise import stream_bits
 from predfuse.hardware.cycle.memory.buffer import PARTS, Place, buffer_cycles, on_chip
 from predfuse.hardware.cycle.memory.steps import Step, Steps, divide, split_step
@@ -66,7 +68,7 @@ def plain_work(operation: Operation, spec: ArchonSpec) -> PlainWork:
 def _lay_out(operation: Operation, live: Mask, spec: ArchonSpec) -> tuple[int, int, str]:
     """Cycles of the better way, bits of its steps with indices, and its name, for ``live`` weights ``[G, O/G, CK]``.
 
-    Outputs leave a row of a tile in a cycle, as the PEs give them to what finishes them.
+    Outputs leave a row of a tile in a cycle, or several rows, as the PEs give them to what finishes them.
     """
     design = spec.design
     tiles = _tiles(operation, design)
@@ -75,13 +77,22 @@ def _lay_out(operation: Operation, live: Mask, spec: ArchonSpec) -> tuple[int, i
     pixel_steps, output_steps = _steps(dealt, lists), _steps(live, positions)
     by_pixel, by_output = tiles * pixel_steps, operation.out_pixels * output_steps
     if spec.prices == "synthesised":
-        by_pixel = max(by_pixel, tiles * design.tile_rows * operation.outputs)
-        by_output = max(by_output, operation.out_pixels * -(-operation.outputs // design.tile_columns))
+        rows = _finished_rows(operation, spec)
+        by_pixel = max(by_pixel, tiles * -(-design.tile_rows // rows) * operation.outputs)
+        by_output = max(by_output, operation.out_pixels * -(-operation.outputs // (rows * design.tile_columns)))
     if by_output < by_pixel:
         words, mapping = min(positions, operation.group_outputs), "one output a PE"
         return by_output, output_steps * (words * spec.bits + INDEX_BITS), mapping
     words, mapping = min(lists, dealt.shape[1]), f"one output pixel a PE, {lists} outputs at once"
     return by_pixel, pixel_steps * (words * spec.bits + INDEX_BITS), mapping
+
+
+def _finished_rows(operation: Operation, spec: ArchonSpec) -> int:
+    """Rows of a tile that leave in a cycle."""
+    if spec.design.structures is None:
+        return 1
+    machine = Machine.sized(spec)
+    return stored_rows(row_pixels(operation.columns.out, machine), machine)
 
 
 def _tiles(operation: Operation, design: ArchonDesign) -> int:

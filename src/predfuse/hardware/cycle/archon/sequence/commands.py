@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from predfuse.hardware.cycle.archon.gateware import Machine
-from predfuse.hardware.cycle.archon.maps import row_accesses
+from predfuse.hardware.cycle.archon.maps import row_accesses, stored_rows
 from predfuse.hardware.cycle.archon.sequence.group import Records
 from predfuse.hardware.cycle.archon.sequence.order import Item
 from predfuse.integer.tiling import Span
@@ -166,14 +166,19 @@ class Store:
         """The first pixel."""
         return self.own.pixel(self.rows.start, self.columns.start)
 
+    def together(self, machine: Machine) -> int:
+        """Rows that leave in a cycle."""
+        return stored_rows(self.own.row_pixels, machine)
+
     def masks(self, machine: Machine) -> Iterator[int]:
-        """Banks of every row of every output, as bits."""
-        pixels = machine.buffer_pixels
-        span = -(-(self.at % pixels + self.columns.size) // pixels)
-        words = (self.at // pixels + row * (self.own.row_pixels // pixels) for row in range(self.rows.size))
-        rows = [bank_mask(word, span, machine.buffer_banks) for word in words]
+        """Banks of every access for every output, as bits."""
+        pixels, some = machine.buffer_pixels, self.together(machine)
+        row = self.own.row_pixels // pixels
+        span = (some - 1) * row + -(-(self.at % pixels + self.columns.size) // pixels)
+        words = (self.at // pixels + first * row for first in range(0, self.rows.size, some))
+        accesses = [bank_mask(word, span, machine.buffer_banks) for word in words]
         for _ in range(self.item.group.work.group_outputs):
-            yield from rows
+            yield from accesses
 
 
 @dataclass(frozen=True)
