@@ -109,7 +109,7 @@ def test_every_size_costs_area() -> None:
         (f"{structures}.project_row_words", 8), (f"{structures}.project_memory_words", 7488),
         (f"{structures}.tap_memory_words", 3072), (f"{structures}.bank_channels", 96),
         (f"{structures}.bank_expand_words", 1024), (f"{structures}.port_records", 4),
-        (f"{structures}.access_rows", 4), (f"{structures}.gate_queue_words", 16),
+        (f"{structures}.access_rows", 4), (f"{structures}.gate_queue_words", 16), (f"{structures}.finished_rows", 2),
         (f"{structures}.predictor_units", 128), (f"{structures}.predictor_inputs", 32),
         (f"{structures}.input_plane_pixels", 289),
     ):  # fmt: skip

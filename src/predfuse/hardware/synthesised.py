@@ -11,6 +11,7 @@ from predfuse.hardware.cycle.archon.gateware import BANK_REGIONS, Machine, bits_
 from predfuse.hardware.cycle.archon.maps import PITCHES, rows_at
 from predfuse.hardware.field_types import WORD_BITS
 from predfuse.hardware.fields import ArchonSpec, EyerissSpec
+from predfuse.hardware.price_rules import AreaRules
 from predfuse.hardware.prices import (
     LATCHED_WORDS,
     SELECT_BIT_UM2,
@@ -25,6 +26,8 @@ from predfuse.hardware.prices import (
 
 FINISHING_UM2, FINISHED_BITS = 2_253, 40
 """Bias, rounding shift, residual and saturation of one output in a cycle (um2), from sums of so many bits."""
+FURTHER_UM2 = 1_950
+"""The same for one output of a row that leaves beside another (um2)."""
 OUTPUT_UM2, RESIDUAL_UM2 = 880, 630
 """The same without residual and registers, for an output of a rival; what a residual takes beside it (um2)."""
 CROSSING_BIT_UM2 = 1.95
@@ -37,6 +40,8 @@ STATE_BITS = 120
 """Of the passes that are loaded and sent, beside the records of two groups (bits)."""
 CHOSEN_BIT_UM2 = 0.96
 """A bit of a record of the write port among which a bank chooses by the region (um2)."""
+SPREAD_BIT_UM2 = 9.2
+"""One bit more of an access of several rows, turned to its place in a line (um2)."""
 CHANNEL_BITS = 16
 """Of the number of an output's channel, by which the store finds its plane (bits)."""
 SLOT_BITS = 4
@@ -169,6 +174,7 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
     columns = memory("expand", machine.column_words, bits) + memory("column", machine.columns, word["column"].bits)
     maps = banks * machine.slots * (machine.taps + 2)
     port = bits * machine.line
+    further = (machine.finished_rows - 1) * FURTHER_UM2 / FINISHING_UM2
     outputs = lists * pixels * sum_bits(spec) * SELECT_BIT_UM2 + machine.tile_columns * bits * PIPELINE_BIT_UM2
     return structure_areas_um2(spec) | {
         "lane registers": lanes * (2 * machine.lane_rows * row + lists * sent) * area.flip_flop,
@@ -191,13 +197,22 @@ def synthesised_areas_um2(spec: ArchonSpec) -> dict[str, float]:
         "command unit": machine.command_bits * (port // machine.command_bits + 1) * (area.flip_flop + CROSSING_BIT_UM2),
         "output store": machine.tile_columns * bits * area.flip_flop
         + 2 * port * CROSSING_BIT_UM2
-        + area.multiplier * product_share(CHANNEL_BITS, bits_for(machine.buffer_lines)),
+        + area.multiplier * product_share(CHANNEL_BITS, bits_for(machine.buffer_lines))
+        + _further_rows_um2(machine, area),
         "output registers": 0.0,  # sums wait in their second port
-        "finishing": machine.tile_columns * finishing_um2(spec) + outputs,
+        "finishing": machine.tile_columns * (1 + further) * finishing_um2(spec) + outputs,
         "control": (machine.outputs * SHIFTS_BITS + 2 * word["group"].bits) * stored
         + STATE_BITS * area.flip_flop
         + chosen * CHOSEN_BIT_UM2,
     }
+
+
+def _further_rows_um2(machine: Machine, area: AreaRules) -> float:
+    """What a store of several rows in an access has beside that of one (um2): registers, distances, wider turns."""
+    further, row = machine.finished_rows - 1, machine.bits * machine.tile_columns
+    reach = min(machine.line, further * PITCHES[-1] * machine.buffer_pixels + machine.tile_columns)
+    spread = machine.bits * reach - row if further else 0
+    return further * row * (area.flip_flop + len(PITCHES) * area.mux_bit) + spread * SPREAD_BIT_UM2
 
 
 def _fill_um2(machine: Machine, stored: float) -> float:
