@@ -74,6 +74,17 @@ def test_the_documented_turns_are_the_models_and_within_a_tenth_of_the_synthesis
         assert float(cells.replace(",", "")) == pytest.approx(um2, rel=0.1)
 
 
+def test_the_documented_rows_at_once_are_the_models_and_close_to_the_synthesised() -> None:
+    found = rows("rows at once")
+    assert list(found) == ["1", "2", "4"]
+    for count, (finishing, cells, store, store_cells) in found.items():
+        fields = {"global_buffer.banks": 22, "global_buffer.depth": 3072, "design.structures.finished_rows": int(count)}
+        priced = {item.component: item.area_um2 for item in area_items(with_fields(load_spec("archon"), fields))}
+        assert finishing == f"{priced['finishing']:,.0f}" and store == f"{priced['output store']:,.0f}"
+        assert float(cells.replace(",", "")) == pytest.approx(priced["finishing"], rel=0.16)
+        assert float(store_cells.replace(",", "")) == pytest.approx(priced["output store"], rel=0.1)
+
+
 def test_a_file_may_ask_for_either(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     for name in ("archon-1.7", "sparse-1.7"):
