@@ -156,6 +156,12 @@ def test_a_machine_of_ones_own_stands_on_equal_terms(result: CompareResult) -> N
     assert bits == [64, 128, 256, 512, 1024]
     for cycles in ([each.cycles for each in equal.bandwidths], [each.rival_cycles for each in equal.bandwidths]):
         assert cycles == sorted(cycles, reverse=True), "more bandwidth never costs cycles"
+    # Another machine may be the best where bandwidth is scarce.
+    scarce = dataclasses.replace(equal.bandwidths[0], machine="other")
+    mixed = dataclasses.replace(equal, bandwidths=(scarce, *equal.bandwidths[1:]))
+    (table,) = (one for one in report.tables(mixed) if "DRAM bits a cycle" in one.caption)
+    gains = [f"{each.speedup:.2f}x" for each in equal.bandwidths]
+    assert sorted(list(row[2:]) for row in table.rows) == sorted([[gains[0], *["-"] * 4], ["-", *gains[1:]]])
     document = json.loads(json.dumps(result.as_json(), allow_nan=False))
     assert document["same_network"][0]["speedup"] == pair.rival_cycles / pair.cycles
     assert math.isclose(document["same_network"][0]["energy_ratio"], pair.energy_uj / pair.rival_energy_uj)

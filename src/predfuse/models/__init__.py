@@ -60,14 +60,6 @@ _REGISTRY: dict[str, Callable[..., Cnn]] = {
         stage_blocks=(3, 4),
         last_channels=32,
     ),
-    "fusionet-w": partial(
-        _wide_inside,
-        architecture="fusionet-w",
-        stage_channels=(16, 32),
-        stage_blocks=(3, 4),
-        last_channels=32,
-        tail_channels=128,
-    ),
     "mobilenetv2": mobilenetv2,
     "mobilenetv2-fused": mobilenetv2_fused,
     "mobilenetv2-s": partial(

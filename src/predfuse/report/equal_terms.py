@@ -107,8 +107,11 @@ def _bandwidths(name: str, pairs: Sequence[Pair]) -> Table:
     gains: dict[tuple[str, str], dict[int | None, float]] = {}
     for pair in pairs:
         gains.setdefault((pair.machine, pair.rival_machine), {})[pair.dram_bits_per_cycle] = pair.speedup
-    rows = [[*machines, *(f"{found[each]:.2f}x" for each in bits)] for machines, found in gains.items()]
-    rows.sort(key=lambda row: float(row[2].removesuffix("x")))
+    # A pair of machines may be the best at some bandwidths alone.
+    rows = [
+        [*machines, *(f"{found[each]:.2f}x" if each in found else "-" for each in bits)]
+        for machines, found in sorted(gains.items(), key=lambda item: min(item[1].values()))
+    ]
     caption = f"{name}: times as fast fused, by DRAM bits a cycle"
     return Table(["fused on", "over unfused on", *map(str, bits)], rows, caption, frozenset(), frozenset((0, 1)))
 
