@@ -16,13 +16,23 @@ from predfuse.hardware.cycle.archon.sequence.places import places
 
 
 def group_order(groups: Sequence[Group]) -> list[int]:
-    """Places in ``groups`` in an order that no move of one group and no turned stretch makes cheaper.
+    """Places in ``groups`` in the order in which they are worked on.
 
     Args:
         groups: Of a block, in the order in which it has them.
     """
-    first, after, last = _costs(groups)
-    best = list(range(len(groups)))
+    return cheap_order(*_costs(groups))
+
+
+def cheap_order(first: Int64Array, after: Int64Array, last: Int64Array) -> list[int]:
+    """An order that no move of one place and no turned stretch makes cheaper, found from that of the numbers.
+
+    Args:
+        first: ``[places]`` int64: what it costs that one is the first.
+        after: ``[places, places]`` int64: what it costs that the second follows the first.
+        last: ``[places]`` int64: what it costs that one is the last.
+    """
+    best = list(range(len(first)))
     cost = _cost(best, first, after, last)
     while True:
         found = min(_neighbours(best), key=lambda order: _cost(order, first, after, last), default=best)
