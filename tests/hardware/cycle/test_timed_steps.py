@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import assume, given, settings, strategies as st
 from strategies import BlockCase, bottlenecks
 
@@ -46,4 +48,6 @@ def test_the_dram_only_ever_adds_waiting(case: BlockCase, first: bool, last: boo
     for index, step in enumerate(steps):
         assert slow.load[index, 1] <= slow.main[index, 0] or not step.load_bits
     assert {number for one in time.stretches for number in one.used} == set(range(len(items)))
-    assert [number for one in time.stretches for number in one.left] == list(range(len(items)))
+    left = [number for one in time.stretches for number in one.left]
+    assert sorted(left) == list(range(len(items)))  # groups in any order, the tiles of each behind each other
+    assert all(two == one + 1 or one % len(tiles) == len(tiles) - 1 for one, two in itertools.pairwise(left))
