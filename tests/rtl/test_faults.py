@@ -61,7 +61,7 @@ def _images(cases: Sequence[BlockCase]) -> list[Image]:
     return [
         image
         for node, x, plan in zip(nodes, inputs, plan_chain(list(zip(nodes, shapes, strict=True)), TINY), strict=True)
-        for image in plan.images_of(x, _fused(node, x, *predict_masks(node, x))[0], 0)
+        for image in plan.images(x, _fused(node, x, *predict_masks(node, x))[0], 0)
     ]
 
 

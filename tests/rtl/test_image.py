@@ -77,7 +77,7 @@ def _check(cases: Sequence[BlockCase], machine: Machine) -> int:
     items: list[_Item] = []
     for case, node, x, plan in zip(cases, nodes, inputs, plans, strict=True):
         work = plan.streams[0].work
-        told += plan.images_of(x, np.zeros(work.out_shape, np.int16), 0)
+        told += plan.images(x, np.zeros(work.out_shape, np.int16), 0)
         tiles = range(len(work.tiles(machine.tile_rows, machine.tile_columns)))
         assert sorted(stream.group for stream in plan.streams) == list(range(node.groups))
         own = itertools.product(plan.streams, tiles)

@@ -92,7 +92,7 @@ def chain_images(program: Program, images: ImageArray, machine: Machine) -> list
             (plan.node.name, image)
             for number in range(len(images))
             for plan in chain
-            for image in plan.images_of(values[plan.node.inputs[0]][number], values[plan.node.name][number], number)
+            for image in plan.images(values[plan.node.inputs[0]][number], values[plan.node.name][number], number)
         ]
         for chain in plans
     ]

@@ -11,7 +11,6 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.sequence.block import chain_fillings, in_order
 from predfuse.hardware.cycle.archon.sequence.buffer import Filling
 from predfuse.hardware.cycle.archon.sequence.commands import FINISH, LISTS, Start
-from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 from predfuse.integer.nodes import FusedBlock
 from predfuse.rtl.image import Encoder, Image
 from predfuse.rtl.starts import Measured, Step, outputs_at
@@ -36,21 +35,7 @@ class BlockPlan:
     fillings: tuple[Filling, ...]
     encoder: Encoder
 
-    @property
-    def clock(self) -> Clock:
-        """Where the cycles of one input go."""
-        return sum((one.scheduled.clock for one in self.fillings), Clock())
-
-    def images(self, x: Int16Array, y: Int16Array) -> list[Image]:
-        """Everything to do for some inputs of a block that is by itself, one after the other.
-
-        Args:
-            x: ``[N, C, H, W]`` int16 inputs of the block.
-            y: ``[N, O, P, Q]`` int16 outputs that the integer machine gives for them.
-        """
-        return [image for number in range(len(x)) for image in self.images_of(x[number], y[number], number)]
-
-    def images_of(self, x: Int16Array, y: Int16Array, number: int) -> list[Image]:
+    def images(self, x: Int16Array, y: Int16Array, number: int) -> list[Image]:
         """Everything to do for one input.
 
         Args:

@@ -197,7 +197,7 @@ def working_words(work: BlockWork, groups: Sequence[GroupPlan], tiles: Sequence[
     tile_words = work.group_channels * pixels + work.group_outputs * out * (2 if work.residual else 1)
     largest = max(plan.predictor_bits for plan in groups)
     if len(tiles) > 1:
-        weights = 2 * max(plan.weight_bits + plan.predictor_bits for plan in groups) // spec.bits
+        weights = 2 * max(plan.stored_bits for plan in groups) // spec.bits
     else:
         weights = largest // spec.bits + max(plan.fill_words for plan in groups)
     return min(2 * tile_words + weights + 2 * STREAM_BITS // spec.bits, spec.buffer_words)
@@ -208,7 +208,7 @@ def _double_buffered(
 ) -> tuple[bool, bool]:
     """Whether a group's first item, and any other, may load while the item before still uses the buffer."""
     tiles = len(items[0])
-    kept = [plan.weight_bits + plan.predictor_bits for plan in groups if keeps_weights(plan, tiles, spec, place)]
+    kept = [plan.stored_bits for plan in groups if keeps_weights(plan, tiles, spec, place)]
     tile_bits = max(
         work.group_channels * item.input_pixels * spec.bits * (not place.input_on_chip)
         + work.group_outputs * item.pixels * spec.bits * (not place.output_on_chip)

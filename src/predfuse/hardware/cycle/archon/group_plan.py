@@ -105,6 +105,11 @@ class GroupPlan:
         return len(self.channel_words)
 
     @property
+    def stored_bits(self) -> int:
+        """What is fetched for it once: its weights and its predictor (bits)."""
+        return self.weight_bits + self.predictor_bits
+
+    @property
     def gate_words(self) -> int:
         """Gate words a tile has (count)."""
         return int(self.channel_words.sum())

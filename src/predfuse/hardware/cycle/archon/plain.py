@@ -89,8 +89,6 @@ def _lay_out(operation: Operation, live: Mask, spec: ArchonSpec) -> tuple[int, i
 
 def _finished_rows(operation: Operation, spec: ArchonSpec) -> int:
     """Rows of a tile that leave in a cycle."""
-    if spec.design.structures is None:
-        return 1
     machine = Machine.sized(spec)
     return stored_rows(row_pixels(operation.columns.out, machine), machine)
 

@@ -83,8 +83,7 @@ class Item:
 
 def keeps_weights(plan: GroupPlan, tiles: int, spec: ArchonSpec, place: Place) -> bool:
     """Whether the global buffer keeps the weights of a group for all its tiles; with one tile they need not be kept."""
-    bits = plan.weight_bits + plan.predictor_bits
-    return tiles > 1 and bits <= place.free_words * spec.bits
+    return tiles > 1 and plan.stored_bits <= place.free_words * spec.bits
 
 
 def plan_item(
@@ -105,7 +104,7 @@ def plan_item(
     plane = channels * rectangle_accesses(tile.input_rows.size, tile.input_columns.size, spec)
     drained = outputs * rectangle_accesses(tile.rows.size, tile.columns.size, spec)
     kept = keeps_weights(plan, tiles, spec, place)
-    fetched = plan.predictor_bits + plan.weight_bits if first or not kept else 0
+    fetched = plan.stored_bits if first or not kept else 0
     inputs = channels * tile.input_pixels * spec.bits if not place.input_on_chip else 0
     residual = outputs * tile.pixels * spec.bits if work.residual and not place.residual_on_chip else 0
     results = outputs * tile.pixels * spec.bits if not place.output_on_chip else 0

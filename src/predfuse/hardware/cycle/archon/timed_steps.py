@@ -31,7 +31,7 @@ def timed_steps(
     free, tiles = place.free_words * spec.bits, len(items) // len(groups)
     # With the first tile of a group come its words, which a stretch has by itself.
     own = [
-        item.load_bits - (number % tiles == 0) * _word_bits(groups[number // tiles])
+        item.load_bits - (number % tiles == 0) * groups[number // tiles].stored_bits
         for number, item in enumerate(items)
     ]
     steps: list[Step] = []
@@ -48,8 +48,3 @@ def timed_steps(
         )
         steps += split_step(step, stream_bits(free))
     return steps
-
-
-def _word_bits(plan: GroupPlan) -> int:
-    """Of a group, fetched once (bits)."""
-    return plan.weight_bits + plan.predictor_bits

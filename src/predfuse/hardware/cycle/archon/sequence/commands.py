@@ -13,12 +13,12 @@ from predfuse.hardware.cycle.archon.sequence.order import Item
 from predfuse.integer.tiling import Span
 
 
-class After(enum.Enum):
-    """What a fill waits for."""
+class After(enum.IntEnum):
+    """What a fill waits for, the longer the later."""
 
-    NOTHING = "nothing"
-    LISTS = "lists"
-    CORE = "core"
+    NOTHING = 0
+    LISTS = 1
+    CORE = 2
 
 
 LISTS, PREDICT, BEHIND, FINISH = 1, 2, 4, 8

@@ -75,11 +75,7 @@ def chain_times(blocks: Sequence[Block], machine: Machine) -> list[BlockTime]:
     groups = in_order(
         [[_group(work, index, plan, machine) for index, plan in enumerate(plans)] for work, plans in blocks]
     )
-    words = [
-        plans[one.index].weight_bits + plans[one.index].predictor_bits
-        for own, (_, plans) in zip(groups, blocks, strict=True)
-        for one in own
-    ]
+    words = [plans[one.index].stored_bits for own, (_, plans) in zip(groups, blocks, strict=True) for one in own]
     fillings = chain_fillings(groups)
     shares = _Shares(words, [one for own in fillings for one in own])
     times = []
@@ -168,7 +164,7 @@ def _stretches(fillings: Sequence[Filling], shares: _Shares) -> Iterator[Stretch
     yield Stretch(before - begun, word_bits, tuple(used), tuple(left))
 
 
-def network_machine(spec: ArchonSpec, blocks: Sequence[tuple[BlockWork, Sequence[GroupPlan]]]) -> Machine:
+def network_machine(spec: ArchonSpec, blocks: Sequence[Block]) -> Machine:
     """The gateware of a specification, with streamed memories as large as the blocks of a network need them.
 
     Raises:

@@ -70,12 +70,16 @@ class Waiting:
         """
         own = takewhile(lambda one: one[0] <= group, self.left)
         chosen = [one for one in own if one[1].predicts or not predicts]
-        assert all(self._free[number][fill.memory] <= start for number, fill in chosen)
-        waiting = [fill for number, fill in chosen if self._free[number][fill.memory] == start]
-        last = [(fill, After.CORE if fill.memory in NOT_OF_LISTS else After.LISTS) for fill in waiting]
-        others = [(fill, After.NOTHING) for number, fill in chosen if self._free[number][fill.memory] < start]
         self._take(chosen)
-        return others + sorted(last, key=lambda one: one[1] is After.CORE)
+        return sorted(((fill, self._after(number, fill, start)) for number, fill in chosen), key=lambda one: one[1])
+
+    def _after(self, group: int, fill: Records, start: int) -> After:
+        """What of the last start a fill has to wait for."""
+        free = self._free[group][fill.memory]
+        assert free <= start
+        if free < start:
+            return After.NOTHING
+        return After.CORE if fill.memory in NOT_OF_LISTS else After.LISTS
 
     def _take(self, chosen: Sequence[tuple[int, Records]]) -> list[Records]:
         taken = {id(fill) for _, fill in chosen}
