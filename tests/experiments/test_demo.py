@@ -328,7 +328,7 @@ def test_shipped_networks_do_what_the_project_promises() -> None:
 
 
 def test_a_wrong_step_and_a_missing_tool_are_told(result: demo.DemoResult, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = Compared("tile 0", 5, 6, 0, 0, 1, 2)
+    bad = Compared("tile 0", 1, 1, 5, 6, 0, 0, 1, 2)
     ran = demo_gateware.GatewareRun("archon-tiny", BlockResult("b1", (bad,), Clock(), Clock()), 1.0)
     assert "1 of 1 steps differ" in str(ran) and "every" not in str(ran)
     text = [*terminal(result), *terminal(dataclasses.replace(result, gateware=ran))]

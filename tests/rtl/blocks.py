@@ -69,6 +69,24 @@ def grouped(case: BlockCase, groups: int) -> BlockCase:
     return replace(case, block=block, x=several(case.x))
 
 
+def _small(case: BlockCase) -> bool:
+    block = case.block
+    most = block.groups > 1 and block.expand_weight.shape[1] <= 4
+    return most and block.depthwise_weight.shape[1] <= 5 and block.stride <= 2
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> list[BlockCase]:
+    """Two to four random blocks of two to four groups, each on pixels of as many channels, rows and columns as the one
+    before makes; most are held by every machine of the tests but those without windows of 5."""
+    shape = draw(st.tuples(st.sampled_from((4, 8)), st.integers(2, 8), st.integers(2, 8)))
+    cases: list[BlockCase] = []
+    for number in range(draw(st.integers(2, 4))):
+        cases.append(draw(bottlenecks(f"b{number}", in_shape=shape, with_predictor=True).filter(_small)))
+        shape = cases[-1].block.output_shape([shape])
+    return cases
+
+
 @st.composite
 def extreme_blocks(draw: st.DrawFn) -> BlockCase:
     """Random blocks whose predictors have offsets at the ends of their sums and far beyond, and shifts up to 31."""

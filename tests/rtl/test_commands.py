@@ -20,6 +20,7 @@ from predfuse.arrays import Int64Array
 from predfuse.cli import app
 from predfuse.errors import InputError, PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.program import Program
 from predfuse.integer.program_io import save_program
@@ -77,14 +78,15 @@ def test_a_difference_is_told_and_is_exit_code_1(files: tuple[str, str], monkeyp
 
 
 def test_comparing_finds_every_kind_of_difference() -> None:
-    right, pixels = Measured(3, 4, (1, 2)), np.array([0, 5, 6])
-    step = Step(1, "a step", right, np.array([1, 2]), pixels[1:])
+    right, pixels = Measured(3, 4, (1, 2), Clock(9)), np.array([0, 5, 6])
+    step = Step(0, 1, "a step", 9, right, np.array([1, 2]), pixels[1:])
     assert not compare(step, right, pixels).differs
     for wrong in (
         replace(right, list_cycles=2),
         replace(right, predict_cycles=5),
         replace(right, begins=(1, 3)),
         replace(right, begins=(1,)),
+        replace(right, before=Clock(8)),
     ):
         assert compare(step, wrong, pixels).differs
     assert compare(step, right, pixels + 1).wrong_pixels == 2

@@ -11,6 +11,7 @@ from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
 from predfuse.hardware.cycle.archon.placement import place
+from predfuse.hardware.cycle.archon.sequence.flow import Chain
 from predfuse.hardware.cycle.archon.sequence.group import BEHIND_LISTS
 from predfuse.hardware.cycle.archon.sequence.order import order
 from predfuse.integer.options import CompileOptions
@@ -106,7 +107,7 @@ def _check_rules(stream: GroupStream, rules: list[Rule]) -> None:
 def _behind(stream: GroupStream) -> bool | None:
     """Whether a tile is predicted behind the lists of the one before; None of a block the predictor does not take."""
     try:
-        return any(item.how == BEHIND_LISTS for item in order([[stream.sizes]], [0]))
+        return any(item.how == BEHIND_LISTS for item in order(Chain(((stream.sizes,),), (False,)), [0]))
     except InputError:
         return None
 

@@ -50,11 +50,11 @@ def test_every_access_is_charged(case: BlockCase, rows: int) -> None:
         plan = plan_block(node, shape, machine)
     except InputError:
         assume(False)  # more passes than there is room for
-    fills = [one for filling in plan.fillings for one in filling.commands if isinstance(one, Fill)]
+    fills = [one for _, filling in plan.fillings for one in filling.commands if isinstance(one, Fill)]
     done = sum(one.accesses for one in fills)
     total, words, last = 0, 0, None
     plans = plan_groups(work, spec)
-    for group in plan.streams:
+    for group in plan.streams[0]:
         charged = plans[group.group]
         assert charged.group_fill is not None
         fill = replace(charged.group_fill, machine=machine)

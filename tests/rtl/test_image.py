@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 from integer.block_cases import compiled, integer_input
-from rtl.blocks import dense_block
+from rtl.blocks import chains, dense_block
 from rtl.decode import together
 from rtl.decode_image import Start, Write, read_image
 from rtl.machines import SMALL
@@ -24,7 +24,6 @@ from predfuse.hardware.cycle.archon.sequence.parts import predicted_parts
 from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.tiling import Tile
-from predfuse.rtl.image import Image
 from predfuse.rtl.steps import plan_chain
 from predfuse.rtl.streams import GroupStream
 from predfuse.rtl.words import Word
@@ -59,7 +58,8 @@ class _Item:
     x: Int16Array
     stream: GroupStream
     index: int
-    begins: bool
+    block: int
+    number: int
 
     @property
     def tile(self) -> Tile:
@@ -67,21 +67,23 @@ class _Item:
         return self.stream.work.tiles(machine.tile_rows, machine.tile_columns)[self.index]
 
 
-def _check(cases: Sequence[BlockCase], machine: Machine) -> int:
-    """Every memory at every start of a chain of blocks; how many images there are."""
+def _check(cases: Sequence[BlockCase], machine: Machine, reads: bool = False) -> int:
+    """Every memory at every start of a chain of blocks, where each may read what the one before makes; how many images
+    there are."""
     nodes = [compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)) for case in cases]
     inputs = [integer_input(case) for case in cases]
     shapes = [(x.shape[0], x.shape[1], x.shape[2]) for x in inputs]
-    plans, sizes = plan_chain(list(zip(nodes, shapes, strict=True)), machine), machine.parameters()
-    told: list[Image] = []
+    reading = [reads and block > 0 for block in range(len(cases))]
+    plan, sizes = plan_chain(list(zip(nodes, shapes, strict=True)), machine, reading), machine.parameters()
     items: list[_Item] = []
-    for case, node, x, plan in zip(cases, nodes, inputs, plans, strict=True):
-        work = plan.streams[0].work
-        told += plan.images(x, np.zeros(work.out_shape, np.int16), 0)
-        tiles = range(len(work.tiles(machine.tile_rows, machine.tile_columns)))
-        assert sorted(stream.group for stream in plan.streams) == list(range(node.groups))
-        own = itertools.product(plan.streams, tiles)
-        items += [_Item(case, node, x, stream, tile, number == 0) for number, (stream, tile) in enumerate(own)]
+    for block, (case, node, x, streams) in enumerate(zip(cases, nodes, inputs, plan.streams, strict=True)):
+        tiles = range(len(streams[0].work.tiles(machine.tile_rows, machine.tile_columns)))
+        assert sorted(stream.group for stream in streams) == list(range(node.groups))
+        own = itertools.product(streams, tiles)
+        items += [_Item(case, node, x, stream, tile, block, number) for number, (stream, tile) in enumerate(own)]
+    # A block that reads what the one before makes is given the test's pixels, as if that had made them.
+    outputs = [_none(streams) for streams in plan.streams]
+    told = plan.images(inputs, [*inputs[1:], outputs[-1]] if reads else outputs, 0)
     memory: dict[tuple[int, int], int] = {}
     begun = finished = 0  # lists, outputs
     places: list[range] = []  # of the outputs of every item
@@ -98,8 +100,9 @@ def _check(cases: Sequence[BlockCase], machine: Machine) -> int:
             used = []
             if one.flags & PREDICT:
                 ahead = items[begun + (one.flags & LISTS)]
-                # A block is predicted when all outputs of the block before are in the buffer.
-                assert not ahead.begins or (finished == begun and not one.flags & LISTS)
+                # A block is predicted when all outputs of the block before are in the buffer, where it does not flow.
+                begins = ahead.number == 0 and not plan.flows[ahead.block]
+                assert not begins or (finished == begun and not one.flags & LISTS)
                 used.append(_Used(one, machine, PREDICT, ahead.stream, range(0)))
                 assert one.predict_half == ahead.stream.places.half
                 _check_words(memory, ahead.stream.words, machine, PREDICTOR_REGIONS)
@@ -138,6 +141,11 @@ def _check(cases: Sequence[BlockCase], machine: Machine) -> int:
             assert not any(own.looks_at(write) for own in used for write in last)
     assert finished == len(items)
     return len(told)
+
+
+def _none(streams: Sequence[GroupStream]) -> Int16Array:
+    """Outputs of a block, all 0."""
+    return np.zeros(streams[0].work.out_shape, np.int16)
 
 
 def _channels(stream: GroupStream) -> range:
@@ -263,6 +271,17 @@ def test_every_start_finds_what_it_needs(cases: list[BlockCase], rows: int, bank
     assume(all(case.block.depthwise_weight.shape[1] <= SMALL.kernel and case.block.stride <= 2 for case in cases))
     try:
         _check(cases, replace(SMALL, access_rows=rows, buffer_banks=banks))
+    except InputError:
+        assume(False)  # the predictor does not hold its inputs
+
+
+@settings(max_examples=100)
+@given(chains(), st.sampled_from([1, 2, 8]), st.sampled_from([8, 16]))
+def test_blocks_that_flow_find_what_has_left(cases: list[BlockCase], rows: int, banks: int) -> None:
+    """What has not left when an image begins is 0 there."""
+    assume(all(case.block.depthwise_weight.shape[1] <= SMALL.kernel and case.block.stride <= 2 for case in cases))
+    try:
+        _check(cases, replace(SMALL, access_rows=rows, buffer_banks=banks), True)
     except InputError:
         assume(False)  # the predictor does not hold its inputs
 

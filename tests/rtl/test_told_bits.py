@@ -9,6 +9,7 @@ from strategies import BlockCase, bottlenecks
 from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gateware import Machine, records
 from predfuse.hardware.cycle.archon.group_plan import factor_bits, plan_groups
+from predfuse.hardware.cycle.archon.sequence.flow import Chain
 from predfuse.hardware.cycle.archon.sequence.group import BEHIND_LISTS
 from predfuse.hardware.cycle.archon.sequence.order import order
 from predfuse.hardware.spec import ArchonSpec, load_spec
@@ -30,7 +31,11 @@ def test_charged_bits_are_those_of_the_words(case: BlockCase) -> None:
     known = records(machine)
     maps = {"column": machine.slots, "slot": 2 * spec.bias_bits}
     streams = [emit_group(node, shape, group, machine) for group in range(work.groups)]
-    behind = {item.group.number for item in order([[one.sizes for one in streams]], [0]) if item.how == BEHIND_LISTS}
+    behind = {
+        item.group.number
+        for item in order(Chain((tuple(one.sizes for one in streams),), (False,)), [0])
+        if item.how == BEHIND_LISTS
+    }
     fields = {name: width for name, width, _ in known["channel"].fields}
     # Weights are charged by what the specification stores of them, wanted gate words follow from the maps.
     follows = 3 * (machine.held + machine.taps) + machine.taps + 1

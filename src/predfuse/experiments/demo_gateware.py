@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from predfuse.arrays import ImageArray
 from predfuse.errors import PredfuseError
@@ -53,10 +53,10 @@ def first_block(program: Program, images: ImageArray) -> GatewareRun | str:
     try:
         simulator = Simulator(Machine.of(spec))
         started = time.perf_counter()
-        name = program.fused_blocks()[0].name
-        told = [one for one in chain_images(program, images[:1], simulator.machine)[0] if one[0] == name]
+        whole = chain_images(program, images[:1], simulator.machine, spec)[0]
+        told = replace(whole, images=tuple(one for one in whole.images if one.block == 0))
         modelled = modelled_cycles(program, images[:1], spec, simulator.machine)
     except PredfuseError as error:
         return f"The gateware was not run ({error})."
-    (block,) = run_chain(told, simulator, modelled=modelled)
+    block, *_ = run_chain(told, simulator, modelled=modelled)
     return GatewareRun(MACHINE, block, time.perf_counter() - started)

@@ -16,7 +16,7 @@ from predfuse.integer.program import Program
 from predfuse.rtl.build import SOURCES, VERILATOR_OPTIONS
 from predfuse.rtl.image import Image
 from predfuse.rtl.run import chain_images
-from predfuse.rtl.simulator import encode
+from predfuse.rtl.simulator import CLOCK_WORDS, encode
 
 ANY = np.iinfo(np.int64).min
 """Stands for whatever comes out."""
@@ -59,7 +59,7 @@ def generate(program: Program, images: ImageArray, machine: Machine, folder: Pat
     """
     require_new_folder(folder)
     told = chain_images(program, images, machine)
-    files = [f"{index:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', own[0][0])[:80]}" for index, own in enumerate(told)]
+    files = [f"{index:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', own.layers[0])[:80]}" for index, own in enumerate(told)]
 
     def fill(temporary: Path) -> None:
         (temporary / "sv").mkdir()
@@ -68,9 +68,8 @@ def generate(program: Program, images: ImageArray, machine: Machine, folder: Pat
         for bench in SOURCES.glob("*.cpp"):
             shutil.copy(bench, temporary)
         for file, chain in zip(files, told, strict=True):
-            own = [image for _, image in chain]
-            (temporary / f"{file}.images").write_bytes(encode(own))
-            expected = np.concatenate([_expected(one, machine) for one in own])
+            (temporary / f"{file}.images").write_bytes(encode(chain.images))
+            expected = np.concatenate([_expected(one, machine) for one in chain.images])
             (temporary / f"{file}.expected").write_bytes(expected.astype("<i8").tobytes())
         text = _MAKEFILE.format(
             chains=" ".join(files),
@@ -85,10 +84,12 @@ def generate(program: Program, images: ImageArray, machine: Machine, folder: Pat
 
 
 def _expected(image: Image, machine: Machine) -> Int64Array:
-    """What the bench is to write of an image; pixels beyond the outputs may be any."""
+    """What the bench is to write of an image; pixels beyond the outputs may be any, and what went on before a step."""
     pixels = np.full(image.read_rows * machine.line, ANY)
     head = [len(image.steps)]
     for step in image.steps:
-        head += step.expected.words()
+        one = step.expected
+        head += [step.turn, *[ANY] * (CLOCK_WORDS - 1)]
+        head += [one.list_cycles, one.predict_cycles, len(one.begins), *one.begins]
         pixels[step.at] = step.pixels
     return np.concatenate((np.array([*head, *astuple(image.planned), len(pixels)], np.int64), pixels))

@@ -32,6 +32,8 @@ class Image:
         read_rows: How many these are.
         steps: Starts of the core in the command list.
         planned: Where the cycles go.
+        block: Number of the block, in its chain, that it begins with.
+        blocks: Of every block whose items are worked on, by its number: where the cycles go before its first step.
     """
 
     lines: Int16Array
@@ -40,6 +42,8 @@ class Image:
     read_rows: int
     steps: tuple[Step, ...]
     planned: Clock
+    block: int
+    blocks: tuple[tuple[int, Clock], ...]
 
 
 class Encoder:
@@ -55,19 +59,19 @@ class Encoder:
         self._records, self._known = Packer(self._machine), commands(self._machine)
         self._packer = Packer(self._machine, self._known)
 
-    def lines(self, filling: Filling, x: Int16Array) -> Int16Array:
-        """``[lines, pixels of a line]`` int16 of a filling, for the input ``x [C, H, W]`` of the block."""
+    def lines(self, filling: Filling, inputs: Sequence[Int16Array]) -> Int16Array:
+        """``[lines, pixels of a line]`` int16 of a filling, for the inputs ``[C, H, W]`` of all blocks."""
         machine, told = self._machine, [*map(self._command, filling.commands), 0b100]
         held, width = machine.commands_of_a_line, machine.command_bits
         rows = [told[first : first + held] for first in range(0, len(told), held)]
         bits = [sum(one << width * place for place, one in enumerate(row)) for row in rows]
-        data = [self._data(one, x) for one in filling.data]
+        data = [self._data(one, inputs) for one in filling.data]
         return np.concatenate([_lines(one, machine) for one in (*data, *(_pixels(row, machine.line) for row in bits))])
 
-    def _data(self, data: Data, x: Int16Array) -> Int16Array:
+    def _data(self, data: Data, inputs: Sequence[Int16Array]) -> Int16Array:
         """Pixels of one kind of data."""
         if isinstance(data, Pixels):
-            own, group = data.own, data.item.group
+            own, group, x = data.own, data.item.group, inputs[data.item.block]
             channels = x[group.outputs] if data.residual else x[group.channels]
             rows, columns = slice(own.top, own.top + own.rows), slice(own.left, own.left + own.columns)
             planes = np.zeros((len(channels), own.plane_pixels), np.int16)

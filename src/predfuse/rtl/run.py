@@ -8,13 +8,14 @@ from pathlib import Path
 
 from predfuse.arrays import ImageArray
 from predfuse.errors import InputError, PredfuseError
-from predfuse.hardware.cycle.archon.chains import chains
+from predfuse.hardware.cycle.archon.chains import Run, chains
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
 from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 from predfuse.hardware.cycle.simulate import masks_of
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import workload
+from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program
 from predfuse.rtl.image import Image
@@ -61,18 +62,28 @@ class BlockResult:
         return not self.differences and self.clock == self.planned and as_modelled
 
 
-Told = list[tuple[str, Image]]
-"""Images of the global buffer in the order in which they come, with the block that each is for."""
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What the global buffer is filled with for a chain of fused blocks.
+
+    Attributes:
+        layers: Names of the blocks.
+        images: Of the global buffer in the order in which they come, for one input after the other.
+    """
+
+    layers: tuple[str, ...]
+    images: tuple[Image, ...]
 
 
-def chain_images(program: Program, images: ImageArray, machine: Machine) -> list[Told]:
+def chain_images(program: Program, images: ImageArray, machine: Machine, spec: ArchonSpec | None = None) -> list[Told]:
     """What the global buffer is filled with for every chain of fused blocks, each block fed what the integer machine
-    feeds it: for one image after the other, block by block.
+    feeds it: for one image after the other.
 
     Args:
         program: Compiled.
         images: ``[N, C, H, W]``, as :func:`predfuse.integer.run.run_program` takes them.
         machine: The gateware.
+        spec: Of the machine, by which it is known which feature maps stay in the global buffer; None: all of them.
 
     Raises:
         InputError: There is no fused block, or the gateware does not hold one.
@@ -81,21 +92,39 @@ def chain_images(program: Program, images: ImageArray, machine: Machine) -> list
     if not blocks:
         raise InputError(program.name, "has no fused block", "compile a network with predictors")
     shapes = program.shapes()
+    runs = _runs(program, blocks, machine, spec)
     plans = [
-        plan_chain([(blocks[name], shapes[blocks[name].inputs[0]]) for name in chain], machine)
-        for chain in chains(workload(program), blocks)
+        plan_chain([(blocks[name], shapes[blocks[name].inputs[0]]) for name in run.names], machine, run.reads)
+        for run in runs
     ]
     wanted = {name for node in blocks.values() for name in (node.name, node.inputs[0])}
     values = run_program(program, images, keep=wanted).values
     return [
-        [
-            (plan.node.name, image)
-            for number in range(len(images))
-            for plan in chain
-            for image in plan.images(values[plan.node.inputs[0]][number], values[plan.node.name][number], number)
-        ]
-        for chain in plans
+        Told(
+            run.names,
+            tuple(
+                image
+                for number in range(len(images))
+                for image in plan.images(
+                    [values[node.inputs[0]][number] for node in plan.nodes],
+                    [values[node.name][number] for node in plan.nodes],
+                    number,
+                )
+            ),
+        )
+        for run, plan in zip(runs, plans, strict=True)
     ]
+
+
+def _runs(
+    program: Program, blocks: Mapping[str, FusedBlock], machine: Machine, spec: ArchonSpec | None
+) -> Sequence[Run]:
+    """Blocks that share a sequence, as a simulation has them where the gateware holds all."""
+    if spec is not None and spec.design.streams == "gateware":
+        runs = prepare(program, spec, machine).runs
+        if sum(len(run.names) for run in runs) == len(blocks):
+            return runs
+    return chains(workload(program), blocks)
 
 
 def modelled_cycles(program: Program, images: ImageArray, spec: ArchonSpec, machine: Machine) -> dict[str, int]:
@@ -126,19 +155,38 @@ def run_chain(
     Raises:
         PredfuseError: The gateware hangs, or ends with fewer or more steps than it was told.
     """
-    steps: dict[str, list[Compared]] = {layer: [] for layer, _ in told}
-    clock, planned = dict.fromkeys(steps, Clock()), dict.fromkeys(steps, Clock())
-    ran = simulator.run([image for _, image in told], waves)
-    for (layer, image), one in zip(told, ran, strict=True):
+    count = len(told.layers)
+    steps: list[list[Compared]] = [[] for _ in range(count)]
+    clocks, planned = [Clock()] * count, [Clock()] * count
+    for image, one in zip(told.images, simulator.run(told.images, waves), strict=True):
         if len(one.starts) != len(image.steps):
+            layer = told.layers[image.block]
             raise PredfuseError(f"{layer}: the gateware did {len(one.starts)} of {len(image.steps)} steps")
-        steps[layer] += [compare(step, start, one.pixels) for step, start in zip(image.steps, one.starts, strict=True)]
-        clock[layer] += one.clock
-        planned[layer] += image.planned
+        begun = dict[int, Clock]()
+        for step, start in zip(image.steps, one.starts, strict=True):
+            begun.setdefault(step.block, start.before)
+            steps[step.block].append(compare(step, start, one.pixels))
+        _share(clocks, image.block, begun, one.clock)
+        _share(planned, image.block, dict(image.blocks), image.planned)
     known = modelled or {}
-    return [
-        BlockResult(layer, tuple(own), clock[layer], planned[layer], known.get(layer)) for layer, own in steps.items()
-    ]
+    rows = zip(told.layers, steps, clocks, planned, strict=True)
+    return [BlockResult(layer, tuple(own), clock, plan, known.get(layer)) for layer, own, clock, plan in rows]
+
+
+def _share(clocks: list[Clock], block: int, begun: Mapping[int, Clock], whole: Clock) -> None:
+    """Add the cycles of an image to those of the blocks that it is for.
+
+    Args:
+        clocks: Of every block.
+        block: That it begins with.
+        begun: Where the cycles went before the first step of each block.
+        whole: Where all went.
+    """
+    before = Clock()
+    for number, clock in begun.items():
+        clocks[block] += clock - before
+        block, before = number, clock
+    clocks[block] += whole - before
 
 
 def run_block(images: Sequence[Image], simulator: Simulator) -> BlockResult:
@@ -147,7 +195,7 @@ def run_block(images: Sequence[Image], simulator: Simulator) -> BlockResult:
     Raises:
         PredfuseError: The gateware hangs, or ends with fewer or more steps than it was told.
     """
-    return run_chain([("", image) for image in images], simulator)[0]
+    return run_chain(Told(("",), tuple(images)), simulator)[0]
 
 
 def run_on_gateware(
@@ -168,7 +216,7 @@ def run_on_gateware(
         progress: Called behind every chain with how many blocks are done, and of how many.
         waves: File for the waveforms of the first chain of blocks.
     """
-    told = chain_images(program, images, simulator.machine)
+    told = chain_images(program, images, simulator.machine, spec)
     results: list[BlockResult] = []
     modelled = {} if spec is None else modelled_cycles(program, images, spec, simulator.machine)
     count = len(program.fused_blocks())

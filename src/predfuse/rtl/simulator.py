@@ -79,15 +79,19 @@ def _decode(raw: Int64Array) -> list[Ran]:
         starts = []
         count, at = int(raw[at]), at + 1
         for _ in range(count):
+            before, at = _clock(raw, at), at + CLOCK_WORDS
             lists, predictions, passes = (int(one) for one in raw[at : at + 3])
             at += 3 + passes
-            starts.append(Measured(lists, predictions, tuple(int(cycle) for cycle in raw[at - passes : at])))
-        clock = Clock(*(int(one) for one in raw[at : at + CLOCK_WORDS]))
-        at += CLOCK_WORDS + 1
+            starts.append(Measured(lists, predictions, tuple(int(cycle) for cycle in raw[at - passes : at]), before))
+        clock, at = _clock(raw, at), at + CLOCK_WORDS + 1
         pixels = raw[at : at + int(raw[at - 1])]
         at += len(pixels)
         ran.append(Ran(tuple(starts), clock, pixels))
     return ran
+
+
+def _clock(raw: Int64Array, at: int) -> Clock:
+    return Clock(*(int(one) for one in raw[at : at + CLOCK_WORDS]))
 
 
 CLOCK_WORDS = len(fields(Clock))

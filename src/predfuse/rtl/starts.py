@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from predfuse.arrays import Int16Array, Int64Array
 from predfuse.hardware.cycle.archon.sequence.commands import Store
+from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 
 
 @dataclass(frozen=True)
@@ -18,15 +20,13 @@ class Measured:
         list_cycles: Of all passes.
         predict_cycles: From the first input read to the last gate word written.
         begins: Cycle after the start in which each pass was handed to the lists.
+        before: Where the cycles of the machine went before it.
     """
 
     list_cycles: int = 0
     predict_cycles: int = 0
     begins: tuple[int, ...] = ()
-
-    def words(self) -> list[int]:
-        """As the bench writes them."""
-        return [self.list_cycles, self.predict_cycles, len(self.begins), *self.begins]
+    before: Clock = field(default_factory=Clock)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +34,19 @@ class Step:
     """Something the core is started to do.
 
     Attributes:
+        block: Number of the block in its chain.
         flags: What is started.
         what: In words.
+        turn: Cycle of the image in which its command has its turn.
         expected: Cycles of the cycle model.
         at: Where its outputs lie among the lines of outputs of the image.
         pixels: These of the integer machine.
     """
 
+    block: int
     flags: int
     what: str
+    turn: int
     expected: Measured
     at: Int64Array
     pixels: Int64Array
@@ -54,6 +58,8 @@ class Compared:
 
     Attributes:
         what: It was.
+        planned_turn: Cycle of its image in which its command has its turn.
+        turn: Measured.
         planned_list_cycles: Of all passes.
         list_cycles: Measured.
         planned_predict_cycles: From the first input read to the last gate word written.
@@ -63,6 +69,8 @@ class Compared:
     """
 
     what: str
+    planned_turn: int
+    turn: int
     planned_list_cycles: int
     list_cycles: int
     planned_predict_cycles: int
@@ -73,8 +81,8 @@ class Compared:
     @property
     def differs(self) -> bool:
         """Whether anything went otherwise."""
-        cycles = self.planned_list_cycles, self.planned_predict_cycles
-        return cycles != (self.list_cycles, self.predict_cycles) or self.wrong_passes + self.wrong_pixels > 0
+        cycles = self.planned_turn, self.planned_list_cycles, self.planned_predict_cycles
+        return cycles != (self.turn, self.list_cycles, self.predict_cycles) or self.wrong_passes + self.wrong_pixels > 0
 
 
 def compare(step: Step, measured: Measured, pixels: Int64Array) -> Compared:
@@ -85,15 +93,16 @@ def compare(step: Step, measured: Measured, pixels: Int64Array) -> Compared:
     passes += len(expected.begins) + len(measured.begins) - 2 * shared
     wrong = int(np.count_nonzero(pixels[step.at] != step.pixels))
     lists, predictions = expected.list_cycles, expected.predict_cycles
-    return Compared(step.what, lists, measured.list_cycles, predictions, measured.predict_cycles, passes, wrong)
+    turns = step.turn, measured.before.total
+    return Compared(step.what, *turns, lists, measured.list_cycles, predictions, measured.predict_cycles, passes, wrong)
 
 
-def outputs_at(store: Store | None, y: Int16Array) -> tuple[Int64Array, Int64Array]:
-    """Where the outputs of a start lie in the global buffer, and which they are; ``y [O, P, Q]`` of the whole block."""
+def outputs_at(store: Store | None, outputs_of: Sequence[Int16Array]) -> tuple[Int64Array, Int64Array]:
+    """Where the outputs of a start lie in the global buffer, and which they are; ``[O, P, Q]`` of all blocks."""
     if store is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     own, outputs = store.own, store.item.group.outputs
     rows, columns = (np.arange(span.start, span.stop) for span in (store.rows, store.columns))
     planes = own.at + (outputs - store.item.group.output_span[0]) * own.plane_pixels
     at = planes[:, None, None] + (rows[:, None] - own.top) * own.row_pixels + columns - own.left
-    return at.ravel(), y[np.ix_(outputs, rows, columns)].astype(np.int64).ravel()
+    return at.ravel(), outputs_of[store.item.block][np.ix_(outputs, rows, columns)].astype(np.int64).ravel()

@@ -2,9 +2,10 @@
 //
 // Input, 32-bit words: of every image the line of its command list, how many lines it has (from line 1 on), the first line of
 // its outputs and how many they are; its lines follow.
-// Output, 64-bit words, of every image: count of starts of the core; of each cycles of lists, of predictions, count of passes
-// and the cycle each began in. Then cycles of the image, those in which the core works, those in which memories are filled,
-// those of both, those in which outputs, commands and fills waited for a bank. Then count of pixels, and these.
+// Output, 64-bit words, of every image: count of starts of the core; of each where the cycles before its command went, cycles of
+// lists, of predictions, count of passes and the cycle each began in. Then where all cycles of the image went: count, those in
+// which the core works, those in which memories are filled, those of both, those in which outputs, commands and fills waited for
+// a bank. Then count of pixels, and these.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -88,7 +89,7 @@ int main(int argc, char** argv) {
     step();
     top->start = 0;
     top->eval();
-    struct Start { int64_t lists = 0, predictions = 0; std::vector<int64_t> begins; };
+    struct Start { std::vector<int64_t> before; int64_t lists = 0, predictions = 0; std::vector<int64_t> begins; };
     std::vector<Start> starts;
     int64_t core = 0, fill = 0, both = 0, waiting[3] = {0, 0, 0};
     long clock = 0, begun = 0;
@@ -102,19 +103,21 @@ int main(int argc, char** argv) {
         starts.back().predictions += top->predict_busy;
         if (top->swap) starts.back().begins.push_back(clock - begun);
       }
+      if (top->started) {
+        starts.emplace_back();
+        starts.back().before = {int64_t(clock) - 2, core, fill, both, waiting[0], waiting[1], waiting[2]};
+        begun = clock + 1;
+      }
       const bool works = top->main_busy || top->predict_busy || top->finish_busy;
       core += works;
       fill += top->fill_busy;
       both += works && top->fill_busy;
       for (int client = 0; client < 3; client++) waiting[client] += top->waiting >> client & 1;
-      if (top->started) {
-        starts.emplace_back();
-        begun = clock + 1;
-      }
       step();
     }
     out.push_back(starts.size());
     for (const Start& one : starts) {
+      out.insert(out.end(), one.before.begin(), one.before.end());
       out.push_back(one.lists);
       out.push_back(one.predictions);
       out.push_back(one.begins.size());

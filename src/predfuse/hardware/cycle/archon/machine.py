@@ -10,7 +10,7 @@ from predfuse.errors import InputError
 from predfuse.graph.nodes import Network
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.block import plan_block, working_words
-from predfuse.hardware.cycle.archon.chains import chains
+from predfuse.hardware.cycle.archon.chains import Run, chains
 from predfuse.hardware.cycle.archon.gates import gates
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan, charged_work, plan_groups
@@ -61,6 +61,7 @@ class PreparedNetwork:
         blocks: The fused blocks by name.
         places: Where the feature maps are.
         reasons: Why a block is not fused, by name.
+        runs: Blocks that share a sequence of the gateware; none where there is none.
     """
 
     spec: ArchonSpec
@@ -68,6 +69,7 @@ class PreparedNetwork:
     blocks: Mapping[str, PreparedBlock]
     places: Places
     reasons: Mapping[str, str]
+    runs: tuple[Run, ...] = ()
 
 
 def prepare(what: Network | Program, spec: ArchonSpec, gateware: Machine | None = None) -> PreparedNetwork:
@@ -100,35 +102,38 @@ def prepare(what: Network | Program, spec: ArchonSpec, gateware: Machine | None 
         blocks[item.node] = prepared
         if spec.design.gates == "registers":
             reserved[item.node] = working_words(block, prepared.groups, tiles, spec)
-    if spec.design.streams == "gateware":
-        blocks = _on_gateware(blocks, chains(work, blocks), spec, gateware)
     places = Places.plan(work, spec, reasons, reserved, lambda operation: made_in_parts(operation, spec))
-    return PreparedNetwork(spec, work, blocks, places, reasons)
+    if spec.design.streams != "gateware":
+        return PreparedNetwork(spec, work, blocks, places, reasons)
+    blocks, runs = _on_gateware(blocks, chains(work, blocks, places), spec, gateware)
+    return PreparedNetwork(spec, work, blocks, places, reasons, runs)
 
 
 def _on_gateware(
-    blocks: Mapping[str, PreparedBlock], runs: Sequence[Sequence[str]], spec: ArchonSpec, machine: Machine | None
-) -> dict[str, PreparedBlock]:
-    """Blocks with their times on the gateware, or with why they have none.
+    blocks: Mapping[str, PreparedBlock], runs: Sequence[Run], spec: ArchonSpec, machine: Machine | None
+) -> tuple[dict[str, PreparedBlock], tuple[Run, ...]]:
+    """Blocks with their times on the gateware, or with why they have none; those that share a sequence.
 
-    Blocks of a run, by name, share a sequence if the gateware holds all of them; else each is timed by itself.
+    Blocks of a run share a sequence if the gateware holds all of them; else each is timed by itself.
     """
     timed: dict[str, PreparedBlock] = {}
+    shared: list[Run] = []
     coming = [*runs]
     while coming:
         run = coming.pop(0)
-        own = [blocks[name] for name in run]
+        own = [blocks[name] for name in run.names]
         try:
             machine = machine or network_machine(spec, [(one.work, one.groups) for one in blocks.values()])
-            times = chain_times([(one.work, one.groups) for one in own], machine)
+            times = chain_times([(one.work, one.groups) for one in own], machine, run.reads)
         except InputError as error:
-            if len(run) > 1:
-                coming = [[name] for name in run] + coming
+            if len(own) > 1:
+                coming = run.alone() + coming
             else:
-                timed[run[0]] = replace(own[0], untimed=f"{error.where} {error.what}")
+                timed[run.names[0]] = replace(own[0], untimed=f"{error.where} {error.what}")
             continue
-        timed |= {name: replace(one, time=time) for name, one, time in zip(run, own, times, strict=True)}
-    return timed
+        timed |= {name: replace(one, time=time) for name, one, time in zip(run.names, own, times, strict=True)}
+        shared.append(run)
+    return timed, tuple(shared)
 
 
 def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:

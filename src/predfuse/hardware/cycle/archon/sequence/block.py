@@ -2,15 +2,16 @@
 room.
 
 Words of a group are filled beside the lists of any group before it, also of another block; pixels of a block come when
-the block before is done.
+the block before is done, or, where blocks flow, with the first filling of the global buffer behind the one in which
+the outputs they are have left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import pairwise, takewhile
+from itertools import accumulate, pairwise, takewhile
 
 from predfuse.hardware.cycle.archon.gateware import INPUT_PLANE, PART_PLANE, RESIDUAL, bits_for, records
 from predfuse.hardware.cycle.archon.sequence.buffer import BufferBuilder, Filling
@@ -25,46 +26,38 @@ from predfuse.hardware.cycle.archon.sequence.commands import (
     Start,
     Store,
 )
-from predfuse.hardware.cycle.archon.sequence.group import ALONE, BEHIND_LISTS, Group, Records
-from predfuse.hardware.cycle.archon.sequence.group_order import group_order
+from predfuse.hardware.cycle.archon.sequence.flow import Chain, sources
+from predfuse.hardware.cycle.archon.sequence.group import ALONE, BEHIND_LISTS, Records
 from predfuse.hardware.cycle.archon.sequence.order import OWN, Item, last_uses, order
 from predfuse.hardware.cycle.archon.sequence.parts import part_corner, part_inputs, predicted_parts
 from predfuse.hardware.cycle.archon.sequence.waiting import BEGIN, Waiting
 
 Fillings = list[list[Filling]]
-"""Of the global buffer, block by block."""
+"""Of the global buffer, for one stretch of blocks that flow into each other after the other."""
 
 
-def in_order(blocks: Sequence[Sequence[Group]]) -> list[list[Group]]:
-    """The groups of a chain in the order in which they are worked on, and numbered so.
-
-    Args:
-        blocks: Groups of every block, as it has them.
-    """
-    found, count = [], 0
-    for groups in blocks:
-        found.append([replace(groups[at], number=number) for number, at in enumerate(group_order(groups), count)])
-        count += len(groups)
-    return found
-
-
-def chain_fillings(blocks: Sequence[Sequence[Group]]) -> Fillings:
+def chain_fillings(chain: Chain) -> Fillings:
     """Everything the gateware does for one input of a chain of blocks.
 
     Args:
-        blocks: Groups of every block, in order.
+        chain: Its groups in order.
 
     Raises:
         InputError: The global buffer does not hold a tile, or the predictor cannot take one.
     """
     # With one tile a group, the words to predict the second may have to come before any lists: that may cost more.
-    late = [int(len(groups[0].tiles) == 1 < len(groups)) for groups in blocks]
-    found = [_fillings(blocks, [0] * len(blocks))]
+    alone = [
+        not flows and len(own[0].tiles) == 1 < len(own) for own, flows in zip(chain.blocks, chain.flows, strict=True)
+    ]
+    late = list(map(int, alone))
+    found = [_fillings(chain, [0] * len(late))]
     if any(late):
-        found.append(_fillings(blocks, late))
-        better = [int(_cycles(one) > _cycles(two)) for one, two in zip(*found, strict=True)]
-        if better not in ([0] * len(blocks), late):
-            found.append(_fillings(blocks, better))
+        found.append(_fillings(chain, late))
+        better = [_cycles(one) > _cycles(two) for one, two in zip(*found, strict=True)]
+        stretch = [number - 1 for number in accumulate(not flows for flows in chain.flows)]
+        mixed = [int(better[number]) & one for number, one in zip(stretch, late, strict=True)]
+        if mixed not in ([0] * len(late), late):
+            found.append(_fillings(chain, mixed))
     return min(found, key=lambda fillings: sum(map(_cycles, fillings)))
 
 
@@ -72,28 +65,47 @@ def _cycles(fillings: Sequence[Filling]) -> int:
     return sum(one.scheduled.clock.total for one in fillings)
 
 
-def _fillings(blocks: Sequence[Sequence[Group]], ahead_from: Sequence[int]) -> Fillings:
-    builder = BufferBuilder(blocks[0][0].machine)
-    ends = [*_Sequence(blocks, builder, ahead_from).add(), len(builder.fillings)]
+def _fillings(chain: Chain, ahead_from: Sequence[int]) -> Fillings:
+    builder = BufferBuilder(chain.blocks[0][0].machine)
+    ends = [*_Sequence(chain, builder, ahead_from).add(), len(builder.fillings)]
     return [builder.fillings[first:end] for first, end in pairwise([0, *ends])]
 
 
 class _Sequence:
     """All items of a chain on their way to a builder."""
 
-    def __init__(self, blocks: Sequence[Sequence[Group]], builder: BufferBuilder, ahead_from: Sequence[int]) -> None:
+    def __init__(self, chain: Chain, builder: BufferBuilder, ahead_from: Sequence[int]) -> None:
         self.builder, self.machine = builder, builder.machine
-        self.items = order(blocks, ahead_from)
-        self.waiting = Waiting([group for groups in blocks for group in groups], last_uses(self.items))
+        self.items = order(chain, ahead_from)
+        self.waiting = Waiting([group for groups in chain.blocks for group in groups], last_uses(self.items))
+        self.inputs, self.added = self._makers(chain)
+
+    def _makers(self, chain: Chain) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+        """Items whose outputs each group of a block that flows reads, by the number of the group: as inputs, and added
+        to its outputs."""
+        made = defaultdict(list)
+        for item in self.items:
+            made[item.block, item.group.index].append(item.number)
+        inputs, added = {}, {}
+        for block, groups in enumerate(chain.blocks):
+            for group in groups if chain.flows[block] else ():
+                read = sources(chain.blocks[block - 1], group)
+                inputs[group.number] = [number for index in read.inputs for number in made[block - 1, index]]
+                added[group.number] = [number for index in read.added for number in made[block - 1, index]]
+        return inputs, added
+
+    def _ready(self, item: Item, makers: Mapping[int, Sequence[int]]) -> bool:
+        """Whether what an item reads has left before the filling at hand."""
+        return all(self.builder.done_before("left", number) for number in makers.get(item.group.number, ()))
 
     def add(self) -> list[int]:
-        """All of them to the builder; fillings before every block but the first (count)."""
+        """All of them to the builder; fillings before every block but the first that does not flow (count)."""
         start, before, ends = BEGIN, None, []
         for item in self.items:
             if item.begins:
                 self.builder.close()
-                self.builder.where = f"layer {item.group.work.name}"
                 ends.append(len(self.builder.fillings))
+            self.builder.where = f"layer {item.group.work.name}"
             number, following = item.group.number, self._following(item)
             self._tell_rest(number, True, start)
             if item.group.predicted and item.how == ALONE:
@@ -164,11 +176,13 @@ class _Sequence:
         store = None
         if leaving is not None:
             store = Store(leaving, self.builder.output_map(leaving), leaving.tile.rows, leaving.tile.columns)
+            self.builder.mark("left", leaving.number)
             flags |= FINISH
         self.builder.command(Start(flags, item, predicted, store, after, list_cycles, predict_cycles))
 
     def _residual(self, item: Item) -> None:
         if item.group.work.residual:
+            self.builder.require(self._ready(item, self.added))
             tile, count = item.tile, item.group.work.group_outputs
             own = self.builder.map(item, True, count, tile.rows, tile.columns)
             corner = tile.rows.start, tile.columns.start
@@ -177,10 +191,10 @@ class _Sequence:
     def _ahead(self, item: Item, following: Item | None) -> None:
         """Fill for the items behind this one, into places that are free."""
         coming = list(takewhile(lambda one: not one.begins, self.items[item.number + 1 : item.number + 3]))
-        if coming:
+        if coming and self._ready(coming[0], self.inputs):
             self.builder.add(partial(self._planes, coming[0]))
         for one in coming[following is not None :]:
-            if one.group.parts_at:
+            if one.group.parts_at and self._ready(one, self.inputs):
                 self.builder.add(partial(self._parts, one))
 
     def _input(self, item: Item) -> Map:
@@ -192,7 +206,8 @@ class _Sequence:
         """What the lists of an item multiply, into one of the two sets of planes."""
         if ("planes", item.number) in self.builder.filled:
             return
-        self.builder.filled["planes", item.number] = None
+        self.builder.require(self._ready(item, self.inputs))
+        self.builder.mark("planes", item.number)
         work, tile = item.group.work, item.tile
         corner = (tile.rows.start * work.stride - work.padding[0], tile.columns.start * work.stride - work.padding[2])
         at = item.number % 2 << bits_for(self.machine.columns) | item.group.places.first["columns"]
@@ -203,7 +218,8 @@ class _Sequence:
         """How an item is predicted, and the inputs for that; after the core is done where others are in their place."""
         if ("parts", item.number) in self.builder.filled or not item.group.predicted:
             return
-        self.builder.filled["parts", item.number] = None
+        self.builder.require(self._ready(item, self.inputs))
+        self.builder.mark("parts", item.number)
         work, machine, tile = item.group.work, self.machine, item.tile
         parts, record = predicted_parts(work, tile, machine), records(machine)["part"]
         after = After.NOTHING if item.group.parts_at else After.CORE

@@ -54,7 +54,7 @@ class BufferBuilder:
     def __init__(self, machine: Machine) -> None:
         self.machine, self.where = machine, "the chain"
         self.fillings: list[Filling] = []
-        self.filled: dict[object, None] = {}  # what is in the memories of the core
+        self.filled: dict[object, int] = {}  # what is in the memories of the core, or has left, and with which filling
         self.fills = self.fill_cycles = 0  # of all fillings, without those in which they wait
         self._whole = False  # what is added comes together with more
         self._begin()
@@ -79,6 +79,19 @@ class BufferBuilder:
                 raise InputError(self.where, what, "enlarge global_buffer.depth") from None
             self.close()
             self.add(emit)
+
+    def require(self, ready: bool) -> None:
+        """Take nothing more into the filling at hand if something is not ready before the next."""
+        if not ready:
+            raise _FullError
+
+    def mark(self, *what: object) -> None:
+        """Remember the filling in which something is done."""
+        self.filled[what] = len(self.fillings)
+
+    def done_before(self, *what: object) -> bool:
+        """Whether something was done with an earlier filling."""
+        return self.filled.get(what, len(self.fillings)) < len(self.fillings)
 
     def together(self, emit: Callable[[], None]) -> None:
         """Add some things into one filling, if one holds them: what is done beside something else is."""

@@ -155,7 +155,7 @@ class Group:
     def written_cycles(self, tile: Tile, how: str, last: Group) -> int:
         """When the gate words of a tile are written: alone, beside or behind lists of a group."""
         parts = self.parts(tile)
-        key = parts, how, last.index
+        key = parts, how, last.number
         if key not in self._written:
             machine, traffic = self.machine, self.traffic
             assert traffic is not None and last.traffic is not None  # both are predicted

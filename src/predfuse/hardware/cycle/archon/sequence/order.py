@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from predfuse.hardware.cycle.archon.sequence.flow import Chain
 from predfuse.hardware.cycle.archon.sequence.group import ALONE, BEHIND_LISTS, BESIDE_LISTS, Group
 from predfuse.hardware.cycle.archon.sequence.places import MEMORIES
 from predfuse.integer.tiling import Tile
@@ -21,16 +22,18 @@ class Item:
 
     Attributes:
         number: In the sequence of the chain.
+        block: Number of its block in the chain.
         group: Its group.
         index: Which tile.
         how: It is predicted: alone, or beside or behind the lists of the item before.
         high: At which end of the gate memory its words are.
         second: In which of two sets of words its sums are, and its residuals.
-        begins: Whether it is the first of its block.
+        begins: Whether its block begins with it, when the block before is done.
         leaves: With what its outputs leave.
     """
 
     number: int
+    block: int
     group: Group
     index: int
     how: str
@@ -90,27 +93,30 @@ class Item:
         return f"group {self.group.index}, tile {self.index}"
 
 
-def order(blocks: Sequence[Sequence[Group]], ahead_from: Sequence[int]) -> list[Item]:
+def order(chain: Chain, ahead_from: Sequence[int]) -> list[Item]:
     """All items of a chain.
 
-    The first tile of a block is predicted when all outputs of the block before have left.
+    The first tile of a block is predicted when all outputs of the block before have left, or beside its last lists
+    where the block flows.
 
     Args:
-        blocks: Groups of every block, in order.
+        chain: Groups of every block, in order.
         ahead_from: Of every block: groups behind its first, or its second, are predicted beside the group before them,
             if that can be.
     """
     items: list[Item] = []
     coming = [
-        (place, group, tile, ahead)
-        for groups, ahead in zip(blocks, ahead_from, strict=True)
+        (block, place, group, tile)
+        for block, groups in enumerate(chain.blocks)
         for (place, group), tile in itertools.product(enumerate(groups), range(len(groups[0].tiles)))
     ]
-    for number, (place, group, tile, ahead) in enumerate(coming):
-        before, begins = items[-1] if items else None, place == 0 == tile
-        how = ALONE if before is None or begins else _how(before, group, tile, place > ahead)
+    for number, (block, place, group, tile) in enumerate(coming):
+        flows = chain.flows[block]
+        before, begins = items[-1] if items else None, place == 0 == tile and not flows
+        may = place > ahead_from[block] or flows
+        how = ALONE if before is None or begins else _how(before, group, tile, may)
         high = before is not None and before.high == (how == BEHIND_LISTS)
-        item = Item(number, group, tile, how, high, False, begins)
+        item = Item(number, block, group, tile, how, high, False, begins)
         other = replace(item, second=True)
         items.append(other if before is not None and not _apart(before, item) and _apart(before, other) else item)
     for number, (one, two) in enumerate(itertools.pairwise(items)):

@@ -53,6 +53,9 @@ class Clock:
     def __add__(self, other: Clock) -> Clock:
         return Clock(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
+    def __sub__(self, other: Clock) -> Clock:
+        return Clock(*(one - two for one, two in zip(astuple(self), astuple(other), strict=True)))
+
 
 @dataclass(frozen=True)
 class Scheduled:
@@ -61,10 +64,13 @@ class Scheduled:
     Attributes:
         turns: When every command has its turn, that which ends the list last.
         clock: Where the cycles go.
+        blocks: Of every block whose items are worked on, in order, by its number in the chain: where they go before its
+            first start of the core, at which nothing else is at work.
     """
 
     turns: tuple[int, ...]
     clock: Clock
+    blocks: tuple[tuple[int, Clock], ...]
 
 
 def schedule(commands: Sequence[Command], machine: Machine) -> Scheduled:
@@ -75,7 +81,7 @@ def schedule(commands: Sequence[Command], machine: Machine) -> Scheduled:
         machine: The gateware.
     """
     unit = _Units(machine)
-    at, turns = 0, []
+    at, turns, blocks = 0, [], dict[int, Clock]()
     for index, one in enumerate([*commands, None]):
         turn = unit.fetch(at) if index % machine.commands_of_a_line == 0 else at
         if isinstance(one, Fill):
@@ -89,10 +95,12 @@ def schedule(commands: Sequence[Command], machine: Machine) -> Scheduled:
         if isinstance(one, Fill):
             unit.fill(one, turn)
         elif isinstance(one, Start):
+            if one.item.block not in blocks:
+                blocks[one.item.block] = unit.clock(turn)
             unit.start(one, turn)
         turns.append(turn)
         at = turn + 1
-    return Scheduled(tuple(turns), unit.clock(at))
+    return Scheduled(tuple(turns), unit.clock(at), tuple(blocks.items()))
 
 
 class _Units:

@@ -10,10 +10,11 @@ from predfuse.errors import InputError
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.group_plan import GroupPlan
-from predfuse.hardware.cycle.archon.sequence.block import chain_fillings, in_order
+from predfuse.hardware.cycle.archon.sequence.block import chain_fillings
 from predfuse.hardware.cycle.archon.sequence.buffer import Filling
 from predfuse.hardware.cycle.archon.sequence.commands import LISTS, Fill, Start
 from predfuse.hardware.cycle.archon.sequence.group import Group, Records
+from predfuse.hardware.cycle.archon.sequence.group_order import in_order
 from predfuse.hardware.cycle.archon.sequence.limits import require_memories, require_sizes
 from predfuse.hardware.cycle.archon.sequence.parts import machine_parts
 from predfuse.hardware.cycle.archon.told_bits import enlarged
@@ -30,7 +31,8 @@ class Stretch:
     Attributes:
         cycles: It takes.
         word_bits: Of words of groups that are filled meanwhile, also of the next block.
-        used: Items whose pixels are filled for the first time, numbered group by group, tile by tile.
+        used: Items whose pixels are filled for the first time, numbered group by group, tile by tile. A map between
+            blocks that flow stays in the buffer: none are those of another block than the lists.
         left: Items whose outputs leave, likewise.
     """
 
@@ -45,7 +47,7 @@ class BlockTime:
     """A block on its gateware.
 
     Attributes:
-        stretches: In order; the first ends with the first start of lists.
+        stretches: In order; the first ends with the first start of lists, or begins with it where the block flows.
         predict_cycles: In which only a prediction runs.
     """
 
@@ -62,28 +64,33 @@ Block = tuple[BlockWork, Sequence[GroupPlan]]
 """A block and the plans of its groups."""
 
 
-def chain_times(blocks: Sequence[Block], machine: Machine) -> list[BlockTime]:
+def chain_times(blocks: Sequence[Block], machine: Machine, reads: Sequence[bool] | None = None) -> list[BlockTime]:
     """The times of blocks that follow each other.
 
     Args:
         blocks: In order.
         machine: The gateware.
+        reads: Whether each reads what the one before makes, and finds it in the global buffer; None: none does.
 
     Raises:
         InputError: The gateware does not hold one of them; the message says which and why.
     """
-    groups = in_order(
-        [[_group(work, index, plan, machine) for index, plan in enumerate(plans)] for work, plans in blocks]
+    chain = in_order(
+        [[_group(work, index, plan, machine) for index, plan in enumerate(plans)] for work, plans in blocks],
+        [False] * len(blocks) if reads is None else reads,
     )
-    words = [plans[one.index].stored_bits for own, (_, plans) in zip(groups, blocks, strict=True) for one in own]
-    fillings = chain_fillings(groups)
+    words = [plans[one.index].stored_bits for own, (_, plans) in zip(chain.blocks, blocks, strict=True) for one in own]
+    fillings = chain_fillings(chain)
     shares = _Shares(words, [one for own in fillings for one in own])
-    times = []
-    for parts in fillings:
-        starts = [one for filling in parts for one in filling.commands if isinstance(one, Start)]
-        alone = sum(max(0, one.predict_cycles - one.list_cycles) for one in starts)
-        times.append(BlockTime(tuple(_stretches(parts, shares)), alone))
-    return times
+    stretches: list[list[Stretch]] = [[] for _ in blocks]
+    for some in fillings:
+        for block, stretch in _stretches(some, shares):
+            stretches[block].append(stretch)
+    starts = [one for some in fillings for own in some for one in own.commands if isinstance(one, Start)]
+    alone = Counter[int]()
+    for one in starts:
+        alone[one.item.block] += max(0, one.predict_cycles - one.list_cycles)
+    return [BlockTime(tuple(own), alone[block]) for block, own in enumerate(stretches)]
 
 
 def block_time(work: BlockWork, plans: Sequence[GroupPlan], machine: Machine) -> BlockTime:
@@ -138,13 +145,15 @@ class _Shares:
         return words * (before + accesses) // every - words * before // every
 
 
-def _stretches(fillings: Sequence[Filling], shares: _Shares) -> Iterator[Stretch]:
-    """The commands of a block between starts of lists; one filling of the buffer follows the other at once."""
+def _stretches(fillings: Sequence[Filling], shares: _Shares) -> Iterator[tuple[int, Stretch]]:
+    """The commands of blocks that flow into each other between starts of lists, with whose lists run; one filling of
+    the buffer follows the other at once."""
     word_bits = 0
     used: dict[int, None] = {}
     seen: set[int] = set()
     left: list[int] = []
     begun = before = 0
+    block = next(number for filling in fillings for number, _ in filling.scheduled.blocks)
     for filling in fillings:
         for one, turn in zip(filling.commands, filling.scheduled.turns, strict=False):
             if isinstance(one, Fill):
@@ -152,16 +161,17 @@ def _stretches(fillings: Sequence[Filling], shares: _Shares) -> Iterator[Stretch
                     word_bits += shares.take(one.source.group, one.accesses)
                 elif one.source.number not in seen:
                     seen.add(one.source.number)
-                    used[one.source.in_block] = None
+                    if one.source.block == block:
+                        used[one.source.in_block] = None
                 continue
-            if one.flags & LISTS:
-                yield Stretch(before + turn - begun, word_bits, tuple(used), tuple(left))
-                begun, left, word_bits = before + turn, [], 0
+            if one.flags & LISTS or one.item.block != block:
+                yield block, Stretch(before + turn - begun, word_bits, tuple(used), tuple(left))
+                begun, left, word_bits, block = before + turn, [], 0, one.item.block
                 used.clear()
-            if one.store is not None:
+            if one.store is not None and one.store.item.block == block:
                 left.append(one.store.item.in_block)
         before += filling.scheduled.clock.total
-    yield Stretch(before - begun, word_bits, tuple(used), tuple(left))
+    yield block, Stretch(before - begun, word_bits, tuple(used), tuple(left))
 
 
 def network_machine(spec: ArchonSpec, blocks: Sequence[Block]) -> Machine:
