@@ -94,15 +94,17 @@ def fill() -> Model:
     rows_together = [1, 4, 2]  # by pitch: one by one, 2 and 4 words apart
     todo: deque[tuple[int, int, int, list[int]]] = deque()  # word, first row or piece, record, what was told
     coming: tuple[int, int, int, list[int]] | None = None
-    done: tuple[int, int, int] | None = None  # region, index and data
+    done: tuple[int, int, int, int] | None = None  # region, index, data, which rows of residuals
     pixels: dict[int, int] = {}  # of the record at hand
 
     def step(told: Told) -> Outputs:
         nonlocal coming, done
-        out: Outputs = {"request": bool(todo), "busy": bool(todo) or coming is not None or done is not None}
+        reads = bool(todo) or coming is not None
+        out: Outputs = {"request": bool(todo), "reads": reads, "busy": reads or done is not None}
         out["write"] = done is not None
         if done is not None:
             out |= {"write_region": done[0], "write_at": done[1], "write_data": done[2]}
+            out |= {"write_rows": done[3]} if done[0] == 17 else {}
         done = None
         if coming is not None:
             word, piece, record, own = coming
@@ -118,13 +120,17 @@ def fill() -> Model:
                     shown = [c for c in range(side) if begin <= c < stop and at + c < line_pixels]
                     pixels.update({side * row + c: line[at + c] for c in shown})
             elif region == 17:
-                pixels.update({c: line[c] for c in range(5) if begin <= c < stop})
-                done = region, (index + record) * 2 + piece & 0xFFFF, pack([pixels.get(c, 0) for c in range(5)], 16)
+                data = written = 0
+                for row in range(piece, min(end, piece + together)):
+                    at = (row - piece) * [0, 2, 4][pitch] * PIXELS
+                    shown_row = pack([line[at + c] if begin <= c < stop else 0 for c in range(2)], 16)
+                    data, written = data | shown_row << 32 * (row % 2), written | 1 << row % 2
+                done = region, (index + record) * 2 + piece & 0xFFFF, data, written
             else:
                 pixels.update({line_pixels * piece + p: line[p] for p in range(line_pixels)})
             if region != 17 and piece + together >= end:
                 data = sum(one << 16 * p for p, one in pixels.items()) & (1 << bits) - 1
-                done = region, index + record & 0xFFFF, data
+                done = region, index + record & 0xFFFF, data, 0
         coming = None
         if todo:
             word, _, _, own = todo[0]
@@ -182,14 +188,13 @@ def output_store() -> Model:
 
 def command() -> Model:
     waiting: deque[int] = deque()
-    busy = deque([True] * 2, 2)  # whether the core was, in each of the last cycles
-    listing = deque([True] * 2, 2)  # whether lists ran
+    busy = listing = leaving = True  # whether the core was in the last cycle, lists ran, outputs left
     running = coming = told_start = started = False
     row = 0
     core_fields: int | None = None
 
     def step(told: Told) -> Outputs:
-        nonlocal running, coming, told_start, started, row, core_fields
+        nonlocal running, coming, told_start, started, row, core_fields, busy, listing, leaving
         ask = running and not waiting and not coming
         out: Outputs = {"busy": running, "request": ask, "start_core": started}
         if ask:
@@ -198,16 +203,18 @@ def command() -> Model:
             out["core_fields"] = core_fields
         works = told_start or started or bool(told["core_busy"])
         lists = told_start or started or bool(told["lists_busy"])
-        core_free, was_started = not works and not any(busy), False
-        lists_done = not lists and not any(listing)
-        busy.append(works or bool(told["rst"]))
-        listing.append(lists or bool(told["rst"]))
+        core_free, was_started = not works and not busy, False
+        lists_done = not lists and not listing
+        leaves = told_start or started or bool(told["finish_busy"])
+        left = not leaves and not leaving
+        leaving = leaves or bool(told["rst"])
+        busy, listing = works or bool(told["rst"]), lists or bool(told["rst"])
         out["start_fill"] = 0
         if running and waiting:
             kind, after, body = fields(waiting[0], 2, 1, 40)
-            fill_free = told["fill_ready"] if kind in (1, 3) else not told["fill_busy"]
-            let = kind in (1, 3) and not after and (kind == 1 or lists_done)
-            free = (core_free or let) and (fill_free or (kind == 2 and not after))
+            fill_free = told["fill_ready"] if kind in (1, 3) else not told["fill_reads" if kind == 2 else "fill_busy"]
+            let = {1: core_free or not after, 3: left if after else lists_done}.get(kind, core_free)
+            free = let and (fill_free or (kind == 2 and not after))
             if free:
                 waiting.popleft()
                 running = kind != 0

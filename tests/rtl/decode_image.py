@@ -17,13 +17,14 @@ from predfuse.arrays import Int16Array
 @dataclass(frozen=True)
 class Write:
     """One write, of some records of all banks of a region at once, by which fill; ``after`` the core is done, after
-    ``lists`` are, or while it works."""
+    ``lists`` are, after outputs have ``left``, or while it works."""
 
     region: int
     index: int
     bits: int
     after: bool
     lists: bool = False
+    left: bool = False
     fill: int = 0
 
 
@@ -79,7 +80,9 @@ def read_image(lines: Int16Array, start_row: int, sizes: Mapping[str, int]) -> I
                 yield _start(command, sizes, after)
             else:
                 fills += 1
-                yield from (replace(write, fill=fills, lists=kind == 3) for write in _fill(command, flat, sizes, after))
+                writes = _fill(command, flat, sizes, after and kind == 1)
+                waits = {"lists": kind == 3 and not after, "left": kind == 3 and after}
+                yield from (replace(write, fill=fills, **waits) for write in writes)
 
 
 def _start(command: _Bits, sizes: Mapping[str, int], after: bool) -> Start:
@@ -108,7 +111,7 @@ def _fill(command: _Bits, flat: np.ndarray, sizes: Mapping[str, int], after: boo
     left, right = command.take(_clog2(whole + 1)), command.take(_clog2(whole + 1))
     pitch = command.take(_clog2(sizes["PITCHES"] + 1))
     # Where in a record a piece begins.
-    places = {14: wide, 15: sizes["SIDE"], 17: 0}.get(region, whole)
+    places = {14: wide, 15: sizes["SIDE"], 17: sizes["TILE_COLUMNS"]}.get(region, whole)
     together = _rows_together(1 << pitch, sizes) if pitch else 1
     for record in range(count):
         bits = 0
@@ -117,12 +120,17 @@ def _fill(command: _Bits, flat: np.ndarray, sizes: Mapping[str, int], after: boo
             # No more than the banks that were asked for is there, and each of these once.
             assert span <= banks
             there = flat[begin : (begin // width + span) * width]
-            for piece in range(max(first, base), min(end, base + together)):
+            rows = range(max(first, base), min(end, base + together))
+            for piece in rows:
                 pixels = there[(piece - base) * (width << pitch) :].tolist()[:whole]
                 value = sum(pixel << 16 * p for p, pixel in enumerate(pixels) if left <= p < right)
                 bits |= value << 16 * places * piece
-            if region == 17:
-                yield Write(region, (index + record) * sizes["TILE_ROWS"] + base, bits, after)
+            if region == 17:  # every row has a word of its own
+                at_once = sizes["FINISHED_ROWS"]
+                assert base // at_once == (base + together - 1) // at_once
+                for piece in rows:
+                    word = bits >> 16 * places * piece & (1 << 16 * places) - 1
+                    yield Write(region, (index + record) * sizes["TILE_ROWS"] + piece, word, after)
                 bits = 0
         if region != 17:
             yield Write(region, index + record, bits, after)

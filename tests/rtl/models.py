@@ -300,7 +300,7 @@ def list_array(pixels: int = 2, lanes: int = 2, lists: int = 2) -> Model:
                 sums[word] = [before[p] + signed(totals[p] & 0xFFFFFF, 24) * x[p] for p in range(pixels)]
                 added = begun | {word}
         if told["leave"]:
-            leaving = begun
+            leaving = added
         if told["clear"]:
             begun, second = frozenset(), told["set"]
         else:
@@ -336,7 +336,9 @@ def output_rows(lists: int = 2, rows: int = 4, columns: int = 2, outputs: int = 
             present = (1 << len(own_rows)) - 1
             stages[-1] = {"channel": told["rule"] >> 46, "row": own_rows[0], "data": (data, mask), "present": present}
         if told["write_residual"]:
-            residuals[told["write_at"]] = told["write_data"]
+            first = told["write_at"] // at_once * at_once
+            written = [n for n in range(at_once) if told["write_rows"] >> n & 1]
+            residuals.update({first + n: field(told["write_data"], n, 16 * columns) for n in written})
         if told["start"]:
             leaving, own = coming, range(coming["output_first"], coming["output_end"])
             step_rows = at_once if told["several"] else 1

@@ -161,7 +161,8 @@ def rows(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> Told:
     told["rule"] = int(rng.integers(1 << 39)) | int(rng.integers(42)) << 40 | int(rng.integers(1 << 16)) << 46
     if cycle < 16:
         told |= {"rst": int(cycle == 0), "begins": 1, "start": 0, "several": 0}
-        return {**told, "write_residual": 1, "write_at": cycle}
+        row = cycle % 2
+        return {**told, "write_residual": 1, "write_at": cycle, "write_rows": 3 if cycle % 4 == 0 else 1 << row}
     # How rows leave is said with the start, and stays.
     several = before["several"] if busy else int(rng.integers(2))
     return {**told, "rst": 0, "start": int(not busy), "several": several, "write_residual": 0}
@@ -296,14 +297,15 @@ def some_fills(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> 
     if cycle and ask("ready", told) and rng.integers(2):
         region = int(rng.choice([2, 5, 14, 14, 15, 15, 17]))
         pieces = {14: 5, 15: 4, 17: 2}.get(region, 3)
-        first = int(rng.integers(pieces))
+        first = int(rng.integers(pieces)) if region != 17 else 0
         end = int(rng.integers(first, pieces)) + 1
         begin, stop = sorted(rng.integers(37, size=2).tolist()) if rng.integers(2) else (0, 36)
         banks, rows = rng.integers(9, size=3).tolist(), rng.integers(8, size=3).tolist()
         at = [value for pair in zip(rows, banks, strict=True) for value in pair]
         values = [region, int(rng.integers(1 << 16)), int(rng.integers(1, 4)), *at, int(rng.integers(4))]
         values += [int(rng.integers(1, 10)), first, end, begin, stop]
-        values.append(int(rng.integers(3)) if region in (14, 15) else 0)
+        # Rows of residuals come together where no more do than are written at once.
+        values.append(int(rng.choice({14: [0, 1, 2], 15: [0, 1, 2], 17: [0, 2]}.get(region, [0]))))
         told["fields"], told["start"] = 0, 1
         widths = (5, 16, 16, 3, 4, 3, 4, 3, 4, 2, 4, 3, 3, 6, 6, 2)
         for value, width in zip(reversed(values), reversed(widths), strict=True):
@@ -329,7 +331,9 @@ def commands(rng: np.random.Generator, cycle: int, before: Told, ask: Ask) -> To
     line = sum((int(rng.integers(1 << 41)) << 2 | kind) << 43 * n for n, kind in enumerate(kinds))
     told = {"rst": int(cycle == 0), "read_data": line, "core_busy": int(rng.integers(40) == 0), "grant": 0}
     told["lists_busy"] = int(told["core_busy"] and rng.integers(2))
+    told["finish_busy"] = int(told["core_busy"] and rng.integers(2))
     told["fill_busy"] = int(rng.integers(3) == 0)
+    told["fill_reads"] = int(told["fill_busy"] and rng.integers(3) > 0)
     told["fill_ready"] = int(not told["fill_busy"] or rng.integers(2))
     told["start"] = int(cycle > 0 and not ask("busy", told))
     if cycle and ask("request", {**told, "start": 0}):

@@ -225,7 +225,7 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
                 "TILE_ROWS": 4, "TILE_COLUMNS": 2, "OUTPUTS": 4, "LISTS": 2, "ACCUMULATOR": 40, "FINISHED_ROWS": 2,
             },
             {
-                "rst": 1, "write_residual": 1, "write_at": 4, "write_data": 32, "begins": 1, "set": 1,
+                "rst": 1, "write_residual": 1, "write_at": 4, "write_rows": 2, "write_data": 64, "begins": 1, "set": 1,
                 "output_first": 2, "output_end": 3, "rows": 3, "residual": 1, "residual_shift": 6, "start": 1,
                 "several": 1, "rule": 62, "begun": 2, "sums": 640,
             },
@@ -314,12 +314,12 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
             "fill",
             {
                 "TILE_ROWS": 2, "TILE_COLUMNS": 2, "KERNEL": 3, "SIDE": 4, "DATA": 1300, "BANKS": 9, "PIXELS": 4,
-                "LINES": 8, "ACCESS_ROWS": 4, "PITCHES": 2,
+                "LINES": 8, "ACCESS_ROWS": 4, "PITCHES": 2, "FINISHED_ROWS": 2,
             },
             {"rst": 1, "start": 1, "fields": 84, "grant": 1, "read_data": 576},
             {
                 "request": 1, "row": 3, "bank": 4, "span": 4, "write": 1, "write_region": 5, "write_at": 16,
-                "write_data": 1300, "ready": 1, "busy": 1,
+                "write_rows": 2, "write_data": 1300, "ready": 1, "reads": 1, "busy": 1,
             },
         ),
         buffer_models.fill,
@@ -339,7 +339,7 @@ TABLE: Sequence[tuple[Component, Callable[[], Model], Shape]] = [
             "command", {"BANKS": 3, "PIXELS": 4, "LINES": 8, "FIELDS": 40},
             {
                 "rst": 1, "start": 1, "start_row": 3, "grant": 1, "read_data": 192, "core_busy": 1, "lists_busy": 1,
-                "fill_ready": 1, "fill_busy": 1,
+                "finish_busy": 1, "fill_ready": 1, "fill_reads": 1, "fill_busy": 1,
             },
             {
                 "request": 1, "row": 3, "start_fill": 1, "fill_fields": 40, "start_core": 1, "core_fields": 40,

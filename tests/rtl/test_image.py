@@ -92,7 +92,8 @@ def _check(cases: Sequence[BlockCase], machine: Machine, reads: bool = False) ->
         used: list[_Used] = []
         for one in read_image(image.lines, image.start_row, sizes):
             if isinstance(one, Write):
-                used = [] if one.after else [own for own in used if not (one.lists and own.flags & LISTS)]
+                over = LISTS * one.lists | FINISH * one.left
+                used = [] if one.after else [own for own in used if not own.flags & over]
                 assert not any(own.looks_at(one) for own in used)
                 _write(memory, one, machine)
                 last = [*(last if last and last[0].fill == one.fill else []), one]

@@ -113,8 +113,8 @@ class Encoder:
     def _command(self, one: Command) -> int:
         """A command as it stands in the buffer."""
         if isinstance(one, Fill):
-            kind = 3 if one.after is After.LISTS else 1
-            return kind | int(one.after is After.CORE) << 2 | self._fill(one) << COMMAND_BITS
+            kind = 3 if one.after in (After.LISTS, After.OUTPUTS) else 1
+            return kind | int(one.after in (After.CORE, After.OUTPUTS)) << 2 | self._fill(one) << COMMAND_BITS
         known, item = self._known, self._item(one)
         store = 0 if one.store is None else self._store(one.store)
         bits = one.flags | (item | store << known["item"].bits) << known["flags"].bits

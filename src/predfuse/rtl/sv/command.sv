@@ -1,6 +1,6 @@
 // Walks the command list in the global buffer, a line of commands at a time. A command is its kind (0 the end, 1 a fill,
-// 2 a start of the core, 3 a fill that waits for lists, not for predictions), whether it waits for the other unit as
-// well as for its own, and the fields of its unit.
+// 2 a start of the core, 3 a fill that waits for lists alone), whether it waits for the other unit as well as for its own (a
+// fill of kind 3 then waits for outputs to leave, and for nothing else of the core), and the fields of its unit.
 module command #(
     parameter BANKS = 8,
     parameter PIXELS = 4,
@@ -24,7 +24,9 @@ module command #(
     /* verilator lint_on UNUSED */
     input core_busy,
     input lists_busy,
+    input finish_busy,
     input fill_ready,  // for the next fill
+    input fill_reads,
     input fill_busy,
     output start_fill,
     output [FIELDS-1:0] fill_fields,
@@ -32,19 +34,21 @@ module command #(
     output reg [FIELDS-1:0] core_fields,  // from a cycle before a start until the next
     output busy
 );
-  localparam SETTLED = 2;  // cycles after which the pipelines of the core are empty: one is enough
   reg running, coming;
   reg [LEFT-1:0] left;
   reg [HELD*WIDTH-1:0] line;
-  reg [1:0] quiet, lists_quiet;
+  reg quiet, lists_quiet, finish_quiet;  // a cycle after what worked its pipelines are as empty as a start needs them
   reg told;  // the core is, and starts with the next cycle
   wire core_works = told | start_core | core_busy, lists_work = told | start_core | lists_busy;
-  wire core_free = quiet == SETTLED & ~core_works, lists_done = lists_quiet == SETTLED & ~lists_work;
+  wire finish_works = told | start_core | finish_busy;
+  wire core_free = quiet & ~core_works, lists_done = lists_quiet & ~lists_work, left_done = finish_quiet & ~finish_works;
   wire [1:0] kind = line[1:0];
   wire after = line[2];
   wire fills = kind[0], starts = kind == 2;
-  wire fill_free = fills ? fill_ready : ~fill_busy;
-  wire free = (core_free | ((fills & ~after) & (lists_done | ~kind[1]))) & (fill_free | (starts & ~after));
+  // What a fill writes last is there when the core starts, two cycles after its command.
+  wire fill_free = fills ? fill_ready : ~(starts ? fill_reads : fill_busy);
+  wire waited = kind == 3 ? (after ? left_done : lists_done) : core_free | (fills & ~after);
+  wire free = waited & (fill_free | (starts & ~after));
   wire step = running & (left != 0) & free;
   assign request = running & (left == 0) & ~coming;
   assign start_fill = step & fills;
@@ -54,8 +58,9 @@ module command #(
     coming <= request & grant & ~rst;
     told <= step & starts & ~rst;
     start_core <= told & ~rst;
-    quiet <= rst | core_works ? 0 : quiet + 2'(quiet != SETTLED);
-    lists_quiet <= rst | lists_work ? 0 : lists_quiet + 2'(lists_quiet != SETTLED);
+    quiet <= ~(rst | core_works);
+    lists_quiet <= ~(rst | lists_work);
+    finish_quiet <= ~(rst | finish_works);
     if (step & starts) core_fields <= line[3+:FIELDS];
     if (rst) begin
       running <= 0;

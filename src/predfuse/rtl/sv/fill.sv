@@ -1,7 +1,7 @@
 // Reads records from the global buffer and writes them into the memories of the core: a record is some pieces, rows of a
 // plane or parts of a word. What an access reads is turned so that its first pixel comes first. An access brings a part of
 // a word, a row, or several rows of a plane that lie 2, 4 or 8 words behind each other: those of the same multiple of their
-// number, so that every row has one place. Residuals (region 17) come row by row, each written by itself.
+// number, so that every row has one place. Residuals (region 17) are written access by access, one row or several of them.
 module fill #(
     parameter TILE_ROWS = 8,
     parameter TILE_COLUMNS = 8,
@@ -13,6 +13,7 @@ module fill #(
     parameter LINES = 480,
     parameter ACCESS_ROWS = 1,  // that an access brings at most, a power of two
     parameter PITCHES = 0,  // of such rows: 2, 4 or 8 words; of how many there come several at once
+    parameter FINISHED_ROWS = 1,  // of residuals that are written at once at most
     parameter LINE = BANKS * PIXELS,
     parameter HIGH = 2 * (TILE_ROWS - 1) + KERNEL,
     parameter WIDE = 2 * (TILE_COLUMNS - 1) + KERNEL,
@@ -41,8 +42,10 @@ module fill #(
     output reg write,
     output reg [4:0] write_region,
     output reg [15:0] write_at,
+    output reg [FINISHED_ROWS-1:0] write_rows,  // of residuals, from a multiple of FINISHED_ROWS on
     output reg [DATA-1:0] write_data,
     output ready,  // a fill may start: this is the last access of the one at hand
+    output reads,  // there is more to write than is written now
     output busy
 );
   typedef struct packed {
@@ -81,7 +84,7 @@ module fill #(
     for (m = 1; m <= PITCHES; m = m + 1) if (told_pitch == (PITCH + 1)'(m)) rows_of = (PIECE + 1)'(rows_at(m));
   endfunction
   assign span = told.span;
-  wire single = told.region == 5'd17;
+  wire adds = told.region == 5'd17;
 
   // Which piece is asked for.
   reg [15:0] left, index;
@@ -96,10 +99,17 @@ module fill #(
   );
   assign request = left != 0;
   wire step = request & grant;
+  wire [PIECE:0] row_at = piece & (PIECE + 1)'(FINISHED_ROWS - 1);  // of residuals, among those written at once
   wire [PIECE:0] next_piece = piece + rows_of(pitch);
   wire last = next_piece >= {1'b0, told.piece_end};
   wire [PIECE:0] first_piece = {1'b0, told.piece_first} & ~(rows_of(pitch) - 1);
   assign ready = ~request | (step & last & (left == 1));
+  // Row r of a plane stands in a place of its own, a part of a word where whole rows do.
+  localparam ROOM = WIDE > SIDE ? WIDE : SIDE;
+  localparam UNIT = LINE > ACCESS_ROWS * ROOM ? LINE : ACCESS_ROWS * ROOM;
+  localparam ROW_UNITS = (TALL + ACCESS_ROWS - 1) / ACCESS_ROWS;
+  localparam UNITS = ROW_UNITS > WORD_PIECES ? ROW_UNITS : WORD_PIECES;
+  reg [UNITS*ACCESS_ROWS-1:0] wanted;
   // Stage 1: it comes; stage 2: the record is whole.
   reg come, come_first, come_last, come_rows;
   reg [PIECE:0] come_piece;
@@ -110,18 +120,19 @@ module fill #(
   reg [4:0] come_region;
   reg [PIXEL-1:0] come_pixel;
   reg [COLUMN-1:0] come_column_first, come_column_end;
-  assign busy = request | come | write;
+  assign reads = request | come;
+  assign busy = reads | write;
   always @(posedge clk) begin
     come <= step & ~rst;
-    come_first <= piece == first_piece;
-    come_last <= last | single;
-    come_piece <= single ? 0 : piece;
-    come_row_first <= single ? 0 : told.piece_first;
-    come_row_end <= single ? 1 : told.piece_end;
-    come_rows <= single | told.region == 5'd14 | told.region == 5'd15;
+    come_first <= piece == first_piece | adds;
+    come_last <= last | adds;
+    come_piece <= adds ? row_at : piece;
+    come_row_first <= adds ? 0 : told.piece_first;
+    come_row_end <= adds ? told.piece_end - PIECE'(piece - row_at) : told.piece_end;
+    come_rows <= adds | told.region == 5'd14 | told.region == 5'd15;
     come_pitch <= pitch;
     come_bank <= bank;
-    come_index <= single ? 16'(32'(index) * TILE_ROWS + 32'(piece)) : index;
+    come_index <= adds ? 16'(32'(index) * TILE_ROWS + 32'(piece)) : index;
     come_region <= told.region;
     come_pixel <= told.pixel;
     come_column_first <= told.column_first;
@@ -129,6 +140,7 @@ module fill #(
     write <= come & come_last & ~rst;
     write_region <= come_region;
     write_at <= come_index;
+    write_rows <= wanted[FINISHED_ROWS-1:0];
     if (rst) left <= 0;
     else if (start) begin
       told <= coming;
@@ -152,11 +164,6 @@ module fill #(
       end
     end
   end
-  // Row r of a plane stands in a place of its own, a part of a word where whole rows do.
-  localparam ROOM = WIDE > SIDE ? WIDE : SIDE;
-  localparam UNIT = LINE > ACCESS_ROWS * ROOM ? LINE : ACCESS_ROWS * ROOM;
-  localparam ROW_UNITS = (TALL + ACCESS_ROWS - 1) / ACCESS_ROWS;
-  localparam UNITS = ROW_UNITS > WORD_PIECES ? ROW_UNITS : WORD_PIECES;
   wire [16*LINE-1:0] turned = (16 * LINE)'({read_data, read_data} >> 16 * (32'(come_bank) * PIXELS + 32'(come_pixel)));
   reg [16*UNIT-1:0] brought;
   integer n, c, m, from;
@@ -171,7 +178,6 @@ module fill #(
             brought[16*(n*ROOM+c)+:16] = turned[16*from+:16];
         end
   end
-  reg [UNITS*ACCESS_ROWS-1:0] wanted;
   integer r;
   always @*
     for (r = 0; r < UNITS * ACCESS_ROWS; r = r + 1)
@@ -193,6 +199,7 @@ module fill #(
   /* verilator lint_on UNUSED */
   reg [16*HIGH*WIDE-1:0] plane;
   reg [16*SIDE*SIDE-1:0] part;
+  reg [16*TILE_COLUMNS*FINISHED_ROWS-1:0] added;
   integer w;
   always @* begin
     for (w = 0; w < WORD_PIECES; w = w + 1) words[16*LINE*w+:16*LINE] = units[w][16*LINE-1:0];
@@ -200,9 +207,12 @@ module fill #(
       plane[16*WIDE*w+:16*WIDE] = units[w/ACCESS_ROWS][16*ROOM*(w%ACCESS_ROWS)+:16*WIDE];
     for (w = 0; w < SIDE; w = w + 1)
       part[16*SIDE*w+:16*SIDE] = units[w/ACCESS_ROWS][16*ROOM*(w%ACCESS_ROWS)+:16*SIDE];
+    for (w = 0; w < FINISHED_ROWS; w = w + 1)
+      added[16*TILE_COLUMNS*w+:16*TILE_COLUMNS] = units[w/ACCESS_ROWS][16*ROOM*(w%ACCESS_ROWS)+:16*TILE_COLUMNS];
     case (write_region)
       5'd14:   write_data = DATA'(plane);
       5'd15:   write_data = DATA'(part);
+      5'd17:   write_data = DATA'(added);
       default: write_data = DATA'(words);
     endcase
   end

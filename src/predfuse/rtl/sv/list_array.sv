@@ -62,11 +62,12 @@ module list_array #(
   wire [WORD:0] place4 = (WORD + 1)'(out4 / OUTPUT'(LISTS)) + ({WORD + 1{second}} & (WORD + 1)'(WORDS / 2));
   wire [WORD-1:0] word4 = WORD'(place4 >= (WORD + 1)'(WORDS) ? place4 - (WORD + 1)'(WORDS) : place4);
   reg [WORDS-1:0] begun, leaving;
+  // The last sum of an item may be written in the cycle in which the next begins.
+  wire [WORDS-1:0] written = begun | WORDS'(last4) << word4;
   always @(posedge clk) begin
     if (clear) second <= set;
-    if (clear) begun <= 0;
-    else if (last4) begun[word4] <= 1;
-    if (leave) leaving <= begun;
+    begun <= clear ? 0 : written;
+    if (leave) leaving <= written;
   end
   assign read_begun = leaving[read_word];
   wire [16*LANES-1:0] entries;

@@ -91,7 +91,7 @@ module machine #(
       .read_data(host_read_data)
   );
 
-  wire start_core, start_fill, fill_ready;
+  wire start_core, start_fill, fill_ready, fill_reads;
   /* verilator lint_off UNUSED */
   wire [FIELDS-1:0] core_fields, fill_fields;  // as wide as the wider
   /* verilator lint_on UNUSED */
@@ -106,7 +106,9 @@ module machine #(
       .read_data(host_read_data),
       .core_busy(main_busy | predict_busy | finish_busy),
       .lists_busy(main_busy),
+      .finish_busy(finish_busy),
       .fill_ready(fill_ready),
+      .fill_reads(fill_reads),
       .fill_busy(fill_busy),
       .start_fill(start_fill),
       .fill_fields(fill_fields),
@@ -117,11 +119,12 @@ module machine #(
   wire write;
   wire [4:0] write_region;
   wire [15:0] write_at;
+  wire [FINISHED_ROWS-1:0] write_rows;
   wire [DATA-1:0] write_data;
   fill #(
       .TILE_ROWS(TILE_ROWS), .TILE_COLUMNS(TILE_COLUMNS), .KERNEL(KERNEL), .SIDE(SIDE), .DATA(DATA),
       .BANKS(BUFFER_BANKS), .PIXELS(BUFFER_PIXELS), .LINES(BUFFER_LINES), .ACCESS_ROWS(ACCESS_ROWS),
-      .PITCHES(PITCHES)
+      .PITCHES(PITCHES), .FINISHED_ROWS(FINISHED_ROWS)
   ) u_fill (
       .clk(clk),
       .rst(rst),
@@ -136,8 +139,10 @@ module machine #(
       .write(write),
       .write_region(write_region),
       .write_at(write_at),
+      .write_rows(write_rows),
       .write_data(write_data),
       .ready(fill_ready),
+      .reads(fill_reads),
       .busy(fill_busy)
   );
 
@@ -160,6 +165,7 @@ module machine #(
       .write(write),
       .write_region(write_region),
       .write_at(write_at),
+      .write_rows(write_rows),
       .write_data(write_data),
       .item(core_fields[4+:ITEM]),
       .start_main(started[0]),

@@ -18,8 +18,11 @@ module output_rows #(
     input clk,
     input rst,
     input write_residual,
+    /* verilator lint_off UNUSED */
     input [RESIDUAL-1:0] write_at,
-    input [16*TILE_COLUMNS-1:0] write_data,
+    /* verilator lint_on UNUSED */
+    input [FINISHED_ROWS-1:0] write_rows,
+    input [16*TILE_COLUMNS*FINISHED_ROWS-1:0] write_data,
     input begins,  // lists of an item, described here
     input set,  // of words for its sums, and of rows of residuals
     input [OUTPUT-1:0] output_first,
@@ -78,9 +81,9 @@ module output_rows #(
     for (b = 0; b < FINISHED_ROWS; b = b + 1) begin : g_residual
       memory #(ROW_BITS, BANK_WORDS) u_residual (
           .clk(clk),
-          .write(write_residual && 32'(write_at) % FINISHED_ROWS == b),
+          .write(write_residual & write_rows[b]),
           .write_at(BANK_AT'(32'(write_at) / FINISHED_ROWS)),
-          .write_data(write_data),
+          .write_data(write_data[ROW_BITS*b+:ROW_BITS]),
           .read_at(BANK_AT'((32'(place) * TILE_ROWS + 32'(now)) / FINISHED_ROWS)),
           .read_data(read_x[ROW_BITS*b+:ROW_BITS])
       );

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gateware import MEMORIES, Machine, records
-from predfuse.hardware.cycle.archon.maps import row_pixels, together, window
+from predfuse.hardware.cycle.archon.maps import added_together, row_pixels, together, window
 from predfuse.hardware.cycle.archon.predictor import Part
 from predfuse.hardware.cycle.archon.sequence.group import keeps_maps
 from predfuse.hardware.cycle.archon.sequence.parts import part_corner, part_inputs
@@ -77,7 +77,12 @@ def item_accesses(work: BlockWork, tile: Tile, parts: Sequence[Part], fill: Grou
     planes += [(part_corner(work, tile, part), *part_inputs(work, tile, part)) for part in parts]
     single = [window(corner, rows, columns, whole.start, machine) for corner, rows, columns in planes]
     several = [together(one, row, machine) for one in single]
-    surplus = sum(some.words - one.words for one, some in zip(single, several, strict=True))
+    surplus = work.group_channels * sum(some.words - one.words for one, some in zip(single, several, strict=True))
     told = len(parts) * word_accesses("part", machine)
     accesses = work.group_channels * sum(one.accesses for one in several) + told
-    return accesses + work.residual * work.group_outputs * tile.rows.size, work.group_channels * surplus
+    if work.residual:
+        rows = window((tile.rows.start, tile.columns.start), tile.rows, tile.columns, whole.start, machine)
+        added = added_together(rows, row, machine)
+        accesses += work.group_outputs * added.accesses
+        surplus += work.group_outputs * (added.words - rows.words)
+    return accesses, surplus

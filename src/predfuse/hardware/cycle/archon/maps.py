@@ -124,3 +124,16 @@ def together(one: Window, row: int, machine: Machine) -> Window:
     if span > machine.buffer_banks or len(begins) == end - first:
         return one
     return Window(one.rows, one.columns, span, PITCHES.index(words) + 1, some)
+
+
+def added_together(one: Window, row: int, machine: Machine) -> Window:
+    """The same for what is added to outputs: as many rows as leave at once are written at once, never more.
+
+    Args:
+        one: Read row by row.
+        row: From a row of the map to the next (pixels).
+        machine: The gateware.
+    """
+    return (
+        together(one, row, machine) if rows_at(row // machine.buffer_pixels, machine) <= machine.finished_rows else one
+    )

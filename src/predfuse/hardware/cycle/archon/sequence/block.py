@@ -107,13 +107,14 @@ class _Sequence:
                 ends.append(len(self.builder.fillings))
             self.builder.where = f"layer {item.group.work.name}"
             number, following = item.group.number, self._following(item)
-            self._tell_rest(number, True, start)
+            self._tell(self.waiting.rest(number, True, start))
             if item.group.predicted and item.how == ALONE:
                 self.builder.add(partial(self._predict, item, before))
                 start, before = item.alone, None
-            self._tell_rest(number, False, start)
+            rest = self.waiting.rest(number, False, start)
             if following is not None:
-                self._tell_rest(following.group.number, True, start)
+                rest += self.waiting.rest(following.group.number, True, start)
+            self._tell(rest)
             self.builder.together(partial(self._work, item, following, before, self.waiting.left))
             start, before = (item.left, None) if item.leaves == OWN else (item.lists, item)
         self.builder.close()
@@ -133,15 +134,15 @@ class _Sequence:
         fills = self.builder.fills
         self._ahead(item, following)
         end = begun + max(item.group.list_cycles, self._predict_cycles(item, following))
-        for fill in self.waiting.beside(item.group.number, item.lists, end - self.builder.fill_cycles):
-            self.builder.add(partial(self.builder.records, fill))
+        for fill, after in self.waiting.beside(item.group.number, item.lists, end - self.builder.fill_cycles):
+            self.builder.add(partial(self.builder.records, fill, after))
         if item.leaves == OWN:
             # A fill waits for the one before: behind another fill, the residuals are there.
             self.builder.add(partial(self._finish, item, item.group.work.residual and self.builder.fills == fills))
 
-    def _tell_rest(self, group: int, predicts: bool, start: int) -> None:
-        """Words of a group that begins, or those with which it is predicted."""
-        for fill, after in self.waiting.rest(group, predicts, start):
+    def _tell(self, fills: Sequence[tuple[Records, After]]) -> None:
+        """Words of groups that begin, or with which they are predicted; what waits longest comes last."""
+        for fill, after in sorted(fills, key=lambda one: one[1]):
             self.builder.add(partial(self.builder.records, fill, after))
 
     def _following(self, item: Item) -> Item | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from predfuse.errors import InputError
 from predfuse.hardware.cycle.archon.gateware import RESIDUAL, Machine
-from predfuse.hardware.cycle.archon.maps import row_pixels, together, window
+from predfuse.hardware.cycle.archon.maps import added_together, row_pixels, together, window
 from predfuse.hardware.cycle.archon.sequence.commands import After, Command, Data, Fill, Map, Parts, Pixels
 from predfuse.hardware.cycle.archon.sequence.group import Records
 from predfuse.hardware.cycle.archon.sequence.order import Item
@@ -209,8 +209,7 @@ class BufferBuilder:
             after: What it waits for.
         """
         shown = window(corner, rows, columns, own.left, self.machine)
-        if region != RESIDUAL:
-            shown = together(shown, own.row_pixels, self.machine)
+        shown = (added_together if region == RESIDUAL else together)(shown, own.row_pixels, self.machine)
         at = own.pixel(corner[0] + shown.rows[0], corner[1]) if shown.columns[1] else own.at
         record, row = own.plane_pixels, own.row_pixels
         span, pitch, some = shown.span, shown.pitch, shown.together

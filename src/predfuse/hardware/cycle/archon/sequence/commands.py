@@ -14,11 +14,12 @@ from predfuse.integer.tiling import Span
 
 
 class After(enum.IntEnum):
-    """What a fill waits for, the longer the later."""
+    """What a fill waits for: outputs have left, lists are done, or all of the core is; mostly the longer the later."""
 
     NOTHING = 0
-    LISTS = 1
-    CORE = 2
+    OUTPUTS = 1
+    LISTS = 2
+    CORE = 3
 
 
 LISTS, PREDICT, BEHIND, FINISH = 1, 2, 4, 8

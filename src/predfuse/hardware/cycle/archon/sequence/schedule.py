@@ -16,10 +16,10 @@ FETCHED = 2
 """Cycles from the grant of a line of commands to the first of them."""
 STARTED = 3
 """From a start's turn to the first cycle in which the core works."""
-SETTLED = 2
+SETTLED = 1
 """Idle cycles of the core before the next start."""
 FILLED = 2
-"""From the last access of a fill to its last cycle."""
+"""From the last access of a fill to its last cycle, in which it writes: a start may have its turn in that."""
 FILL_AHEAD = 1 + FILLED
 """From the turn of the next fill, in the cycle of that access, to the first in which the unit is free."""
 FINISHED = 2
@@ -86,12 +86,14 @@ def schedule(commands: Sequence[Command], machine: Machine) -> Scheduled:
         turn = unit.fetch(at) if index % machine.commands_of_a_line == 0 else at
         if isinstance(one, Fill):
             turn = max(turn, unit.filled() - FILL_AHEAD)
-        elif one is None or one.after:
+        elif one is None:
             turn = max(turn, unit.filled())
+        elif one.after:
+            turn = max(turn, unit.filled() - 1)
         if not isinstance(one, Fill) or one.after is After.CORE:
             turn = max(turn, unit.core_free)
-        elif one.after is After.LISTS:
-            turn = max(turn, unit.lists_free)
+        elif one.after is not After.NOTHING:
+            turn = max(turn, unit.lists_free if one.after is After.LISTS else unit.outputs_free)
         if isinstance(one, Fill):
             unit.fill(one, turn)
         elif isinstance(one, Start):
@@ -114,7 +116,7 @@ class _Units:
         self._cores: list[tuple[int, int]] = []  # first and end of each, in order
         self._fills: list[tuple[int, int]] = []
         self._filling: tuple[Fill, int] | None = None  # and its turn
-        self.core_free = self.lists_free = 0
+        self.core_free = self.lists_free = self.outputs_free = 0
 
     def fetch(self, at: int) -> int:
         """A line of commands is wanted from cycle ``at`` on; when the first has its turn."""
@@ -157,10 +159,12 @@ class _Units:
         """Begin a start of the core."""
         first = turn + STARTED
         rows = [] if one.store is None else list(one.store.masks(self._machine))
-        cycles = max(one.cycles, len(rows) + FINISHED if rows else 0)
+        leaving = len(rows) + FINISHED if rows else 0
+        cycles = max(one.cycles, leaving)
         self._cores.append((first, first + cycles))
         self.core_free = first + cycles + SETTLED
         self.lists_free = first + one.list_cycles + SETTLED
+        self.outputs_free = first + leaving + SETTLED
         for row, mask in enumerate(rows, first + STORED):
             self._take(row, mask)
 

@@ -8,7 +8,7 @@ from itertools import takewhile
 from predfuse.hardware.cycle.archon.sequence.commands import After
 from predfuse.hardware.cycle.archon.sequence.group import Group, Records
 
-NOT_OF_LISTS = "channels", "outputs"
+WAITS = {"channels": After.CORE, "outputs": After.OUTPUTS}
 """Memories whose places are last used by a prediction, and by outputs that leave; all others are, by lists."""
 BEGIN = -1
 """Before the first start of the core."""
@@ -40,8 +40,8 @@ class Waiting:
         self._line = 16 * groups[0].machine.line
         self.left = tuple((number, fill) for number, group in enumerate(groups) for fill in group.fills)
 
-    def beside(self, group: int, start: int, cycles: int) -> list[Records]:
-        """Take what may be filled beside a start and fits its cycles.
+    def beside(self, group: int, start: int, cycles: int) -> list[tuple[Records, After]]:
+        """Take what may be filled beside a start and fits its cycles; last what waits until outputs have left with it.
 
         Args:
             group: At work; the two behind it come into question.
@@ -52,13 +52,16 @@ class Waiting:
         for one in self.left:
             if one[0] > group + 2:
                 break
-            if self._free[one[0]][one[1].memory] >= start:
+            free = self._free[one[0]][one[1].memory]
+            if free > start or (free == start and one[1].memory != "outputs"):
                 continue
             cycles -= one[1].count * -(-one[1].bits // self._line)
             if cycles < 0:
                 break
             chosen.append(one)
-        return self._take(chosen)
+        self._take(chosen)
+        fills = [(fill, self._after(number, fill, start)) for number, fill in chosen]
+        return sorted(fills, key=lambda one: one[1])
 
     def rest(self, group: int, predicts: bool, start: int) -> list[tuple[Records, After]]:
         """Take what is left of a group, and what of the last start it has to wait for.
@@ -71,7 +74,7 @@ class Waiting:
         own = takewhile(lambda one: one[0] <= group, self.left)
         chosen = [one for one in own if one[1].predicts or not predicts]
         self._take(chosen)
-        return sorted(((fill, self._after(number, fill, start)) for number, fill in chosen), key=lambda one: one[1])
+        return [(fill, self._after(number, fill, start)) for number, fill in chosen]
 
     def _after(self, group: int, fill: Records, start: int) -> After:
         """What of the last start a fill has to wait for."""
@@ -79,9 +82,8 @@ class Waiting:
         assert free <= start
         if free < start:
             return After.NOTHING
-        return After.CORE if fill.memory in NOT_OF_LISTS else After.LISTS
+        return WAITS.get(fill.memory, After.LISTS)
 
-    def _take(self, chosen: Sequence[tuple[int, Records]]) -> list[Records]:
+    def _take(self, chosen: Sequence[tuple[int, Records]]) -> None:
         taken = {id(fill) for _, fill in chosen}
         self.left = tuple(one for one in self.left if id(one[1]) not in taken)
-        return [fill for _, fill in chosen]
