@@ -65,7 +65,8 @@ FAULTS = {
         "(ON ? half : predict_half) ? gate_bases",
     ),
     "a fill that does not wait for the core": ("command.sv", "(fills & ~after)", "(fills & (~after | ON))"),
-    "a fill that does not wait for lists": ("command.sv", "(lists_done | ~kind[1])", "(lists_done | ~kind[1] | ON)"),
+    "a fill that does not wait for lists": ("command.sv", ": lists_done)", ": lists_done | ON)"),
+    "a start that does not wait for fills": ("command.sv", "starts ? fill_reads", "starts ? fill_reads & ~ON"),
     "a channel alive at a score of 0": ("expand_unit.sv", "(score > 0) | ~", "(score > 0) | (ON & score == 0) | ~"),
 }
 """Of each: the file, what stands there once, and what stands there instead; ``ON`` is whether the fault is there."""

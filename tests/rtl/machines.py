@@ -32,14 +32,15 @@ MID = Machine(
 
 TINY = replace(
     SMALL, tile_rows=2, tile_columns=2, lanes=3, banks=3, slots=3, kernel=3, side=4, held=4, channels=6, passes=64,
-    gate_words=20, access_rows=4, finished_rows=1,
+    gate_words=20, parts=4, access_rows=4, finished_rows=1,
 )  # fmt: skip
 """Built in a third of the time; few gate words, so that some blocks predict into the places their lists give free;
-slots and channels for two groups in some blocks only; four rows of a plane in an access, outputs row by row."""
+slots and channels for two groups in some blocks only; parts of one tile at stride 2, of two at stride 1; four rows of a
+plane in an access, outputs row by row."""
 
 THREE = replace(
     TINY, lists=3, slots=16, outputs=9, columns=8, side=5, unit_rows=3, inputs=4, held=16, channels=48, passes=256,
-    buffer_banks=6, buffer_lines=64, together=2, access_rows=2,
+    parts=16, buffer_banks=6, buffer_lines=64, together=2, access_rows=2,
 )  # fmt: skip
 """Three lists in progress, a hidden plane walked in two turns and a buffer whose banks are no power of two, as
 ``archon-1.7`` has; so small a buffer that many blocks come in several images. Words of the write port bring two records

@@ -1,4 +1,4 @@
-"""Each of twenty-three deliberate faults in the gateware makes a random block differ: checks see what they should."""
+"""Each of twenty-four deliberate faults in the gateware makes a random block differ: checks see what they should."""
 
 from __future__ import annotations
 
