@@ -46,10 +46,8 @@ def chain_fillings(chain: Chain) -> Fillings:
         InputError: The global buffer does not hold a tile, or the predictor cannot take one.
     """
     # With one tile a group, the words to predict the second may have to come before any lists: that may cost more.
-    alone = [
-        not flows and len(own[0].tiles) == 1 < len(own) for own, flows in zip(chain.blocks, chain.flows, strict=True)
-    ]
-    late = list(map(int, alone))
+    ends = zip(chain.blocks, chain.flows, strict=True)
+    late = [int(not flows and len(own[0].tiles) == 1 < len(own)) for own, flows in ends]
     found = [_fillings(chain, [0] * len(late))]
     if any(late):
         found.append(_fillings(chain, late))
