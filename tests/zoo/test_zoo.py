@@ -26,6 +26,7 @@ from predfuse.report.ablation import markdown as ablation_table
 from predfuse.report.zoo import ABLATIONS, ZOO, markdown, with_table
 from predfuse.training.checkpoint import read_tensors, write_tensors
 from predfuse.training.config import load_config, stored_config
+from predfuse.training.loop import STATE
 from predfuse.training.runs import load_run
 from predfuse.zoo.catalogue import CARD, RESULTS, Stage, root
 from predfuse.zoo.ship import ship
@@ -293,15 +294,17 @@ def test_damage_is_found(elsewhere: Path) -> None:
 def test_a_failed_shipping_leaves_the_zoo_as_it_was(elsewhere: Path, tmp_path: Path) -> None:
     folder = ship(root() / RUN, RUN, where=elsewhere)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    for damage in ("config", "log"):
+    for damage in ("config", "log", "not done"):
         broken = tmp_path / damage
         shutil.copytree(root() / RUN, broken)
         if damage == "config":
             config = yaml.safe_load((broken / "config.yaml").read_text())
             config["vanilla"]["epochs"] += 1
             (broken / "config.yaml").write_text(yaml.safe_dump(config))
-        else:
+        elif damage == "log":
             (broken / "log.jsonl").write_text("")
+        else:
+            (broken / STATE).write_text("a stage goes on from here")
         with pytest.raises(InputError):
             ship(broken, RUN, where=elsewhere)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -27,6 +27,9 @@ from predfuse.training.log import Log
 from predfuse.training.parallel import Processes
 from predfuse.training.watch import Watcher
 
+STATE = "state.safetensors"
+"""In the folder of a run while a stage of it is not done: what it goes on from."""
+
 
 @dataclass
 class Stage:
@@ -212,7 +215,7 @@ class Trainer:
 
     @property
     def _state_path(self) -> Path:
-        return self.folder / "state.safetensors"
+        return self.folder / STATE
 
     def _save(self, model: Cnn, stage: Stage, step: int, clock: _Clock) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}

@@ -15,6 +15,7 @@ from predfuse.files import sha256_of_file, write_text_atomically
 from predfuse.readers.documents import read_json_lines, read_mapping
 from predfuse.training.checkpoint import read_tensors, write_tensors
 from predfuse.training.config import TrainConfig, parse_config, stored_config, without_retired
+from predfuse.training.loop import STATE
 from predfuse.zoo.catalogue import (
     CARD,
     RESULTS,
@@ -44,7 +45,8 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
         The run's folder in the zoo.
 
     Raises:
-        InputError: No such run, a stage of another configuration than the run's, or a log that lacks a stage.
+        InputError: No such run, one that is not done, a stage of another configuration than the run's, or a log that
+            lacks a stage.
 
     Source: docs/explanation/zoo.md.
     """
@@ -57,6 +59,8 @@ def ship(run: Path, name: str, *, weights: bool = True, commit: str | None = Non
     paths = [path for stage in STAGES if (path := run / f"{stage}.safetensors").is_file()]
     if not paths:
         raise InputError(str(run), "holds no finished stage", "name the output folder of predfuse train")
+    if (run / STATE).is_file():
+        raise InputError(str(run), "has a stage that is not done", "go on with predfuse train first")
     log = _log(run / "log.jsonl")
     building = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=base))
     try:
