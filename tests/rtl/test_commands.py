@@ -69,7 +69,7 @@ def test_a_run_is_exact(files: tuple[str, str], tmp_path: Path) -> None:
 
 def test_a_difference_is_told_and_is_exit_code_1(files: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     def lie(step: Step, measured: Measured, pixels: Int64Array) -> object:
-        return replace(compare(step, measured, pixels), wrong_pixels=1)
+        return [(block, replace(one, wrong_pixels=1)) for block, one in compare(step, measured, pixels)]
 
     monkeypatch.setattr("predfuse.rtl.run.compare", lie)
     ran = CliRunner().invoke(app, ["rtl", "run", *files])
@@ -79,8 +79,9 @@ def test_a_difference_is_told_and_is_exit_code_1(files: tuple[str, str], monkeyp
 
 def test_comparing_finds_every_kind_of_difference() -> None:
     right, pixels = Measured(3, 4, (1, 2), Clock(9)), np.array([0, 5, 6])
-    step = Step(0, 1, "a step", 9, right, np.array([1, 2]), pixels[1:])
-    assert not compare(step, right, pixels).differs
+    step = Step(1, 1, 1, "a step", 9, right, np.array([1, 2]), pixels[1:])
+    ((block, same),) = compare(step, right, pixels)
+    assert block == 1 and not same.differs
     for wrong in (
         replace(right, list_cycles=2),
         replace(right, predict_cycles=5),
@@ -88,8 +89,14 @@ def test_comparing_finds_every_kind_of_difference() -> None:
         replace(right, begins=(1,)),
         replace(right, before=Clock(8)),
     ):
-        assert compare(step, wrong, pixels).differs
-    assert compare(step, right, pixels + 1).wrong_pixels == 2
+        ((_, found),) = compare(step, wrong, pixels)
+        assert found.differs
+    ((_, found),) = compare(step, right, pixels + 1)
+    assert found.wrong_pixels == 2
+    # Outputs of the block before are its own affair, the rest is that of the block that is worked on.
+    (own, found), (before, outputs) = compare(replace(step, leaves=0), replace(right, list_cycles=2), pixels + 1)
+    assert (own, found.wrong_pixels, found.differs, found.list_cycles) == (1, 0, True, 2)
+    assert (before, outputs.wrong_pixels, outputs.list_cycles) == (0, 2, 0)
 
 
 def test_the_folder_checks_itself(files: tuple[str, str], tmp_path: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 from integer.block_cases import compiled, integer_input
 from rtl.blocks import chains, dense_block
 from rtl.decode import together
@@ -277,12 +277,44 @@ def test_every_start_finds_what_it_needs(cases: list[BlockCase], rows: int, bank
 
 
 @settings(max_examples=100)
-@given(chains(), st.sampled_from([1, 2, 8]), st.sampled_from([8, 16]))
-def test_blocks_that_flow_find_what_has_left(cases: list[BlockCase], rows: int, banks: int) -> None:
-    """What has not left when an image begins is 0 there."""
+@given(
+    chains(),
+    st.sampled_from([1, 2, 8]),
+    st.sampled_from([8, 16]),
+    st.sampled_from([2, SMALL.parts]),
+    st.sampled_from([64, SMALL.buffer_lines]),
+)
+def test_blocks_that_flow_find_what_has_left(
+    cases: list[BlockCase], rows: int, banks: int, parts: int, lines: int
+) -> None:
+    """What has not left when an image begins is 0 there; parts of two tiles share a memory, where it holds them."""
     assume(all(case.block.depthwise_weight.shape[1] <= SMALL.kernel and case.block.stride <= 2 for case in cases))
+    machine = replace(SMALL, access_rows=rows, buffer_banks=banks, parts=parts, buffer_lines=lines)
     try:
-        _check(cases, replace(SMALL, access_rows=rows, buffer_banks=banks), True)
+        _check(cases, machine, True)
+    except InputError:
+        assume(False)  # the predictor does not hold its inputs
+
+
+@st.composite
+def _narrower_windows(draw: st.DrawFn) -> list[BlockCase]:
+    """Two blocks, the first predicted in as many parts as SMALL has with a memory of 2, the second in fewer."""
+
+    def narrow(kernel: int) -> Callable[[BlockCase], bool]:
+        return lambda case: case.block.groups == 4 and case.block.depthwise_weight.shape[1] == kernel
+
+    shape = 8, draw(st.integers(5, 7)), draw(st.integers(5, 7))
+    first = draw(bottlenecks("b0", in_shape=shape, with_predictor=True).filter(narrow(3)))
+    second = bottlenecks("b1", in_shape=first.block.output_shape([shape]), with_predictor=True)
+    return [first, draw(second.filter(narrow(1)))]
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.filter_too_much])
+@given(_narrower_windows())
+def test_parts_take_no_places_in_use(cases: list[BlockCase]) -> None:
+    """Neither where one block has parts of two tiles in the memory, and the one before of one."""
+    try:
+        _check(cases, replace(SMALL, parts=2, buffer_lines=64), True)
     except InputError:
         assume(False)  # the predictor does not hold its inputs
 

@@ -126,8 +126,8 @@ def generate(
 ) -> None:
     """Write SystemVerilog, the words of a program, and a test bench: make there needs Verilator only."""
     require_new_folder(output)
-    program, _, machine, pixels, _ = _load(program_path, images, accelerator, sizes, count)
-    write_folder(program, pixels, machine, output)
+    program, spec, machine, pixels, _ = _load(program_path, images, accelerator, sizes, count)
+    write_folder(program, pixels, machine, output, spec)
     typer.echo(f"wrote {output}: {len(program.fused_blocks())} fused blocks; run make there", err=True)
 
 

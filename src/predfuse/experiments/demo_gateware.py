@@ -10,7 +10,7 @@ from predfuse.errors import PredfuseError
 from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.program import Program
-from predfuse.rtl.run import BlockResult, chain_images, modelled_cycles, run_chain
+from predfuse.rtl.run import BlockResult, chain_images, modelled_cycles, prepared_for, run_chain
 from predfuse.rtl.simulator import Simulator
 
 MACHINE = "archon-tiny"
@@ -53,9 +53,10 @@ def first_block(program: Program, images: ImageArray) -> GatewareRun | str:
     try:
         simulator = Simulator(Machine.of(spec))
         started = time.perf_counter()
-        whole = chain_images(program, images[:1], simulator.machine, spec)[0]
+        prepared = prepared_for(program, spec, simulator.machine)
+        whole = chain_images(program, images[:1], simulator.machine, prepared)[0]
         told = replace(whole, images=tuple(one for one in whole.images if one.block == 0))
-        modelled = modelled_cycles(program, images[:1], spec, simulator.machine)
+        modelled = {} if prepared is None else modelled_cycles(prepared, program, images[:1])
     except PredfuseError as error:
         return f"The gateware was not run ({error})."
     block, *_ = run_chain(told, simulator, modelled=modelled)

@@ -12,10 +12,11 @@ import numpy as np
 from predfuse.arrays import ImageArray, Int64Array
 from predfuse.files import require_new_folder, write_folder_atomically
 from predfuse.hardware.cycle.archon.gateware import Machine
+from predfuse.hardware.spec import ArchonSpec
 from predfuse.integer.program import Program
 from predfuse.rtl.build import SOURCES, VERILATOR_OPTIONS
 from predfuse.rtl.image import Image
-from predfuse.rtl.run import chain_images
+from predfuse.rtl.run import chain_images, prepared_for
 from predfuse.rtl.simulator import CLOCK_WORDS, encode
 
 ANY = np.iinfo(np.int64).min
@@ -45,7 +46,9 @@ clean:
 """
 
 
-def generate(program: Program, images: ImageArray, machine: Machine, folder: Path) -> list[str]:
+def generate(
+    program: Program, images: ImageArray, machine: Machine, folder: Path, spec: ArchonSpec | None = None
+) -> list[str]:
     """Write the folder, whole or not at all; the names of the chains of blocks in it.
 
     Args:
@@ -53,12 +56,13 @@ def generate(program: Program, images: ImageArray, machine: Machine, folder: Pat
         images: ``[N, C, H, W]`` whose pixels the blocks are fed.
         machine: The gateware.
         folder: New.
+        spec: The machine, by which it is known which feature maps stay in the global buffer; None: all of them.
 
     Raises:
         InputError: The folder cannot be written, or the gateware does not hold a block.
     """
     require_new_folder(folder)
-    told = chain_images(program, images, machine)
+    told = chain_images(program, images, machine, None if spec is None else prepared_for(program, spec, machine))
     files = [f"{index:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', own.layers[0])[:80]}" for index, own in enumerate(told)]
 
     def fill(temporary: Path) -> None:
@@ -84,7 +88,8 @@ def generate(program: Program, images: ImageArray, machine: Machine, folder: Pat
 
 
 def _expected(image: Image, machine: Machine) -> Int64Array:
-    """What the bench is to write of an image; pixels beyond the outputs may be any, and what went on before a step."""
+    """What the bench is to write of an image; ``ANY`` for pixels beyond the outputs, and for what it says of the cycles
+    before a step but their number."""
     pixels = np.full(image.read_rows * machine.line, ANY)
     head = [len(image.steps)]
     for step in image.steps:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from predfuse.arrays import ImageArray
 from predfuse.errors import InputError, PredfuseError
-from predfuse.hardware.cycle.archon.chains import Run, chains
+from predfuse.hardware.cycle.archon.chains import chains
 from predfuse.hardware.cycle.archon.gateware import Machine
-from predfuse.hardware.cycle.archon.machine import prepare, run_archon
+from predfuse.hardware.cycle.archon.machine import PreparedNetwork, prepare, run_archon
 from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 from predfuse.hardware.cycle.simulate import masks_of
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import workload
-from predfuse.integer.nodes import FusedBlock
 from predfuse.integer.program import Program
 from predfuse.integer.run import run_program
 from predfuse.rtl.image import Image
@@ -75,7 +74,31 @@ class Told:
     images: tuple[Image, ...]
 
 
-def chain_images(program: Program, images: ImageArray, machine: Machine, spec: ArchonSpec | None = None) -> list[Told]:
+def prepared_for(program: Program, spec: ArchonSpec, machine: Machine) -> PreparedNetwork | None:
+    """A program as a simulation at cycle fidelity has it; None on a machine that is not charged for gateware.
+
+    Args:
+        program: Compiled.
+        spec: The machine.
+        machine: Its gateware, maybe with other memories.
+
+    Raises:
+        InputError: The gateware does not hold a fused block.
+    """
+    if spec.design.streams != "gateware":
+        return None
+    prepared = prepare(program, spec, machine)
+    for node in program.fused_blocks():
+        if node.name in prepared.reasons:
+            raise InputError(f"layer {node.name}", prepared.reasons[node.name], "use a larger machine")
+        if (error := prepared.blocks[node.name].untimed) is not None:
+            raise error
+    return prepared
+
+
+def chain_images(
+    program: Program, images: ImageArray, machine: Machine, prepared: PreparedNetwork | None = None
+) -> list[Told]:
     """What the global buffer is filled with for every chain of fused blocks, each block fed what the integer machine
     feeds it: for one image after the other.
 
@@ -83,7 +106,8 @@ def chain_images(program: Program, images: ImageArray, machine: Machine, spec: A
         program: Compiled.
         images: ``[N, C, H, W]``, as :func:`predfuse.integer.run.run_program` takes them.
         machine: The gateware.
-        spec: Of the machine, by which it is known which feature maps stay in the global buffer; None: all of them.
+        prepared: The program as a simulation has it, by which it is known which feature maps stay in the global buffer;
+            None: all of them.
 
     Raises:
         InputError: There is no fused block, or the gateware does not hold one.
@@ -92,7 +116,7 @@ def chain_images(program: Program, images: ImageArray, machine: Machine, spec: A
     if not blocks:
         raise InputError(program.name, "has no fused block", "compile a network with predictors")
     shapes = program.shapes()
-    runs = _runs(program, blocks, machine, spec)
+    runs = chains(workload(program), blocks) if prepared is None else prepared.runs
     plans = [
         plan_chain([(blocks[name], shapes[blocks[name].inputs[0]]) for name in run.names], machine, run.reads)
         for run in runs
@@ -116,32 +140,18 @@ def chain_images(program: Program, images: ImageArray, machine: Machine, spec: A
     ]
 
 
-def _runs(
-    program: Program, blocks: Mapping[str, FusedBlock], machine: Machine, spec: ArchonSpec | None
-) -> Sequence[Run]:
-    """Blocks that share a sequence, as a simulation has them where the gateware holds all."""
-    if spec is not None and spec.design.streams == "gateware":
-        runs = prepare(program, spec, machine).runs
-        if sum(len(run.names) for run in runs) == len(blocks):
-            return runs
-    return chains(workload(program), blocks)
-
-
-def modelled_cycles(program: Program, images: ImageArray, spec: ArchonSpec, machine: Machine) -> dict[str, int]:
+def modelled_cycles(prepared: PreparedNetwork, program: Program, images: ImageArray) -> dict[str, int]:
     """What a simulation at cycle fidelity has for every fused block on some images, without waits for the DRAM.
 
     Args:
+        prepared: The program on its machine.
         program: Compiled.
         images: ``[N, C, H, W]``; how many counts, no cycle depends on their pixels.
-        spec: The machine.
-        machine: Its gateware, maybe with other memories.
 
     Returns:
-        Cycles by block; nothing on a machine that is not charged for gateware.
+        Cycles by block.
     """
-    if spec.design.streams != "gateware":
-        return {}
-    result = run_archon(prepare(program, spec, machine), next(masks_of(program, images[:1]))).result
+    result = run_archon(prepared, next(masks_of(program, images[:1]))).result
     blocks = [node.name for node in program.fused_blocks()]
     cycles = {name: sum(row.compute_cycles for row in result.rows if row.layer == name) for name in blocks}
     return {name: len(images) * one for name, one in cycles.items()}
@@ -165,7 +175,8 @@ def run_chain(
         begun = dict[int, Clock]()
         for step, start in zip(image.steps, one.starts, strict=True):
             begun.setdefault(step.block, start.before)
-            steps[step.block].append(compare(step, start, one.pixels))
+            for block, compared in compare(step, start, one.pixels):
+                steps[block].append(compared)
         _share(clocks, image.block, begun, one.clock)
         _share(planned, image.block, dict(image.blocks), image.planned)
     known = modelled or {}
@@ -215,10 +226,15 @@ def run_on_gateware(
         spec: The machine, as the cycle model has it; None: cycles are only held against the schedule.
         progress: Called behind every chain with how many blocks are done, and of how many.
         waves: File for the waveforms of the first chain of blocks.
+
+    Raises:
+        InputError: There is no fused block, or the gateware does not hold one.
+        PredfuseError: The gateware hangs, or ends with fewer or more steps than it was told.
     """
-    told = chain_images(program, images, simulator.machine, spec)
+    prepared = None if spec is None else prepared_for(program, spec, simulator.machine)
+    told = chain_images(program, images, simulator.machine, prepared)
     results: list[BlockResult] = []
-    modelled = {} if spec is None else modelled_cycles(program, images, spec, simulator.machine)
+    modelled = {} if prepared is None else modelled_cycles(prepared, program, images)
     count = len(program.fused_blocks())
     for number, own in enumerate(told):
         results += run_chain(own, simulator, waves if number == 0 else None, modelled)

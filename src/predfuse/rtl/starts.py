@@ -34,7 +34,8 @@ class Step:
     """Something the core is started to do.
 
     Attributes:
-        block: Number of the block in its chain.
+        block: Number of the block in its chain that is worked on.
+        leaves: Number of that whose outputs leave.
         flags: What is started.
         what: In words.
         turn: Cycle of the image in which its command has its turn.
@@ -44,6 +45,7 @@ class Step:
     """
 
     block: int
+    leaves: int
     flags: int
     what: str
     turn: int
@@ -85,8 +87,14 @@ class Compared:
         return cycles != (self.turn, self.list_cycles, self.predict_cycles) or self.wrong_passes + self.wrong_pixels > 0
 
 
-def compare(step: Step, measured: Measured, pixels: Int64Array) -> Compared:
-    """What a step did beside what it should; ``pixels`` are the lines of outputs of its image."""
+def compare(step: Step, measured: Measured, pixels: Int64Array) -> list[tuple[int, Compared]]:
+    """What a step did beside what it should, with the number of the block; outputs of another block for themselves.
+
+    Args:
+        step: As it was planned.
+        measured: As it went.
+        pixels: Lines of outputs of its image.
+    """
     expected = step.expected
     shared = min(len(expected.begins), len(measured.begins))
     passes = sum(expected.begins[i] != measured.begins[i] for i in range(shared))
@@ -94,7 +102,13 @@ def compare(step: Step, measured: Measured, pixels: Int64Array) -> Compared:
     wrong = int(np.count_nonzero(pixels[step.at] != step.pixels))
     lists, predictions = expected.list_cycles, expected.predict_cycles
     turns = step.turn, measured.before.total
-    return Compared(step.what, *turns, lists, measured.list_cycles, predictions, measured.predict_cycles, passes, wrong)
+    cycles = *turns, lists, measured.list_cycles, predictions, measured.predict_cycles, passes
+    if step.leaves == step.block:
+        return [(step.block, Compared(step.what, *cycles, wrong))]
+    return [
+        (step.block, Compared(step.what, *cycles, 0)),
+        (step.leaves, Compared(f"{step.what} of this block", *turns, 0, 0, 0, 0, 0, wrong)),
+    ]
 
 
 def outputs_at(store: Store | None, outputs_of: Sequence[Int16Array]) -> tuple[Int64Array, Int64Array]:

@@ -91,9 +91,11 @@ class ChainPlan:
         block = start.item.block
         (times,) = (one.times for one in self.streams[block] if one.group == start.item.group.index)
         begun = times.ends - times.list_cycles - 1 if start.flags & LISTS else ()
+        leaves = block if start.store is None else start.store.item.block
         at, pixels = outputs_at(start.store, outputs)
         expected = Measured(start.list_cycles, start.predict_cycles, tuple(int(cycle) for cycle in begun))
-        return Step(block, start.flags, f"image {number}, {_told(start)}", turn, expected, at - read, pixels)
+        what = f"image {number}, {_told(start)}"
+        return Step(block, leaves, start.flags, what, turn, expected, at - read, pixels)
 
 
 def plan_chain(
@@ -119,9 +121,9 @@ def plan_chain(
         for (node, shape), own in zip(blocks, chain.blocks, strict=True)
     )
     encoder = Encoder([stream for own in streams for stream in own])
-    told = Chain(tuple(tuple(stream.sizes for stream in own) for own in streams), chain.flows)
-    fillings = tuple(one for some in chain_fillings(told) for one in _with_blocks(some))
-    return ChainPlan(tuple(node for node, _ in blocks), machine, streams, fillings, encoder, reading, chain.flows)
+    told, found = chain_fillings(Chain(tuple(tuple(stream.sizes for stream in own) for own in streams), chain.flows))
+    fillings = tuple(one for some in found for one in _with_blocks(some))
+    return ChainPlan(tuple(node for node, _ in blocks), machine, streams, fillings, encoder, reading, told.flows)
 
 
 def _with_blocks(fillings: Sequence[Filling]) -> Iterator[tuple[int, Filling]]:

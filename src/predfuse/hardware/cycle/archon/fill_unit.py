@@ -81,8 +81,9 @@ def item_accesses(work: BlockWork, tile: Tile, parts: Sequence[Part], fill: Grou
     told = len(parts) * word_accesses("part", machine)
     accesses = work.group_channels * sum(one.accesses for one in several) + told
     if work.residual:
+        whole = Span(0, work.out_shape[2]) if keeps_maps(work, fill.number, machine) else tile.columns
         rows = window((tile.rows.start, tile.columns.start), tile.rows, tile.columns, whole.start, machine)
-        added = added_together(rows, row, machine)
+        added = added_together(rows, row_pixels(whole.size, machine), machine)
         accesses += work.group_outputs * added.accesses
         surplus += work.group_outputs * (added.words - rows.words)
     return accesses, surplus

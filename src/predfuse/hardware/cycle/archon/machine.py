@@ -48,7 +48,7 @@ class PreparedBlock:
     groups: tuple[GroupPlan, ...]
     tiles: tuple[Tile, ...]
     time: BlockTime | None = None
-    untimed: str = ""
+    untimed: InputError | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ def _on_gateware(
             if len(own) > 1:
                 coming = run.alone() + coming
             else:
-                timed[run.names[0]] = replace(own[0], untimed=f"{error.where} {error.what}")
+                timed[run.names[0]] = replace(own[0], untimed=error)
             continue
         timed |= {name: replace(one, time=time) for name, one, time in zip(run.names, own, times, strict=True)}
         shared.append(run)
@@ -154,8 +154,9 @@ def run_archon(prepared: PreparedNetwork, masks: Masks) -> CycleRun:
             if item.node not in masks:
                 raise InputError(f"layer {item.node}", "has no masks", "run the network with its predicted masks")
             plans.append(_plan_fused(prepared.blocks[item.node], item, masks[item.node], prepared.spec, place))
-            untimed = prepared.blocks[item.node].untimed
-            reason = f"its time is estimated, the gateware does not hold it: {untimed}" if untimed else ""
+            error = prepared.blocks[item.node].untimed
+            why = "its time is estimated, the gateware does not hold it"
+            reason = f"{why}: {error.where} {error.what}" if error is not None else ""
             ledger.append(LedgerEntry(item.node, "fused", reason))
             continue
         ledger.append(LedgerEntry(item.node, "plain", prepared.reasons.get(item.node, "")))

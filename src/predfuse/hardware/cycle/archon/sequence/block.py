@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate, pairwise, takewhile
 
@@ -36,15 +37,26 @@ Fillings = list[list[Filling]]
 """Of the global buffer, for one stretch of blocks that flow into each other after the other."""
 
 
-def chain_fillings(chain: Chain) -> Fillings:
-    """Everything the gateware does for one input of a chain of blocks.
+def chain_fillings(chain: Chain) -> tuple[Chain, Fillings]:
+    """Everything the gateware does for one input of a chain of blocks, and the chain without flows that do not pay.
 
     Args:
-        chain: Its groups in order.
+        chain: Its groups in order; which blocks may flow.
 
     Raises:
         InputError: The global buffer does not hold a tile, or the predictor cannot take one.
     """
+    found, fillings = chain, _cheapest(chain)
+    for block in range(len(chain.flows)):
+        if found.flows[block]:
+            other = replace(found, flows=(*found.flows[:block], False, *found.flows[block + 1 :]))
+            if _total(waiting := _cheapest(other)) < _total(fillings):
+                found, fillings = other, waiting
+    return found, fillings
+
+
+def _cheapest(chain: Chain) -> Fillings:
+    """Of one input, where every block flows that is said to."""
     # With one tile a group, the words to predict the second may have to come before any lists: that may cost more.
     ends = zip(chain.blocks, chain.flows, strict=True)
     late = [int(not flows and len(own[0].tiles) == 1 < len(own)) for own, flows in ends]
@@ -56,7 +68,11 @@ def chain_fillings(chain: Chain) -> Fillings:
         mixed = [int(better[number]) & one for number, one in zip(stretch, late, strict=True)]
         if mixed not in ([0] * len(late), late):
             found.append(_fillings(chain, mixed))
-    return min(found, key=lambda fillings: sum(map(_cycles, fillings)))
+    return min(found, key=_total)
+
+
+def _total(fillings: Fillings) -> int:
+    return sum(map(_cycles, fillings))
 
 
 def _cycles(fillings: Sequence[Filling]) -> int:
@@ -193,7 +209,7 @@ class _Sequence:
         if coming and self._ready(coming[0], self.inputs):
             self.builder.add(partial(self._planes, coming[0]))
         for one in coming[following is not None :]:
-            if one.group.parts_at and self._ready(one, self.inputs):
+            if self._parts_apart(one) and self._ready(one, self.inputs):
                 self.builder.add(partial(self._parts, one))
 
     def _input(self, item: Item) -> Map:
@@ -213,6 +229,11 @@ class _Sequence:
         inputs = tile.input_rows, tile.input_columns
         self.builder.planes(item, self._input(item), INPUT_PLANE, at, work.group_channels, corner, *inputs)
 
+    def _parts_apart(self, item: Item) -> bool:
+        """Whether the parts of an item and of the one before, also of another group, are in places of their own."""
+        near = self.items[max(0, item.number - 1) : item.number + 1]
+        return all(one.group.parts_at for one in near)
+
     def _parts(self, item: Item) -> None:
         """How an item is predicted, and the inputs for that; after the core is done where others are in their place."""
         if ("parts", item.number) in self.builder.filled or not item.group.predicted:
@@ -221,7 +242,7 @@ class _Sequence:
         self.builder.mark("parts", item.number)
         work, machine, tile = item.group.work, self.machine, item.tile
         parts, record = predicted_parts(work, tile, machine), records(machine)["part"]
-        after = After.NOTHING if item.group.parts_at else After.CORE
+        after = After.NOTHING if self._parts_apart(item) else After.CORE
         self.builder.parts(Parts(item, len(parts)), record.region, record.bits, after)
         for part, (own, _) in enumerate(parts, item.part_first):
             corner, inputs, at = part_corner(work, tile, own), part_inputs(work, tile, own), part * machine.held

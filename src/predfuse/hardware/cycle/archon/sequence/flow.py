@@ -24,7 +24,8 @@ class Chain:
 
     Attributes:
         blocks: Groups of every block in the order in which they are worked on.
-        flows: Whether a block begins beside the last lists of the one before.
+        flows: Whether a block begins beside the last lists of the one before; where its first tile is not predicted
+            beside lists, it begins without waiting for the core.
     """
 
     blocks: tuple[tuple[Group, ...], ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,9 +31,10 @@ class Stretch:
     Attributes:
         cycles: It takes.
         word_bits: Of words of groups that are filled meanwhile, also of the next block.
-        used: Items whose pixels are filled for the first time, numbered group by group, tile by tile. A map between
-            blocks that flow stays in the buffer: none are those of another block than the lists.
-        left: Items whose outputs leave, likewise.
+        used: Items of the block whose pixels are filled for the first time, numbered group by group, tile by tile; in
+            the first stretch also those that came beside lists of the block before.
+        left: Items of the block whose outputs leave, likewise. Those that leave beside the first lists of the next
+            block, which flows, are in none: that block finds them in the buffer.
     """
 
     cycles: int
@@ -47,7 +48,8 @@ class BlockTime:
     """A block on its gateware.
 
     Attributes:
-        stretches: In order; the first ends with the first start of lists, or begins with it where the block flows.
+        stretches: In order; the first ends with the first start of lists, or begins with the first start of the core
+            where the block flows.
         predict_cycles: In which only a prediction runs.
     """
 
@@ -75,12 +77,12 @@ def chain_times(blocks: Sequence[Block], machine: Machine, reads: Sequence[bool]
     Raises:
         InputError: The gateware does not hold one of them; the message says which and why.
     """
-    chain = in_order(
+    ordered = in_order(
         [[_group(work, index, plan, machine) for index, plan in enumerate(plans)] for work, plans in blocks],
         [False] * len(blocks) if reads is None else reads,
     )
+    chain, fillings = chain_fillings(ordered)
     words = [plans[one.index].stored_bits for own, (_, plans) in zip(chain.blocks, blocks, strict=True) for one in own]
-    fillings = chain_fillings(chain)
     shares = _Shares(words, [one for own in fillings for one in own])
     stretches: list[list[Stretch]] = [[] for _ in blocks]
     for some in fillings:
@@ -149,7 +151,7 @@ def _stretches(fillings: Sequence[Filling], shares: _Shares) -> Iterator[tuple[i
     """The commands of blocks that flow into each other between starts of lists, with whose lists run; one filling of
     the buffer follows the other at once."""
     word_bits = 0
-    used: dict[int, None] = {}
+    used: dict[int, list[int]] = defaultdict(list)  # by block
     seen: set[int] = set()
     left: list[int] = []
     begun = before = 0
@@ -161,17 +163,15 @@ def _stretches(fillings: Sequence[Filling], shares: _Shares) -> Iterator[tuple[i
                     word_bits += shares.take(one.source.group, one.accesses)
                 elif one.source.number not in seen:
                     seen.add(one.source.number)
-                    if one.source.block == block:
-                        used[one.source.in_block] = None
+                    used[one.source.block].append(one.source.in_block)
                 continue
             if one.flags & LISTS or one.item.block != block:
-                yield block, Stretch(before + turn - begun, word_bits, tuple(used), tuple(left))
+                yield block, Stretch(before + turn - begun, word_bits, tuple(used.pop(block, ())), tuple(left))
                 begun, left, word_bits, block = before + turn, [], 0, one.item.block
-                used.clear()
             if one.store is not None and one.store.item.block == block:
                 left.append(one.store.item.in_block)
         before += filling.scheduled.clock.total
-    yield block, Stretch(before - begun, word_bits, tuple(used), tuple(left))
+    yield block, Stretch(before - begun, word_bits, tuple(used[block]), tuple(left))
 
 
 def network_machine(spec: ArchonSpec, blocks: Sequence[Block]) -> Machine:
