@@ -117,9 +117,6 @@ class PruneConfig(DistilledConfig):
     window_sparsity: float = Field(
         0.0, ge=0, lt=1, description="Of the convolutions outside the blocks with larger windows (stem); 0: not pruned."
     )
-    even_groups: bool = Field(
-        False, description="Every group of a block keeps as many weights and shifts, else the layer its largest."
-    )
     ramp_fraction: float = Field(0.5, gt=0, le=1, description="Part of the stage in which sparsity grows.")
     update_every_steps: int = Field(16, gt=0, description="While sparsity grows, weights are chosen anew this often.")
 

@@ -59,18 +59,11 @@ class Pruner:
     """Holds the masks of a model's pruned layers and keeps their weights, and pruned shifts, at zero.
 
     The masks are at first the zeros the weights have.
-
-    Args:
-        model: To be pruned.
-        even_groups: Whether every group of a block keeps as many weights of a layer, and shifts, as every other.
     """
 
-    def __init__(self, model: Cnn, even_groups: bool = False) -> None:
+    def __init__(self, model: Cnn) -> None:
         self._layers = prunable_layers(model)
         self._norms = prunable_shifts(model)
-        groups = {name: block.expand.groups if even_groups else 1 for name, block in model.bottlenecks()}
-        self._parts = {name: groups.get(name.split(".")[0], 1) for name in self._layers}
-        self._norm_parts = [own for own in groups.values() for _ in INNER_NORMS] if self._norms else []
         self._masks: dict[str, Tensor] = {}
         self.hold_zeros()
 
@@ -91,9 +84,9 @@ class Pruner:
             "window": window_sparsity,
         }
         for name, (conv, kind) in self._layers.items():
-            self._masks[name] = _kept(conv.weight, finals[kind], self._parts[name])
-        for norm, parts in zip(self._norms, self._norm_parts, strict=True):
-            norm.keep_shifts(_kept(norm.shifts(), shift_sparsity, parts))
+            self._masks[name] = keep_largest(conv.weight, finals[kind])
+        for norm in self._norms:
+            norm.keep_shifts(keep_largest(norm.shifts(), shift_sparsity))
         self.apply()
 
     @torch.no_grad()
@@ -125,8 +118,3 @@ class Pruner:
             zeros["shift"] = sum(int((norm.shift_mask == 0).sum()) for norm in self._norms)
             total["shift"] = sum(norm.shift_mask.numel() for norm in self._norms)
         return {kind: zeros[kind] / max(1, total[kind]) for kind in zeros}
-
-
-def _kept(values: Tensor, sparsity: float, parts: int) -> Tensor:
-    """0/1 mask of the largest of every part of the outputs."""
-    return torch.cat([keep_largest(part, sparsity) for part in values.chunk(parts)])

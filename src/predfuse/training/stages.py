@@ -41,7 +41,7 @@ def prune_stage(trainer: Trainer, model: Cnn, config: PruneConfig, loss: Loss) -
     ramp = max(1, round(steps * config.ramp_fraction))
     if config.shift_sparsity:
         make_shifts_prunable(model)
-    pruner = Pruner(model, config.even_groups)
+    pruner = Pruner(model)
     kinds = ("pointwise", "depthwise", "shift", "outside", "window")
     finals = {f"{kind}_sparsity": float(getattr(config, f"{kind}_sparsity")) for kind in kinds}
 
