@@ -34,7 +34,7 @@ from predfuse.experiments.equal_terms import (
 from predfuse.experiments.pairs import Cost
 from predfuse.fusion.counts import count_network
 from predfuse.hardware.energy import Actions
-from predfuse.hardware.result import Simulation, SimulationResult, StageResult
+from predfuse.hardware.result import LedgerEntry, Simulation, SimulationResult, StageResult
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.report import equal_terms as report
 from predfuse.report.compare import render_report, terminal_tables
@@ -48,12 +48,15 @@ MINE = (
 )
 
 
-def cost(machine: str, label: str, cycles: int, accuracy: float | None = None, budget: float = 1.7) -> Cost:
+def cost(
+    machine: str, label: str, cycles: int, accuracy: float | None = None, budget: float = 1.7, estimated: int = 0
+) -> Cost:
     spec = load_spec(machine)
     tested = None if accuracy is None else Accuracy(accuracy, accuracy - 0.01, accuracy + 0.01, 1, 10_000)
     contender = Contender(models.network("fusionet-s"), label, accuracy, tested=tested)
     row = StageResult("conv1", "main", cycles, 0, cycles, 1.0, {"dram": cycles * 1e5}, Actions(), "", 1)
-    result = SimulationResult("n", machine, "cycle", 200.0, (row,), ())
+    ledger = tuple(LedgerEntry(f"b{number}", "fused", "the gateware does not hold it") for number in range(estimated))
+    result = SimulationResult("n", machine, "cycle", 200.0, (row,), ledger)
     return Cost(contender, spec, budget, budget, Simulation((result,)))
 
 
@@ -66,6 +69,10 @@ def test_costs_at_equal_accuracy_lie_on_the_front(target: float, points: list[tu
         assert found <= min(enough) * (1 + 1e-9), "no network of at least that accuracy is cheaper"
     if terms == INTERPOLATED and less:
         assert any(cost <= found * (1 + 1e-9) for cost in less)
+    for low, cheap in points:  # nor any mixture of two, whose cost grows evenly with their accuracy
+        for high, dear in points:
+            if low < target < high and cheap < dear:
+                assert found <= cheap * (dear / cheap) ** ((target - low) / (high - low)) * (1 + 1e-9)
     assert (terms == LESS_ACCURATE) == (target > max(share for share, _ in points))
     for share, price in points:
         alone, how = at_accuracy(share, [(share, price)])
@@ -77,6 +84,13 @@ def test_of_searched_machines_the_best_for_a_network_is_taken() -> None:
     others = [cost("sparse-depth-first-1.7", "n", 250), cost("eyeriss-sparse", "n", 400)]
     assert best_searched([first, second, *others]) == [second, *others]
     assert best_searched([second, first, cost("sparse-2.5", "n", 900, budget=1.0)])[0] is second
+
+
+def test_a_machine_whose_gateware_holds_the_network_is_taken_if_there_is_one() -> None:
+    held, faster = cost("archon-1.7-m", "n", 300), cost("archon-1.7", "n", 200, estimated=1)
+    assert best_searched([faster, held]) == best_searched([held, faster]) == [held]
+    fastest = cost("archon-1.7-n", "n", 100, estimated=2)
+    assert best_searched([faster, fastest]) == [fastest] and fastest.estimated_blocks == ["b0", "b1"]
 
 
 @given(SHARES, SHARES, st.lists(st.tuples(SHARES, COSTS), min_size=1, max_size=6))

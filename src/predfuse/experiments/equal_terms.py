@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 from predfuse.arrays import ImageArray
@@ -137,8 +136,7 @@ def equal_terms(lineup: Lineup, specs: Sequence[AcceleratorSpec], curves: bool, 
                 notes[f"{contender.label} does not run on {name}: {why}"] = None
         best = best_searched(found)
         for cost in best:
-            blocks = [entry.node for entry in cost.costs.ledger if entry.status == "fused" and entry.reason]
-            if blocks:
+            if blocks := cost.estimated_blocks:
                 what = f"the time of {', '.join(blocks)} is estimated, its gateware does not hold them"
                 notes[f"{contender.label} on {cost.spec.name}: {what}"] = None
         return best
@@ -180,11 +178,12 @@ def searched_for_mm2(name: str) -> float | None:
 
 
 def best_searched(costs: Iterable[Cost]) -> list[Cost]:
-    """Keep, of shipped machines of a kind and area, that of least energy times delay; all of one's own."""
+    """Keep, of shipped machines of a kind and area, that of least energy times delay, of those whose gateware holds the
+    network if one does; all of one's own."""
     best: dict[tuple[object, ...], Cost] = {}
     for cost in costs:
         kind = _kind(cost)
-        if kind not in best or cost.product < best[kind].product:
+        if kind not in best or cost.rank < best[kind].rank:
             best[kind] = cost
     return list(best.values())
 
@@ -265,7 +264,7 @@ def different_networks(fused: Iterable[Cost], compact: Sequence[Cost]) -> Iterat
 
 
 def at_accuracy(target: float, points: Sequence[tuple[float, float]]) -> tuple[float, str]:
-    """What an accuracy costs on the front of some networks: the logarithm of the cost is linear between them.
+    """What an accuracy costs at least between some networks: the logarithm of the cost is linear between any two.
 
     Beyond the most accurate network its own cost is taken, too little for that accuracy; below the least accurate one
     its own too, more than needed.
@@ -277,17 +276,20 @@ def at_accuracy(target: float, points: Sequence[tuple[float, float]]) -> tuple[f
     Returns:
         The cost and how it was found.
     """
-    front: list[tuple[float, float]] = []
-    for share, cost in sorted(points, key=lambda point: (-point[0], point[1])):  # the most accurate first
-        if not front or cost < front[-1][1]:
-            front.append((share, cost))
-    if target > front[0][0]:
-        return front[0][1], LESS_ACCURATE
-    for (high, dear), (low, cheap) in pairwise(front):
-        if low <= target <= high:
-            part = (target - low) / (high - low)
-            return math.exp(math.log(cheap) * (1 - part) + math.log(dear) * part), INTERPOLATED
-    return front[-1][1], MORE_ACCURATE if target < front[-1][0] else INTERPOLATED
+    most = max(share for share, _ in points)
+    if target > most:
+        return min(cost for share, cost in points if share == most), LESS_ACCURATE
+    enough = min(cost for share, cost in points if share >= target)
+    below = [(share, cost) for share, cost in points if share < target and cost < enough]
+    if not below:
+        return enough, INTERPOLATED if (target, enough) in points else MORE_ACCURATE
+    between = [
+        math.exp(math.log(cheap) + (math.log(dear) - math.log(cheap)) * (target - low) / (high - low))
+        for low, cheap in below
+        for high, dear in points
+        if high >= target
+    ]
+    return min(between), INTERPOLATED
 
 
 def _pair(ours: Cost, rivals: Sequence[Cost], terms: str) -> Pair:

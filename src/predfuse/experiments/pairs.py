@@ -96,6 +96,16 @@ class Cost:
         """Energy times cycles."""
         return self.costs.total_energy_uj * self.costs.total_cycles
 
+    @property
+    def estimated_blocks(self) -> list[str]:
+        """Fused blocks whose time is estimated, for the machine's gateware does not hold them."""
+        return [entry.node for entry in self.costs.ledger if entry.status == "fused" and entry.reason]
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """The smallest of a kind is the best: machines whose gateware holds the network first, then by product."""
+        return bool(self.estimated_blocks), self.product
+
     def as_json(self) -> dict[str, Any]:
         """Plain values: what runs where, what it gets right, what one image costs."""
         tested = self.contender.tested
