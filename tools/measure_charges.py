@@ -37,7 +37,7 @@ def charges(spec: ArchonSpec) -> dict[str, dict[str, Value]]:
     return {
         "bias sums": {"design.bias_sums": "free"},
         "lists longer than the lanes, two entries in a lane": {"pe.adders": MANY},
-        "waiting for the loads of a pass": {f"{OWN}channel_loads": MANY * own.channel_loads},
+        "loads of a pass: more in a cycle": {f"{OWN}channel_loads": MANY * own.channel_loads},
         "predictions: units, inputs, gate words a cycle": {
             f"{OWN}predictor_units": own.hidden_plane_pixels,
             f"{OWN}predictor_inputs": 2 * own.predictor_inputs,

@@ -10,7 +10,6 @@ from rtl.machines import SMALL
 from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
-from predfuse.hardware.cycle.archon.placement import place
 from predfuse.hardware.cycle.archon.sequence.flow import Chain
 from predfuse.hardware.cycle.archon.sequence.group import BEHIND_LISTS
 from predfuse.hardware.cycle.archon.sequence.order import order
@@ -68,7 +67,7 @@ def _planned(stream: GroupStream) -> list[set[tuple[object, ...]]]:
     planned = []
     for index in range(len(passes.indptr) - 1):
         span = slice(int(passes.indptr[index]), int(passes.indptr[index + 1]))
-        lanes = place(passes.outputs[span], stream.machine.lanes, stream.machine.lane_rows)
+        lanes = stream.times.lanes[span]
         keys: set[tuple[object, ...]] = set()
         for offset, member in enumerate(range(span.start, span.stop)):
             m, k, column = int(passes.channel[member]), int(passes.tap[member]), int(passes.column[index])
@@ -84,7 +83,7 @@ def _planned(stream: GroupStream) -> list[set[tuple[object, ...]]]:
                 if int(passes.outputs[member]) >> o & 1
             ]
             when, lane = int(stream.times.read_cycles[member]), int(lanes[offset])
-            gate_bank = (bank + k) % stream.machine.banks
+            gate_bank = (bank + int(stream.turns[k])) % stream.machine.banks
             keys.add((when, bank, slots[m], grid[k], lane, gate_bank, factor, depthwise, *project))
         planned.append(keys)
     return planned

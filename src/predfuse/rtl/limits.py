@@ -8,7 +8,7 @@ from predfuse.arrays import Int64Array
 from predfuse.errors import InputError
 from predfuse.hardware.block_work import BlockWork
 from predfuse.hardware.cycle.archon.gateware import Machine
-from predfuse.hardware.cycle.archon.registers import NO_COLUMN, Passes
+from predfuse.hardware.cycle.archon.passes import NO_COLUMN, Passes
 from predfuse.hardware.cycle.archon.sequence.limits import PREDICTOR_BITS, SMALLER, require_limits, require_sizes
 from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.nodes import FusedBlock

@@ -11,16 +11,10 @@ from predfuse.graph.nodes import Shape
 from predfuse.hardware.block_work import BlockWork, block_work
 from predfuse.hardware.cycle.archon.gate_memory import gate_traffic
 from predfuse.hardware.cycle.archon.gateware import Machine, bits_for
-from predfuse.hardware.cycle.archon.load_codes import WEIGHT, goes_on, load_codes, pass_kinds
+from predfuse.hardware.cycle.archon.load_codes import load_codes
+from predfuse.hardware.cycle.archon.passes import WEIGHT, Passes, group_passes
 from predfuse.hardware.cycle.archon.prediction_order import predicted_behind, prediction_order
-from predfuse.hardware.cycle.archon.registers import (
-    Passes,
-    PassTimes,
-    channel_banks,
-    group_passes,
-    pass_times,
-    release_cycles,
-)
+from predfuse.hardware.cycle.archon.registers import PassPlan, PassTimes, plan_passes, release_cycles
 from predfuse.hardware.cycle.archon.sequence.group import Group
 from predfuse.hardware.cycle.archon.sequence.limits import require_memories
 from predfuse.hardware.cycle.archon.sequence.places import Places, places
@@ -45,6 +39,7 @@ class GroupStream:
         release: ``[channels of the group]`` when the lists need the gate words of a channel no longer (cycles).
         order: Channels in the order of prediction.
         bank: ``[channels of the group]``.
+        turns: ``[taps + 1]`` by how many banks further the gate words of every tap are.
         sizes: Of its words.
     """
 
@@ -58,6 +53,7 @@ class GroupStream:
     release: Int64Array
     order: Int64Array
     bank: Int64Array
+    turns: Int64Array
     sizes: Group
 
     @property
@@ -102,23 +98,20 @@ def emit_group(
     """
     work = block_work(node.as_bottleneck(), in_shape)
     require_fit(node, work, machine)
-    capacity = machine.lanes * machine.lane_rows
-    passes = group_passes(work, group, work.group_outputs, machine.words, capacity)
+    plan = plan_passes(group_passes(work, group, work.group_outputs, machine.words), machine.lane_registers)
+    passes, times = plan.passes, plan.times
     require_sums(node, work, group, passes, machine.sum)
-    times = pass_times(passes, machine.lane_registers)
     release = release_cycles(passes, times, work.group_middle)
     live = np.flatnonzero(work.live_channels[group * work.group_middle : (group + 1) * work.group_middle])
     bank = np.zeros(work.group_middle, np.int64)
-    found = channel_banks(passes, machine.banks)
-    bank[: len(found)] = found
-    emitter = _Emitter(node, work, group, group if number is None else number, machine, passes, times, bank, live)
+    bank[: len(plan.bank)] = plan.bank
+    emitter = _Emitter(node, work, group, group if number is None else number, machine, plan, bank, live)
     behind = predicted_behind(work, emitter.fullest_gate_bank, machine)
     order = live[prediction_order(release[live], bank[live], behind)]
     words = [*emitter.rules(), *emitter.memories(), *emitter.pass_words(), *emitter.channels(order, behind)]
     words.append(emitter.group_word())
-    return GroupStream(
-        node, work, group, machine, tuple(words), passes, times, release, order, bank, emitter.sizes(release, order)
-    )
+    told = node, work, group, machine, tuple(words)
+    return GroupStream(*told, passes, times, release, order, bank, plan.turns, emitter.sizes(release, order))
 
 
 class _Emitter:
@@ -131,11 +124,11 @@ class _Emitter:
         group: int,
         number: int,
         machine: Machine,
-        passes: Passes,
-        times: PassTimes,
+        plan: PassPlan,
         bank: Int64Array,
         live: Int64Array,
     ) -> None:
+        passes, times, self.turns = plan.passes, plan.times, plan.turns
         self.node, self.work, self.machine, self.passes, self.times = node, work, machine, passes, times
         self.bank, self.pack, self.grid = bank, Packer(machine), grid_taps(node.kernel, machine)
         self.middle = slice(group * work.group_middle, (group + 1) * work.group_middle)
@@ -144,8 +137,8 @@ class _Emitter:
         self.gated = _gated(work, group)
         self.depthwise = node.depthwise.reshape(-1, work.taps)[self.middle]
         self.expand, self.project = node.expand[self.middle], node.project[self.outputs]
-        self.kinds = pass_kinds(passes, work.taps)
-        self.codes = load_codes(passes, times, bank, machine.lane_registers, work.taps)
+        self.kinds = passes.kinds
+        self.codes = load_codes(passes, times, bank, machine.lane_registers)
         self.needs = self._needs(len(live))
         self.gate_bases, self.fullest_gate_bank = self._gate_bases()
         require_memories(node.name, self.needs, self.fullest_gate_bank, machine)
@@ -159,7 +152,11 @@ class _Emitter:
         machine, bank = self.machine, self.bank
         taps = [(m, np.flatnonzero(self.gated[m])) for m in order]
         words = [np.stack((np.full(len(own), m), own)) for m, own in taps]
-        traffic = gate_traffic(self.passes, self.times, machine.lane_registers, bank, words, release) if words else None
+        traffic = (
+            gate_traffic(self.passes, self.times, machine.lane_registers, bank, self.turns, words, release)
+            if words
+            else None
+        )
         return Group(
             self.work, self.number, self.group, machine, self.needs, self.times.cycles, self.fullest_gate_bank, traffic
         )
@@ -190,7 +187,7 @@ class _Emitter:
         bases = {}
         for b, own in enumerate(self.slots):
             for k in range(self.work.taps + 1):
-                gate = (b + k) % self.machine.banks
+                gate = (b + int(self.turns[k])) % self.machine.banks
                 bases[b, k] = filled[gate]
                 filled[gate] += int(self.gated[own, k].sum())
         return bases, max(filled)
@@ -199,7 +196,7 @@ class _Emitter:
         node, predictor, machine = self.node, self.node.predictor, self.machine
         first, end, turns = self.first, self.places.end, [0] * (machine.taps + 1)
         for k, tap in enumerate(self.grid):
-            turns[tap] = k % machine.banks
+            turns[tap] = int(self.turns[k])
         return self.pack.word(
             "group",
             self.places.half,
@@ -321,7 +318,7 @@ class _Emitter:
                 column=self.first["columns"] + max(int(column), 0),
             )
             for index, (kind, follows, tap, column) in enumerate(
-                zip(self.kinds, goes_on(passes, self.work.taps), taps, passes.column, strict=True), self.first["passes"]
+                zip(self.kinds, passes.goes_on, taps, passes.column, strict=True), self.first["passes"]
             )
         ]
         for b, own in enumerate(self.codes):

@@ -20,8 +20,9 @@ from predfuse.hardware.block_work import block_work
 from predfuse.hardware.closed_form.simulate import simulate
 from predfuse.hardware.closed_form.windows import Window
 from predfuse.hardware.cycle.archon.machine import prepare, run_archon
+from predfuse.hardware.cycle.archon.passes import channel_banks, group_passes
 from predfuse.hardware.cycle.archon.plain import plain_work
-from predfuse.hardware.cycle.archon.registers import channel_banks, group_passes
+from predfuse.hardware.cycle.archon.registers import LaneRegisters, plan_passes
 from predfuse.hardware.cycle.eyeriss.machine import run_eyeriss
 from predfuse.hardware.cycle.run import CycleRun
 from predfuse.hardware.cycle.simulate import simulate_cycles
@@ -179,15 +180,18 @@ def test_filling_beside_the_lists_takes_less_time_and_does_the_same(small: Netwo
 def test_no_two_members_of_a_cycle_read_one_bank_of_the_project_memory(small: Network) -> None:
     """So that every other cycle of a bank is free to fill it for the next group."""
     spec = archon()
-    assert spec.design.structures is not None
+    own, banks = spec.design.structures, spec.mask_buffer.banks
+    assert own is not None
+    lanes = LaneRegisters(spec.lanes, own.lane_registers, spec.design.parallel_lists, own.channel_loads, banks)
     for block in prepare(small, spec).blocks.values():
         for group, plan in enumerate(block.groups):
-            lane = (spec.design.structures.project_row_words, spec.lanes * spec.design.structures.lane_registers)
-            passes = group_passes(block.work, group, -(-block.work.group_outputs // plan.slices), *lane)
+            size = -(-block.work.group_outputs // plan.slices)
+            planned = plan_passes(group_passes(block.work, group, size, own.project_row_words), lanes)
+            passes = planned.passes
             assert plan.times is not None and plan.held is not None
             owner = np.repeat(np.arange(len(plan.times.load_cycles)), np.diff(passes.indptr))
             cycle = plan.times.load_begins[owner] + plan.times.read_cycles
-            bank = channel_banks(passes, spec.mask_buffer.banks)[passes.channel]
+            bank = planned.bank[passes.channel]
             assert len(set(zip(cycle.tolist(), bank.tolist(), strict=True))) == len(bank)
             reads = np.bincount(bank, minlength=spec.mask_buffer.banks)
             assert (plan.held.project_reads == reads).all() and reads.max() <= plan.times.cycles
@@ -203,7 +207,7 @@ def test_outputs_are_cut_into_the_fewest_slices_that_the_project_memory_holds(sm
         for group, plan in enumerate(block.groups):
             project = block.work.project[group * outputs : (group + 1) * outputs]
             for size in range(min(outputs, spec.pe.psum_regfile_words * spec.design.parallel_lists), 0, -1):
-                passes = group_passes(block.work, group, size, own.project_row_words, spec.lanes * own.lane_registers)
+                passes = group_passes(block.work, group, size, own.project_row_words)
                 fullest = 0
                 for first in range(0, outputs, size):
                     rows = Counter[int]()

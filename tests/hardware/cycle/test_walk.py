@@ -20,17 +20,9 @@ from strategies import BlockCase, bottlenecks
 from predfuse.arrays import Array
 from predfuse.hardware.block_work import block_work
 from predfuse.hardware.cycle.archon.gate_memory import PredictorRate, gate_traffic, written_cycles
-from predfuse.hardware.cycle.archon.placement import place
+from predfuse.hardware.cycle.archon.passes import NO_COLUMN, Passes, group_passes
 from predfuse.hardware.cycle.archon.predictor import rectangle_accesses, tile_predict_time
-from predfuse.hardware.cycle.archon.registers import (
-    NO_COLUMN,
-    LaneRegisters,
-    Passes,
-    channel_banks,
-    group_passes,
-    pass_times,
-    release_cycles,
-)
+from predfuse.hardware.cycle.archon.registers import LaneRegisters, PassPlan, plan_passes, release_cycles
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.integer.arithmetic import round_half_up
 from predfuse.integer.nodes import FusedBlock
@@ -66,6 +58,7 @@ class Predictor:
     inputs: int
     writes: int
     bank: Array  # [channels] of the project memory
+    turns: Array  # [taps + 1] from there to that of the gate memory
     banks: int
     depth: int = 1 << 30
     clock: int = 0
@@ -123,7 +116,7 @@ class Predictor:
         """Hand over the first ``writes`` words whose queues have room and take none yet; the others go on waiting."""
         left, taken = [], set[int]()
         for word in waiting:
-            bank = (int(self.bank[word[0]]) + word[1]) % self.banks
+            bank = (int(self.bank[word[0]]) + int(self.turns[word[1]])) % self.banks
             if len(taken) < self.writes and bank not in taken and len(queues[bank]) < self.depth:
                 queues[bank].append(word)
                 taken.add(bank)
@@ -174,7 +167,7 @@ class Walk:
     x: Array  # [Cg, H, W]
     gates: dict[tuple[int, int], Array]  # by channel and tap
     sizes: LaneRegisters
-    passes: Passes
+    plan: PassPlan  # of which banks and lanes are taken, no times
     sums: Array = field(init=False)  # [Og, P, Q]
     clock: int = 0
     products: int = 0
@@ -184,12 +177,16 @@ class Walk:
     list_cycles: Counter[int] = field(default_factory=Counter)
     lane_of: dict[int, int] = field(default_factory=dict)  # of the members being loaded
 
+    @property
+    def passes(self) -> Passes:
+        return self.plan.passes
+
     def run(self) -> None:
         """All passes."""
         outputs = self.node.out_channels // self.node.groups
         shape = self.tile.rows.size, self.tile.columns.size
         self.sums = np.zeros((outputs, *shape), np.int64)
-        banks = channel_banks(self.passes, self.sizes.banks)[self.passes.channel]
+        banks = self.plan.bank[self.passes.channel]
         count = len(self.passes.indptr) - 1
         loading = self._queue(0, banks) if count else []
         lanes: list[list[Member]] = []
@@ -232,7 +229,7 @@ class Walk:
             if not queues[bank] or len(lanes) == self.sizes.loads:
                 break
             member = queues[bank][0]
-            gate = (bank + int(self.passes.tap[member])) % self.sizes.banks
+            gate = (bank + int(self.plan.turns[self.passes.tap[member]])) % self.sizes.banks
             if self.lane_of[member] in lanes or gate in gates:
                 continue
             lanes.add(self.lane_of[member])
@@ -243,7 +240,7 @@ class Walk:
 
     def _lanes(self, index: int) -> list[int]:
         span = slice(self.passes.indptr[index], self.passes.indptr[index + 1])
-        return [int(lane) for lane in place(self.passes.outputs[span], self.sizes.lanes, self.sizes.registers)]
+        return [int(lane) for lane in self.plan.times.lanes[span]]
 
     def _fill_lanes(self, index: int) -> list[list[Member]]:
         span = slice(self.passes.indptr[index], self.passes.indptr[index + 1])
@@ -339,23 +336,23 @@ def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
             slice(group * count, (group + 1) * count)
             for count in (work.group_outputs, work.group_middle, work.group_channels)
         )
-        passes = group_passes(work, group, -(-work.group_outputs // slices), row_words, lanes.lanes * lanes.registers)
-        times = pass_times(passes, lanes)
+        plan = plan_passes(group_passes(work, group, -(-work.group_outputs // slices), row_words), lanes)
+        passes, times = plan.passes, plan.times
         release = release_cycles(passes, times, work.group_middle)
         live = np.flatnonzero(work.live_channels[middle])
         order = live[np.argsort(release[live], kind="stable")]
         inputs = x[columns].astype(np.int64)
 
-        bank = np.concatenate((channel_banks(passes, lanes.banks), np.zeros(work.group_middle, np.int64)))
+        bank = np.concatenate((plan.bank, np.zeros(work.group_middle, np.int64)))
         predictor_of = functools.partial(
-            Predictor, node, group, tile, inputs, order.tolist(), *_predictor_sizes(spec), bank, lanes.banks
+            Predictor, node, group, tile, inputs, order.tolist(), *_predictor_sizes(spec), bank, plan.turns, lanes.banks
         )
         ahead = predictor_of()
         ahead.run()
         words = (work.depthwise[middle].sum(axis=1) + work.depthwise_bias[middle])[order]
         assert len(ahead.gates) == words.sum()
 
-        walk = Walk(node, group, tile, inputs, ahead.gates, lanes, passes)
+        walk = Walk(node, group, tile, inputs, ahead.gates, lanes, plan)
         walk.run()
         assert walk.clock == times.cycles and walk.products == passes.lists[0]
         for walked, planned in ((walk.load_cycles, times.load_cycles), (walk.list_cycles, times.list_cycles)):
@@ -377,7 +374,7 @@ def test_the_walk_takes_the_planned_cycles_and_gives_the_exact_sums(
             np.array(sorted(key for key in ahead.gates if key[0] == channel), np.int64).reshape(-1, 2).T
             for channel in order
         ]
-        traffic = gate_traffic(passes, times, lanes, bank, gated, release)
+        traffic = gate_traffic(passes, times, lanes, bank, plan.turns, gated, release)
         late = {channel: int(release[channel]) - reading for channel in order.tolist()}
         later = {cycle - reading: read for cycle, read in walk.gate_reads.items()}
         for reads, places in (({}, {}), (later, {}), (later, late)):

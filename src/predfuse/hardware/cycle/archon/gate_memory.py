@@ -16,7 +16,8 @@ import numpy as np
 from numba import njit
 
 from predfuse.arrays import Int64Array, Mask
-from predfuse.hardware.cycle.archon.registers import LaneRegisters, Passes, PassTimes
+from predfuse.hardware.cycle.archon.passes import Passes
+from predfuse.hardware.cycle.archon.registers import LaneRegisters, PassTimes
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,7 @@ def gate_traffic(
     times: PassTimes,
     lanes: LaneRegisters,
     bank: Int64Array,
+    turns: Int64Array,
     words: Sequence[Int64Array],
     release: Int64Array,
 ) -> GateTraffic:
@@ -67,18 +69,20 @@ def gate_traffic(
         passes: Of the group.
         times: Of the passes.
         lanes: What they were timed for.
-        bank: ``[channels]`` of the project memory; the gate word of tap ``k`` lies ``k`` banks further.
+        bank: ``[channels]`` of the project memory.
+        turns: ``[taps + 1]`` from there to the bank of a gate word (count).
         words: ``[rounds]`` pairs ``[2, words]`` of channels and taps, in the order of prediction.
         release: ``[channels]`` when the lists need the gate words of a channel no longer.
     """
     reads = np.zeros((times.cycles, lanes.banks), np.bool_)
     owner = np.repeat(np.arange(len(times.load_cycles)), np.diff(passes.indptr))
-    reads[times.load_begins[owner] + times.read_cycles, (bank[passes.channel] + passes.tap) % lanes.banks] = True
+    reads[times.load_begins[owner] + times.read_cycles, (bank[passes.channel] + turns[passes.tap]) % lanes.banks] = True
     channel, tap = np.concatenate(words, axis=1)
     sizes = [part.shape[1] for part in words]
     released = np.zeros(len(words), np.int64)
     np.maximum.at(released, np.repeat(np.arange(len(words)), sizes), release[channel])
-    return GateTraffic(reads=reads, banks=(bank[channel] + tap) % lanes.banks, ends=np.cumsum(sizes), release=released)
+    banks = (bank[channel] + turns[tap]) % lanes.banks
+    return GateTraffic(reads=reads, banks=banks, ends=np.cumsum(sizes), release=released)
 
 
 def written_cycles(traffic: GateTraffic, rate: PredictorRate, reads: Mask, release: Int64Array | None = None) -> int:

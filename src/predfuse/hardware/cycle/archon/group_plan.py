@@ -12,17 +12,16 @@ from predfuse.errors import InputError
 from predfuse.fusion.weights import MAX_ENTRIES
 from predfuse.hardware.block_work import BlockWork, bias_entries, list_entries
 from predfuse.hardware.cycle.archon.fill_unit import GroupFill
+from predfuse.hardware.cycle.archon.gate_banks import fullest_bank
 from predfuse.hardware.cycle.archon.gate_memory import GateTraffic, gate_traffic
 from predfuse.hardware.cycle.archon.load_codes import load_codes
+from predfuse.hardware.cycle.archon.passes import channel_banks, group_passes
 from predfuse.hardware.cycle.archon.prediction_order import predicted_behind, prediction_order
 from predfuse.hardware.cycle.archon.predictor import channels_at_once
 from predfuse.hardware.cycle.archon.registers import (
     LaneRegisters,
     PassTimes,
-    channel_banks,
-    fullest_bank,
-    group_passes,
-    pass_times,
+    plan_passes,
     release_cycles,
 )
 from predfuse.hardware.cycle.archon.told_bits import ToldBits, told_bits, told_machine
@@ -193,8 +192,8 @@ def _with_registers(
         if size > 1 and -(-evenly // banks) * banks * own.project_row_words > own.project_memory_words:
             slices += 1  # however channels are given to banks
             continue
-        passes = group_passes(work, group, size, own.project_row_words, spec.lanes * own.lane_registers)
-        bank = channel_banks(passes, banks)
+        whole = group_passes(work, group, size, own.project_row_words)
+        bank = channel_banks(whole, banks)
         rows = project_rows(outputs[:, : len(bank)], size, own.project_row_words)
         filled = np.array([np.bincount(bank, part, banks) for part in rows], np.int64)
         if size == 1 or filled.max(initial=0) * banks * own.project_row_words <= own.project_memory_words:
@@ -214,13 +213,14 @@ def _with_registers(
     far = _beyond(taps, own.tap_memory_words) + _beyond(column, own.column_buffer_words) + _beyond(maps, own.map_bits)
     project_words = int(rows.sum(axis=1).max(initial=0)) * own.project_row_words
     slices = -(-work.group_outputs // size)  # fewer where sizes are rounded up
-    times = pass_times(passes, lanes)
+    plan_of_passes = plan_passes(whole, lanes)
+    passes, times = plan_of_passes.passes, plan_of_passes.times
     told, biases = ToldBits(once=0, sent=len(passes.channel) * own.load_bits, channel=own.channel_bits), 0
-    memory_words = _gate_memory_words(work, span, live, bank, banks)
+    memory_words = _gate_memory_words(work, span, live, bank, plan_of_passes.turns, banks)
     group_fill, behind = None, True
     if spec.design.streams == "gateware":
         # Behind the last of a bank stands one that ends no part.
-        codes = [len(own) + 1 for own in load_codes(passes, times, place, lanes, work.taps)]
+        codes = [len(own) + 1 for own in load_codes(passes, times, place, lanes)]
         fullest = int(np.bincount(place[live], minlength=1).max())
         machine = told_machine(work, len(times.load_cycles), fullest, spec)
         behind = predicted_behind(work, memory_words // banks, machine)
@@ -260,7 +260,7 @@ def _with_registers(
         products=passes.lists[0],
         sums=passes.lists[1],
         times=times,
-        traffic=gate_traffic(passes, times, lanes, bank, words, release) if words else None,
+        traffic=gate_traffic(passes, times, lanes, bank, plan_of_passes.turns, words, release) if words else None,
         members=len(passes.channel),
         far_reads=math.ceil(far * len(passes.channel)),
         held=HeldFactors(
@@ -296,11 +296,13 @@ def project_rows(outputs: Mask, size: int, row_words: int) -> Int64Array:
     return rows
 
 
-def _gate_memory_words(work: BlockWork, span: slice, live: Mask, bank: Int64Array, banks: int) -> int:
+def _gate_memory_words(
+    work: BlockWork, span: slice, live: Mask, bank: Int64Array, turns: Int64Array, banks: int
+) -> int:
     """Gate words of a tile if all banks were as full as the fullest."""
     gated = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1) & live[:, None]
     channel, tap = np.nonzero(gated)
-    return fullest_bank(bank[channel], tap, banks) * banks
+    return fullest_bank(bank[channel], turns[tap], banks) * banks
 
 
 def factor_bits(work: BlockWork, group: int, spec: ArchonSpec) -> int:

@@ -10,30 +10,11 @@ import numpy as np
 from numba import njit
 
 from predfuse.arrays import Int64Array, Mask, UInt8Array
-from predfuse.hardware.cycle.archon.registers import NO_COLUMN, LaneRegisters, Passes, PassTimes
-
-WEIGHT, EXPAND_BIAS, DEPTHWISE_BIAS = 0, 1, 2
-"""Kinds of passes."""
+from predfuse.hardware.cycle.archon.passes import Passes
+from predfuse.hardware.cycle.archon.registers import LaneRegisters, PassTimes
 
 
-def pass_kinds(passes: Passes, taps: int) -> Int64Array:
-    """``[passes]`` int64 kind of each; ``taps`` stands for mask 2 alone."""
-    alone = passes.tap[passes.indptr[:-1]] == taps
-    kinds: Int64Array = np.where(passes.column != NO_COLUMN, WEIGHT, np.where(alone, DEPTHWISE_BIAS, EXPAND_BIAS))
-    return kinds
-
-
-def goes_on(passes: Passes, taps: int) -> Mask:
-    """``[passes]`` bool: whether a pass has further members of the pass before, which was divided."""
-    kinds = pass_kinds(passes, taps)
-    tap = np.where(kinds == WEIGHT, passes.tap[passes.indptr[:-1]], 0)
-    keys = np.stack((kinds, passes.column, tap, passes.first_output))
-    same: Mask = np.zeros(len(kinds), np.bool_)
-    same[1:] = (keys[:, 1:] == keys[:, :-1]).all(axis=0)
-    return same
-
-
-def load_codes(passes: Passes, times: PassTimes, bank: Int64Array, lanes: LaneRegisters, taps: int) -> list[UInt8Array]:
+def load_codes(passes: Passes, times: PassTimes, bank: Int64Array, lanes: LaneRegisters) -> list[UInt8Array]:
     """``[codes]`` uint8 of every bank.
 
     Args:
@@ -41,9 +22,8 @@ def load_codes(passes: Passes, times: PassTimes, bank: Int64Array, lanes: LaneRe
         times: Of the passes.
         bank: ``[channels]`` of the memories beside the lanes.
         lanes: What they were timed for.
-        taps: Of the window.
     """
-    owner, follows = bank[passes.channel], goes_on(passes, taps)
+    owner, follows = bank[passes.channel], passes.goes_on
     most = int(times.load_cycles.sum()) + len(follows)
     codes, counts = np.empty((lanes.banks, most), np.uint8), np.zeros(lanes.banks, np.int64)
     _fill(passes.indptr, owner, times.lanes, times.read_cycles, follows, lanes.lanes, codes, counts)
