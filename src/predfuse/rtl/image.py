@@ -32,7 +32,7 @@ class Image:
         read_rows: How many these are.
         steps: Starts of the core in the command list.
         planned: Where the cycles go.
-        block: Number of the block, in its chain, that it begins with.
+        block: Number of the block, in its chain, that is at work when it begins; outputs of the one before may leave.
         blocks: Of every block whose items are worked on, by its number: where the cycles go before its first step.
     """
 

@@ -9,6 +9,7 @@ import numpy as np
 from predfuse.arrays import Int64Array, Mask
 from predfuse.graph.nodes import Shape
 from predfuse.hardware.block_work import BlockWork, block_work
+from predfuse.hardware.cycle.archon.gate_banks import fullest_bank
 from predfuse.hardware.cycle.archon.gate_memory import gate_traffic
 from predfuse.hardware.cycle.archon.gateware import Machine, bits_for
 from predfuse.hardware.cycle.archon.load_codes import load_codes
@@ -99,14 +100,17 @@ def emit_group(
     work = block_work(node.as_bottleneck(), in_shape)
     require_fit(node, work, machine)
     plan = plan_passes(group_passes(work, group, work.group_outputs, machine.words), machine.lane_registers)
+    bank = np.zeros(work.group_middle, np.int64)
+    bank[: len(plan.bank)] = plan.bank
+    channel, tap = np.nonzero(_gated(work, group))
+    behind = predicted_behind(work, fullest_bank(bank[channel], plan.turns[tap], machine.banks), machine)
+    if not behind:
+        plan = plan.in_fewest_cycles()
     passes, times = plan.passes, plan.times
     require_sums(node, work, group, passes, machine.sum)
     release = release_cycles(passes, times, work.group_middle)
     live = np.flatnonzero(work.live_channels[group * work.group_middle : (group + 1) * work.group_middle])
-    bank = np.zeros(work.group_middle, np.int64)
-    bank[: len(plan.bank)] = plan.bank
     emitter = _Emitter(node, work, group, group if number is None else number, machine, plan, bank, live)
-    behind = predicted_behind(work, emitter.fullest_gate_bank, machine)
     order = live[prediction_order(release[live], bank[live], behind)]
     words = [*emitter.rules(), *emitter.memories(), *emitter.pass_words(), *emitter.channels(order, behind)]
     words.append(emitter.group_word())

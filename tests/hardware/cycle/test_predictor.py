@@ -152,12 +152,13 @@ def test_predictions_run_beside_lists_where_gate_words_have_places() -> None:
     block = next(iter(network.bottlenecks()))
     work = block_work(block, shapes[block.inputs[0]])
     tile = work.tiles(8, 8)[0]
-    plans = {}
+    plans, released = {}, {}
     for depth in (36, 1 << 12):
         spec = with_fields(archon(), {"mask_buffer.depth": depth})
         plan = plan_groups(work, spec)[0]
         item = plan_item(work, plan, tile, False, 16, spec, ON_CHIP)
         assert plan.traffic is not None
+        released[depth] = int(plan.traffic.release.max())
         for name, last, same in (("first", None, False), ("other group", plan, False), ("same group", plan, True)):
             plans[name, depth] = _predictions(plan, last, item, same, 5, spec)
     alone = plans["first", 36]
@@ -166,9 +167,8 @@ def test_predictions_run_beside_lists_where_gate_words_have_places() -> None:
     roomy = plans["same group", 1 << 12]
     assert roomy.beside and not roomy.behind and roomy.cycles >= alone.cycles
     tight = plans["same group", 36]
-    assert not tight.beside and tight.cycles == roomy.cycles
-    assert plan.traffic is not None
-    assert tight.behind > plan.traffic.release.max() + 5
+    assert not tight.beside and tight.cycles >= alone.cycles
+    assert tight.behind > released[36] + 5
 
 
 def test_sums_without_room_for_the_next_tile_are_written_first() -> None:

@@ -186,7 +186,10 @@ def test_no_two_members_of_a_cycle_read_one_bank_of_the_project_memory(small: Ne
     for block in prepare(small, spec).blocks.values():
         for group, plan in enumerate(block.groups):
             size = -(-block.work.group_outputs // plan.slices)
-            planned = plan_passes(group_passes(block.work, group, size, own.project_row_words), lanes)
+            first = plan_passes(group_passes(block.work, group, size, own.project_row_words), lanes)
+            orders = (first, first.in_fewest_cycles())  # as passes are where predictions follow lists, or faster
+            assert plan.times is not None
+            (planned, *_) = [one for one in orders if (one.times.read_cycles == plan.times.read_cycles).all()]
             passes = planned.passes
             assert plan.times is not None and plan.held is not None
             owner = np.repeat(np.arange(len(plan.times.load_cycles)), np.diff(passes.indptr))

@@ -213,17 +213,19 @@ def _with_registers(
     far = _beyond(taps, own.tap_memory_words) + _beyond(column, own.column_buffer_words) + _beyond(maps, own.map_bits)
     project_words = int(rows.sum(axis=1).max(initial=0)) * own.project_row_words
     slices = -(-work.group_outputs // size)  # fewer where sizes are rounded up
-    plan_of_passes = plan_passes(whole, lanes)
-    passes, times = plan_of_passes.passes, plan_of_passes.times
+    pass_plan = plan_passes(whole, lanes)
+    memory_words = _gate_memory_words(work, span, live, bank, pass_plan.turns, banks)
+    fullest = int(np.bincount(place[live], minlength=1).max())
+    machine = told_machine(work, len(pass_plan.times.load_cycles), fullest, spec)
+    behind = predicted_behind(work, memory_words // banks, machine)
+    if not behind:
+        pass_plan = pass_plan.in_fewest_cycles()
+    passes, times = pass_plan.passes, pass_plan.times
     told, biases = ToldBits(once=0, sent=len(passes.channel) * own.load_bits, channel=own.channel_bits), 0
-    memory_words = _gate_memory_words(work, span, live, bank, plan_of_passes.turns, banks)
-    group_fill, behind = None, True
+    group_fill = None
     if spec.design.streams == "gateware":
         # Behind the last of a bank stands one that ends no part.
         codes = [len(own) + 1 for own in load_codes(passes, times, place, lanes)]
-        fullest = int(np.bincount(place[live], minlength=1).max())
-        machine = told_machine(work, len(times.load_cycles), fullest, spec)
-        behind = predicted_behind(work, memory_words // banks, machine)
         told = told_bits(work, plan.channels, len(times.load_cycles), codes, behind, machine)
         owner = place[live]
         needs = {
@@ -240,7 +242,7 @@ def _with_registers(
         group_fill = GroupFill(machine, group, needs)
         biases = int(work.expand_bias[span][live].sum() + work.depthwise_bias[span][live].sum())
     release = release_cycles(passes, times, work.group_middle)
-    order = prediction_order(release[live], place[live], behind)
+    order = prediction_order(release[live], place[live], behind or spec.design.streams != "gateware")
     gated = np.concatenate((work.depthwise[span], work.depthwise_bias[span][:, None]), axis=1)
     channels, at_once = np.flatnonzero(live)[order], channels_at_once(work, own)
     position, tap = np.nonzero(gated[channels])
@@ -260,7 +262,7 @@ def _with_registers(
         products=passes.lists[0],
         sums=passes.lists[1],
         times=times,
-        traffic=gate_traffic(passes, times, lanes, bank, plan_of_passes.turns, words, release) if words else None,
+        traffic=gate_traffic(passes, times, lanes, bank, pass_plan.turns, words, release) if words else None,
         members=len(passes.channel),
         far_reads=math.ceil(far * len(passes.channel)),
         held=HeldFactors(

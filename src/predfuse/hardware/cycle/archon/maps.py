@@ -127,7 +127,8 @@ def together(one: Window, row: int, machine: Machine) -> Window:
 
 
 def added_together(one: Window, row: int, machine: Machine) -> Window:
-    """The same for what is added to outputs: as many rows as leave at once are written at once, never more.
+    """The same for what is added to outputs: several rows in an access only where no more of them come at once than
+    rows of a tile leave at once, for so many can be written at once.
 
     Args:
         one: Read row by row.

@@ -90,7 +90,7 @@ class Fill:
 
     Attributes:
         source: Words of a group, or whose pixels and parts they are.
-        after: What it waits for: nothing, lists, or all that the core does.
+        after: What it waits for: nothing, outputs that leave, lists, or all that the core does.
         region: Of the core.
         index: There.
         count: Records.
