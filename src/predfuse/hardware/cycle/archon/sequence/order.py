@@ -148,16 +148,14 @@ def _how(before: Item, group: Group, index: int, may: bool) -> str:
 
 def _apart(one: Item, two: Item) -> bool:
     """Whether the sums of two items have places of their own."""
-    machine = one.group.machine
-    if (one.second or two.second) and 2 * _words(one) > machine.outputs // machine.lists:
-        return False
-    first, second = (item.output_first // machine.lists for item in (one, two))
-    return first + _words(one) <= second or second + _words(two) <= first
+    return _words(one).isdisjoint(_words(two))
 
 
-def _words(item: Item) -> int:
-    """Of sums, in every list."""
-    return -(-item.group.work.group_outputs // item.group.machine.lists)
+def _words(item: Item) -> set[int]:
+    """Of every list: where its sums are; behind the last word comes the first."""
+    machine = item.group.machine
+    first, words = item.output_first // machine.lists, machine.outputs // machine.lists
+    return {(first + word) % words for word in range(-(-item.group.work.group_outputs // machine.lists))}
 
 
 def last_uses(items: Sequence[Item]) -> list[dict[str, int]]:
