@@ -28,6 +28,7 @@ from predfuse.hardware.cycle.archon.sequence.parts import predicted_parts
 from predfuse.hardware.cycle.archon.sequence.places import MEMORIES
 from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 from predfuse.hardware.cycle.archon.sequence.timing import block_time, chain_times
+from predfuse.hardware.merged_groups import merged_block
 from predfuse.hardware.spec import ArchonSpec, load_spec
 from predfuse.integer.options import CompileOptions
 from predfuse.integer.reference import _fused, predict_masks
@@ -76,6 +77,28 @@ def test_offsets_beyond_every_sum(simulator: Simulator) -> None:
     """Offsets and shifts that no training makes."""
     ran = _run(simulator, extreme_blocks(), 120)
     assert ran["block"] >= 120 and ran["told in other numbers"] >= 20, ran
+
+
+def test_groups_taken_together_are_exact(simulator: Simulator) -> None:
+    """Blocks whose groups are taken together have the outputs they have apart."""
+    fewer = Counter[int]()
+
+    @settings(max_examples=60)
+    @given(bottlenecks(with_predictor=True).filter(lambda case: case.block.groups > 1))
+    def check(case: BlockCase) -> None:
+        node, x = compiled(case, CompileOptions(sum_bits=20, accumulator_bits=48)), integer_input(case)
+        exact, _ = _fused(node, x, *predict_masks(node, x))
+        merged = merged_block(node, node.groups)
+        try:
+            plan = plan_block(merged, x.shape, simulator.machine)
+        except InputError:
+            assume(False)  # the gateware does not hold all of it at once
+        result = run_block(plan.images([x], [exact], 0), simulator)
+        assert result.exact, (result.differences, result.clock, result.planned)
+        fewer[node.groups] += 1
+
+    check()
+    assert set(fewer) == {2, 3}, fewer
 
 
 def _run(simulator: Simulator, cases: st.SearchStrategy[BlockCase], count: int) -> Counter[str]:

@@ -13,7 +13,7 @@ from predfuse import data
 from predfuse.arrays import Array
 from predfuse.errors import InputError
 from predfuse.integer.compile import compile_network
-from predfuse.rtl.run import run_on_gateware
+from predfuse.rtl.run import prepared_for, run_on_gateware
 from predfuse.sources import load_source
 
 ZOO = Path(str(resources.files("predfuse") / "zoo"))
@@ -40,6 +40,10 @@ def test_every_block_is_exact(name: str) -> None:
     network = load_source(str(ZOO / name / "predicted-joint.safetensors"))
     images = _images(name, 8)
     program = compile_network(network, images)
+    prepared = prepared_for(program, spec_of(MID), simulator.machine)
+    assert prepared is not None
+    merged = {block for block, own in prepared.blocks.items() if own.work.merged_groups > 1}
+    assert merged == ({"b1", "b2", "b3"} if name == "cifar10-fusionet-e" else set())
     results = run_on_gateware(program, images[:1], simulator, spec_of(MID))
     assert [one.layer for one in results] == [block.name for block in program.fused_blocks()]
     assert len(results) == BLOCKS[name]

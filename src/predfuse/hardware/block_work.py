@@ -33,6 +33,7 @@ class BlockWork:
         largest_predictor_weight: Magnitude of the weights of its predictor; 1 if they are ternary or there is none.
         predictor_bits: Of the activations of its predictor; 0 if there is none.
         shuffle_groups: Of the channel shuffle of its output; 1 is none.
+        merged_groups: How many groups of the network each of these is made of.
     """
 
     name: str
@@ -51,6 +52,7 @@ class BlockWork:
     largest_predictor_weight: int = 1
     predictor_bits: int = 0
     shuffle_groups: int = 1
+    merged_groups: int = 1
 
     @property
     def middle(self) -> int:

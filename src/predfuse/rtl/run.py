@@ -13,6 +13,7 @@ from predfuse.hardware.cycle.archon.gateware import Machine
 from predfuse.hardware.cycle.archon.machine import PreparedNetwork, prepare, run_archon
 from predfuse.hardware.cycle.archon.sequence.schedule import Clock
 from predfuse.hardware.cycle.simulate import masks_of
+from predfuse.hardware.merged_groups import merged_block
 from predfuse.hardware.spec import ArchonSpec
 from predfuse.hardware.workload import workload
 from predfuse.integer.program import Program
@@ -115,6 +116,8 @@ def chain_images(
     blocks = {node.name: node for node in program.fused_blocks()}
     if not blocks:
         raise InputError(program.name, "has no fused block", "compile a network with predictors")
+    if prepared is not None:
+        blocks = {name: merged_block(node, prepared.blocks[name].work.merged_groups) for name, node in blocks.items()}
     shapes = program.shapes()
     runs = chains(workload(program), blocks) if prepared is None else prepared.runs
     plans = [

@@ -292,7 +292,8 @@ def _stages(
             positions * own.predictor_taps * channels_at_once(work, own),
         )
         units = (own.predictor_units, positions)
-    lists = len(work.project) * work.group_channels * work.taps * work.out_shape[1] * work.out_shape[2]
+    inputs = work.group_channels // work.merged_groups  # lists of the network, not those of merged groups
+    lists = len(work.project) * inputs * work.taps * work.out_shape[1] * work.out_shape[2]
     expand, depthwise, main = block_actions(work, groups, items, gates, spec)
     tiles = len(items[0])
     return (

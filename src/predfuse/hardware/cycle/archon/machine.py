@@ -13,8 +13,9 @@ from predfuse.hardware.cycle.archon.block import plan_block, working_words
 from predfuse.hardware.cycle.archon.chains import Run, chains
 from predfuse.hardware.cycle.archon.gates import gates
 from predfuse.hardware.cycle.archon.gateware import Machine
-from predfuse.hardware.cycle.archon.group_plan import GroupPlan, charged_work, plan_groups
+from predfuse.hardware.cycle.archon.group_plan import GroupPlan, charged_work
 from predfuse.hardware.cycle.archon.layerwise import plan_layerwise
+from predfuse.hardware.cycle.archon.merging import planned_groups
 from predfuse.hardware.cycle.archon.plain import made_in_parts, plan_plain
 from predfuse.hardware.cycle.archon.sequence.timing import BlockTime, chain_times, network_machine
 from predfuse.hardware.cycle.elementwise import STREAM_BITS, plan_elementwise
@@ -37,7 +38,7 @@ class PreparedBlock:
     """A fused block, ready for any image.
 
     Attributes:
-        work: What it asks of the machine.
+        work: What it asks of the machine, groups taken together where that is faster.
         groups: Planned.
         tiles: That cover its output.
         time: On the gateware of the machine; None if there is none or it does not hold the block.
@@ -96,9 +97,9 @@ def prepare(what: Network | Program, spec: ArchonSpec, gateware: Machine | None 
         if reason or item.block is None:
             reasons[item.node] = reason
             continue
-        block = charged_work(item.block, spec)
+        block, plans = planned_groups(charged_work(item.block, spec), spec, gateware)
         tiles = block.tiles(spec.design.tile_rows, spec.design.tile_columns)
-        prepared = PreparedBlock(block, plan_groups(block, spec), tiles)
+        prepared = PreparedBlock(block, plans, tiles)
         blocks[item.node] = prepared
         if spec.design.gates == "registers":
             reserved[item.node] = working_words(block, prepared.groups, tiles, spec)
