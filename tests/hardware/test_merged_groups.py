@@ -13,6 +13,7 @@ from strategies import BlockCase, bottlenecks
 
 from predfuse.errors import InputError
 from predfuse.hardware.block_work import BlockWork, block_work, list_entries
+from predfuse.hardware.cycle.archon.block import _groups
 from predfuse.hardware.cycle.archon.group_plan import plan_groups
 from predfuse.hardware.cycle.archon.merging import planned_groups
 from predfuse.hardware.cycle.archon.sequence.timing import block_time, network_machine
@@ -67,6 +68,7 @@ def test_small_groups_are_taken_together_where_that_is_faster() -> None:
         assert _cycles(chosen, machine) == min(cycles.values()) and len(plans) == chosen.groups
         found[sums, units] = chosen.merged_groups
     assert found[4, 4] == found[4, 8] == 2 and found[16, 8] == 4, found
+    assert (_groups(work), _groups(merged_work(work, 2))) == ("8 groups", "4 groups, each 2 of the network's,")
 
 
 def test_large_groups_and_machines_without_gateware_are_left_alone() -> None:

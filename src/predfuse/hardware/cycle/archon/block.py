@@ -272,6 +272,12 @@ def _both_fit(last: GroupPlan, plan: GroupPlan, spec: ArchonSpec) -> bool:
     )
 
 
+def _groups(work: BlockWork) -> str:
+    """How many groups, and of how many of the network each is made, in words."""
+    together = f", each {work.merged_groups} of the network's," if work.merged_groups > 1 else ""
+    return f"{work.groups} groups{together}"
+
+
 def _stages(
     work: BlockWork,
     groups: Sequence[GroupPlan],
@@ -320,7 +326,7 @@ def _stages(
             lists,
             spec.array.pes,
             main,
-            f"{spec.design.parallel_lists} lists a pixel at once, {work.groups} groups of {tiles} tiles",
+            f"{spec.design.parallel_lists} lists a pixel at once, {_groups(work)} of {tiles} tiles",
             spec.array.pes,
             main_cycles,
         ),
