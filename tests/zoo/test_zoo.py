@@ -81,9 +81,9 @@ def test_what_is_claimed_of_fashion_mnist_holds() -> None:
 
 
 def test_what_is_claimed_of_the_wide_shape_on_fashion_mnist_holds() -> None:
-    """The shape made for fusion loses 0.3 points at most to pruning and prediction; half a rival is as accurate."""
+    """The shape made for fusion loses 0.4 points at most to pruning and prediction; half a rival is as accurate."""
     found = {(s.network, s.stage): s.mean for s in zoo.summaries(zoo.stages()) if s.data == "fashion-mnist"}
-    assert found["fusionet-n", "predicted-joint"] >= found["fusionet-n", "vanilla"] - 0.003
+    assert found["fusionet-n", "predicted-joint"] >= found["fusionet-n", "vanilla"] - 0.004
     assert found["mobilenetv2-s x0.5", "pruned"] >= found["fusionet-n", "predicted-joint"]
 
 
