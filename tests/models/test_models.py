@@ -139,6 +139,18 @@ def test_lowering_of_a_predicted_network_computes_the_same(linear: str | None) -
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 
 
+def test_a_stem_of_one_convolution() -> None:
+    """The first block reads what the first convolution makes; the network is traced, and runs, as any other."""
+    model = models.build("fusionet-s", input_shape=(3, 8, 8), stage_middle=(32, 64), stem_pointwise=False)
+    assert [name for name, _ in model.layers.named_children()][:2] == ["conv1", "b1"]
+    model.double().eval()
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    got = np.stack([scores(models.to_network(model), image) for image in x.numpy()])
+    np.testing.assert_allclose(got, model(x).detach().numpy(), rtol=1e-9, atol=1e-9)
+    with pytest.raises(InputError, match="has a stem_depthwise_stride of 2 without that convolution"):
+        models.build("fusionet-s", stem_pointwise=False, stem_depthwise_stride=2)
+
+
 def test_without_shifts_there_are_no_bias_sums() -> None:
     model = models.build("fusionet-s", input_shape=(3, 8, 8), stage_middle=(32, 64), shifts=False)
     x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -35,6 +35,7 @@ def fusionet(
     last_channels: int = LAST_CHANNELS,
     tail_channels: int = TAIL_CHANNELS,
     shifts: bool = True,
+    stem_pointwise: bool = True,
 ) -> Cnn:
     """Build a FusioNet.
 
@@ -56,17 +57,21 @@ def fusionet(
         stage_blocks: Blocks of each stage.
         last_channels: Output channels of the last block.
         tail_channels: Output channels of the last grouped 1x1 convolution.
+        stem_pointwise: Whether a grouped 1x1 and a depthwise convolution follow the first one, as published.
         shifts: Whether the norms inside the blocks shift; without, fused blocks have no bias sums.
 
     Raises:
         InputError: Lists of different length, channels not divisible by the groups, factors not positive, too many
-            blocks.
+            blocks, a stride of a convolution that is left out.
     """
     options = {key: value for key, value in locals().items() if key != "architecture"}
     if not len(stage_channels) == len(stage_middle) == len(stage_blocks) or not stage_channels:
         raise InputError("fusionet options", "stage lists differ in length", "give one entry per stage in each")
     if min(width, middle_width, depth) <= 0 or min(stage_blocks) < 1 or min(stem_stride, stem_depthwise_stride) < 1:
         raise InputError("fusionet options", "a size or factor is not positive", "use values above 0")
+    if stem_depthwise_stride != 1 and not stem_pointwise:
+        what = f"has a stem_depthwise_stride of {stem_depthwise_stride} without that convolution"
+        raise InputError("fusionet options", what, "use stem_stride")
 
     def scaled(channels: int, factor: float) -> int:
         return channels if factor == 1.0 else max(groups, round(channels * factor / groups) * groups)
@@ -78,11 +83,12 @@ def fusionet(
     channels = [scaled(c, width) for c in (*stage_channels, last_channels)]
     tail = scaled(tail_channels, width)
     stem = channels[0]
-    layers: list[tuple[str, nn.Module]] = [
-        ("conv1", ConvUnit(input_shape[0], stem, 3, stem_stride)),
-        ("PW1", ConvUnit(stem, stem, groups=groups, shuffle_groups=groups)),
-        ("DW1", ConvUnit(stem, stem, 3, stem_depthwise_stride, groups=stem, activation="linear")),
-    ]
+    layers: list[tuple[str, nn.Module]] = [("conv1", ConvUnit(input_shape[0], stem, 3, stem_stride))]
+    if stem_pointwise:
+        layers += [
+            ("PW1", ConvUnit(stem, stem, groups=groups, shuffle_groups=groups)),
+            ("DW1", ConvUnit(stem, stem, 3, stem_depthwise_stride, groups=stem, activation="linear")),
+        ]
     number = 0
     for stage, (middle, count) in enumerate(zip(stage_middle, counts, strict=True)):
         for index in range(count):
